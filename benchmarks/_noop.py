@@ -1,0 +1,10 @@
+"""The stand-alone app with a task that does nothing: what Celery itself costs."""
+
+from __future__ import annotations
+
+from sesmail.celery import app
+
+
+@app.task(name="benchmarks.noop", acks_late=True, ignore_result=True)
+def noop(send_id: str) -> None:
+    pass

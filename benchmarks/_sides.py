@@ -1,0 +1,268 @@
+"""The two sides of `bench chaos`: four workers each under a supervisor, with a Redis, an SES and a proxy between some."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from sesmail.errors import LedgerUnavailable, UnknownSend
+from sesmail.state.ledger import WAITING, State
+from tests.acceptance.fleet import ROOT, Fleet, Worker
+
+if TYPE_CHECKING:
+    from sesmail.embedded import EmbeddedRedis
+    from sesmail.simulator import Simulator
+    from tests.acceptance.proxy import Proxy
+
+WORKERS = (("threads", "direct", 60), ("threads", "direct", -60), ("prefork", "direct", 0), ("threads", "proxy", 0))
+"""Pool, way to Redis, and seconds by which its clock is wrong."""
+SUPERVISOR_SECONDS = 1.0
+WATCH_SECONDS = 0.1
+SKEWED_CLOCK = "import time\nreal = time.time\ntime.time = lambda: real() + {seconds}\n"
+
+
+@dataclass(kw_only=True)
+class Left:
+    """A send that a killed worker had claimed."""
+
+    owner: bytes
+    killed_at: float
+    taken_at: float = 0.0
+    """When another worker had it."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    accepted: int
+    lost: int
+    late: int
+    duplicates: int
+    explained: int = 0
+    causes: dict[str, Counter[str]] = field(default_factory=dict)
+    left_by_killed: int = 0
+    taken_again_seconds: float = 0.0
+    """The longest from `kill -9` of a worker until another one had taken what it had claimed."""
+    sent_again_seconds: float = 0.0
+    """The longest until SES had it, after whatever else happened to it."""
+
+
+class Side:
+    """What both have in common."""
+
+    app: str
+    name: str
+    queues: tuple[str, ...]
+
+    def __init__(self, folder: Path, redis: EmbeddedRedis, ses: Simulator, proxy: Proxy, **environment: str) -> None:
+        self.fleet = Fleet(folder, redis, ses, **environment)
+        self.proxy = proxy
+        self.accepted: set[str] = set()
+        self._over = threading.Event()
+        for worker in WORKERS:
+            self._add_worker(*worker)
+
+    def __enter__(self) -> Self:
+        for worker in self.fleet.workers:
+            worker.wait_until_ready()
+        threading.Thread(target=self._supervise, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self.fleet.__exit__(*exception)
+
+    def _add_worker(self, pool: str, way: str, clock_seconds: int) -> None:
+        folder = self.fleet.folder / f"clock{clock_seconds}"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(SKEWED_CLOCK.format(seconds=clock_seconds))
+        url = self.fleet.server.url if way == "direct" else f"redis://127.0.0.1:{self.proxy.port}/0"
+        environment = {"PYTHONPATH": f"{folder}:{ROOT}", "CELERY_BROKER_URL": url, "SESMAIL_REDIS_URL": url}
+        arguments = ["--pool", "processes" if pool == "prefork" else pool, "--concurrency", "6"]
+        name = f"{self.name}{len(self.fleet.workers)}"
+        environment = self.fleet.environment | environment
+        self.fleet.workers.append(Worker(name, self.fleet.folder, arguments, environment, self.app))
+
+    def _supervise(self) -> None:
+        """`Restart=always`."""
+        while not self._over.wait(SUPERVISOR_SECONDS):
+            for worker in self.fleet.workers:
+                if worker.process.poll() is not None:
+                    worker.start()
+
+    def feed(self, emails: int, seconds: float) -> None:
+        """A third at once, the rest bit by bit; what is not accepted is tried again, as a good caller does."""
+        start = time.monotonic()
+        for number in range(emails):
+            due = start + max(0.0, number / emails - 1 / 3) * 1.5 * seconds
+            time.sleep(max(0.0, due - time.monotonic()))
+            send_id, lane = f"{self.name}-{number}", "bulk" if number % 5 else "transactional"
+            while not self.accept(send_id, lane):
+                time.sleep(0.2)
+            self.accepted.add(send_id)
+
+    def accept(self, send_id: str, lane: str) -> bool:
+        """Whether it took responsibility for an email."""
+        raise NotImplementedError
+
+    def is_done(self) -> bool:
+        """Whether nothing more will come by itself, soon."""
+        raise NotImplementedError
+
+    def still_there(self, send_ids: set[str]) -> set[str]:
+        """Those which are still somewhere in Redis."""
+        raise NotImplementedError
+
+    def note_killed(self, pids: set[int]) -> None:
+        """These processes have died."""
+
+    def sweep(self) -> None:
+        """Another sweep, where there is such a thing."""
+
+    def outcome(self) -> Outcome:
+        copies = self.fleet.copies()
+        missing = self.accepted - copies.keys()
+        late = self.still_there(missing)
+        extra = copies.total() - len(copies)
+        return Outcome(accepted=len(self.accepted), lost=len(missing - late), late=len(late), duplicates=extra)
+
+
+class OurSide(Side):
+    """sesmail, with what became unknown, and why, noted while it runs."""
+
+    app, name, queues = "sesmail", "sesmail", ("sesmail.transactional", "sesmail.bulk")
+
+    def __enter__(self) -> Self:
+        self._cause_of: dict[str, str] = {}
+        self._left: dict[str, Left] = {}
+        threading.Thread(target=self._watch, daemon=True).start()
+        return super().__enter__()
+
+    def accept(self, send_id: str, lane: str) -> bool:
+        try:
+            self.fleet.accept(send_id, lane=lane)
+        except LedgerUnavailable:
+            return False
+        with suppress(OperationalError):  # the sweeper issues it, as after `.delay()`
+            self.fleet.ticket(send_id, f"sesmail.{lane}")
+        return True
+
+    def is_done(self) -> bool:
+        with suppress(LedgerUnavailable):
+            counts = self.fleet.ledger.counts()
+            return not any(counts[state] for state in WAITING)
+        return False
+
+    def still_there(self, send_ids: set[str]) -> set[str]:
+        return {send_id for send_id in send_ids if self.fleet.state(send_id) in WAITING}
+
+    def note_killed(self, pids: set[int]) -> None:
+        """What the dead hold by now is to be sent by others soon."""
+        with suppress(LedgerUnavailable, RedisError):
+            for send_id in self.fleet.ledger.ids(State.CLAIMED, limit=1000):
+                owner = self._owner(send_id)
+                if int(owner.split(b":")[1]) in pids:
+                    self._left.setdefault(send_id, Left(owner=owner, killed_at=time.time()))
+
+    def _owner(self, send_id: str) -> bytes:
+        return self.fleet.redis.hget(f"{{sesmail}}:send:{send_id}", "owner") or b"nobody:0"  # type: ignore[return-value]
+
+    def sweep(self) -> None:
+        command = [str(Path(sys.executable).with_name("sesmail")), "sweep"]
+        environment = self.fleet.environment | {"CELERY_BROKER_URL": self.fleet.server.url}
+        subprocess.run(command, env=environment, cwd=self.fleet.folder, capture_output=True, check=False)
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_SECONDS):
+            with suppress(LedgerUnavailable, RedisError):
+                for send_id in self.fleet.ledger.ids(State.UNKNOWN, limit=10_000):
+                    if send_id not in self._cause_of:
+                        self._note_cause(send_id)
+                for send_id, left in list(self._left.items()):
+                    if not left.taken_at and self._owner(send_id) != left.owner:
+                        left.taken_at = time.time()
+
+    def _note_cause(self, send_id: str) -> None:
+        with suppress(UnknownSend):
+            status = self.fleet.ledger.status(send_id)
+            if status.state is State.UNKNOWN:
+                self._cause_of[send_id] = status.code or "its worker died, or was frozen, while SES was asked"
+
+    def outcome(self) -> Outcome:
+        outcome, copies = super().outcome(), self.fleet.copies()
+        for send_id, cause in self._cause_of.items():
+            numbers = outcome.causes.setdefault(cause, Counter())
+            numbers["became_unknown"] += 1
+            numbers["sent_twice"] += copies[send_id] - 1
+        outcome.explained = sum(numbers["sent_twice"] for numbers in outcome.causes.values())
+        self._add_recovery(outcome)
+        return outcome
+
+    def _add_recovery(self, outcome: Outcome) -> None:
+        sent_at: dict[str, float] = {}
+        for message in self.fleet.ses.messages():
+            sent_at.setdefault(message["sesmail_id"], message["time"])
+        for send_id, left in self._left.items():
+            outcome.left_by_killed += 1
+            outcome.taken_again_seconds = max(outcome.taken_again_seconds, left.taken_at - left.killed_at)
+            outcome.sent_again_seconds = max(
+                outcome.sent_again_seconds, sent_at.get(send_id, left.killed_at) - left.killed_at
+            )
+
+
+class OurSideWithEvents(OurSide):
+    """sesmail, told about a second after SES took an email, as SES's own event would tell."""
+
+    EVENT_SECONDS = 1.0
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._tell, daemon=True).start()
+        return super().__enter__()
+
+    def _tell(self) -> None:
+        told = 0
+        while not self._over.wait(self.EVENT_SECONDS):
+            with suppress(LedgerUnavailable):
+                for message in self.fleet.ses.messages(after=told):
+                    self.fleet.ledger.record_evidence(message["sesmail_id"], message["message_id"])
+                    told = message["number"]
+
+
+class StockSide(Side):
+    """Stock Celery."""
+
+    app, name, queues = "benchmarks._chaos_stock", "stock", ("celery",)
+    QUIET_SECONDS = 20.0
+
+    def __enter__(self) -> Self:
+        self._progress = (0, time.monotonic())
+        return super().__enter__()
+
+    def accept(self, send_id: str, lane: str) -> bool:
+        try:
+            self.fleet.celery.send_task("benchmarks._chaos_stock.send", args=(send_id,), queue="celery")
+        except OperationalError:
+            return False
+        return True
+
+    def is_done(self) -> bool:
+        """Nothing has reached SES for longer than a retry takes."""
+        messages, since = self.fleet.ses.report()["accepted"]["calls"], time.monotonic()
+        if messages > self._progress[0]:
+            self._progress = messages, since
+        return since - self._progress[1] > self.QUIET_SECONDS
+
+    def still_there(self, send_ids: set[str]) -> set[str]:
+        redis = self.fleet.redis
+        texts = [*redis.lrange("celery", 0, -1), *redis.hvals("unacked")]  # type: ignore[misc]
+        return send_ids & {found.decode() for text in texts for found in re.findall(rb"stock-\d+", text)}

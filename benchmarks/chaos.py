@@ -1,0 +1,164 @@
+"""The same random, repeatable misfortunes for sesmail and for stock Celery: what is lost, what goes out twice, and why.
+
+Workers (threads and prefork, two with clocks a minute off, one behind a proxy) are killed, frozen, stopped and redeployed;
+Redis is killed and restarted, connections are reset, cut at a reply, stalled and refused; the broker is flushed; SES
+throttles, fails, resets and hangs, before and after it accepted. All counts are from the simulated SES's own list.
+
+`lost`: accepted emails that SES never got. `duplicates`: second copies; `duplicates_explained`: those of sends that were
+`unknown` before, each with its cause among the cases. Nobody tells of what SES took, so what is unknown is sent again after
+a window shortened to 10 s; `duplicates_with_events` is of a second run, in which the ledger is told about a second after
+SES took an email. `recovery_seconds_max`: from `kill -9` of a worker until others have taken the last email that it had
+claimed; when SES had it, after whatever else befell it, is among the cases. `needless_tickets_per_1000`: second tickets for
+each 1000 first ones of a long honest backlog at 14 a second. `stock_lost`: neither at SES nor anywhere in Redis any more;
+what waits there for a visibility timeout is `late`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from benchmarks._misfortunes import Fate, Misfortune, schedule
+from benchmarks._report import Report, parser
+from benchmarks._sides import WORKERS, OurSide, OurSideWithEvents, Outcome, Side, StockSide
+from sesmail.embedded import EmbeddedRedis
+from sesmail.simulator import Simulator
+from tests.acceptance.fleet import Fleet
+from tests.acceptance.proxy import Proxy
+
+if TYPE_CHECKING:
+    import argparse
+
+RATE = 50
+UNLIMITED = 1_000_000
+SETTLING_SECONDS = 180
+SETTINGS = {
+    "SESMAIL_EVIDENCE_WINDOW_SECONDS": "10",
+    "SESMAIL_SES_READ_TIMEOUT_SECONDS": "5",
+    "SESMAIL_MAX_ATTEMPTS": "20",
+}
+
+
+def main() -> None:
+    options = arguments()
+    report = Report("chaos")
+    emails = 600 if options.quick else options.emails
+    seconds = options.minutes * 60 if options.minutes else emails / RATE * 1.5
+    misfortunes = list(schedule(Random(options.seed), seconds, len(WORKERS)))
+    ours = suffer(OurSide, RATE, emails, seconds, misfortunes, **SETTINGS)
+    told = suffer(OurSideWithEvents, RATE, emails, seconds, misfortunes, **SETTINGS)
+    stock = suffer(StockSide, UNLIMITED, emails, seconds, misfortunes)
+    fill(report, options.seed, misfortunes, {"sesmail": ours, "sesmail with events": told, "stock Celery": stock})
+    report.figure("needless_tickets_per_1000", needless_tickets(report, quick=options.quick), "0")
+    report.show(as_json=options.json)
+
+
+def arguments() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--emails", type=int, default=3000, help="how many, at 50 a second")
+    options.add_argument("--seed", type=int, default=1, help="which misfortunes")
+    options.add_argument("--minutes", type=float, help="how long misfortunes last; else 1.5 times what the emails take")
+    return options.parse_args()
+
+
+def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dict[str, Outcome]) -> None:
+    ours, told, stock = outcomes.values()
+    for kind, times in sorted(Counter(one.kind for one in misfortunes).items()):
+        report.cases.append({"case": f"seed {seed}: {kind}", "times": times})
+    for cause, numbers in ours.causes.items():
+        report.cases.append({"case": f"unknown: {cause}", **numbers})
+    for name, outcome in outcomes.items():
+        numbers = {name: getattr(outcome, name) for name in ("accepted", "lost", "late", "duplicates")}
+        report.cases.append({"case": name, **numbers})
+    left = {"taken_s": ours.taken_again_seconds, "sent_s": ours.sent_again_seconds}
+    report.cases.append({"case": f"claimed by killed workers: {ours.left_by_killed}", **left})
+    report.figure("lost", ours.lost + ours.late + told.lost + told.late, "0")
+    report.figure("duplicates", ours.duplicates)
+    report.figure("duplicates_explained", ours.explained, "all")
+    report.figure("duplicates_with_events", told.duplicates, "0")
+    report.figure("recovery_seconds_max", ours.taken_again_seconds, "<= 15")
+    report.figure("stock_lost", stock.lost)
+    report.figure("stock_duplicates", stock.duplicates)
+
+
+def suffer(
+    kind: type[Side], rate: float, emails: int, seconds: float, misfortunes: list[Misfortune], **settings: str
+) -> Outcome:
+    """One side's whole run: fed, struck, and given time to mend."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        EmbeddedRedis((folder := Path(name)) / "redis") as redis,
+        Simulator(rate=rate, quota=-1, calls_per_second=None) as ses,
+        Proxy(redis.port) as proxy,
+        kind(folder, redis, ses, proxy, **settings) as side,
+    ):
+        feeder = threading.Thread(target=side.feed, args=(emails, seconds))
+        feeder.start()
+        strike(Fate(side), misfortunes)
+        feeder.join()
+        mend(side)
+        return side.outcome()
+
+
+def strike(fate: Fate, misfortunes: list[Misfortune]) -> None:
+    start = time.monotonic()
+    for one in misfortunes:
+        time.sleep(max(0.0, start + one.at_seconds - time.monotonic()))
+        fate.strike(one)
+    fate.relent()
+
+
+def mend(side: Side) -> None:
+    end = time.monotonic() + SETTLING_SECONDS
+    while not side.is_done() and time.monotonic() < end:
+        time.sleep(0.5)
+
+
+def needless_tickets(report: Report, *, quick: bool) -> float:
+    """An honest backlog that would take hours is worked off for a while, in peace: how many tickets are issued again?"""
+    backlog, seconds, rate = (5_000, 25, 14) if quick else (100_000, 60, 14)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        EmbeddedRedis((folder := Path(name)) / "redis", appendfsync="no") as redis,
+        Simulator(rate=rate, quota=-1) as ses,
+        Fleet(folder, redis, ses) as fleet,
+    ):
+        queue(fleet, backlog)
+        workers = [fleet.worker(concurrency=16) for _ in range(2)]
+        workers[0].wait_until_ready()
+        time.sleep(seconds)
+        sent = ses.report()["accepted"]["calls"]
+        again = sum(int(n) for worker in workers for n in re.findall(r"tickets_reissued=(\d+)", worker.said()))
+    report.cases.append({"case": f"honest backlog of {backlog}, {seconds} s", "sent": sent, "tickets_again": again})
+    return 1000 * again / backlog
+
+
+def queue(fleet: Fleet, count: int) -> None:
+    """Emails with their tickets, each made from the first: publishing them one by one would take minutes."""
+    fleet.send("first", queue="sesmail.bulk", lane="bulk")
+    sample = json.loads(fleet.redis.lindex("sesmail.bulk", 0))  # type: ignore[arg-type]
+    _, _, embed = json.loads(base64.b64decode(sample["body"]))
+    with fleet.redis.pipeline(transaction=False) as pipe:
+        for number in range(count):
+            send_id = fleet.accept(f"backlog-{number}", lane="bulk")
+            body = json.dumps([[], {"send_id": send_id}, embed]).encode()
+            headers, properties = {**sample["headers"], "id": send_id}, {**sample["properties"]}
+            properties |= {"correlation_id": send_id, "delivery_tag": str(uuid4())}
+            ticket = {**sample, "body": base64.b64encode(body).decode(), "headers": headers, "properties": properties}
+            pipe.lpush("sesmail.bulk", json.dumps(ticket))
+            if number % 1000 == 0:
+                pipe.execute()
+        pipe.execute()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""How fast notifications come in through each door into each store, how fast they are processed, and what a burst loses.
+
+    python3 run.py bench events            everything; about five minutes
+    python3 run.py bench events doors      posts per second and processor time per post of each door and store
+    python3 run.py bench events process    how fast stored events are processed
+    python3 run.py bench events burst [N]  N events at 1,000/s, with Redis away for 30 s and the door killed twice
+
+A door runs in one process on one core, the load and the stores' servers on the other. Every post is verified (not by
+anymail, which does not). Of several rounds the best counts: what else the machine does only ever slows a round. A ratio
+is posts per second with a store to those of the same door that verifies and throws away; a CPU ratio compares the
+processor time per post of the server alone. django-ses and anymail are as installed, without receivers: they throw the
+event away; `django_ses_row` has one receiver that writes one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from benchmarks._events_load import Server, flood, fresh_name, letters_events, request, requests
+from benchmarks._events_server import store_of
+from sesmail import signals
+from sesmail.embedded import EmbeddedRedis
+from sesmail.errors import SesmailError
+from sesmail.events.processing import EventProcessor
+from sesmail.events.stores import EventState, StoredEvent
+from sesmail.state.reputation import Reputation
+from sesmail.state.scripts import Scripts
+from sesmail.state.suppression import SuppressionList
+from tests.signing import Signer
+
+POSTS = 6_000
+SLOW_POSTS = 2_000
+ROUNDS = 4
+POSTGRES = os.environ.get("SESMAIL_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+SERVER_CORE, LOAD_CORE = "0", 1
+PEOPLE_PER_SECOND = 20
+
+
+class Place:
+    """The servers and files of one run, and stores made anew for each round."""
+
+    def __init__(self, folder: Path, redis: EmbeddedRedis) -> None:
+        self.folder, self.redis, self.schemas = folder, redis, []
+
+    @cached_property
+    def postgres(self) -> sa.Engine | None:
+        """The local PostgreSQL, if there is one."""
+        engine = sa.create_engine(POSTGRES, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        try:
+            engine.connect().close()
+        except sa.exc.OperationalError:
+            return None
+        return engine
+
+    def fresh_store(self, kind: str) -> str:
+        match kind:
+            case "redis":
+                return f"{self.redis.url}#{fresh_name()}"
+            case "sqlite":
+                return f"sqlite:///{self.folder}/{fresh_name()}.db"
+            case "postgresql":
+                self.schemas.append(fresh_name())
+                with self.postgres.connect() as connection:
+                    connection.execute(sa.text(f"CREATE SCHEMA {self.schemas[-1]}"))
+                return f"{POSTGRES}#{self.schemas[-1]}"
+        return "none"
+
+    def clean(self) -> None:
+        for schema in self.schemas:
+            with self.postgres.connect() as connection:
+                connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+
+
+def measured(door: str, store: str, pem: Path, posts: list[bytes]) -> tuple[float, float]:
+    """Posts per second, and microseconds of the server's processor time per post."""
+    with Server(door, store, pem, SERVER_CORE) as server:
+        flood(server.port, posts[:200])  # the certificate is fetched, everything is loaded
+        before = server.cpu_seconds()
+        seconds, statuses = flood(server.port, posts[200:])
+        used = server.cpu_seconds() - before
+    assert statuses == {200: len(posts) - 200}, (door, store, statuses)
+    return (len(posts) - 200) / seconds, used / (len(posts) - 200) * 1e6
+
+
+def doors(place: Place) -> dict[str, float]:
+    signer = Signer()
+    pem = place.folder / "certificate.pem"
+    pem.write_bytes(signer.pem)
+    posts = requests(signer, POSTS)
+    stores = ["none", "redis", "sqlite", *(["postgresql"] if place.postgres else [])]
+    rows = [("asgi", store) for store in stores] + [
+        ("django", "none"), ("django", "redis"), ("flask", "redis"),
+        ("django-ses", "none"), ("django-ses-row", "none"), ("anymail", "none"),
+    ]  # fmt: skip
+    taken: dict[tuple[str, str], list[tuple[float, float]]] = {row: [] for row in rows}
+    for _ in range(ROUNDS):
+        for door, store in rows:
+            some = posts if door == "asgi" else posts[:SLOW_POSTS]
+            taken[door, store].append(measured(door, place.fresh_store(store), pem, some))
+    rate = {row: max(posts_per_second for posts_per_second, _ in taken[row]) for row in rows}
+    cpu = {row: min(used for _, used in taken[row]) for row in rows}
+    print(f"{'door':16}{'store':12}{'posts/s':>9}{'CPU us':>8}   posts/s of each round")
+    for row in rows:
+        each = " ".join(f"{posts_per_second:.0f}" for posts_per_second, _ in taken[row])
+        print(f"{row[0]:16}{row[1]:12}{rate[row]:9.0f}{cpu[row]:8.0f}   {each}")
+    best = ("asgi", "redis")
+    figures = {f"ratio_to_no_store_{store}": rate["asgi", store] / rate["asgi", "none"] for store in stores[1:]}
+    figures |= {f"cpu_ratio_to_no_store_{store}": cpu["asgi", "none"] / cpu["asgi", store] for store in stores[1:]}
+    for other in ("django-ses", "django-ses-row", "anymail"):
+        name = other.replace("-", "_")
+        figures[f"ratio_to_{name}"] = rate[best] / rate[other, "none"]
+        figures[f"cpu_ratio_to_{name}"] = cpu[other, "none"] / cpu[best]
+    return {name.replace("postgresql", "postgres"): round(value, 3) for name, value in figures.items()}
+
+
+def processor_on(store, scripts: Scripts) -> EventProcessor:
+    return EventProcessor(
+        "alpha",
+        store,
+        SuppressionList(scripts),
+        Reputation(scripts),
+        record_evidence=lambda *_: None,
+        metadata=lambda _: {},
+    )
+
+
+def process(place: Place) -> dict[str, float]:
+    """With a receiver for each signal, without a ledger."""
+    rates = {}
+    for kind in ("redis", "sqlite"):
+        store = store_of(place.fresh_store(kind))
+        scripts = Scripts(store_of(place.fresh_store("redis"))._redis, place_keys())
+        events = [
+            StoredEvent(event_id=f"event-{number}", source="alpha", message=message, received_at=time.time())
+            for number, message in enumerate(letters_events(POSTS // 4))
+        ]
+        for start in range(0, len(events), 500):
+            store.put(events[start : start + 500])
+        processor = processor_on(store, scripts)
+        began = time.perf_counter()
+        while processor.process().gathered:
+            pass
+        rates[kind] = len(events) / (time.perf_counter() - began)
+        print(f"processed from {kind}: {rates[kind]:.0f} events/s")
+    return {"process_events_per_second": round(rates["redis"])}
+
+
+def place_keys():
+    from sesmail.state.keys import Keys
+
+    return Keys(fresh_name())
+
+
+# -- the burst
+
+
+class Sns:
+    """Posts each notification until it is answered with 2xx, as SNS with a patient delivery policy does."""
+
+    def __init__(self, port: int, signer: Signer, per_second: float) -> None:
+        self.port, self.signer, self.per_second = port, signer, per_second
+        self.ids: list[str] = []
+        self.failures: Counter[str] = Counter()
+        self.late_seconds = 0.0
+
+    async def publish(self, messages) -> None:
+        self.free = asyncio.Queue()
+        for _ in range(128):
+            self.free.put_nowait(None)
+        began, tasks = time.monotonic(), set()
+        for number, message in enumerate(messages):
+            due = began + number / self.per_second
+            if (wait := due - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            elif number % 50 == 0:
+                await asyncio.sleep(0)
+            envelope = self.signer.notification(message)
+            self.ids.append(envelope["MessageId"])
+            for _ in range(2 if random.random() < 0.02 else 1):  # SNS delivers some twice
+                task = asyncio.create_task(self.deliver(request(envelope)))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        self.late_seconds = time.monotonic() - began - len(self.ids) / self.per_second
+        await asyncio.gather(*tasks)
+        while not self.free.empty():
+            if connection := self.free.get_nowait():
+                connection[1].close()
+                await connection[1].wait_closed()
+
+    async def deliver(self, post: bytes) -> None:
+        pause_seconds = 0.5
+        while not await self.delivered(post):
+            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))
+            pause_seconds = min(pause_seconds * 2, 5.0)
+
+    async def delivered(self, post: bytes) -> bool:
+        connection = await self.free.get()
+        try:
+            connection = connection or await asyncio.open_connection("127.0.0.1", self.port)
+            async with asyncio.timeout(15):
+                connection[1].write(post)
+                head = await connection[0].readuntil(b"\r\n\r\n")
+                await connection[0].readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+            status = head[9:12].decode()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            if connection:
+                connection[1].transport.abort()
+            connection, status = None, type(error).__name__
+        finally:
+            self.free.put_nowait(connection)
+        if status != "200":
+            self.failures[status] += 1
+        return status == "200"
+
+
+def burst(place: Place, events: int = 160_000, per_second: float = 1_000) -> dict[str, float]:
+    """What the issue of a burst is: is every event stored once and processed once, whatever is killed?"""
+    signer = Signer()
+    pem = place.folder / "burst.pem"
+    pem.write_bytes(signer.pem)
+    store_name = place.fresh_store("redis")
+    whole = events / per_second
+    heard: Counter[str] = Counter()
+
+    def receiver(_site, *, event, **_) -> None:
+        heard[event.key] += 1
+
+    told = [signals.email_delivered, signals.email_opened, signals.email_clicked]
+    for signal in told:
+        signal.connect(receiver)
+    published = threading.Event()
+    store = store_of(store_name)
+    processor = processor_on(store, Scripts(store._redis, store._key))
+
+    def keep_processing() -> None:
+        while True:
+            try:
+                gathered = processor.process().gathered
+                if not gathered and published.is_set() and not store.counts("alpha").unprocessed:
+                    return
+            except SesmailError:
+                gathered = 0
+            time.sleep(0 if gathered else 0.05)
+
+    def trouble(server: Server) -> None:
+        time.sleep(whole * 0.2)
+        server.kill()
+        server.start()
+        time.sleep(whole * 0.2)
+        place.redis.kill()
+        time.sleep(min(30.0, whole * 0.2))
+        place.redis.start()
+        time.sleep(whole * 0.1)
+        server.kill()
+        server.start()
+
+    with Server("asgi", store_name, pem) as server, Server("flask", "none", pem) as pages:
+        sns = Sns(server.port, signer, per_second)
+        slowest = People(pages.port)
+        threads = [threading.Thread(target=keep_processing), threading.Thread(target=trouble, args=[server]), slowest]
+        for thread in threads:
+            thread.start()
+        asyncio.run(sns.publish(letters_events(events // 4)))
+        published.set()
+        slowest.stop.set()
+        for thread in threads:
+            thread.join()
+
+    stored = Counter(event.event_id for state in EventState for event in store.read("alpha", state))
+    facts = {
+        f"{counter}": count
+        for rates in processor._reputation.rates("alpha", *_days())
+        for counter, count in rates.counts.items()
+    }
+    print(f"published {len(sns.ids)}, stored {len(stored)}, counted {facts}, told {len(heard)}")
+    print(
+        f"posts that had to be repeated: {dict(sns.failures)}; publishing was {sns.late_seconds:.1f} s late at its end"
+    )
+    print(f"pages beside it: {len(slowest.seconds)} asked, p99 {slowest.p99() * 1000:.0f} ms, failed {slowest.failed}")
+    lost = len(set(sns.ids) - set(stored)) + sum(
+        max(0, events // 4 - facts.get(name, 0)) for name in ("sent", "delivered", "opened", "clicked")
+    )
+    doubled = len(stored) - len(set(sns.ids)) + sum(facts.values()) - events + sum(heard.values()) - len(heard)
+    return {"burst_events": events, "burst_lost": lost, "burst_doubled": doubled}
+
+
+def _days():
+    from datetime import date
+
+    return date(2026, 11, 20), date(2026, 11, 20)
+
+
+class People(threading.Thread):
+    """Asks for a page some times a second while the burst goes on, as people do."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port, self.stop, self.seconds, self.failed = port, threading.Event(), [], 0
+
+    def run(self) -> None:
+        from http.client import HTTPConnection, HTTPException
+
+        while not self.stop.wait(1 / PEOPLE_PER_SECOND):
+            began = time.perf_counter()
+            try:
+                connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", "/")
+                connection.getresponse().read()
+                connection.close()
+            except (OSError, HTTPException):
+                self.failed += 1
+            self.seconds.append(time.perf_counter() - began)
+
+    def p99(self) -> float:
+        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+
+
+def main(*arguments: str) -> None:
+    wanted, sizes = arguments[:1] or ("doors", "process", "burst"), [int(size) for size in arguments[1:]]
+    os.sched_setaffinity(0, {LOAD_CORE} if "burst" not in wanted else os.sched_getaffinity(0))
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as redis:
+        place = Place(Path(folder), redis)
+        try:
+            for name in wanted:
+                os.sched_setaffinity(0, {0, LOAD_CORE} if name == "burst" else {LOAD_CORE})
+                figures |= {"doors": doors, "process": process, "burst": burst}[name](place, *sizes)
+        finally:
+            place.clean()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

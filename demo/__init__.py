@@ -1,0 +1,1 @@
+"""The demo: everything that mails an e-letter, on this machine alone."""

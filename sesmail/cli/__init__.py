@@ -1,0 +1,89 @@
+"""The commands: `sesmail ...`. Each takes `--json`; each says by its exit code how it went.
+
+0    done
+1    not done, or something is wrong with an email or a setting: the message says what
+2    the command line is wrong
+75   Redis, or the store of events, cannot be reached: try again
+130  interrupted
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, SesmailError
+
+COMMANDS = {
+    "cancel": "sends:cancel",
+    "confirm": "intake:confirm",
+    "drain-dlq": "intake:drain_dlq",
+    "events": "events:events",
+    "failed": "sends:failed",
+    "pause": "line:pause",
+    "poll-sqs": "intake:poll_sqs",
+    "purge": "events:purge",
+    "quota": "status:quota",
+    "rates": "events:rates",
+    "reschedule": "sends:reschedule",
+    "resume": "line:resume",
+    "send": "send:send",
+    "simulator": "simulator:simulator",
+    "status": "status:status",
+    "suppress": "suppress:suppress",
+    "sweep": "sends:sweep",
+    "top": "top:top",
+    "unknown": "sends:unknown",
+    "webhook": "intake:webhook",
+}
+"""Where each command is: module and name. Imported when it is used."""
+
+
+class Failure(click.ClickException):
+    """One of our errors, shown without a traceback."""
+
+    def __init__(self, error: SesmailError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
+        """By what the caller does next."""
+        return 75 if isinstance(self.error, LedgerUnavailable | EventStoreUnavailable) else 1
+
+
+class Commands(click.Group):
+    """Loads a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """All names, in order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"sesmail.cli.{module}"), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; our errors and Ctrl-C become a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except SesmailError as error:
+            raise Failure(error) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(130) from None
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sesmail")
+def main() -> None:
+    """Email through Amazon SES in the background: queued, paced to the account's rate, lost by no crash.
+
+    Settings come from SESMAIL_... in the environment and from celeryconfig.py in the working directory.
+    """

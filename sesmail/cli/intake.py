@@ -1,0 +1,113 @@
+"""`sesmail webhook|poll-sqs|drain-dlq|confirm`: the doors through which events of SES come in, as programs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.parts import parts
+
+if TYPE_CHECKING:
+    from sesmail.contrib.sqs import SqsPoller
+    from sesmail.events.parts import EventParts
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8025, show_default=True, help="Port to listen on.")
+@json_option
+def webhook(host: str, port: int, as_json: bool) -> None:
+    """Take notifications of SNS in over HTTP, apart from the pages of the site, until Ctrl-C or SIGTERM.
+
+    Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do.
+    """
+    from sesmail.contrib.asgi import serve
+
+    intake = _listening().intake
+    said = {"url": f"http://{host}:{port}/"}
+    click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
+    serve(intake, host=host, port=port)
+
+
+@click.command("poll-sqs")
+@click.argument("queue_urls", nargs=-1, metavar="[URL]...")
+@json_option
+def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
+    """Move what SNS puts into SQS queues into the event store, until Ctrl-C or SIGTERM.
+
+    Without URL, the queues of SESMAIL_SQS_QUEUE_URLS. What is stored is deleted from its queue; the rest stays.
+    when the poll that is under way does: within 20 seconds.
+    """
+    queue_urls = queue_urls or tuple(parts().settings.sqs_queue_urls)
+    if not queue_urls:
+        raise click.UsageError("Name the URL of a queue, or set SESMAIL_SQS_QUEUE_URLS.")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    pollers = [_poller(url) for url in queue_urls]
+    said = {"polling": queue_urls}
+    click.echo(json.dumps(said) if as_json else f"Polling {', '.join(queue_urls)}")
+    with ThreadPoolExecutor(len(pollers)) as threads:
+        polling = [threads.submit(poller.run, stop) for poller in pollers]
+        try:
+            for ended in as_completed(polling):
+                ended.result()
+        finally:
+            stop.set()  # one that broke takes the others with it: a supervisor starts all anew
+
+
+@click.command("drain-dlq")
+@click.argument("queue_url", metavar="URL")
+@json_option
+def drain_dlq(queue_url: str, as_json: bool) -> None:
+    """Take in what ended in a dead-letter queue, and delete it there.
+
+    What cannot be believed or stored stays in the queue; then the exit code is 1 and the log says why.
+    """
+    polled = _poller(queue_url).drain()
+    emit(asdict(polled), as_json=as_json, table=two_columns(asdict(polled).items()))
+    if polled.stored < polled.received:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("event_id", metavar="ID")
+@json_option
+def confirm(event_id: str, as_json: bool) -> None:
+    """Confirm a subscription that could not be confirmed when it came: the log has its ID. Within 2 days."""
+    from sesmail.events.intake import confirm_later
+
+    events = _listening()
+    try:
+        confirm_later(event_id, events.store, events.verifier, events.confirm)
+    except LookupError:
+        raise click.ClickException(
+            "No subscription to one of SESMAIL_TOPICS is stored under this id. Nothing was confirmed."
+        ) from None
+    emit({"confirmed": event_id}, as_json=as_json, table="Confirmed: events come from now on.")
+
+
+def _listening() -> EventParts:
+    from sesmail.errors import ConfigurationError
+
+    runtime = parts()
+    if not runtime.settings.topics and runtime.settings.raw_delivery_site is None:
+        raise ConfigurationError(
+            "SESMAIL_TOPICS is empty, so every notification would be refused for good. Name the SNS topics that are "
+            "believed, each with its site."
+        )
+    return runtime.events
+
+
+def _poller(queue_url: str) -> SqsPoller:
+    from sesmail.contrib.sqs import SqsPoller
+
+    events = _listening()
+    return SqsPoller(events.queue_client(queue_url), queue_url, events.intake)

@@ -1,0 +1,54 @@
+"""`sesmail pause` and `sesmail resume`: the line, closed and opened by an operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sesmail.cli.output import emit, json_option
+from sesmail.cli.parts import parts
+from sesmail.message import Lane
+from sesmail.state.line import ACCOUNT
+
+scope_options = [
+    click.option("--lane", type=click.Choice([lane.value for lane in Lane]), help="One lane only."),
+    click.option("--configuration-set", metavar="NAME", help="What goes out under this configuration set only."),
+    click.option("--identity", metavar="DOMAIN", help="What comes from this sender's domain only."),
+    json_option,
+]
+
+
+def _with_scope(command: Any) -> Any:
+    for option in reversed(scope_options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--reason", default="by an operator", show_default=True, help="What `sesmail status` shows.")
+@_with_scope
+def pause(reason: str, as_json: bool, **scope: str | None) -> None:
+    """Stop sending until `sesmail resume`. Emails are still accepted; they wait, and lose no attempt."""
+    name = _scope(**scope)
+    changed = parts().throttle.line.pause(name, reason)
+    said = f"{name}: paused" if changed else f"{name}: was paused already"
+    emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
+
+
+@click.command()
+@_with_scope
+def resume(as_json: bool, **scope: str | None) -> None:
+    """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute."""
+    name = _scope(**scope)
+    changed = parts().throttle.line.resume(name)
+    said = f"{name}: open again" if changed else f"{name}: was open"
+    emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
+
+
+def _scope(lane: str | None, configuration_set: str | None, identity: str | None) -> str:
+    chosen = {"lane": lane, "configuration-set": configuration_set, "identity": identity}
+    named = [f"{kind}:{name}" for kind, name in chosen.items() if name]
+    if len(named) > 1:
+        raise click.UsageError("Name one of --lane, --configuration-set and --identity, or none for everything.")
+    return named[0] if named else ACCOUNT

@@ -1,0 +1,69 @@
+"""What the commands share: how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+
+def emit(data: Any, *, as_json: bool, table: Table | str) -> None:
+    """Print for a program, or for people."""
+    if as_json:
+        click.echo(json.dumps(data, default=str))
+    else:
+        # A pipe has no width: nothing is to be cut or wrapped in it.
+        Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=True, highlight=False).print(table)
+
+
+def two_columns(rows: Iterable[tuple[str, Any]], title: str | None = None) -> Table:
+    """A plain table of names and values."""
+    table = Table(show_header=False, box=None, title=title, title_justify="left", pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(escape(name), escape(str(value)))
+    return table
+
+
+def progress_bar() -> Progress:
+    """A bar with counts, rate and remaining time, on standard error; one closing line where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f}/s", style="progress.data.speed")

@@ -1,0 +1,170 @@
+"""`sesmail sweep|unknown|failed|cancel|reschedule`: what an operator does with single sends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.parts import parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sesmail.runtime import Runtime
+    from sesmail.state.ledger import State, Status
+
+    Step = tuple[str, Callable[[], Any]]
+
+STATES_LISTED_AS_FAILED = ("rejected", "abandoned", "expired")
+STATES_ASKED_FOR = ("cancelled", "suppressed")
+
+
+@click.command()
+@json_option
+def sweep(as_json: bool) -> None:
+    """Look once for what fell between, as every worker does every few seconds; say per cause what was mended."""
+    parts()
+    from sesmail.tasks import sweeper
+
+    done = asdict(sweeper().sweep())
+    emit(done, as_json=as_json, table=two_columns([(cause.replace("_", " "), count) for cause, count in done.items()]))
+
+
+@click.command()
+@click.option("--resend", multiple=True, metavar="ID", help="Send it again; if SES has it, it goes out twice.")
+@click.option("--settle", nargs=2, multiple=True, metavar="ID MESSAGE_ID", help="SES has it, under this message id.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
+@json_option
+def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit: int, as_json: bool) -> None:
+    """List the sends that SES may have, or decide about them: an event or the SES console tells.
+
+    Nobody needs to: unless SESMAIL_ON_UNKNOWN is `hold`, they are sent again when the evidence window is over.
+    """
+    from sesmail import sends
+    from sesmail.state.ledger import State
+
+    runtime = parts()
+    if not resend and not settle:
+        _list(runtime, [State.UNKNOWN], limit, as_json)
+        return
+    steps: list[Step] = [(send_id, partial(_resend_unknown, send_id)) for send_id in resend]
+    steps += [(send_id, partial(sends.record_evidence, send_id, message_id)) for send_id, message_id in settle]
+    _each(steps, as_json)
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--requeue", is_flag=True, help="Send these again: a new start, with all attempts.")
+@click.option("--all", "everything", is_flag=True, help="With --requeue: all that would be listed.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([*STATES_LISTED_AS_FAILED, *STATES_ASKED_FOR]),
+    default=STATES_LISTED_AS_FAILED,
+    show_default=True,
+    help="Which; may be given several times.",
+)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many of each are listed.")
+@json_option
+def failed(
+    ids: tuple[str, ...], requeue: bool, everything: bool, states: tuple[str, ...], limit: int, as_json: bool
+) -> None:
+    """List the sends that did not go out, with the reason, or send them again."""
+    from sesmail import sends
+    from sesmail.state.ledger import State
+
+    if requeue != bool(ids or everything) or (ids and everything):
+        raise click.UsageError("To send again: --requeue with IDs, or --requeue --all. To list: neither.")
+    runtime, wanted = parts(), [State(state) for state in states]
+    if not requeue:
+        _list(runtime, wanted, limit, as_json)
+        return
+    if everything:
+        counts = runtime.ledger.counts()
+        ids = tuple(one for state in wanted for one in runtime.ledger.ids(state, limit=counts[state]))
+    _each([(send_id, partial(sends.requeue, send_id)) for send_id in ids], as_json)
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@json_option
+def cancel(ids: tuple[str, ...], as_json: bool) -> None:
+    """Take sends back that SES has not been asked to take."""
+    from sesmail import sends
+
+    parts()
+    _each([(send_id, partial(sends.cancel, send_id)) for send_id in ids], as_json)
+
+
+@click.command()
+@click.argument("send_id", metavar="ID")
+@click.argument("when")
+@json_option
+def reschedule(send_id: str, when: str, as_json: bool) -> None:
+    """Give a waiting send another time: `now`, or like 2026-11-30T18:00+01:00."""
+    from sesmail import sends
+
+    parts()
+    _each([(send_id, partial(sends.reschedule, send_id, _moment(when)))], as_json)
+
+
+def _resend_unknown(send_id: str) -> None:
+    from sesmail import sends
+    from sesmail.errors import MoveRefused
+    from sesmail.state.ledger import State
+
+    state = sends.status(send_id).state
+    if state is not State.UNKNOWN:
+        raise MoveRefused(f"The send is {state}, not unknown. Nothing was done.")
+    sends.requeue(send_id)
+
+
+def _moment(when: str) -> datetime:
+    if when == "now":
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        raise click.BadParameter("write it like 2026-11-30T18:00+01:00", param_hint="WHEN") from None
+    if moment.tzinfo is None:
+        raise click.BadParameter(f"say the time zone, as in {when}+01:00 or {when}Z", param_hint="WHEN")
+    return moment
+
+
+def _each(steps: Sequence[Step], as_json: bool) -> None:
+    """Do a step for each id. Goes on after one that cannot be done; then exits with 1, so that nobody misses it."""
+    from sesmail.errors import MoveRefused, UnknownSend
+
+    outcomes: dict[str, str] = {}
+    refused = 0
+    for send_id, step in steps:
+        try:
+            outcomes[send_id] = step() or "done"
+        except (MoveRefused, UnknownSend) as error:
+            outcomes[send_id] = str(error)
+            refused += 1
+    data = {"done": len(outcomes) - refused, "refused": refused, "sends": outcomes}
+    emit(data, as_json=as_json, table=two_columns(outcomes.items()))
+    if refused:
+        raise SystemExit(1)
+
+
+def _list(runtime: Runtime, states: Iterable[State], limit: int, as_json: bool) -> None:
+    ledger, counts = runtime.ledger, runtime.ledger.counts()
+    found = [ledger.status(send_id) for state in states for send_id in ledger.ids(state, limit=limit)]
+    total = {str(state): counts[state] for state in states}
+    summary = ", ".join(f"{count} {state}" for state, count in total.items())
+    table = two_columns([(status.send_id, _in_words(status)) for status in found], title=summary)
+    emit({"total": total, "sends": [asdict(status) for status in found]}, as_json=as_json, table=table)
+
+
+def _in_words(status: Status) -> str:
+    since = datetime.fromtimestamp(status.changed_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    code = f" ({status.code})" if status.code else ""
+    return f"{status.state} since {since}, attempts {status.attempts}: {status.reason or ''}{code}"

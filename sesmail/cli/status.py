@@ -1,0 +1,77 @@
+"""`sesmail status` and `sesmail quota`: how things stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.parts import parts
+
+if TYPE_CHECKING:
+    from sesmail.state.throttle import Snapshot
+
+
+@click.command()
+@click.argument("send_id", required=False, metavar="[ID]")
+@json_option
+def status(send_id: str | None, as_json: bool) -> None:
+    """Show what became of one send, or how many are in which state and whether the line is open."""
+    from sesmail import sends
+
+    runtime = parts()
+    if send_id:
+        found = asdict(sends.status(send_id))
+        emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
+        return
+    snapshot = runtime.throttle.snapshot()
+    closures = [asdict(closure) for closure in snapshot.closures]
+    data: dict[str, Any] = {"sends": runtime.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
+    rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
+    emit(data, as_json=as_json, table=two_columns(rows))
+
+
+@click.command()
+@json_option
+def quota(as_json: bool) -> None:
+    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left."""
+    snapshot = parts().throttle.snapshot()
+    data = {**_rate(snapshot), **_quota(snapshot)}
+    rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
+    emit(data, as_json=as_json, table=two_columns(rows))
+
+
+def _rate(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "max_send_rate": snapshot.rate,
+        "limit_now": round(snapshot.limit, 2),
+        "sent_last_second": snapshot.rate_now,
+        "throttled_recipients": snapshot.refused,
+        "account": snapshot.standing or "not known",
+        "told_by": snapshot.source or "nobody yet: no worker has asked SES; the sandbox's limits hold",
+    }
+
+
+def _quota(snapshot: Snapshot) -> dict[str, Any]:
+    left = {f"left_for_{lane}": "unlimited" if n is None else n for lane, n in snapshot.quota_left.items()}
+    return {
+        "max_24_hour_send": snapshot.quota,
+        "used_24_hours": snapshot.quota_used,
+        "used_by_others": snapshot.quota_used_by_others,
+        **left,
+    }
+
+
+def _readable(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    times = {name: _time(found[name]) for name in ("accepted_at", "changed_at")}
+    deliveries = [(f"  {recipient}", reached) for recipient, reached in found.pop("deliveries").items()]
+    rows = [(name.replace("_", " "), value) for name, value in (found | times).items() if value not in (None, "")]
+    return rows + deliveries
+
+
+def _time(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

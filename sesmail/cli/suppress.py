@@ -1,0 +1,175 @@
+"""`sesmail suppress`: who is not written to."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.parts import parts
+from sesmail.state.suppression import OptOut, Reason, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COLUMNS = ("address", "scope", "reason", "since", "source")
+
+
+class ScopeName(click.ParamType[Scope]):
+    """`everything`, `site:NAME` or `list:SITE/NAME`."""
+
+    name = "scope"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Scope:
+        """To a `Scope`."""
+        try:
+            return value if isinstance(value, Scope) else Scope.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+scope_option = click.option(
+    "--scope",
+    type=ScopeName(),
+    default="everything",
+    show_default=True,
+    help="How far it reaches: everything, site:NAME or list:SITE/NAME.",
+)
+reason_option = click.option(
+    "--reason",
+    type=click.Choice([reason.value for reason in Reason]),
+    default=Reason.MANUAL.value,
+    show_default=True,
+    help="Why; transactional email ignores `unsubscribed`.",
+)
+
+
+@click.group()
+def suppress() -> None:
+    """Show and change who is not written to: who bounced, complained or unsubscribed, and whom you add."""
+
+
+@suppress.command()
+@click.argument("address")
+@scope_option
+@reason_option
+@json_option
+def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
+    """Write to an address no more. Holds for what is queued, too."""
+    _check_address(address)
+    added = parts().suppression.add(_opt_out({"address": address}, scope, reason, source="command"))
+    said = "Added." if added else "It was there already, for this reason or a stronger one."
+    emit({"added": added}, as_json=as_json, table=said)
+
+
+@suppress.command()
+@click.argument("address")
+@scope_option
+@json_option
+def remove(address: str, scope: Scope, as_json: bool) -> None:
+    """Write to an address again, within one scope. Those who complained should ask for it themselves."""
+    removed = parts().suppression.remove(address, scope)
+    emit({"removed": removed}, as_json=as_json, table="Removed." if removed else f"It was not there ({scope}).")
+    if not removed:
+        raise SystemExit(1)
+
+
+@suppress.command("list")
+@click.argument("address", required=False)
+@json_option
+def list_(address: str | None, as_json: bool) -> None:
+    """List who is not written to, or all entries of one ADDRESS."""
+    suppression = parts().suppression
+    rows = [_row(opt_out) for opt_out in (suppression.find(address) if address else suppression.read())]
+    lines = [(row["address"], f"{row['reason']}, {row['scope']}, since {row['since']}") for row in rows]
+    emit(rows, as_json=as_json, table=two_columns(lines, title=f"{len(rows)} entries"))
+
+
+@suppress.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@scope_option
+@reason_option
+@json_option
+def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
+    """Add the addresses of a CSV file, as `export` writes it; only the column `address` is needed.
+
+    SCOPE and REASON are for rows that name none. All rows are checked before the first is added.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            opt_outs = [_read(row, scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)]
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file.name} is not in UTF-8. Nothing was added.") from None
+    suppression = parts().suppression
+    added = sum(suppression.add(opt_out) for opt_out in opt_outs)
+    data = {"added": added, "known": len(opt_outs) - added}
+    emit(data, as_json=as_json, table=two_columns(data.items()))
+
+
+@suppress.command()
+@json_option
+def export(as_json: bool) -> None:
+    """Write all entries as CSV to standard output; with --json, as a list."""
+    rows = map(_row, parts().suppression.read())
+    if as_json:
+        emit(list(rows), as_json=True, table="")
+    else:
+        _write_csv(rows)
+
+
+def _write_csv(rows: Iterable[Mapping[str, str]]) -> None:
+    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+@suppress.command()
+@json_option
+def rebuild(as_json: bool) -> None:
+    """Write down again all opt-outs that stored events of this site tell of. Those removed by hand come back, too."""
+    added = parts().events.processor.rebuild_suppression()
+    emit({"added": added}, as_json=as_json, table=f"{added} entries were missing and are there again.")
+
+
+def _row(opt_out: OptOut) -> dict[str, str]:
+    return {
+        "address": opt_out.address,
+        "scope": str(opt_out.scope),
+        "reason": opt_out.reason.value,
+        "since": opt_out.since.isoformat(timespec="seconds"),
+        "source": opt_out.source,
+    }
+
+
+def _read(row: Mapping[str, str | None], scope: Scope, reason: str, line: int) -> OptOut:
+    try:
+        _check_address(row.get("address") or "")
+        return _opt_out(row, scope, reason, source="import")
+    except (ValueError, click.ClickException) as error:
+        problem = error.message if isinstance(error, click.ClickException) else str(error)
+        raise click.ClickException(f"Line {line}: {problem} Nothing was added.") from None
+
+
+def _opt_out(row: Mapping[str, str | None], scope: Scope, reason: str, *, source: str) -> OptOut:
+    """Raises ValueError for a scope, a reason or a time that is none."""
+    written, since_text = row.get("scope"), row.get("since")
+    since = datetime.fromisoformat(since_text) if since_text else datetime.now(UTC)
+    return OptOut(
+        address=row["address"] or "",
+        scope=Scope.parse(written) if written else scope,
+        reason=Reason(row.get("reason") or reason),
+        since=since if since.tzinfo else since.replace(tzinfo=UTC),
+        source=row.get("source") or source,
+    )
+
+
+def _check_address(address: str) -> None:
+    """A bare one: `Ann <ann@example.org>` would match no email."""
+    local, _, domain = address.strip().rpartition("@")
+    if not local or not domain or any(sign in address for sign in "<>\n"):
+        raise click.ClickException("this is not a bare address, such as ann@example.org.")

@@ -1,0 +1,1 @@
+"""sesmail for Django: put `sesmail.contrib.django` into INSTALLED_APPS."""

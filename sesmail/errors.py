@@ -1,0 +1,145 @@
+"""What can go wrong: one class per what the caller does next.
+
+    SesmailError
+    ├── InvalidEmail              mend the email: nothing was queued
+    ├── ConfigurationError        mend the settings (never swallowed with a failed email)
+    │   └── MissingExtra          install an optional part
+    ├── LedgerUnavailable         Redis cannot be reached: call again
+    ├── UnknownSend               no such id (or its record has expired)
+    ├── MoveRefused               the send is not in a state that allows this
+    ├── StaleClaim                this worker was given up; another one has the send
+    ├── NotificationRefused       not from SES for us: answer 4xx, it must never be tried again
+    ├── EventNotStored            our trouble: answer 503 or raise, so that AWS delivers it again
+    │   └── EventStoreUnavailable the store of events cannot be reached, or has no room: call again later
+    └── SesError                  what SES answered, by what happens next
+        ├── SendThrottled         the rate is exceeded: slow down and try again
+        ├── DailyQuotaExceeded    wait until the 24-hour window frees
+        ├── SesUnavailable        SES was not reached, nothing was sent: try again
+        ├── OutcomeUnknown        SES may have it: wait for evidence
+        ├── SendRejected          SES refuses this email for good
+        └── LineStopped           no email would pass: stop, keep them all, tell somebody
+            ├── SendingPaused     the account or configuration set is paused or suspended
+            └── SesMisconfigured  identity, credentials, configuration set or permission
+
+A class's docstring is its default message. Messages never hold an address, a subject or a body: they go to logs.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class SesmailError(Exception):
+    """Something in sesmail went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class InvalidEmail(SesmailError, ValueError):
+    """The email cannot be sent as it is. Nothing was queued."""
+
+    def __init__(self, field: str, problem: str, limit: str | None = None) -> None:
+        """Name the field, what is wrong with its value and, where there is one, the limit that it breaks."""
+        self.field = field
+        self.problem = problem
+        self.limit = limit
+        allowed = f" ({limit})" if limit else ""
+        super().__init__(f"{field}: {problem}{allowed}. Nothing was queued.")
+
+    def __reduce__(self) -> tuple[type[InvalidEmail], tuple[str, str, str | None]]:
+        return type(self), (self.field, self.problem, self.limit)
+
+
+class ConfigurationError(SesmailError):
+    """A setting is missing or wrong. No email is sent until it is mended; those queued wait."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """An optional part is not installed. Install it, for example with `pip install 'sesmail[demo]'`."""
+
+
+class LedgerUnavailable(SesmailError, ConnectionError):
+    """Redis cannot be reached. Call again when it is back.
+
+    Nothing was accepted by this call, unless Redis took it and its answer was lost on the way: with an idempotency key,
+    calling again is safe in either case. Emails accepted earlier are safe in Redis and go out when it is back.
+    """
+
+
+class UnknownSend(SesmailError, LookupError):
+    """No send has this id, or its record has expired."""
+
+
+class MoveRefused(SesmailError):
+    """The send is in a state that does not allow this."""
+
+
+class StaleClaim(SesmailError):
+    """This worker no longer holds the send: it was given up as dead and another worker has it. Nothing is done here."""
+
+
+class NotificationRefused(SesmailError):
+    """A notification is not one of ours, or not proved to be. It is not stored and must not be tried again."""
+
+    def __init__(self, message: str | None = None, *, status: int = 403) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status that says so: one of 400 to 499, which SNS takes as final."""
+
+
+class EventNotStored(SesmailError):
+    """An event of SES could not be stored. It is not acknowledged, so AWS delivers it again."""
+
+
+class EventStoreUnavailable(EventNotStored):
+    """The store of events cannot be reached, or has no room. Nothing is acknowledged, so AWS delivers it again.
+
+    Events stored earlier are safe, and processed when the store is back.
+    """
+
+
+class SesError(SesmailError):
+    """SES did not accept the email."""
+
+    def __init__(self, message: str | None = None, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        """The error code as SES or botocore spells it, such as `TooManyRequestsException`; for logs and counts."""
+
+
+class SendThrottled(SesError):
+    """SES says that the send rate is exceeded. The email waits and is tried again; no attempt is used up."""
+
+
+class DailyQuotaExceeded(SesError):
+    """The account's 24-hour quota is used up. Email waits and goes on by itself as the window frees."""
+
+
+class SesUnavailable(SesError):
+    """SES could not be reached. Nothing was sent; the email is tried again."""
+
+
+class OutcomeUnknown(SesError):
+    """SES gave no clear answer: it may have sent the email. An event settles it, or the evidence window's end."""
+
+
+class SendRejected(SesError):
+    """SES refuses this email for good. It is listed by `sesmail failed` and can be sent again from there."""
+
+
+class LineStopped(SesError):
+    """SES would refuse every email like this one. The line is stopped; the emails wait, none is lost."""
+
+    def __init__(self, message: str | None = None, *, code: str = "", scope: str = "account") -> None:
+        super().__init__(message, code=code)
+        self.scope = scope
+        """What is stopped: `account`, or `configuration-set:NAME`, or `identity:DOMAIN` of the sender."""
+
+
+class SendingPaused(LineStopped):
+    """AWS or the account's owner paused sending. Email waits until sending is allowed again: see the SES console."""
+
+
+class SesMisconfigured(LineStopped):
+    """SES refuses because of the set-up: credentials, permission, sender identity or configuration set."""

@@ -1,0 +1,293 @@
+"""Acts on stored events: gathers what is unprocessed of a site, does what follows from it, and tells who listens.
+
+Safe to kill at any point and to run in several places at once. Events are leased; what follows from them in Redis is
+done once however often it is tried; receivers are told at least once. An event is marked processed last.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sesmail import signals
+from sesmail.errors import SesmailError
+from sesmail.events import place_of
+from sesmail.events.model import Event, Unhandled, Unsubscribed, read
+from sesmail.events.stores import EventState, StoredEvent
+from sesmail.state.reputation import Fact, Sight
+from sesmail.state.suppression import OptOut, Reason, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sesmail.events.stores import EventStore
+    from sesmail.state.reputation import Reputation
+    from sesmail.state.suppression import SuppressionList
+    from sesmail.unsubscribe import Unsubscription
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+LEASE_SECONDS = 120.0
+MARK_EVERY = 50
+"""A crash makes receivers hear at most so many events twice."""
+MOST_ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What one batch came to."""
+
+    gathered: int
+    processed: int
+    failed: int
+    """Due again later, or set aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """One notification: as stored, and the events in it that somebody may want to hear of."""
+
+    stored: StoredEvent
+    events: tuple[Event, ...]
+
+
+class EventProcessor:
+    """Processes the events of one site."""
+
+    def __init__(
+        self,
+        site: str,
+        store: EventStore,
+        suppression: SuppressionList,
+        reputation: Reputation,
+        *,
+        record_evidence: Callable[[str, str], object],
+        metadata: Callable[[str], Mapping[str, Any]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Build it from its parts.
+
+        `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
+        caller gave with it. `clock` gives epoch seconds.
+        """
+        self._site = site
+        self._store = store
+        self._suppression = suppression
+        self._reputation = reputation
+        self._record_evidence = record_evidence
+        self._metadata = metadata
+        self._clock = clock
+
+    def process(self, *, limit: int = BATCH) -> Processed:
+        """Process one batch. Raises `EventStoreUnavailable` or `LedgerUnavailable`; what is not done stays to be done.
+
+        Call again while it gathers as many as `limit`.
+        """
+        leased_until = self._clock() + LEASE_SECONDS
+        gathered = self._store.gather(self._site, limit=limit, lease_seconds=LEASE_SECONDS, now=self._clock())
+        batch = [_Told(stored=stored, events=read(stored.message, site=self._site)) for stored in gathered]
+        processed = self._act(batch, leased_until)
+        return Processed(gathered=len(gathered), processed=processed, failed=len(gathered) - processed)
+
+    def _act(self, batch: Sequence[_Told], leased_until: float) -> int:
+        """How many were processed. One event that cannot be acted on, by a bug of ours, must not hold up the others."""
+        try:
+            remaining = self._do_what_follows(batch)
+        except SesmailError:
+            raise
+        except Exception as error:  # noqa: BLE001  it may be any bug
+            log.error("%d events could not be acted on together: %s", len(batch), place_of(error))  # noqa: TRY400
+            if len(batch) > 1:
+                return sum(self._act([told], leased_until) for told in batch)
+            self._failed(batch[0].stored, f"sesmail could not act on it ({type(error).__name__})")
+            return 0
+        return self._tell(remaining, leased_until)
+
+    def _do_what_follows(self, batch: Sequence[_Told]) -> list[_Told]:
+        """All that an event changes here, the same however often it is done; what is left is to be told."""
+        self._note_unhandled(batch)
+        self._settle_sends(batch)
+        self._suppress(batch)
+        self._note_progress(batch)
+        return self._count(batch)
+
+    def rebuild_suppression(self) -> int:
+        """Write down again all opt-outs that stored events tell of; how many were new."""
+        return sum(
+            self._suppression.add(opt_out)
+            for state in EventState
+            for stored in self._store.read(self._site, state)
+            for event in read(stored.message, site=self._site)
+            for opt_out in _opt_outs(event, stored.event_id)
+        )
+
+    # -- what follows from events -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _note_unhandled(batch: Iterable[_Told]) -> None:
+        for told in batch:
+            for event in told.events:
+                if isinstance(event, Unhandled):
+                    log.info("An event has no meaning for us: %s", event.what[:50], extra={"action": "event_unhandled"})
+
+    def _settle_sends(self, batch: Iterable[_Told]) -> None:
+        """Whatever SES tells of an email, it proves that SES took it."""
+        proofs = {(event.send_id, event.message_id) for told in batch for event in told.events if event.send_id}
+        for send_id, message_id in proofs:
+            self._record_evidence(send_id, message_id)
+
+    def _suppress(self, batch: Iterable[_Told]) -> None:
+        for told in batch:
+            for event in told.events:
+                for opt_out in _opt_outs(event, told.stored.event_id):
+                    self._suppression.add(opt_out)
+
+    def _note_progress(self, batch: Iterable[_Told]) -> None:
+        self._reputation.progress(
+            [
+                (event.send_id, event.recipient, event.delivery)
+                for told in batch
+                for event in told.events
+                if event.send_id and event.recipient and event.delivery
+            ]
+        )
+
+    def _count(self, batch: Sequence[_Told]) -> list[_Told]:
+        """Count each fact once. What remains to be told are those of which no other notification told before."""
+        facts = [_fact(event, told.stored.event_id) for told in batch for event in told.events if event.key]
+        sights = iter(self._reputation.count(facts))
+        return [
+            _Told(
+                stored=told.stored,
+                events=tuple(event for event in told.events if event.key and next(sights) is not Sight.TWIN),
+            )
+            for told in batch
+        ]
+
+    # -- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, batch: Sequence[_Told], leased_until: float) -> int:
+        """Tell who listens, and mark what is done, some at a time; how many. Stops when the lease is nearly over."""
+        processed = 0
+        for start in range(0, len(batch), MARK_EVERY):
+            if self._clock() > leased_until - LEASE_SECONDS / 4:
+                log.warning("Receivers are slow: the rest of the batch is left for the next one.")
+                break
+            done = [told.stored for told in batch[start : start + MARK_EVERY] if self._told(told)]
+            self._store.mark_processed(done, now=self._clock())
+            processed += len(done)
+        return processed
+
+    def _told(self, told: _Told) -> bool:
+        """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""
+        failures: dict[str, str] = {}
+        for event in told.events:
+            failures |= self._tell_receivers(event, only=_failed_before(told.stored))
+        if not failures:
+            return True
+        self._failed(told.stored, "\n".join(f"{receiver}: {problem}" for receiver, problem in failures.items()))
+        return False
+
+    def _failed(self, stored: StoredEvent, error: str) -> None:
+        if stored.attempts + 1 >= MOST_ATTEMPTS:
+            log.error("An event was set aside after %d attempts.", MOST_ATTEMPTS, extra={"action": "event_set_aside"})
+            self._store.set_aside(stored, error=error, now=self._clock())
+        else:
+            self._store.retry_later(stored, error=error, due_at=self._clock() + _pause(stored.attempts))
+
+    def _tell_receivers(self, event: Event, only: set[str]) -> dict[str, str]:
+        """Call those who listen, or only those named; what went wrong, by receiver."""
+        if event.signal is None:
+            return {}
+        receivers = [
+            receiver
+            for receiver in signals.ALL[event.signal].receivers_for(event.site)
+            if not only or _name(receiver) in only
+        ]
+        if not receivers:
+            return {}
+        metadata = self._metadata(event.send_id) if event.send_id else {}
+        problems = [(_name(receiver), _call(receiver, event, metadata)) for receiver in receivers]
+        return {name: problem for name, problem in problems if problem}
+
+
+class LinkOptOut:
+    """What happens when somebody uses one of our unsubscribe links: for `UnsubscribeDoor`."""
+
+    def __init__(self, suppression: SuppressionList, reputation: Reputation, *, now: Callable[[], datetime]) -> None:
+        """`now` gives an aware time."""
+        self._suppression = suppression
+        self._reputation = reputation
+        self._now = now
+
+    def __call__(self, who: Unsubscription) -> None:
+        """Write the opt-out down, and tell who listens. Raises `LedgerUnavailable` when it could not be written."""
+        now, scope = self._now(), Scope(who.site, who.list)
+        event = Unsubscribed(
+            site=who.site,
+            key="\n".join(("link", who.site, who.list, who.recipient, now.date().isoformat())),
+            recipient=who.recipient,
+            send_id=who.send_id or None,
+            list=who.list,
+            occurred_at=now,
+            sent_at=now,
+            topics=(who.list,) if who.list else (),
+            suppresses=((Reason.UNSUBSCRIBED, scope),),
+        )
+        for opt_out in _opt_outs(event, "link"):
+            self._suppression.add(opt_out)
+        if self._reputation.count([_fact(event, "link")]) == [Sight.FIRST]:
+            for receiver in signals.email_unsubscribed.receivers_for(event.site):
+                _call(receiver, event, {})
+
+
+def _opt_outs(event: Event, source: str) -> list[OptOut]:
+    return [
+        OptOut(address=event.recipient, scope=scope, reason=reason, since=event.occurred_at, source=source)
+        for reason, scope in event.suppresses
+        if event.recipient
+    ]
+
+
+def _fact(event: Event, told_by: str) -> Fact:
+    return Fact(
+        key=event.key,
+        told_by=told_by,
+        happened_on=event.occurred_at.date(),
+        site=event.site,
+        list=event.list,
+        sent_on=event.sent_at.date(),
+        counter=event.counter,
+    )
+
+
+def _call(receiver: Callable[..., object], event: Event, metadata: Mapping[str, Any]) -> str:
+    """Call a receiver; what went wrong, or nothing."""
+    try:
+        receiver(event.site, event=event, metadata=metadata)
+    except Exception as error:  # noqa: BLE001  a site's own code may raise anything
+        # The text of the error stays out of the log: it may hold an address.
+        name = _name(receiver)
+        log.warning("%s raised %s", name, type(error).__name__, extra={"action": "receiver_failed", "receiver": name})
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _name(receiver: Callable[..., object]) -> str:
+    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _failed_before(stored: StoredEvent) -> set[str]:
+    """The receivers that failed last time: only they are called again. Empty at the first attempt."""
+    return {line.partition(": ")[0] for line in stored.error.splitlines() if ": " in line}
+
+
+def _pause(attempts: int) -> float:
+    return min(FIRST_PAUSE_SECONDS * 2.0**attempts, LONGEST_PAUSE_SECONDS)

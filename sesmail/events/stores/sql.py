@@ -1,0 +1,188 @@
+"""Events in a table: PostgreSQL, or SQLite for one host. Needs the extra `sql`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sesmail.errors import ConfigurationError, EventStoreUnavailable, MissingExtra
+from sesmail.events.stores import Counts, EventState, StoredEvent
+
+try:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.exc import SQLAlchemyError
+except ImportError as error:
+    raise MissingExtra("Events cannot be kept in SQL. Install it with `pip install 'sesmail[sql]'`.") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_PAGE = 500
+
+
+class SqlEventStore:
+    """An `EventStore` in one table, through SQLAlchemy Core."""
+
+    def __init__(self, engine: sa.Engine | str, *, table: str = "sesmail_events") -> None:
+        """`engine` or its URL. Raises `ConfigurationError` for other databases than PostgreSQL and SQLite."""
+        self.engine = _engine(engine) if isinstance(engine, str) else engine
+        self.table = _table(table)
+        try:
+            insert = _INSERTS[self.engine.dialect.name]
+        except KeyError:
+            raise ConfigurationError(
+                f"Events cannot be kept in {self.engine.dialect.name}: none are accepted. Use PostgreSQL or SQLite."
+            ) from None
+        self._insert = insert(self.table).on_conflict_do_nothing().returning(self.table.c.event_id)
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _make_sqlite_durable)
+
+    def create_table(self) -> None:
+        """Make the table and its indexes, where they are not there yet."""
+        with _reached():
+            self.table.metadata.create_all(self.engine)
+
+    def put(self, events: Sequence[StoredEvent]) -> int:
+        # In one order everywhere: two writers with the same events in different orders would wait for each other.
+        rows = [_row(event) for event in sorted(events, key=lambda event: event.event_id)]
+        with self._begun() as connection:
+            return len(connection.execute(self._insert, rows).all()) if rows else 0
+
+    def gather(self, source: str, *, limit: int, lease_seconds: float, now: float) -> list[StoredEvent]:
+        t = self.table.c
+        due = (
+            sa.select(t.event_id)
+            .where(t.source == source, t.due_at <= now)
+            .order_by(t.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # PostgreSQL's; SQLite has one writer at a time anyhow
+            .cte("due")
+        )
+        lease = (
+            self.table.update()
+            .where(t.event_id.in_(sa.select(due.c.event_id)))
+            .values(due_at=now + lease_seconds)
+            .returning(*_fields(self.table))
+        )
+        with self._begun() as connection:
+            events = [StoredEvent(**row) for row in connection.execute(lease).mappings()]
+        return sorted(events, key=lambda event: event.received_at)
+
+    def mark_processed(self, events: Sequence[StoredEvent], *, now: float) -> None:
+        self._update(events, processed=True, processed_at=now, due_at=None)
+
+    def retry_later(self, event: StoredEvent, *, error: str, due_at: float) -> None:
+        still_waits = self.table.c.due_at.is_not(None)
+        self._update([event], still_waits, attempts=event.attempts + 1, error=error, due_at=due_at)
+
+    def set_aside(self, event: StoredEvent, *, error: str, now: float) -> None:  # noqa: ARG002
+        self._update([event], attempts=event.attempts + 1, error=error, due_at=None)
+
+    def replay(self, events: Sequence[StoredEvent], *, now: float) -> None:
+        self._update(events, processed=False, processed_at=None, due_at=now, attempts=0, error="")
+
+    def get(self, event_id: str) -> StoredEvent | None:
+        query = sa.select(*_fields(self.table)).where(self.table.c.event_id == event_id)
+        with self._begun() as connection:
+            row = connection.execute(query).mappings().first()
+        return StoredEvent(**row) if row else None
+
+    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
+        t = self.table.c
+        query = sa.select(*_fields(self.table)).where(t.source == source, _is(state, t)).order_by(t.received_at)
+        with self._begun() as connection:
+            rows = connection.execution_options(yield_per=_PAGE).execute(query).mappings()
+            yield from (StoredEvent(**row) for row in rows)
+
+    def counts(self, source: str) -> Counts:
+        t = self.table.c
+        query = sa.select(sa.func.count(t.due_at), sa.func.count()).where(t.source == source, ~t.processed)
+        with self._begun() as connection:
+            unprocessed, left = connection.execute(query).one()
+        return Counts(unprocessed=unprocessed, set_aside=left - unprocessed)
+
+    def purge(self, source: str, *, older_than: float) -> int:
+        t = self.table.c
+        old = self.table.delete().where(t.source == source, t.processed, t.processed_at < older_than)
+        with self._begun() as connection:
+            return connection.execute(old).rowcount
+
+    def _update(self, events: Sequence[StoredEvent], *conditions: sa.ColumnElement[bool], **values: object) -> None:
+        ids = [event.event_id for event in events]
+        with self._begun() as connection:
+            connection.execute(self.table.update().where(self.table.c.event_id.in_(ids), *conditions).values(**values))
+
+    @contextmanager
+    def _begun(self) -> Iterator[sa.Connection]:
+        with _reached(), self.engine.begin() as connection:
+            yield connection
+
+
+def _engine(url: str) -> sa.Engine:
+    """Parameters are hidden: they hold addresses, and SQLAlchemy would put them into the text of its exceptions."""
+    return sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+
+def _table(name: str) -> sa.Table:
+    """Unprocessed events have a time at which they are due, and only they are in the index that gathering uses."""
+    table = sa.Table(
+        name,
+        sa.MetaData(),
+        sa.Column("event_id", sa.String(255), primary_key=True),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("processed", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("message", sa.Text, nullable=False),
+        sa.Column("topic_arn", sa.Text, nullable=False),
+        sa.Column("received_at", sa.Double, nullable=False),
+        sa.Column("due_at", sa.Double),
+        sa.Column("processed_at", sa.Double),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("error", sa.Text, nullable=False, server_default=""),
+    )
+    due = table.c.due_at.is_not(None)
+    sa.Index(f"{name}_due", table.c.source, table.c.due_at, postgresql_where=due, sqlite_where=due)
+    return table
+
+
+def _fields(table: sa.Table) -> list[sa.Column[Any]]:
+    return [table.c[name] for name in StoredEvent.__dataclass_fields__]
+
+
+def _row(event: StoredEvent) -> dict[str, object]:
+    return {
+        "event_id": event.event_id,
+        "source": event.source,
+        "message": event.message,
+        "topic_arn": event.topic_arn,
+        "received_at": event.received_at,
+        "due_at": event.received_at,
+    }
+
+
+def _is(state: EventState, t: sa.ColumnCollection[str, Any]) -> sa.ColumnElement[bool]:
+    conditions: dict[EventState, sa.ColumnElement[bool]] = {
+        EventState.PROCESSED: t.processed.is_(True),
+        EventState.UNPROCESSED: t.due_at.is_not(None),
+        EventState.SET_ASIDE: sa.and_(t.processed.is_(False), t.due_at.is_(None)),
+    }
+    return conditions[state]
+
+
+def _make_sqlite_durable(connection: DBAPIConnection, _record: object) -> None:
+    """WAL lets readers and the writer work at once; FULL writes to the disk before a commit returns."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise EventStoreUnavailable from error

@@ -1,0 +1,1 @@
+"""An email's way out."""

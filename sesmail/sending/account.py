@@ -1,0 +1,92 @@
+"""The account's limits: asked of SES by one worker for the whole fleet, and told to the throttle."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from sesmail.errors import SesError, SesMisconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sesmail.sending.ses import Account, SesTransport
+    from sesmail.settings import Settings
+    from sesmail.state.throttle import SendThrottle
+    from sesmail.state.workers import Turns
+
+log = logging.getLogger("sesmail")
+
+READ_EVERY_SECONDS = 180.0
+FIRST_READ_SECONDS = 5.0
+READ_AGAIN_SECONDS = 15.0
+"""After a failure. SES allows one such call a second for each account."""
+
+
+class AccountWatch:
+    """Keeps the throttle's limits those of the account, followed without a restart."""
+
+    def __init__(
+        self, settings: Settings, throttle: SendThrottle, turns: Turns, transport: Callable[[], SesTransport]
+    ) -> None:
+        self._settings = settings
+        self._throttle = throttle
+        self._turns = turns
+        self._transport = transport
+        self._known = False
+
+    def make_sure(self) -> None:
+        """Before this process sends for the first time: the limits are known, or nobody could learn them in time.
+
+        Without it, the first emails of a fleet would go at the sandbox's rate.
+        """
+        deadline = time.monotonic() + FIRST_READ_SECONDS
+        while not self._known:
+            self.refresh_if_due()
+            self._known = self._throttle.snapshot().source is not None or time.monotonic() > deadline
+            if not self._known:
+                time.sleep(0.05)
+
+    def refresh_if_due(self) -> None:
+        """Ask SES if no worker has lately. Where SES cannot be asked, the settings hold; without those, the sandbox."""
+        if not self._turns.take("account", READ_AGAIN_SECONDS):
+            return
+        try:
+            self._tell(self._transport().account())
+        except SesError as error:
+            self._fall_back(error)
+        else:
+            self._turns.extend("account", READ_EVERY_SECONDS)
+
+    def _tell(self, account: Account) -> None:
+        standing = account.standing()
+        self._update(account.max_send_rate, account.max_24_hour_send, account.sent_last_24_hours, "ses", standing)
+        if not account.sending_enabled or account.enforcement_status == "SHUTDOWN":
+            log.error("SES says that sending is paused for this account: see the SES console; email waits")
+
+    def _update(self, rate: float, quota: float, sent: float | None, source: str, standing: str = "") -> None:
+        self._throttle.update_account(
+            rate=rate if rate < 0 else rate * self._settings.share,
+            quota_24h=quota,
+            sent_24h=sent,
+            bulk_reserve=self._settings.quota_reserve,
+            source=source,
+            standing=standing,
+        )
+
+    def _fall_back(self, error: SesError) -> None:
+        """What SES said before holds while it is only out of reach; the settings hold where it may not be asked."""
+        if self._throttle.snapshot().source == "ses" and not isinstance(error, SesMisconfigured):
+            return
+        rate, quota = self._settings.max_send_rate, self._settings.max_24_hour_send
+        if rate is not None:
+            self._update(rate, -1 if quota is None else quota, None, "settings")
+            log.info("SES does not tell the account's limits; those of the settings hold", extra={"code": error.code})
+        elif self._throttle.snapshot().source is None:
+            log.warning(
+                "SES does not tell the account's limits (%s) and SESMAIL_MAX_SEND_RATE is not set: email goes out at "
+                "the sandbox's rate of one recipient a second. Allow ses:GetAccount, or set SESMAIL_MAX_SEND_RATE.",
+                error.code,
+                extra={"code": error.code},
+            )

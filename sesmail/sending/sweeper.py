@@ -1,0 +1,123 @@
+"""Finds what fell between: claims of dead workers, sends that are due, outcomes never learnt, lost tickets."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sesmail.message import Lane
+from sesmail.state.ledger import State
+from sesmail.state.line import ACCOUNT, How
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sesmail.state.ledger import Ledger, Ticket
+    from sesmail.state.line import Line
+
+log = logging.getLogger("sesmail")
+
+PAGE = 100
+"""How many sends one script moves: Redis serves nobody else meanwhile, so it must be done in a few milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepReport:
+    """What one sweep did, per cause."""
+
+    settled_by_evidence: int = 0  #: SES had them, as an event proved
+    became_unknown: int = 0  #: their worker died, or got no answer, while SES was asked
+    requeued_from_dead_workers: int = 0  #: claimed by a worker that died; SES had not been asked
+    due: int = 0  #: scheduled sends whose time had come
+    resent_unproven: int = 0  #: unknown for the whole evidence window; tried again
+    abandoned: int = 0  #: unknown after the last attempt
+    tickets_reissued: int = 0  #: the broker had lost their tickets
+    forgotten: int = 0  #: failed sends past their retention
+
+
+class Sweeper:
+    """One function, `sweep()`: idempotent, and safe to run from any number of places at once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        line: Line,
+        issue_ticket: Callable[[Ticket, bool], None],
+        queue_is_empty: Callable[[Lane], bool],
+        *,
+        ticket_grace_seconds: float = 15.0,
+    ) -> None:
+        """Take the two ways to the broker.
+
+        `issue_ticket(ticket, express)` publishes; express tickets go with the transactional ones, ahead of bulk.
+        `queue_is_empty` tells whether no ticket is waiting in a lane's queue. `ticket_grace_seconds` is how long one
+        may be on its way; a loss is mended within about twice that.
+        """
+        self._ledger = ledger
+        self._line = line
+        self._issue_ticket = issue_ticket
+        self._queue_is_empty = queue_is_empty
+        self._ticket_grace_seconds = ticket_grace_seconds
+
+    def sweep(self) -> SweepReport:
+        """Do all of it once. Raises `LedgerUnavailable` when Redis is away; what was not done is found next time."""
+        claimed, _, _ = self._ledger.take_back(State.CLAIMED, PAGE)
+        _, settled, unknown = self._ledger.take_back(State.SENDING, PAGE)
+        self._issue(claimed, express=True)
+        report = SweepReport(
+            settled_by_evidence=settled,
+            became_unknown=unknown,
+            requeued_from_dead_workers=len(claimed),
+            due=sum(map(self._queue_due, Lane)),
+            tickets_reissued=sum(map(self._reissue_lost, Lane)),
+            forgotten=self._ledger.forget_old(),
+            **self._resend_unproven(),
+        )
+        done = {cause: count for cause, count in asdict(report).items() if count}
+        if done:
+            log.info("swept: %s", ", ".join(f"{k}={v}" for k, v in done.items()), extra={"action": "sweep", **done})
+        return report
+
+    def _queue_due(self, lane: Lane) -> int:
+        """All that is due; but while the lane is closed, tickets would only go round and round."""
+        closed = {closure.how for closure in self._line.closures() if closure.scope in (ACCOUNT, f"lane:{lane}")}
+        if How.PAUSED in closed:
+            return 0
+        if How.STOPPED in closed:
+            return self._queue_page(lane, 1)  # it tries whether the line is open again
+        total = 0
+        while queued := self._queue_page(lane, PAGE):
+            total += queued
+        return total
+
+    def _queue_page(self, lane: Lane, page: int) -> int:
+        tickets = self._ledger.queue_due(lane, page)
+        self._issue(tickets, express=False)
+        return len(tickets)
+
+    def _resend_unproven(self) -> dict[str, int]:
+        resent = abandoned = 0
+        while True:
+            tickets, given_up = self._ledger.queue_unproven(PAGE)
+            self._issue(tickets, express=True)
+            resent, abandoned = resent + len(tickets), abandoned + given_up
+            if len(tickets) + given_up < PAGE:
+                return {"resent_unproven": resent, "abandoned": abandoned}
+
+    def _reissue_lost(self, lane: Lane) -> int:
+        total = 0
+        pages = self._ledger.queue_lost(
+            lane,
+            grace_seconds=self._ticket_grace_seconds,
+            queue_is_empty=self._queue_is_empty(lane),
+            page=PAGE,
+        )
+        for number, tickets in enumerate(pages):
+            self._issue(tickets, express=number == 0)
+            total += len(tickets)
+        return total
+
+    def _issue(self, tickets: Iterable[Ticket], *, express: bool) -> None:
+        for ticket in tickets:
+            self._issue_ticket(ticket, express)

@@ -1,0 +1,276 @@
+"""Every knob: typed, with its unit in its name and its default beside it.
+
+Where values come from, the first that has one wins:
+
+1. what the application says: Django's `SESMAIL = {"REGION": ...}`, Celery's `sesmail_region = ...` (Flask has Celery's
+   in `app.config["CELERY"]`);
+2. the environment: `SESMAIL_REGION`, `SESMAIL_MAX_SEND_RATE`, ...;
+3. names that others made known: `AWS_SES_REGION_NAME` and `AWS_SES_CONFIGURATION_SET` of django-ses, in Django's
+   settings or the environment, and `AWS_REGION`, which boto3 itself does not read;
+4. the defaults below.
+
+Credentials are not here: boto3 finds them its own way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from sesmail.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger("sesmail")
+
+ENVIRONMENT_PREFIX = "SESMAIL_"
+WRONG = "Wrong settings; no email is sent until they are mended:"
+
+Seconds = Annotated[float, Field(gt=0)]
+DAY = 86_400.0
+
+
+def rate_limit(text: str | float | None) -> float | None:
+    """Recipients a second of a limit as Celery writes it: `6`, `6/s`, `300/m`, `5000/h`; None and 0 are no limit.
+
+    Raises `ValueError` or `KeyError`.
+    """
+    number, _, unit = str(text or 0).partition("/")
+    return float(number) / {"": 1, "s": 1, "m": 60, "h": 3600}[unit.strip()] or None
+
+
+def _is_rate_limit(limit: Any) -> str:
+    try:
+        rate_limit(limit)
+    except (ValueError, KeyError):
+        raise ValueError("write it as 6/s, 300/m or 5000/h") from None
+    return str(limit)
+
+
+RateLimit = Annotated[str, BeforeValidator(_is_rate_limit)]
+
+
+SuppressionReason = Literal["unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Immutable: a changed setting needs a restart, as with Celery's own."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    # Where things are
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="The Redis that holds the ledger; else Celery's broker, where that is one.",
+    )
+    key_prefix: str = Field("sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with.")
+    redis_timeout_seconds: Seconds = Field(5.0, description="How long one Redis command may take.")
+    region: str | None = Field(None, description="AWS Region of SES; without it boto3's own chain decides.")
+    endpoint_url: str | None = Field(None, description="Another address for SES, such as a local simulator.")
+    transactional_queue: str = Field("sesmail.transactional", description="Celery queue of transactional tickets.")
+    bulk_queue: str = Field("sesmail.bulk", description="Celery queue of bulk tickets.")
+
+    # What is put into an email that does not say
+    from_email: str | None = Field(None, description="Sender of emails that name none.")
+    configuration_set: str | None = Field(None, description="SES configuration set of emails that name none.")
+
+    # The rate
+    max_send_rate: float | None = Field(
+        None, gt=0, description="Recipients a second, where SES cannot be asked (`ses:GetAccount` not permitted)."
+    )
+    max_24_hour_send: float | None = Field(
+        None, description="Recipients in 24 hours, where SES cannot be asked; -1 is unlimited."
+    )
+    worker_rate_limit: RateLimit | None = Field(
+        None,
+        description="Recipients a second (or `6/s`, `300/m`) that one worker may send; the account's rate holds too.",
+    )
+    share: float = Field(
+        1.0, gt=0, le=1, description="The part of the account's rate that is used; the rest is left to others."
+    )
+    quota_reserve: float = Field(
+        0.1, ge=0, lt=1, description="The part of the 24-hour quota that bulk leaves to transactional email."
+    )
+    configuration_set_rate_limits: dict[str, RateLimit] = Field(
+        {},
+        description='Recipients a second under a configuration set: `{"news": "5/s"}`; the account\'s rate holds too.',
+    )
+    patience_seconds: Seconds = Field(10.0, description="How long a worker keeps a send that waits for its turn.")
+
+    # How hard to try
+    max_attempts: int = Field(5, ge=1, description="How often SES is asked with no clear answer before giving up.")
+    max_age_seconds: Seconds = Field(7 * DAY, description="A send older than this is abandoned, not sent.")
+    evidence_window_seconds: Seconds = Field(
+        1800.0, description="How long an event may still prove a send of unknown outcome."
+    )
+    on_unknown: Literal["resend", "hold"] = Field(
+        "resend", description="After the window: send again, or leave it for an operator."
+    )
+    ses_connect_timeout_seconds: Seconds = Field(5.0, description="Bound on reaching SES.")
+    ses_read_timeout_seconds: Seconds = Field(
+        60.0, description="Bound on SES's answer; short ones make unknown outcomes."
+    )
+
+    # Workers
+    lease_seconds: Seconds = Field(8.0, description="A worker silent for this long is dead; its claims go to others.")
+    sweep_interval_seconds: Seconds = Field(3.0, description="How often each worker sweeps.")
+    ticket_grace_seconds: Seconds = Field(
+        15.0, description="How long a ticket that later ones overtook may be on its way before it counts as lost."
+    )
+
+    # What SES tells back
+    site: str = Field(
+        "default",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="The name of this site: it gathers its own events, and opt-outs may be for it alone.",
+    )
+    topics: dict[str, str] = Field(
+        {},
+        description="SNS topics whose events are believed, each with its site: "
+        '`{"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}`.',
+    )
+    event_store: str | None = Field(
+        None,
+        description="Where events are kept: `redis://...`, `sqlite:////var/lib/site/events.db`, "
+        "`postgresql+psycopg://...` or `dynamodb://TABLE?region=eu-west-1`; else the ledger's Redis.",
+    )
+    max_stored_events: int = Field(
+        250_000, ge=1, description="How many events of one site Redis keeps, 2.2 KB each; other stores have no bound."
+    )
+    sqs_queue_urls: list[str] = Field([], description="The queues that `sesmail poll-sqs` reads when it is given none.")
+    raw_delivery_site: str | None = Field(
+        None, description="The site of what comes through queues by raw message delivery; without it that is refused."
+    )
+    verify_queues: bool = Field(
+        True, description="Whether the signature of what comes through queues is verified, too."
+    )
+    sns_certificate_url: str | None = Field(
+        None,
+        pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/",  # whoever serves it can sign anything
+        description="Where SNS's certificate is in tests with a simulator, on this machine only: "
+        "`http://127.0.0.1:8005/_sim/certificate.pem`. Never set it where mail is real.",
+    )
+    events_interval_seconds: Seconds = Field(
+        5.0,
+        description="How often the workers look for events that wait; what comes through a door of this site is "
+        "processed within two seconds.",
+    )
+    transactional_ignores: list[SuppressionReason] = Field(
+        ["unsubscribed"], description="The opt-outs, by their reasons, that transactional email goes out despite."
+    )
+    unsubscribe_url: str | None = Field(
+        None, description="Where readers reach the unsubscribe door: `https://example.com/sesmail/unsubscribe/`."
+    )
+    unsubscribe_secrets: list[str] = Field(
+        [],
+        repr=False,
+        description="Secrets of unsubscribe links, of 16 characters or more: the first signs, all can be read.",
+    )
+
+    # How long to remember
+    sent_retention_seconds: Seconds = Field(7 * DAY, description="How long the record of a sent email is kept.")
+    failed_retention_seconds: Seconds = Field(
+        30 * DAY, description="How long an email that was not sent is kept, body and all."
+    )
+    idempotency_seconds: Seconds = Field(7 * DAY, description="How long an idempotency key is remembered.")
+    event_retention_seconds: Seconds = Field(
+        90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
+    )
+
+    @property
+    def asking_seconds(self) -> float:
+        """The longest that asking SES can take; past it the outcome is unknown, even under a living worker."""
+        return self.ses_connect_timeout_seconds + self.ses_read_timeout_seconds + 15
+
+    @property
+    def holding_seconds(self) -> float:
+        """The longest that a worker may hold a send before it asks SES; past it something is wrong with the worker."""
+        return self.patience_seconds + self.asking_seconds
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Application, environment, then the names that others made known; no files are read."""
+        return init_settings, env_settings, _KnownNames(settings_cls)
+
+
+KNOWN_NAMES = {
+    "region": ("AWS_SES_REGION_NAME", "AWS_REGION"),
+    "configuration_set": ("AWS_SES_CONFIGURATION_SET",),
+}
+
+
+class _KnownNames(PydanticBaseSettingsSource):
+    """What a site has most likely set already."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  pydantic's signature
+        names = KNOWN_NAMES.get(field_name, ())
+        said = (getattr(_django_settings(), name, None) or os.environ.get(name) for name in names)
+        return next(filter(None, said), None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {field: self.get_field_value(None, field)[0] for field in KNOWN_NAMES}
+        return {field: value for field, value in found.items() if value}
+
+
+def load(application: Mapping[str, Any] | None = None) -> Settings:
+    """Read all settings; `application` holds what the application says, by field name in lower case.
+
+    Its `default_redis_url` (Celery's broker) serves where nobody names a Redis.
+    Raises `ConfigurationError` that names every wrong or unknown setting at once.
+    """
+    said = {**_from_django(), **(application or {})}
+    default_redis_url = said.pop("default_redis_url", None)
+    _warn_of_misspelt_variables()
+    try:
+        settings = Settings(**said)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+    except SettingsError as error:  # an environment variable that should be JSON
+        raise ConfigurationError(f"{WRONG}\n  {error}") from None
+    if default_redis_url and "redis_url" not in settings.model_fields_set:
+        return settings.model_copy(update={"redis_url": default_redis_url})
+    return settings
+
+
+def _django_settings() -> Any:
+    """Django's settings where this process runs a configured Django; nothing is imported for it."""
+    conf = sys.modules.get("django.conf")
+    return conf.settings if conf is not None and conf.settings.configured else None
+
+
+def _from_django() -> dict[str, Any]:
+    return {name.lower(): value for name, value in getattr(_django_settings(), "SESMAIL", {}).items()}
+
+
+def _warn_of_misspelt_variables() -> None:
+    """Only of names that are nearly right: Kubernetes, for one, makes up others that begin like ours."""
+    names = [f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields]
+    for variable in sorted(set(os.environ) - set(names)):
+        if variable.startswith(ENVIRONMENT_PREFIX) and (meant := get_close_matches(variable, names, 1, 0.85)):
+            log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant[0])
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per wrong setting. Values are not shown: a URL may hold a password."""
+    lines = [f"  {'.'.join(map(str, e['loc']))}: {_problem(e)}" for e in error.errors(include_input=False)]
+    return "\n".join([WRONG, *lines])
+
+
+def _problem(detail: Any) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "no such setting (see docs/settings.md for the names)"
+    return str(detail["msg"])

@@ -1,0 +1,115 @@
+"""SES v2: REST with JSON. One table says which path is which action and which function answers it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sesmail.simulator import configuration_sets, identities, sending, suppression, templates
+from sesmail.simulator.calls import Call, Handler, answer_call
+from sesmail.simulator.errors import Kind, Refused, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from sesmail.simulator.ses import Ses
+
+
+def get_account(ses: Ses, _call: Call) -> dict[str, Any]:
+    """The account's limits and whether it may send."""
+    return {
+        "DedicatedIpAutoWarmupEnabled": False,
+        "EnforcementStatus": ses.enforcement_status,
+        "ProductionAccessEnabled": ses.production_access,
+        "SendQuota": ses.send_quota(),
+        "SendingEnabled": ses.sending_enabled,
+        "SuppressionAttributes": {"SuppressedReasons": list(ses.suppression.reasons)},
+    }
+
+
+def put_account_sending(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutAccountSendingAttributes: the owner's own pause."""
+    ses.sending_enabled = bool(call.body.get("SendingEnabled", False))
+    return {}
+
+
+OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
+    *sending.OPERATIONS,
+    ("GET", "/v2/email/account", "GetAccount", get_account),
+    ("PUT", "/v2/email/account/sending", "PutAccountSendingAttributes", put_account_sending),
+    *suppression.OPERATIONS,
+    *identities.OPERATIONS,
+    *configuration_sets.OPERATIONS,
+    *templates.OPERATIONS,
+)
+
+
+MAX_REQUEST_BYTES = 56 * 1024 * 1024
+"""40 MB of email in base64, and what is around it."""
+
+
+class JsonApi:
+    """How one action of SES v2 is read and answered."""
+
+    def __init__(self, action: str, handler: Handler) -> None:
+        self._action = action
+        self._handler = handler
+
+    async def read(self, request: Request) -> Call:
+        """The JSON body, the path's names and the query."""
+        if int(request.headers.get("content-length", "0")) > MAX_REQUEST_BYTES:
+            raise Refused(Kind.TOO_LARGE)
+        return Call(
+            action=self._action,
+            handler=self._handler,
+            path=request.path_params,
+            query={name: request.query_params.getlist(name) for name in request.query_params},
+            body=_json_object(await request.body()),
+            source_ip=request.client.host if request.client else "127.0.0.1",
+        )
+
+    def success(self, _call: Call, answer: Any) -> Response:
+        """200 and a JSON object."""
+        return _json(200, answer)
+
+    def refusal(self, refused: Refused) -> Response:
+        """The model's status, the code in a header, the words in the body."""
+        return _json(refused.wire.v2_status, {"message": refused.message}, refused.wire.v2_code)
+
+
+def routes(ses: Ses) -> list[Route]:
+    """The table as Starlette's routes."""
+    return [
+        Route(path, _endpoint(ses, JsonApi(action, handler)), methods=[method])
+        for method, path, action, handler in OPERATIONS
+    ]
+
+
+def _endpoint(ses: Ses, api: JsonApi) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await answer_call(ses, api, request)
+
+    return endpoint
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        given = json.loads(body) if body else {}
+    except ValueError as error:
+        raise invalid("The request body is not valid JSON.") from error
+    if not isinstance(given, dict):
+        raise invalid("The request body must be a JSON object.")
+    return given
+
+
+def _json(status: int, content: Any, error_type: str | None = None) -> Response:
+    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+    if error_type:
+        headers["x-amzn-ErrorType"] = error_type
+    return Response(json.dumps(content), status, headers, "application/json")

@@ -1,0 +1,212 @@
+"""Configuration sets: named settings that an email is sent under, with the destinations of its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sesmail.simulator import validation
+from sesmail.simulator.errors import Kind, Refused
+from sesmail.simulator.listing import page
+
+if TYPE_CHECKING:
+    from sesmail.simulator.calls import Call, Handler
+    from sesmail.simulator.ses import Ses
+
+EVENT_TYPES = (
+    "SEND",
+    "REJECT",
+    "BOUNCE",
+    "COMPLAINT",
+    "DELIVERY",
+    "OPEN",
+    "CLICK",
+    "RENDERING_FAILURE",
+    "DELIVERY_DELAY",
+    "SUBSCRIPTION",
+)
+MAX_EVENT_DESTINATIONS = 10
+KEPT_OPTIONS = (
+    "TrackingOptions",
+    "DeliveryOptions",
+    "ReputationOptions",
+    "SuppressionOptions",
+    "VdmOptions",
+    "ArchivingOptions",
+)
+OTHER_DESTINATIONS = (
+    "KinesisFirehoseDestination",
+    "CloudWatchDestination",
+    "EventBridgeDestination",
+    "PinpointDestination",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class EventDestination:
+    """Where events of some types go. Only SNS topics are served; the other kinds are kept and answered, no more."""
+
+    name: str
+    enabled: bool = False
+    event_types: tuple[str, ...] = ()
+    topic_arn: str | None = None
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API shows it."""
+        sns = {"SnsDestination": {"TopicArn": self.topic_arn}} if self.topic_arn else {}
+        known = {"Name": self.name, "Enabled": self.enabled, "MatchingEventTypes": list(self.event_types)}
+        return known | sns | self.others
+
+
+@dataclass(slots=True, kw_only=True)
+class ConfigurationSet:
+    """One configuration set."""
+
+    name: str
+    sending_enabled: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    event_destinations: dict[str, EventDestination] = field(default_factory=dict)
+
+    def publishes(self) -> bool:
+        """Whether anybody gets its events."""
+        return any(one.enabled and one.topic_arn for one in self.event_destinations.values())
+
+    def topics_for(self, event_type: str) -> list[str]:
+        """The topics that get events of a type, spelt as the API spells it."""
+        return [
+            destination.topic_arn
+            for destination in self.event_destinations.values()
+            if destination.enabled and destination.topic_arn and event_type in destination.event_types
+        ]
+
+
+def create(ses: Ses, call: Call) -> dict[str, Any]:
+    """CreateConfigurationSet."""
+    name = validation.configuration_set_name(validation.required(call.body, "ConfigurationSetName")) or ""
+    if name in ses.configuration_sets:
+        raise Refused(Kind.ALREADY_EXISTS, f"Configuration set <{name}> already exists.")
+    sending = validation.mapping(call.body.get("SendingOptions"), "SendingOptions")
+    ses.configuration_sets[name] = ConfigurationSet(
+        name=name,
+        sending_enabled=sending.get("SendingEnabled", True),
+        options={option: call.body[option] for option in KEPT_OPTIONS if call.body.get(option) is not None},
+    )
+    return {}
+
+
+def get(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetConfigurationSet."""
+    found = existing(ses, call.path["ConfigurationSetName"])
+    fixed = {
+        "ConfigurationSetName": found.name,
+        "SendingOptions": {"SendingEnabled": found.sending_enabled},
+        "Tags": [],
+    }
+    return fixed | found.options
+
+
+def delete(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteConfigurationSet."""
+    del ses.configuration_sets[existing(ses, call.path["ConfigurationSetName"]).name]
+    return {}
+
+
+def list_all(ses: Ses, call: Call) -> dict[str, Any]:
+    """ListConfigurationSets."""
+    names, more = page(sorted(ses.configuration_sets), call)
+    return {"ConfigurationSets": list(names)} | more
+
+
+def put_sending(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutConfigurationSetSendingOptions."""
+    found = existing(ses, call.path["ConfigurationSetName"])
+    found.sending_enabled = bool(call.body.get("SendingEnabled", False))
+    return {}
+
+
+def put_suppression(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutConfigurationSetSuppressionOptions."""
+    existing(ses, call.path["ConfigurationSetName"]).options["SuppressionOptions"] = dict(call.body)
+    return {}
+
+
+def create_destination(ses: Ses, call: Call) -> dict[str, Any]:
+    """CreateConfigurationSetEventDestination; SNS gets a message to show that the topic can be published to."""
+    found = existing(ses, call.path["ConfigurationSetName"])
+    name = validation.text(validation.required(call.body, "EventDestinationName"), "EventDestinationName")
+    if name in found.event_destinations:
+        raise Refused(Kind.ALREADY_EXISTS, f"Event destination <{name}> already exists.")
+    if len(found.event_destinations) >= MAX_EVENT_DESTINATIONS:
+        raise Refused(
+            Kind.LIMIT_EXCEEDED, f"A configuration set has at most {MAX_EVENT_DESTINATIONS} event destinations."
+        )
+    _put_destination(ses, found, name, call)
+    return {}
+
+
+def update_destination(ses: Ses, call: Call) -> dict[str, Any]:
+    """UpdateConfigurationSetEventDestination."""
+    found, name = _existing_destination(ses, call)
+    _put_destination(ses, found, name, call)
+    return {}
+
+
+def delete_destination(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteConfigurationSetEventDestination."""
+    found, name = _existing_destination(ses, call)
+    del found.event_destinations[name]
+    return {}
+
+
+def get_destinations(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetConfigurationSetEventDestinations."""
+    found = existing(ses, call.path["ConfigurationSetName"])
+    return {"EventDestinations": [destination.as_json() for destination in found.event_destinations.values()]}
+
+
+def existing(ses: Ses, name: str) -> ConfigurationSet:
+    """A configuration set by name, or SES's refusal."""
+    if name not in ses.configuration_sets:
+        raise Refused(Kind.CONFIGURATION_SET_MISSING, f"Configuration set <{name}> does not exist.")
+    return ses.configuration_sets[name]
+
+
+def _existing_destination(ses: Ses, call: Call) -> tuple[ConfigurationSet, str]:
+    found, name = existing(ses, call.path["ConfigurationSetName"]), call.path["EventDestinationName"]
+    if name not in found.event_destinations:
+        raise Refused(Kind.NOT_FOUND, f"Event destination <{name}> does not exist.")
+    return found, name
+
+
+def _put_destination(ses: Ses, found: ConfigurationSet, name: str, call: Call) -> None:
+    given = validation.mapping(validation.required(call.body, "EventDestination"), "EventDestination")
+    types = [validation.one_of(one, "matchingEventTypes", EVENT_TYPES) for one in given.get("MatchingEventTypes") or ()]
+    topic = validation.mapping(given.get("SnsDestination"), "SnsDestination").get("TopicArn")
+    found.event_destinations[name] = EventDestination(
+        name=name,
+        enabled=bool(given.get("Enabled", False)),
+        event_types=tuple(types),
+        topic_arn=topic,
+        others={other: given[other] for other in OTHER_DESTINATIONS if given.get(other) is not None},
+    )
+    if topic:
+        ses.publisher.validate_topic(topic)
+
+
+_SET = "/v2/email/configuration-sets/{ConfigurationSetName}"
+_DESTINATION = _SET + "/event-destinations/{EventDestinationName}"
+
+OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
+    ("POST", "/v2/email/configuration-sets", "CreateConfigurationSet", create),
+    ("GET", "/v2/email/configuration-sets", "ListConfigurationSets", list_all),
+    ("POST", "/v2/email/list-configuration-sets", "ListConfigurationSets", list_all),
+    ("GET", _SET, "GetConfigurationSet", get),
+    ("DELETE", _SET, "DeleteConfigurationSet", delete),
+    ("PUT", _SET + "/sending", "PutConfigurationSetSendingOptions", put_sending),
+    ("PUT", _SET + "/suppression-options", "PutConfigurationSetSuppressionOptions", put_suppression),
+    ("POST", _SET + "/event-destinations", "CreateConfigurationSetEventDestination", create_destination),
+    ("GET", _SET + "/event-destinations", "GetConfigurationSetEventDestinations", get_destinations),
+    ("PUT", _DESTINATION, "UpdateConfigurationSetEventDestination", update_destination),
+    ("DELETE", _DESTINATION, "DeleteConfigurationSetEventDestination", delete_destination),
+)

@@ -1,0 +1,275 @@
+"""From a request's JSON to valid submissions: SES v2's SendEmail and SendBulkEmail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sesmail.simulator import mime, templates, validation
+from sesmail.simulator.errors import Kind, Refused, invalid
+from sesmail.simulator.rendering import RenderingError
+from sesmail.simulator.submission import Attachment, Content, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from email.message import EmailMessage
+
+    from sesmail.simulator.calls import Call, Handler
+    from sesmail.simulator.ses import Ses
+
+MAX_BULK_ENTRIES = 50
+
+BULK_STATUS: dict[Kind, str] = {
+    Kind.RATE: "ACCOUNT_THROTTLED",
+    Kind.DAILY_QUOTA: "ACCOUNT_DAILY_QUOTA_EXCEEDED",
+    Kind.PAUSED: "ACCOUNT_SENDING_PAUSED",
+    Kind.PAUSED_BY_AWS: "ACCOUNT_SENDING_PAUSED",
+    Kind.SUSPENDED: "ACCOUNT_SUSPENDED",
+    Kind.CONFIGURATION_SET_PAUSED: "CONFIGURATION_SET_SENDING_PAUSED",
+    Kind.CONFIGURATION_SET_MISSING: "CONFIGURATION_SET_NOT_FOUND",
+    Kind.TEMPLATE_MISSING: "TEMPLATE_NOT_FOUND",
+    Kind.MAIL_FROM: "MAIL_FROM_DOMAIN_NOT_VERIFIED",
+    Kind.UNVERIFIED: "MESSAGE_REJECTED",
+    Kind.REJECTED: "MESSAGE_REJECTED",
+    Kind.INVALID: "INVALID_PARAMETER",
+}
+
+Recipients = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""To, Cc and Bcc as bare addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A template filled in, or the reason why it could not be."""
+
+    name: str
+    content: Content
+    failure: str | None = None
+
+
+def send_email(ses: Ses, call: Call) -> dict[str, Any]:
+    """SendEmail."""
+    return {"MessageId": ses.send(parse_send_email(ses, call)).message_id}
+
+
+def send_bulk_email(ses: Ses, call: Call) -> dict[str, Any]:
+    """SendBulkEmail: each entry has its own fate, in a call that succeeds."""
+    content = validation.mapping(validation.required(call.body, "DefaultContent"), "DefaultContent")
+    template = validation.mapping(validation.required(content, "Template"), "Template")
+    entries = list(validation.items(validation.required(call.body, "BulkEmailEntries"), "BulkEmailEntries"))
+    if not 1 <= len(entries) <= MAX_BULK_ENTRIES:
+        raise invalid(f"BulkEmailEntries must have between 1 and {MAX_BULK_ENTRIES} entries.")
+    return {"BulkEmailEntryResults": [_bulk_result(ses, call, template, entry) for entry in entries]}
+
+
+def parse_send_email(ses: Ses, call: Call) -> Submission:
+    """The email that a SendEmail request asks for."""
+    content = validation.mapping(validation.required(call.body, "Content"), "Content")
+    given = [name for name in ("Simple", "Raw", "Template") if content.get(name) is not None]
+    if len(given) != 1:
+        raise invalid("Content must have exactly one of Simple, Raw and Template.")
+    part = validation.mapping(content[given[0]], given[0])
+    if given == ["Raw"]:
+        return _raw(call, part)
+    if given == ["Template"]:
+        return _templated(call, call.body, render(ses, part))
+    return addressed(call, call.body, _simple(part))
+
+
+def _simple(simple: Mapping[str, Any]) -> Content:
+    parts = validation.mapping(validation.required(simple, "Body"), "Body")
+    content = Content(
+        subject=_data(validation.required(simple, "Subject"), "Subject"),
+        text=_data(parts["Text"], "Text") if parts.get("Text") else None,
+        html=_data(parts["Html"], "Html") if parts.get("Html") else None,
+        headers=validation.headers(simple.get("Headers")),
+        attachments=_attachments(simple.get("Attachments")),
+    )
+    if content.text is None and content.html is None:
+        raise invalid("Message body must have Text, Html or both.")
+    return content
+
+
+def _raw(call: Call, raw: Mapping[str, Any]) -> Submission:
+    data = validation.blob(validation.required(raw, "Data"), "Data")
+    validation.check_size(len(data))
+    source = call.body.get("FromEmailAddress")
+    submission = mime_submission(
+        data,
+        source=validation.text(source, "FromEmailAddress") if source else None,
+        recipients=destination(call.body.get("Destination")),
+        tags=validation.tags(call.body.get("EmailTags")),
+        configuration_set=validation.configuration_set_name(call.body.get("ConfigurationSetName")),
+    )
+    return replace(submission, operation=call.action, source_ip=call.source_ip)
+
+
+def _templated(call: Call, body: Mapping[str, Any], rendered: Rendered) -> Submission:
+    submission = addressed(call, body, rendered.content)
+    return replace(submission, template_name=rendered.name, rendering_failure=rendered.failure)
+
+
+def addressed(call: Call, body: Mapping[str, Any], content: Content) -> Submission:
+    """The envelope around a content that SES builds."""
+    source = validation.text(validation.required(body, "FromEmailAddress"), "FromEmailAddress")
+    to, cc, bcc = destination(body.get("Destination"))
+    validation.check_recipients(len(to) + len(cc) + len(bcc))
+    validation.check_size(content.size_bytes)
+    return Submission(
+        operation=call.action,
+        source=source,
+        sender=validation.address(source),
+        to=to,
+        cc=cc,
+        bcc=bcc,
+        reply_to=validation.addresses(body.get("ReplyToAddresses"), "ReplyToAddresses"),
+        content=content,
+        tags=validation.tags(body.get("EmailTags")),
+        configuration_set=validation.configuration_set_name(body.get("ConfigurationSetName")),
+        source_ip=call.source_ip,
+    )
+
+
+def mime_submission(
+    data: bytes,
+    *,
+    source: str | None,
+    recipients: Recipients,
+    tags: dict[str, str],
+    configuration_set: str | None,
+) -> Submission:
+    """A MIME message with its envelope; tags given in the call replace those in its X-SES-MESSAGE-TAGS."""
+    message = mime.parse_headers(data)
+    source = source or str(message.get("From") or "")
+    if not source:
+        raise invalid("Missing required header 'From'.")
+    to, cc, bcc = recipients if any(recipients) else _recipients_in(message)
+    validation.check_recipients(len(to) + len(cc) + len(bcc))
+    return Submission(
+        operation="SendRawEmail",
+        source=source,
+        sender=validation.address(source),
+        to=to,
+        cc=cc,
+        bcc=bcc,
+        content=Content(
+            subject=str(message.get("Subject") or ""),
+            headers=tuple((name, str(value)) for name, value in message.items()),
+            raw=data,
+        ),
+        tags=tags or _tags_in(message),
+        configuration_set=configuration_set
+        or validation.configuration_set_name(_text_header(message, "X-SES-CONFIGURATION-SET")),
+    )
+
+
+def render(ses: Ses, given: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> Rendered:
+    """A kept or inline template with the call's data, over which an entry's own data goes."""
+    template = _template(ses, given)
+    everything = templates.data_of(given.get("TemplateData")) | dict(data or {})
+    headers = validation.headers(given.get("Headers"), "content.template.headers")
+    attachments = _attachments(given.get("Attachments"))
+    try:
+        content, failure = template.rendered(everything), None
+    except RenderingError as error:
+        content, failure = Content(subject=template.subject), str(error)
+    return Rendered(
+        name=template.name, content=replace(content, headers=headers, attachments=attachments), failure=failure
+    )
+
+
+def destination(given: Any) -> Recipients:
+    """To, Cc and Bcc as bare addresses."""
+    fields = validation.mapping(given, "Destination")
+    return (
+        validation.addresses(fields.get("ToAddresses"), "ToAddresses"),
+        validation.addresses(fields.get("CcAddresses"), "CcAddresses"),
+        validation.addresses(fields.get("BccAddresses"), "BccAddresses"),
+    )
+
+
+def _bulk_result(ses: Ses, call: Call, template: Mapping[str, Any], entry: Any) -> dict[str, str]:
+    try:
+        return {"Status": "SUCCESS", "MessageId": ses.send(_bulk_submission(ses, call, template, entry)).message_id}
+    except Refused as refused:
+        ses.count_refusal(refused)
+        return {"Status": BULK_STATUS.get(refused.kind, "FAILED"), "Error": refused.message}
+
+
+def _bulk_submission(ses: Ses, call: Call, template: Mapping[str, Any], entry: Any) -> Submission:
+    entry = validation.mapping(entry, "BulkEmailEntries")
+    content = validation.mapping(entry.get("ReplacementEmailContent"), "ReplacementEmailContent")
+    replacement = validation.mapping(content.get("ReplacementTemplate"), "ReplacementTemplate")
+    rendered = render(ses, template, templates.data_of(replacement.get("ReplacementTemplateData")))
+    headers = _merged(rendered.content.headers, validation.headers(entry.get("ReplacementHeaders")))
+    tags = _merged_tags(call.body.get("DefaultEmailTags"), entry.get("ReplacementTags"))
+    body = dict(call.body) | {"Destination": validation.required(entry, "Destination")}
+    submission = _templated(call, body, replace(rendered, content=replace(rendered.content, headers=headers)))
+    return replace(submission, tags=tags)
+
+
+def _merged(default: Sequence[tuple[str, str]], own: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    replaced = {name.lower() for name, _ in own}
+    return (*(header for header in default if header[0].lower() not in replaced), *own)
+
+
+def _merged_tags(default: Any, own: Any) -> dict[str, str]:
+    return validation.tags(default) | validation.tags(own)
+
+
+def _template(ses: Ses, given: Mapping[str, Any]) -> templates.Template:
+    if given.get("TemplateContent") is not None:
+        return templates.parse(given["TemplateContent"])
+    name = given.get("TemplateName") or str(given.get("TemplateArn") or "").rpartition("/")[2]
+    if not name:
+        raise invalid("Template must have TemplateName, TemplateArn or TemplateContent.")
+    return templates.existing(ses, validation.text(name, "TemplateName"))
+
+
+def _attachments(given: Any) -> tuple[Attachment, ...]:
+    return tuple([_attachment(one) for one in validation.items(given, "Attachments")])
+
+
+def _attachment(given: Any) -> Attachment:
+    filename = validation.text(validation.required(given, "FileName"), "FileName")
+    if len(filename) > 255:
+        raise validation.constraint("fileName", "have length less than or equal to 255")
+    return Attachment(
+        filename=filename,
+        content_type=validation.text(given.get("ContentType") or "application/octet-stream", "ContentType"),
+        content=validation.blob(validation.required(given, "RawContent"), "RawContent"),
+        disposition=validation.one_of(
+            given.get("ContentDisposition") or "ATTACHMENT", "contentDisposition", ("ATTACHMENT", "INLINE")
+        ),
+        content_id=given.get("ContentId"),
+    )
+
+
+def _data(given: Any, field: str) -> str:
+    return validation.text(validation.required(validation.mapping(given, field), "Data"), field)
+
+
+def _recipients_in(message: EmailMessage) -> Recipients:
+    to, cc, bcc = (_addresses_in(message, name) for name in ("To", "Cc", "Bcc"))
+    return to, cc, bcc
+
+
+def _addresses_in(message: EmailMessage, name: str) -> tuple[str, ...]:
+    found = [one.addr_spec for header in message.get_all(name) or () for one in header.addresses]
+    return tuple(validation.address(one) for one in found)
+
+
+def _text_header(message: EmailMessage, name: str) -> str | None:
+    value = message.get(name)
+    return None if value is None else str(value).strip()
+
+
+def _tags_in(message: EmailMessage) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in (_text_header(message, "X-SES-MESSAGE-TAGS") or "").split(",")]
+    return validation.tags([{"Name": name.strip(), "Value": value.strip()} for name, _, value in pairs if name.strip()])
+
+
+OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
+    ("POST", "/v2/email/outbound-emails", "SendEmail", send_email),
+    ("POST", "/v2/email/outbound-bulk-emails", "SendBulkEmail", send_bulk_email),
+)

@@ -1,0 +1,90 @@
+"""The map of Redis: every key that sesmail writes, its type, its lifetime and its meaning.
+
+All keys carry one hash tag, `{sesmail}` by default, so that a script may touch any of them on any server. Scripts build
+their keys from the same base (`lua/prelude.lua`); a test compares what a full run leaves in Redis with this catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One kind of key: its pattern below the base, Redis type, lifetime and meaning."""
+
+    pattern: str
+    type: str
+    lifetime: str
+    meaning: str
+
+
+CATALOGUE: tuple[Key, ...] = (
+    # The ledger
+    Key(
+        "send:<id>",
+        "hash",
+        "while waiting; then `sent_` or `failed_retention_seconds`",
+        "one send: state, lane, text, ...",
+    ),
+    Key("blob:<sha256>", "hash", "as long as a row uses it", "a large part of emails: `data` (zlib), `references`"),
+    Key("in:queued:<lane>", "zset", "for ever", "ids by the time (ms) at which a ticket was issued in its queue"),
+    Key("in:scheduled:<lane>", "zset", "for ever", "ids by the time (ms) at which they are due"),
+    Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
+    Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
+    Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),
+    Key("idempotency:<sha256>", "string", "`idempotency_seconds`", "the id of the send that a caller's key stands for"),
+    Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
+    Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
+    Key("turn:<name>", "string", "until it is due again", "a worker of the fleet does, or did, what one does for all"),
+    Key("worker-rate:<worker>", "string", "an hour after it was told", "recipients a second that a worker may send"),
+    Key("claimed_up_to", "hash", "for ever", "queue: the latest issue time (ms) among its tickets that were claimed"),
+    Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
+    # The throttle and the line
+    Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
+    Key("throttle:facts", "hash", "for ever", "`source`, `standing`, `read_at` (us) of the limits, `refused_at`"),
+    Key("throttle:slots", "list", "for ever", "a second's slots, packed: the slot (us), recipients up to and with it"),
+    Key("throttle:shares", "zset", "for ever", "shares in use, by the time (us) at which they have room again"),
+    Key("throttle:waiting:<lane>", "zset", "for ever", "who waits for a turn, by the time (us) of coming"),
+    Key("throttle:expected:<lane>", "hash", "for ever", "who waits for a turn: the time (us) at which to come again"),
+    Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
+    Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
+    Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    # What SES's events tell
+    Key(
+        "optout:<scope>",
+        "hash",
+        "for ever",
+        "address: `reason since (ms) source` of an opt-out; see lua/suppression.lua",
+    ),
+    Key("optouts", "set", "for ever", "the scopes that have opt-outs"),
+    Key("rates:<site>:<day>", "hash", "400 days", "`counter list`: what became of the emails sent that day"),
+    Key("seen:<day>", "hash", "7 days", "digest of a fact: digest of the notification that first told of it"),
+    Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
+    # Events of SES, where Redis is their store
+    Key("event:<event id>", "hash", "until processed; then the store's retention", "one notification: `message`, ..."),
+    Key(
+        "events:unprocessed:<site>",
+        "zset",
+        "for ever",
+        "event ids by the time (ms) at which they are due; a lease is later",
+    ),
+    Key("events:processed:<site>", "zset", "for ever", "event ids by the time (ms) at which they were processed"),
+    Key("events:set_aside:<site>", "zset", "for ever", "event ids by the time (ms) at which they were given up"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of keys below one prefix; the prefix separates several sesmail installations in one Redis database."""
+
+    prefix: str = "sesmail"
+
+    @property
+    def base(self) -> str:
+        """What every key begins with; handed to each script as KEYS[1]."""
+        return f"{{{self.prefix}}}:"
+
+    def __call__(self, *parts: str) -> str:
+        """The key for the given parts: `keys("send", send_id)` is `{sesmail}:send:<id>`."""
+        return self.base + ":".join(parts)

@@ -1,0 +1,428 @@
+"""The ledger: one row a send, and every move that it can make. The broker only carries tickets; this is the truth.
+
+Each move is one Lua script that uses Redis' own clock and checks the claim's token, so that a worker that was given up
+cannot move a send that another one holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
+from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.scripts import reachable
+from sesmail.state.suppression import normal_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sesmail.settings import Settings
+    from sesmail.state.reputation import Delivery
+    from sesmail.state.scripts import Scripts
+
+BLOB_BYTES = 1024
+"""Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
+
+
+class State(StrEnum):
+    """Where a send is in its life."""
+
+    QUEUED = "queued"  #: accepted; its ticket is, or will be, in the broker
+    SCHEDULED = "scheduled"  #: waits for a time: asked for, backing off, or the line is closed
+    CLAIMED = "claimed"  #: a worker holds it; SES has not been asked
+    SENDING = "sending"  #: SES is being asked
+    UNKNOWN = "unknown"  #: SES may have it: no clear answer came
+    SENT = "sent"  #: SES took it and gave a message id
+    REJECTED = "rejected"  #: SES refused it for good
+    SUPPRESSED = "suppressed"  #: every recipient has opted out, complained or bounced
+    CANCELLED = "cancelled"  #: taken back before SES was asked
+    EXPIRED = "expired"  #: its expiry time passed first
+    ABANDONED = "abandoned"  #: attempts or age used up
+
+
+WAITING = (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
+FAILED = (State.REJECTED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED, State.ABANDONED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The id of an email's send, which may be an earlier one with the same idempotency key."""
+
+    send_id: str
+    state: str
+    new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Claim:
+    """One worker's hold on one send. Its token goes with every move; once another worker has it, moves are refused."""
+
+    send_id: str
+    token: str
+    lane: Lane
+    attempts: int
+    """How often SES was asked without a clear answer."""
+    waits: int
+    """How often it backed off: what the next back-off grows with."""
+    email: Email
+    """Without the recipients who have opted out."""
+
+    def __repr__(self) -> str:
+        return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
+
+    send_id: str
+    state: State
+    lane: Lane
+    recipients: int
+    accepted_at: float
+    changed_at: float
+    attempts: int
+    waits: int
+    message_id: str | None
+    reason: str | None
+    code: str | None
+    deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
+    """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """A send that needs a ticket in the broker."""
+
+    send_id: str
+    lane: Lane
+
+
+class Ledger:
+    """Every send, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._redis = scripts.redis
+        self._key = scripts.keys
+        self._run = scripts.run
+        self._settings = settings
+        self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
+        self._known_blobs: dict[str, None] = {}
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def accept(
+        self,
+        send_id: str,
+        email: Email,
+        *,
+        delay_seconds: float = 0.0,
+        expires_in_seconds: float | None = None,
+    ) -> Accepted:
+        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more."""
+        record, blobs = pack(email)
+        arguments = (
+            send_id,
+            record,
+            email.lane,
+            email.recipient_count,
+            _epoch_ms(email.send_at),
+            round(delay_seconds * 1000),
+            _epoch_ms(email.expires_at),
+            "" if expires_in_seconds is None else round(expires_in_seconds * 1000),
+            _digest(email.idempotency_key.encode()) if email.idempotency_key else "",
+            round(self._settings.idempotency_seconds * 1000),
+            "\n".join(map(normal_address, email.recipients)),
+            email.tags.get(LIST_TAG, ""),
+            json.dumps(email.metadata) if email.metadata else "",
+        )
+        answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
+        if answer[0] == b"missing":
+            answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
+        self._remember(blobs)
+        return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
+
+    @staticmethod
+    def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
+        """Digest and data of each blob; no data for those which Redis most likely has (a letter sent to many)."""
+        for digest, content in blobs.items():
+            yield digest
+            yield b"" if digest in known else zlib.compress(content, 1)
+
+    def _remember(self, blobs: dict[str, bytes]) -> None:
+        self._known_blobs.update(dict.fromkeys(blobs))
+        while len(self._known_blobs) > 256:
+            del self._known_blobs[next(iter(self._known_blobs))]
+
+    def set_aside(self, send_id: str, content: str, reason: str) -> None:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
+        self._run("set_aside", send_id, content, reason)
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:
+        """Take a send for `owner`; the state it is in when it is not to be had, None when there is no such send."""
+        token = token or uuid4().hex
+        answer = self._run(
+            "claim",
+            send_id,
+            owner,
+            token,
+            round(self._settings.max_age_seconds * 1000),
+            self._settings.site,
+            DELIVERY_DAYS * 86_400_000,
+            *self._settings.transactional_ignores,
+        )
+        if answer[0] == b"gone":
+            return None
+        if len(answer) == 1:
+            return State(answer[0].decode())
+        _, lane, opted_out, attempts, waits, record, *blobs = answer
+        try:
+            email = unpack(record, blobs)
+        except (ValueError, LookupError, TypeError, zlib.error) as error:
+            return self._set_aside(send_id, token, f"its record cannot be read ({type(error).__name__})")
+        return Claim(
+            send_id=send_id,
+            token=token,
+            lane=Lane(lane.decode()),
+            attempts=int(attempts),
+            waits=int(waits),
+            email=email.without(opted_out.decode().split("\n")) if opted_out else email,
+        )
+
+    def begin(self, claim: Claim) -> None:
+        """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES."""
+        if not self._run("begin", claim.send_id, claim.token, round(self._settings.asking_seconds * 1000)):
+            raise StaleClaim
+
+    def sent(self, claim: Claim, message_id: str) -> State:
+        """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""
+        try:
+            return self._settle(claim.send_id, claim.token, State.SENT, message_id=message_id)
+        except StaleClaim:
+            self.record_evidence(claim.send_id, message_id)
+            raise
+
+    def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES refused it for good, in its own words (without addresses)."""
+        return self._settle(claim.send_id, claim.token, State.REJECTED, reason=reason, code=code)
+
+    def abandoned(self, claim: Claim, reason: str, code: str = "") -> State:
+        """Nobody will try it again by themselves."""
+        return self._settle(claim.send_id, claim.token, State.ABANDONED, reason=reason, code=code)
+
+    def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
+        return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
+
+    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> None:
+        """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
+
+        `backs_off` counts the wait, so that the next back-off is longer. Raises `StaleClaim`.
+        """
+        delay_ms = max(0, round(delay_seconds * 1000))
+        if not self._run("postpone", claim.send_id, claim.token, delay_ms, reason, int(backs_off)):
+            raise StaleClaim
+
+    def _set_aside(self, send_id: str, token: str, reason: str) -> State:
+        """A row that cannot be understood is listed with its bytes, not tried again and again."""
+        return self._settle(send_id, token, State.ABANDONED, reason=reason, code="broken")
+
+    def _settle(
+        self, send_id: str, token: str, to: State, *, message_id: str = "", reason: str = "", code: str = ""
+    ) -> State:
+        answer = self._run("settle", send_id, token, to, message_id, reason, code, self._sent_retention_ms)
+        if not answer:
+            raise StaleClaim
+        return State(answer.decode())
+
+    def record_evidence(self, send_id: str, message_id: str) -> str:
+        """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms).decode())
+
+    # -- asked by people --------------------------------------------------------------------------------------------
+
+    def cancel(self, send_id: str) -> None:
+        """Take back a send before SES is asked. Raises `UnknownSend`, or `MoveRefused` if it is too late."""
+        self._expect(self._run("cancel", send_id), State.CANCELLED, "cancelled")
+
+    def reschedule(self, send_id: str, when: datetime) -> None:
+        """Give a waiting send another time. Raises `UnknownSend`, or `MoveRefused` if it is not waiting."""
+        self._expect(self._run("reschedule", send_id, _epoch_ms(when)), State.SCHEDULED, "rescheduled")
+
+    def requeue(self, send_id: str) -> Ticket:
+        """Send again what was not sent. Raises `UnknownSend` or `MoveRefused`.
+
+        The ticket is the caller's to issue, by express.
+        """
+        self._expect(self._run("requeue", send_id), State.QUEUED, "sent again")
+        return Ticket(send_id=send_id, lane=self.status(send_id).lane)
+
+    @staticmethod
+    def _expect(answer: bytes, state: State, wish: str) -> None:
+        if answer == b"gone":
+            raise UnknownSend
+        if answer.decode() != state:
+            raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
+
+    def status(self, send_id: str) -> Status:
+        """What is known of one send. Raises `UnknownSend`."""
+        names = (
+            "state",
+            "lane",
+            "recipients",
+            "accepted_at",
+            "moved_at",
+            "attempts",
+            "waits",
+            "message_id",
+            "reason",
+            "code",
+        )
+        with reachable():
+            row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
+        if row[0] is None:
+            raise UnknownSend
+        text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
+        return Status(
+            send_id=send_id,
+            state=State(text["state"]),
+            lane=Lane(text["lane"]),
+            recipients=int(text["recipients"]),
+            accepted_at=float(text["accepted_at"]) / 1000,
+            changed_at=float(text["moved_at"]) / 1000,
+            attempts=int(text["attempts"] or 0),
+            waits=int(text["waits"] or 0),
+            message_id=text["message_id"],
+            reason=text["reason"],
+            code=text["code"],
+        )
+
+    def metadata(self, send_id: str) -> dict[str, Any]:
+        """What the caller gave with an email; kept as long as the send is known, empty for others."""
+        with reachable():
+            text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
+        return dict(json.loads(text)) if text else {}
+
+    def counts(self) -> dict[str, int]:
+        """How many sends are in each state.
+
+        Those queued and scheduled also by lane, as `queued:bulk`; an express ticket is in the transactional queue.
+        """
+        by_lane = [f"{state}:{lane}" for state in (State.QUEUED, State.SCHEDULED) for lane in Lane]
+        names = by_lane + [state.value for state in State if state not in (State.QUEUED, State.SCHEDULED)]
+        with reachable(), self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.zcard(self._key("in", name))
+            counted = dict(zip(names, pipe.execute(), strict=True))
+        return {
+            State.QUEUED.value: sum(counted[f"queued:{lane}"] for lane in Lane),
+            State.SCHEDULED.value: sum(counted[f"scheduled:{lane}"] for lane in Lane),
+            **counted,
+        }
+
+    def ids(self, state: State, *, limit: int = 100) -> list[str]:
+        """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
+        with reachable():
+            found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
+        return [send_id.decode() for send_id in found]
+
+    # -- workers and sweeps -----------------------------------------------------------------------------------------
+
+    def heartbeat(self, owner: str, lease_seconds: float) -> bool:
+        """Say that a worker lives. False when its lease had run out: what it claimed may have been given away."""
+        return bool(self._run("heartbeat", owner, round(lease_seconds * 1000)))
+
+    def take_back(self, state: State, page: int = 200) -> tuple[list[Ticket], int, int]:
+        """What dead workers hold in a state: tickets to issue, how many evidence settled, how many became unknown."""
+        tickets, settled, unknown, position = [], 0, 0, 0
+        lease_ms = round(self._settings.lease_seconds * 1000)
+        longest_ms = 0 if state is State.SENDING else round(self._settings.holding_seconds * 1000)
+        limits = (page, lease_ms, longest_ms, self._sent_retention_ms)
+        while position >= 0:
+            position, s, u, *found = self._run("sweep_claims", state, position, *limits)
+            tickets += _tickets(found)
+            settled, unknown = settled + s, unknown + u
+        return tickets, settled, unknown
+
+    def queue_due(self, lane: Lane, page: int = 200) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued."""
+        return _tickets(self._run("sweep_due", lane, page))
+
+    def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
+        """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
+        if self._settings.on_unknown == "hold":
+            return [], 0
+        window_ms = round(self._settings.evidence_window_seconds * 1000)
+        abandoned, *found = self._run("sweep_unknown", window_ms, self._settings.max_attempts, page)
+        return _tickets(found), abandoned
+
+    def queue_lost(
+        self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200
+    ) -> Iterator[list[Ticket]]:
+        """Queued sends whose ticket in a lane's queue must be lost (see sweep_lost.lua), queued anew, page by page.
+
+        The tickets of the first page go by express, those of the others at the end of their lanes: a few go ahead of
+        bulk, the many of a lost broker take their place.
+        """
+        arguments = (lane, round(grace_seconds * 1000), int(queue_is_empty))
+        began_ms, *found = self._run("sweep_lost", *arguments, 1, page, "")
+        yield (tickets := _tickets(found))
+        while len(tickets) == page:
+            _, *found = self._run("sweep_lost", *arguments, 0, page, began_ms)
+            yield (tickets := _tickets(found))
+
+    def forget_old(self, page: int = 200) -> int:
+        """Drop what is past its retention; how many sends that had failed."""
+        failed_ms, forgotten = round(self._settings.failed_retention_seconds * 1000), 0
+        while True:
+            sent, failed = map(int, self._run("sweep_old", self._sent_retention_ms, failed_ms, page))
+            forgotten += failed
+            if max(sent, failed) < page:
+                return forgotten
+
+
+def pack(email: Email) -> tuple[str, dict[str, bytes]]:
+    """An email as the ledger keeps it: a JSON record, and its large parts by digest."""
+    record, parts = email.detach()
+    blobs: dict[str, bytes] = {}
+    places: list[int | str] = []
+    for part in parts:
+        if len(part) < BLOB_BYTES:
+            places.append(b64encode(part).decode())
+        else:
+            digest = _digest(part)
+            blobs[digest] = part
+            places.append(list(blobs).index(digest))
+    return json.dumps({"v": 1, "email": record, "parts": places}, separators=(",", ":"), ensure_ascii=False), blobs
+
+
+def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:
+    """The email again, from its record and its blobs in order."""
+    row = json.loads(record)
+    contents = [zlib.decompress(blob) for blob in blobs]
+    parts = [contents[place] if isinstance(place, int) else b64decode(place) for place in row["parts"]]
+    return Email.attach(row["email"], parts)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _epoch_ms(when: datetime | None) -> int | str:
+    return "" if when is None else round(when.timestamp() * 1000)
+
+
+def _tickets(found: Sequence[bytes]) -> list[Ticket]:
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [Ticket(send_id=send_id.decode(), lane=Lane(lane.decode())) for send_id, lane in pairs]

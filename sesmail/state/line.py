@@ -1,0 +1,87 @@
+"""The line: what of the sending is closed, since when, and why. One place that everybody asks.
+
+A scope is one of
+
+    account                   everything
+    lane:bulk                 a lane
+    configuration-set:NAME    whatever goes out under it
+    identity:DOMAIN           whatever comes from that sender
+
+and is closed in one of two ways: *paused* by an operator, until an operator says otherwise; or *stopped*, because SES
+would refuse all of it, until a single send that is let through now and then is accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from sesmail.state.scripts import reachable
+
+if TYPE_CHECKING:
+    from sesmail.state.scripts import Scripts
+
+ACCOUNT = "account"
+
+
+class How(StrEnum):
+    """Who closed a scope, and so who opens it again."""
+
+    PAUSED = "paused"  #: by an operator; opens when an operator resumes it
+    STOPPED = "stopped"  #: by SES's refusals; opens by itself when SES accepts one again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closure:
+    """One closed scope. Times are epoch seconds by Redis' clock."""
+
+    scope: str
+    how: How
+    reason: str
+    since: float
+    next_probe_at: float | None
+    """When a single send may try whether SES accepts it again; None where an operator decides."""
+
+
+class Line:
+    """Closes and opens scopes, for the whole fleet. Methods raise `LedgerUnavailable` when Redis cannot be reached."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._key = scripts.keys("line")
+
+    def pause(self, scope: str, reason: str) -> bool:
+        """Close a scope until `resume`; nothing passes, not even a probe. False when it was paused already."""
+        return bool(self._scripts.run("line", How.PAUSED, scope, reason, 0))
+
+    def stop(self, scope: str, reason: str, *, probe_every_seconds: float = 60.0) -> bool:
+        """Close a scope that SES refuses. Every so often one send is let through; when SES takes it, the scope opens.
+
+        False when it was stopped already: the first reason stands, and whoever gets True is the one to tell people.
+        """
+        return bool(self._scripts.run("line", How.STOPPED, scope, reason, round(probe_every_seconds * 1000)))
+
+    def resume(self, scope: str) -> bool:
+        """Open a scope, whoever closed it. False when it was open."""
+        with reachable():
+            return bool(self._scripts.redis.hdel(self._key, f"{How.PAUSED}:{scope}", f"{How.STOPPED}:{scope}"))
+
+    def closures(self) -> tuple[Closure, ...]:
+        """Everything that is closed, the longest closed first; empty when all is open."""
+        with reachable():
+            entries = cast("dict[bytes, bytes]", self._scripts.redis.hgetall(self._key))
+        closures = (_closure(field, entry) for field, entry in entries.items())
+        return tuple(sorted(closures, key=lambda closure: closure.since))
+
+
+def _closure(field: bytes, entry: bytes) -> Closure:
+    how, _, scope = field.decode().partition(":")
+    next_probe_ms, _, since_ms, reason = entry.decode().split(" ", 3)
+    return Closure(
+        scope=scope,
+        how=How(how),
+        reason=reason,
+        since=int(since_ms) / 1000,
+        next_probe_at=int(next_probe_ms) / 1000 if How(how) is How.STOPPED else None,
+    )

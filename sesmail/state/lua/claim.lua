@@ -1,0 +1,79 @@
+-- needs: rows, suppression
+-- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
+-- out, also where they did so after it was queued.
+--
+-- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, 6 how long deliveries are remembered (ms), then the reasons
+--       for an opt-out that transactional email ignores
+-- Answers {'claimed', lane, opted out (addresses, one a line), attempts, waits, email, blob data, ...}, or {state} when
+--         it is not to be had: 'gone' (no such row), or the state that the send is in.
+
+-- Which recipients must not be written to, how many others there are, and the reason of the last.
+local function screen(addresses, list, lane)
+  local opted_out, remaining, why, ignored = {}, 0, '', {}
+  for i = 7, lane == 'transactional' and #ARGV or 0 do
+    ignored[ARGV[i]] = true
+  end
+  for address in string.gmatch(addresses, '[^\n]+') do
+    local reason = suppressed(address, ARGV[5], list, ignored)
+    if reason then
+      opted_out[#opted_out + 1], why = address, reason
+    else
+      remaining = remaining + 1
+    end
+  end
+  return opted_out, remaining, why
+end
+
+local id, owner, token = ARGV[1], ARGV[2], ARGV[3]
+local row = key('send', id)
+local f = redis.call('HMGET', row, 'state', 'lane', 'token', 'expires_at', 'accepted_at', 'addresses', 'attempts',
+  'waits', 'email', 'blobs', 'list')
+local state, lane = f[1], f[2]
+if not state then
+  return {'gone'}
+end
+
+local now = now_ms()
+local score = tonumber(redis.call('ZSCORE', index(state, id, lane), id))
+local free = state == 'queued' or (state == 'scheduled' and score <= now)
+if not free and not (state == 'claimed' and f[3] == token) then
+  return {state}
+end
+if free and tonumber(f[4]) and tonumber(f[4]) <= now then
+  finish(id, state, 'expired', lane, 'its expiry time passed before it could be sent', '')
+  return {'expired'}
+end
+if free and now - tonumber(f[5]) > tonumber(ARGV[4]) then
+  finish(id, state, 'abandoned', lane, 'older than the greatest age', '')
+  return {'abandoned'}
+end
+
+local opted_out, remaining, why = {}, 1, ''
+if redis.call('EXISTS', key('optouts')) == 1 then
+  opted_out, remaining, why = screen(f[6] or '', f[11] or '', lane)
+end
+for _, address in ipairs(opted_out) do
+  redis.call('HSETNX', key('delivery', id), address, 'suppressed')
+end
+if #opted_out > 0 then
+  redis.call('PEXPIRE', key('delivery', id), ARGV[6])
+end
+if #opted_out > 0 and remaining == 0 then
+  finish(id, state, 'suppressed', lane, 'every recipient has opted out, bounced or complained', why)
+  return {'suppressed'}
+end
+
+if free then
+  if state == 'queued' then
+    local marks, place = key('claimed_up_to'), queue(id, lane)
+    local mark = tonumber(redis.call('HGET', marks, place)) or 0
+    redis.call('HSET', marks, place, string.format('%.0f', math.max(mark, score)))
+  end
+  redis.call('HSET', row, 'owner', owner, 'token', token)
+  move(id, state, 'claimed', lane, now)
+end
+local answer = {'claimed', lane, table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[9]}
+for digest in string.gmatch(f[10] or '', '%S+') do
+  answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
+end
+return answer

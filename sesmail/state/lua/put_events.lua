@@ -1,0 +1,39 @@
+-- Stores notifications of SES, each once.
+--
+-- ARGV: 1 most events kept per site, then for each: id, site, topic ARN, received at (ms), message
+-- Answers {how many were new, how many the fullest of their sites holds now}; the first is -1 where there was no room: some
+-- may be stored then, and all may be put again.
+local limit = tonumber(ARGV[1])
+local held = {}
+
+local function count(site)
+  local total = 0
+  for _, state in ipairs({'unprocessed', 'processed', 'set_aside'}) do
+    total = total + redis.call('ZCARD', key('events', state, site))
+  end
+  return total
+end
+
+-- Gives up the event that was processed first; false where all wait to be processed.
+local function make_room(site)
+  local oldest = redis.call('ZPOPMIN', key('events', 'processed', site))[1]
+  return oldest and redis.call('DEL', key('event', oldest))
+end
+
+local new, fullest = 0, 0
+for i = 2, #ARGV, 5 do
+  local id, site, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 3]
+  local row = key('event', id)
+  if redis.call('EXISTS', row) == 0 then
+    held[site] = held[site] or count(site)
+    if held[site] < limit then
+      held[site] = held[site] + 1
+    elseif not make_room(site) then
+      return {-1, held[site]}
+    end
+    redis.call('HSET', row, 'source', site, 'topic_arn', ARGV[i + 2], 'received_at', received_at, 'message', ARGV[i + 4])
+    redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)
+    new, fullest = new + 1, math.max(fullest, held[site])
+  end
+end
+return {new, fullest}

@@ -1,0 +1,15 @@
+-- needs: rows
+-- Gives a waiting send another time.
+--
+-- ARGV: 1 id, 2 send at (epoch ms)
+-- Answers the state that it has now ('scheduled' if it was moved), or 'gone'.
+local f = redis.call('HMGET', key('send', ARGV[1]), 'state', 'lane')
+local state = f[1]
+if not state then
+  return 'gone'
+end
+if state == 'queued' or state == 'scheduled' then
+  move(ARGV[1], state, 'scheduled', f[2], tonumber(ARGV[2]))
+  return 'scheduled'
+end
+return state

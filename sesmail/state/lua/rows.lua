@@ -1,0 +1,79 @@
+-- The rows of sends and their indexes.
+--
+-- `send:<id>` is a hash: one row a send. Every state has one index, a sorted set of ids: `in:<state>`; queued sends have
+-- one for each of the broker's queues, `in:queued:<lane>`, so that each is in the order of its tickets; scheduled ones have
+-- one for each lane, so that a closed lane can be left alone. A row is in exactly the index of its state.
+
+-- The lane in whose queue the ticket of a queued send is: express tickets go with the transactional ones.
+local function queue(id, lane)
+  return redis.call('HGET', key('send', id), 'express') and 'transactional' or lane
+end
+
+local function index(state, id, lane)
+  if state == 'queued' then
+    return key('in', state, queue(id, lane))
+  end
+  if state == 'scheduled' then
+    return key('in', state, lane)
+  end
+  return key('in', state)
+end
+
+local function enter(id, state, lane, score)
+  redis.call('ZADD', index(state, id, lane), score, id)
+  redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())
+end
+
+-- Moves a send; `score` places it in the new state's index (a time in ms, see keys.py).
+local function move(id, from, to, lane, score)
+  redis.call('ZREM', index(from, id, lane), id)
+  enter(id, to, lane, score)
+end
+
+-- Back to the queue with a ticket that overtakes bulk (`express`), or at the end of its lane.
+local function requeue(id, from, lane, express)
+  redis.call('ZREM', index(from, id, lane), id)
+  if express then
+    redis.call('HSET', key('send', id), 'express', '1')
+  else
+    redis.call('HDEL', key('send', id), 'express')
+  end
+  enter(id, 'queued', lane, now_ms())
+end
+
+-- Frees the email's text; a blob goes with the last row that uses it.
+local function drop_body(id)
+  local row = key('send', id)
+  local blobs = redis.call('HGET', row, 'blobs')
+  for digest in string.gmatch(blobs or '', '%S+') do
+    if redis.call('HINCRBY', key('blob', digest), 'references', -1) <= 0 then
+      redis.call('DEL', key('blob', digest))
+    end
+  end
+  redis.call('HDEL', row, 'email', 'blobs', 'addresses', 'list')
+end
+
+local function finish_sent(id, from, lane, message_id, retention_ms)
+  drop_body(id)
+  move(id, from, 'sent', lane, now_ms())
+  redis.call('HSET', key('send', id), 'message_id', message_id)
+  redis.call('HDEL', key('send', id), 'reason', 'code')
+  redis.call('PEXPIRE', key('send', id), retention_ms)
+end
+
+-- Ends or parks a send with a reason. Its text stays, so that an operator can send it again.
+local function finish(id, from, to, lane, reason, code)
+  move(id, from, to, lane, now_ms())
+  redis.call('HSET', key('send', id), 'reason', reason, 'code', code or '')
+end
+
+-- No answer from SES: parked as unknown, unless an event has proved meanwhile that SES took it.
+local function finish_unknown(id, from, lane, reason, code, retention_ms)
+  local proof = redis.call('HGET', key('send', id), 'evidence')
+  if proof then
+    finish_sent(id, from, lane, proof, retention_ms)
+    return 'sent'
+  end
+  finish(id, from, 'unknown', lane, reason, code)
+  return 'unknown'
+end

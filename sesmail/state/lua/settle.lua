@@ -1,0 +1,26 @@
+-- needs: rows
+-- Writes down how a claimed send ended.
+--
+-- ARGV: 1 id, 2 token, 3 state (sent, rejected, abandoned or unknown), 4 SES message id, 5 reason, 6 code,
+--       7 retention of a sent row (ms)
+-- Answers the state that it has now, or '' when the claim is stale.
+local id, token, to = ARGV[1], ARGV[2], ARGV[3]
+local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id')
+local from, lane = f[1], f[3]
+if f[2] ~= token then
+  return ''
+end
+if from == to or (from == 'sent' and f[4] == ARGV[4]) then
+  return from
+end
+if from ~= 'sending' and from ~= 'claimed' then
+  return ''
+end
+if to == 'sent' then
+  finish_sent(id, from, lane, ARGV[4], ARGV[7])
+elseif to == 'unknown' then
+  return finish_unknown(id, from, lane, ARGV[5], ARGV[6], ARGV[7])
+else
+  finish(id, from, to, lane, ARGV[5], ARGV[6])
+end
+return to

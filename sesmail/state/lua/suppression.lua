@@ -1,0 +1,16 @@
+-- Opt-outs, for scripts that ask: put `-- needs: suppression` at their head.
+-- One hash per scope holds address -> 'reason at source': why, since when (ms), and the event it came from.
+
+-- Why mail of this site and list must not go to an address (as `normal_address` in suppression.py writes it), or false.
+-- `ignored` is a table of reasons that do not count, such as {unsubscribed = true}; site and list may be ''.
+local function suppressed(address, site, list, ignored)
+  local scopes = {'everything', site ~= '' and 'site:' .. site, list ~= '' and 'list:' .. site .. '/' .. list}
+  for i = 1, 3 do
+    local record = scopes[i] and redis.call('HGET', key('optout', scopes[i]), address)
+    local reason = record and string.match(record, '^%S+')
+    if reason and not ignored[reason] then
+      return reason
+    end
+  end
+  return false
+end

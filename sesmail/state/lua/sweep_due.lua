@@ -1,0 +1,13 @@
+-- needs: rows
+-- Queues the scheduled sends of a lane whose time has come.
+--
+-- ARGV: 1 lane, 2 how many at most
+-- Answers {id, lane, ...}: they need tickets.
+local lane, answer = ARGV[1], {}
+local due = redis.call('ZRANGEBYSCORE', key('in', 'scheduled', lane), '-inf', now_ms(), 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(due) do
+  requeue(id, 'scheduled', lane, false)
+  answer[#answer + 1] = id
+  answer[#answer + 1] = lane
+end
+return answer

@@ -1,0 +1,15 @@
+-- needs: throttle
+-- SES took a send that was let through to try whether it would: what was closed is open.
+--
+-- ARGV: what the send probed, as throttle_reserve answered it
+-- Repeated: as once.
+local row = read_books()
+for _, field in ipairs(ARGV) do
+  if field == 'quota' then
+    row.foreign, row.quota_probe_at = 0, 0
+  else
+    redis.call('HDEL', key('line'), field)
+  end
+end
+write_books(row)
+return 1

@@ -1,0 +1,243 @@
+-- needs: throttle
+-- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away.
+--
+-- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 how far ahead a slot may lie (us),
+--       5 who asks (one place in the line), 6 number of shares, then per share: its name, recipients a second; then the
+--       scopes that must be open
+-- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
+--         {'wait', microseconds until it is worth asking again}, or
+--         {'postponed', milliseconds until it is worth coming back, cause, text}.
+-- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
+local recipients, counted, lane, horizon, asker =
+  tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local now = now_us()
+local row = read_books()
+
+-- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
+local function closed()
+  local fields, probes = {}, {}
+  if redis.call('EXISTS', key('line')) == 0 then
+    return nil, probes
+  end
+  for i = 7 + 2 * ARGV[6], #ARGV do
+    fields[#fields + 1] = 'paused:' .. ARGV[i]
+    fields[#fields + 1] = 'stopped:' .. ARGV[i]
+  end
+  local entries = redis.call('HMGET', key('line'), unpack(fields))
+  for i = 1, #entries do
+    if entries[i] then
+      local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ (.*)$')
+      local cause = string.match(fields[i], '^[^:]+')
+      if cause == 'paused' or tonumber(due) * 1000 > now then
+        local scope = string.match(fields[i], ':(.*)$')
+        local wait = cause == 'paused' and PAUSED_SECONDS * 1000 or tonumber(due) - math.floor(now / 1000)
+        if scope == 'account' or string.find(scope, '^lane:') then
+          wait = WATCHED_SECONDS * 1000
+        end
+        return {'postponed', wait, cause, scope .. ': ' .. text}
+      end
+      probes[#probes + 1] = {field = fields[i], every = tonumber(every)}
+    end
+  end
+  return nil, probes
+end
+
+-- Several sends wait for the same room: each is promised its own part of what leaves the 24 hours, the oldest first.
+local function promised_room(excess)
+  local buckets = {{bucket = row.bucket, recipients = row.in_bucket}}
+  local sent = redis.call('HGETALL', key('throttle', 'sent'))
+  for i = 1, #sent, 2 do
+    buckets[#buckets + 1] = {bucket = tonumber(sent[i]), recipients = tonumber(sent[i + 1])}
+  end
+  table.sort(buckets, function(a, b) return a.bucket < b.bucket end)
+  local needed = excess + sum_of_living(key('throttle', 'promised'), now)
+  for _, leaving in ipairs(buckets) do
+    needed = needed - leaving.recipients
+    if needed <= 0 then
+      redis.call('HINCRBY', key('throttle', 'promised'), leaving.bucket, counted)
+      return leaves_at(leaving.bucket)
+    end
+  end
+  return now + 3600 * SECOND
+end
+
+-- 2. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
+-- try whether that still holds: others may have used it, and nobody tells when their part leaves the 24 hours.
+local function over_quota(probes)
+  if row.quota < 0 or counted == 0 then
+    return nil
+  end
+  local usable = lane == 'bulk' and math.floor(row.quota * (1 - row.reserve)) or row.quota
+  local excess = used_24_hours(row) + counted - usable
+  if excess <= 0 then
+    return nil
+  end
+  if row.quota_probe_at > 0 and row.quota_probe_at <= now then
+    probes[#probes + 1] = {field = 'quota'}
+    return nil
+  end
+  local wait = math.ceil((promised_room(excess) - now) / 1000)
+  if lane == 'transactional' then
+    wait = math.min(wait, QUOTA_PROBE_SECONDS * 1000)
+  end
+  return {'postponed', wait, 'quota', 'the 24-hour quota is used up'}
+end
+
+-- A clock that was set back would leave the books in the future: start over after one empty window.
+local function mend_clock(limit)
+  if row.tail > now + 10 * SECOND then
+    redis.call('DEL', slots, key('throttle', 'shares'))
+    row.tail, row.next, row.oldest = now + limit.window, now + limit.window, 0
+    row.reacted_at = math.min(row.reacted_at, now)
+    write_books(row)
+  end
+end
+
+-- The earliest time at which the window still has room, by the log of slots. Each entry is a slot and the sum of
+-- recipients up to and with it, so the entry that must have left the window is the first one whose sum reaches what is
+-- too much. Earlier ones are never needed again, once the slot is given.
+local searched = {}
+
+local function room_in_window(limit)
+  local too_much = row.total + recipients - limit.recipients
+  if recipients > limit.recipients then
+    return row.tail + limit.window
+  end
+  while row.oldest_sum < too_much do
+    local entry = redis.call('LPOP', slots)
+    if not entry then
+      return 0
+    end
+    searched[#searched + 1] = entry
+    row.oldest, row.oldest_sum = struct.unpack('dd', entry)
+  end
+  return row.oldest + limit.window
+end
+
+local function put_back_searched()
+  for i = #searched, 1, -1 do
+    redis.call('LPUSH', slots, searched[i])
+  end
+end
+
+-- 3. The account's slot: paced, and within the window. Messages of several recipients leave room in windows that they do
+-- not fit; such delays may be caught up, by ten recipients at most, idleness may not: a burst is what SES throttles.
+-- Answers the slot, and when the next one may follow by the pace.
+local function account_slot(limit)
+  local from = room_in_window(limit)
+  local slot = math.ceil(math.max(now, row.tail, row.next, from))
+  local pace = slot
+  if from > row.next and from >= now and recipients <= limit.recipients then
+    pace = math.max(row.next, slot - 10 * limit.window / limit.recipients)
+  end
+  return slot, pace + recipients * limit.window / limit.recipients
+end
+
+-- 4. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
+local function wait_for_shares(slot)
+  local longest = 0
+  for i = 7, 6 + 2 * ARGV[6], 2 do
+    local next_slot = tonumber(redis.call('ZSCORE', key('throttle', 'shares'), ARGV[i])) or 0
+    longest = math.max(longest, next_slot - slot)
+  end
+  return longest
+end
+
+local function charge_shares(slot)
+  for i = 7, 6 + 2 * ARGV[6], 2 do
+    local shares = key('throttle', 'shares')
+    local rate = tonumber(ARGV[i + 1])
+    local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
+    -- Woken a little late, it does not lose what it may send: up to 50 ms are made up.
+    redis.call('ZADD', shares, math.max(next_slot, slot - 50000) + recipients / rate * SECOND, ARGV[i])
+  end
+end
+
+-- 5. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
+-- told to, and a quarter of the horizon later, is dead and loses its place: no slot is lost, they still lie ahead.
+local waiting = key('throttle', 'waiting', lane)
+
+local function leave_line(name)
+  redis.call('ZREM', waiting, name)
+  redis.call('HDEL', key('throttle', 'expected', lane), name)
+end
+
+local function is_dead(name)
+  local expected = redis.call('HGET', key('throttle', 'expected', lane), name)
+  return (tonumber(expected) or 0) + horizon / 4 < now
+end
+
+local function first_in_line()
+  local first = redis.call('ZRANGE', waiting, 0, 0)[1]
+  while first and first ~= asker and is_dead(first) do
+    leave_line(first)
+    first = redis.call('ZRANGE', waiting, 0, 0)[1]
+  end
+  return first
+end
+
+-- Answers how long to stay away: until the turn should come, or in time to see that those before are dead.
+local function join_line(too_early, slot_length)
+  redis.call('ZADD', waiting, 'NX', now, asker)
+  local before = redis.call('ZRANK', waiting, asker)
+  local wait = math.max(1000, too_early) + math.min(before * slot_length, horizon / 4 + before * 1000)
+  redis.call('HSET', key('throttle', 'expected', lane), asker, now + wait)
+  return wait
+end
+
+-- The probes that this send makes are not due again for a while.
+local function take(probes)
+  for _, probe in ipairs(probes) do
+    if probe.field == 'quota' then
+      row.quota_probe_at = now + QUOTA_PROBE_SECONDS * SECOND
+    else
+      local due = string.format('%.0f', math.floor(now / 1000) + probe.every)
+      local entry = redis.call('HGET', key('line'), probe.field)
+      redis.call('HSET', key('line'), probe.field, (string.gsub(entry, '^%d+', due)))
+    end
+  end
+end
+
+local function book(slot, next_slot)
+  row.total, row.next, row.tail = row.total + recipients, next_slot, slot
+  if row.rate > 0 then
+    redis.call('RPUSH', slots, struct.pack('dd', slot, row.total))
+  end
+end
+
+local postponed, probes = closed()
+roll_24_hours(row, now)
+postponed = postponed or over_quota(probes)
+if postponed then
+  return postponed
+end
+
+local slot, next_slot, slot_length = now, now, 0
+if row.rate > 0 then
+  local limit = limit_at(row, now)
+  mend_clock(limit)
+  slot, next_slot = account_slot(limit)
+  slot_length = limit.window / limit.recipients
+end
+local first = first_in_line()
+local wait, too_early = wait_for_shares(slot), slot - horizon - now
+if wait <= 0 and (too_early > 0 or (first and first ~= asker)) then
+  wait = join_line(too_early, slot_length)
+elseif first then
+  leave_line(asker)
+end
+if wait > 0 then
+  put_back_searched()
+  return {'wait', math.ceil(wait)}
+end
+
+book(slot, next_slot)
+charge_shares(slot)
+count_sent(row, now, counted)
+take(probes)
+write_books(row)
+local answer = {'granted', slot - now, slot}
+for _, probe in ipairs(probes) do
+  answer[#answer + 1] = probe.field
+end
+return answer

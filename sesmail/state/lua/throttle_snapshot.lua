@@ -1,0 +1,41 @@
+-- needs: throttle
+-- What is going on, for people: changes nothing but what is forgotten after 24 hours.
+--
+-- Answers {name, value, ...}; times in microseconds of Redis' clock.
+local now = now_us()
+local row = read_books()
+roll_24_hours(row, now)
+
+-- Recipients in the last full second before now, from the end of the log of slots.
+local function sent_in_last_second()
+  local newest
+  for i = -1, -redis.call('LLEN', slots), -1 do
+    local slot, sum = struct.unpack('dd', redis.call('LINDEX', slots, i))
+    if slot <= now then
+      newest = newest or sum
+      if slot <= now - SECOND then
+        return newest - sum
+      end
+    end
+  end
+  return newest or 0
+end
+
+local answer = {}
+local function tell(name, value)
+  answer[#answer + 1] = name
+  answer[#answer + 1] = type(value) == 'number' and string.format('%.17g', value) or value or ''
+end
+
+for _, name in ipairs({'rate', 'quota', 'reserve', 'total', 'refused', 'quota_probe_at', 'foreign', 'sent'}) do
+  tell(name, row[name])
+end
+for _, name in ipairs({'source', 'read_at', 'refused_at', 'standing'}) do
+  tell(name, redis.call('HGET', key('throttle', 'facts'), name))
+end
+tell('margin', row.rate > 0 and margin_at(row, now) or 0)
+tell('rate_now', sent_in_last_second())
+for _, lane in ipairs({'transactional', 'bulk'}) do
+  tell('waiting:' .. lane, redis.call('ZCARD', key('throttle', 'waiting', lane)))
+end
+return answer

@@ -1,0 +1,90 @@
+"""Loads the Lua scripts: `lua/*.lua`, one atomic act a file, behind the common prelude and the parts that it needs.
+
+A script whose first line reads `-- needs: rows` gets `lua/rows.lua` put before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sesmail.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+    from sesmail.state.keys import Keys
+
+
+TAKES_NO_WRITES = (OutOfMemoryError, ReadOnlyError, MasterDownError)
+TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS")
+"""Memory is full, a replica after a failover, the disk is full: conditions that end, not mistakes in a call.
+
+https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
+"""
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn redis-py's errors of connection, and of a server that takes no writes for now, into `LedgerUnavailable`."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise LedgerUnavailable from error
+    except ResponseError as error:
+        if isinstance(error, TAKES_NO_WRITES) or str(error).startswith(TAKES_NO_WRITES_WORDS):
+            raise LedgerUnavailable from error
+        raise
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+class Scripts:
+    """Runs scripts by name on one Redis. A server that lost its script cache is given the script again."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+        self._execute: Callable[..., Any] = redis.execute_command
+        self._loaded: dict[str, tuple[str, str]] = {}
+
+    def run(self, name: str, *arguments: str | bytes | float) -> Any:
+        """Run `lua/<name>.lua` with KEYS[1] = the base of all keys and the arguments as ARGV.
+
+        A call whose reply was lost may be repeated by the client, so every script answers a repetition as it did the
+        first time. Raises `LedgerUnavailable` when Redis cannot be reached.
+        """
+        loaded = self._loaded.get(name)
+        if loaded is None:
+            text = self.source(name)
+            loaded = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Redis' own name for it
+        text, digest = loaded
+        with reachable():
+            try:  # not through redis-py's Script, which costs as much again as the call
+                return self._execute("EVALSHA", digest, 1, self.keys.base, *arguments)
+            except NoScriptError:
+                return self._execute("EVAL", text, 1, self.keys.base, *arguments)
+
+    def source(self, name: str) -> str:
+        """The text of a script as Redis gets it."""
+        text = _file(name)
+        needs = re.match(r"-- needs: (.+)\n", text)
+        parts = needs[1].split(", ") if needs else []
+        return "\n".join([self.prelude(), *map(_file, parts), text])
+
+    def prelude(self) -> str:
+        """What stands before every script; a test replaces the clock in it."""
+        return _file("prelude")

@@ -1,0 +1,138 @@
+"""Who must not be written to, and why: hard bounces, complaints, unsubscribes, and what operators add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from sesmail.state.scripts import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from sesmail.state.scripts import Scripts
+
+
+class Reason(StrEnum):
+    """Why nothing is sent to an address; a later one in this list is stronger and replaces an earlier one."""
+
+    UNSUBSCRIBED = "unsubscribed"  #: the reader asked for no more; transactional email may ignore it
+    SES_LIST = "ses-list"  #: SES has it on a suppression list of its own and would not send
+    INVALID = "invalid"  #: SES's validation takes it for no working address
+    BOUNCED = "bounced"  #: the address does not exist
+    MANUAL = "manual"  #: an operator put it here
+    COMPLAINED = "complained"  #: the reader called an email spam
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How far an opt-out reaches: `Scope()` everything, `Scope(site)` a site, `Scope(site, list)` one list of it."""
+
+    site: str = ""
+    list: str = ""
+
+    def __post_init__(self) -> None:
+        if self.list and not self.site:
+            raise ValueError("A list belongs to a site: name it too.")
+        if "/" in self.site:
+            raise ValueError("The name of a site has no slash.")
+
+    def __str__(self) -> str:
+        """`everything`, `site:alpha` or `list:alpha/monthly`: how commands, files and Redis spell it."""
+        if self.list:
+            return f"list:{self.site}/{self.list}"
+        return f"site:{self.site}" if self.site else "everything"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From what `str()` gives. Raises ValueError for anything else."""
+        site, _, list_name = text.partition(":")[2].partition("/")
+        scope = cls(site, list_name)
+        if str(scope) != text:
+            raise ValueError(f"{text!r} is no scope: write everything, site:NAME or list:SITE/NAME.")
+        return scope
+
+
+IGNORED_BY_TRANSACTIONAL = frozenset({Reason.UNSUBSCRIBED})
+"""A receipt goes to those who left the e-letter; never to those who complained or whose address is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """One entry of the list."""
+
+    address: str = field(repr=False)
+    scope: Scope
+    reason: Reason
+    since: datetime
+    source: str = ""
+    """The event that it came from, `link` for one of our own links, or what an operator gave."""
+
+
+class SuppressionList:
+    """The opt-outs, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached.
+
+    A script that claims a send asks the same list through `lua/suppression.lua`, so an opt-out also holds for email
+    that was queued before it.
+    """
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._run = scripts.run
+        self._redis = scripts.redis
+        self._key = scripts.keys
+
+    def add(self, opt_out: OptOut) -> bool:
+        """Write it down; False when it, or a stronger reason, is there already."""
+        reasons = list(Reason)
+        weaker = reasons[: reasons.index(opt_out.reason)]
+        since_ms = round(opt_out.since.timestamp() * 1000)
+        address, scope = normal_address(opt_out.address), str(opt_out.scope)
+        return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, opt_out.source, *weaker))
+
+    def remove(self, address: str, scope: Scope) -> bool:
+        """Write to this address again, within one scope; False when it was not there."""
+        with reachable():
+            return bool(self._redis.hdel(self._key("optout", str(scope)), normal_address(address)))
+
+    def find(self, address: str) -> list[OptOut]:
+        """All entries of one address."""
+        address = normal_address(address)
+        scopes = self._scopes()
+        with reachable(), self._redis.pipeline(transaction=False) as pipeline:
+            for scope in scopes:
+                pipeline.hget(self._key("optout", scope), address)
+            records = pipeline.execute()
+        return [_opt_out(address, scope, record) for scope, record in zip(scopes, records, strict=True) if record]
+
+    def screen(
+        self, addresses: Sequence[str], *, site: str = "", list_name: str = "", ignoring: Collection[Reason] = ()
+    ) -> dict[str, Reason]:
+        """Those of the addresses that must not be written to, and why."""
+        normal = [normal_address(address) for address in addresses]
+        answer = self._run("screen", site, list_name, len(ignoring), *ignoring, *normal)
+        return {address: Reason(why.decode()) for address, why in zip(addresses, answer, strict=True) if why}
+
+    def read(self) -> Iterator[OptOut]:
+        """All entries, in no order. One that is added or removed meanwhile may be missed."""
+        for scope in self._scopes():
+            with reachable():
+                for address, record in self._redis.hscan_iter(self._key("optout", scope), count=500):
+                    yield _opt_out(address.decode(), scope, record)
+
+    def _scopes(self) -> list[str]:
+        with reachable():
+            scopes: Any = self._redis.smembers(self._key("optouts"))
+        return sorted(scope.decode() for scope in scopes)
+
+
+def normal_address(address: str) -> str:
+    """How an address is written in the list: servers do not tell Ann@example.org from ann@example.org."""
+    return address.strip().lower()
+
+
+def _opt_out(address: str, scope: str, record: bytes) -> OptOut:
+    reason, since_ms, source = record.decode().split(" ", 2)
+    since = datetime.fromtimestamp(int(since_ms) / 1000, UTC)
+    return OptOut(address=address, scope=Scope.parse(scope), reason=Reason(reason), since=since, source=source)

@@ -1,0 +1,127 @@
+"""The fleet: which worker processes are alive, and whose turn it is to do what one of them does for all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, cast
+from uuid import uuid4
+
+from sesmail.errors import LedgerUnavailable
+from sesmail.state.scripts import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from sesmail.state.keys import Keys
+    from sesmail.state.ledger import Ledger
+
+log = logging.getLogger("sesmail")
+
+
+class WorkerLease:
+    """This process's sign of life, renewed by a thread of its own from the first claim on: waiting costs nothing.
+
+    When the process dies or is frozen, the lease runs out and the sweeper gives its claims to others.
+    """
+
+    def __init__(self, ledger: Ledger, lease_seconds: float) -> None:
+        self._ledger = ledger
+        self._lease_seconds = lease_seconds
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._started = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def owner(self) -> str:
+        """The name that claims are held under; its first use makes the lease. Raises `LedgerUnavailable`."""
+        if self._thread is None:
+            with self._started:
+                if self._thread is None:
+                    self._ledger.heartbeat(self._name, self._lease_seconds)
+                    self._thread = threading.Thread(target=self._renew, name="sesmail-lease", daemon=True)
+                    self._thread.start()
+        return self._name
+
+    def stop(self) -> None:
+        """Let the lease run out."""
+        self._stopped.set()
+
+    def _renew(self) -> None:
+        pause_seconds = self._lease_seconds / 4
+        while not self._stopped.wait(pause_seconds):
+            pause_seconds = self._lease_seconds / (4 if self._renewed() else 16)
+
+    def _renewed(self) -> bool:
+        """Whatever goes wrong, it is tried again: a worker whose lease is not renewed loses all that it claims."""
+        try:
+            if not self._ledger.heartbeat(self._name, self._lease_seconds):
+                log.warning("this worker's lease had run out; others may have taken what it held")
+        except LedgerUnavailable:
+            log.warning("Redis cannot be reached: this worker's lease is not renewed")
+            return False
+        except Exception:
+            log.exception("this worker's lease could not be renewed")
+            return False
+        return True
+
+
+class Turns:
+    """Things that one worker of the fleet does for all, once in a while."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    def take(self, name: str, seconds: float) -> bool:
+        """Whether it is the caller's turn; then it is nobody's for `seconds`."""
+        with reachable():
+            return bool(self._redis.set(self._keys("turn", name), "1", nx=True, px=round(seconds * 1000)))
+
+    def give_back(self, name: str) -> None:
+        """It is done: anybody's turn at once."""
+        with reachable():
+            self._redis.delete(self._keys("turn", name))
+
+    def extend(self, name: str, seconds: float) -> None:
+        """It is done: nobody's turn for `seconds` from now."""
+        with reachable():
+            self._redis.set(self._keys("turn", name), "1", px=round(seconds * 1000))
+
+
+RATE_IS_OLD_SECONDS = 1.0
+RATE_LIFETIME_SECONDS = 3600
+
+
+class WorkerRates:
+    """How many recipients a second each worker may send: told by the worker, seen by its processes within a second."""
+
+    def __init__(self, redis: Redis, keys: Keys, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._clock = clock
+        self._seen: dict[str, tuple[float, float | None]] = {}
+
+    def tell(self, worker: str, rate: float | None) -> None:
+        """Set a worker's own limit in recipients a second; None is no limit. To be told again within an hour."""
+        key = self._keys("worker-rate", worker)
+        with reachable():
+            if rate is None:
+                self._redis.delete(key)
+            else:
+                self._redis.set(key, rate, ex=RATE_LIFETIME_SECONDS)
+
+    def of(self, worker: str) -> float | None:
+        """A worker's own limit, as of at most a second ago."""
+        at, rate = self._seen.get(worker, (-RATE_IS_OLD_SECONDS, None))
+        if self._clock() - at >= RATE_IS_OLD_SECONDS:
+            with reachable():
+                told = cast("bytes | None", self._redis.get(self._keys("worker-rate", worker)))
+            rate = None if told is None else float(told)
+            self._seen[worker] = self._clock(), rate
+        return rate

@@ -1,0 +1,233 @@
+"""What a worker gets, in whatever Celery app it runs: its queues, a pool that works, its upkeep, a clean end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.exceptions import WorkerShutdown
+from celery.utils.functional import maybe_list
+from celery.worker.control import Panel
+from celery.worker.control import revoke as celery_revoke
+
+from sesmail import runtime
+from sesmail.carrier import STAND_ALONE
+from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.settings import rate_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery import Celery
+
+log = logging.getLogger("sesmail")
+
+SWEEP_QUEUE = "sesmail.sweep"
+EVENTS_QUEUE = "sesmail.events"
+
+UNFIT_POOLS = {
+    "gevent": "its acknowledgements stall, and messages of dead workers are never returned",
+    "eventlet": "its acknowledgements stall, and messages of dead workers are never returned",
+    "solo": "while it waits for SES it can renew no lease and hear no signal",
+}
+"""Pools that mail must not be trusted to, and why."""
+
+
+def prepare(options: Mapping[str, Any]) -> None:
+    """Connect to the worker that is being set up with these command-line options."""
+    logging.getLogger("celery.pool").addFilter(_shows_no_email)
+
+    def set_up(instance: Any, **_: Any) -> None:
+        try:
+            _check_pool(instance)
+            _consume_lanes(instance, options)
+            _upkeep.append(_new_upkeep(instance))
+        except ConfigurationError as error:
+            _refuse(instance, error)
+
+    signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
+    Panel.data["revoke"] = _revoke
+
+
+def _shows_no_email(record: logging.LogRecord) -> bool:
+    """At DEBUG, Celery's pool logs each task with its message, which a producer without sesmail put the email into."""
+    return "sesmail.send_ses_email" not in record.getMessage()
+
+
+def _is_stand_alone(instance: Any) -> bool:
+    return bool(instance.app.main == STAND_ALONE)
+
+
+def _refuse(instance: Any, error: ConfigurationError) -> None:
+    """The stand-alone worker ends. A host's goes on with its own tasks: its site must not stop for our setting."""
+    if not _is_stand_alone(instance):
+        log.error("%s This worker takes no email.", error)
+        return
+    print(f"sesmail: {error}\nThe worker did not start. No email is lost: they wait.", file=sys.stderr)  # noqa: T201
+    raise WorkerShutdown(os.EX_CONFIG)
+
+
+def _check_pool(instance: Any) -> None:
+    pool = instance.pool_cls.__module__.rpartition(".")[2]
+    if reason := UNFIT_POOLS.get(pool):
+        instance.app.amqp.queues.deselect([EVENTS_QUEUE, *_lanes()])
+        raise ConfigurationError(f"The {pool} pool cannot send mail: {reason}. Use --pool=threads.")
+
+
+def _consume_lanes(instance: Any, options: Mapping[str, Any]) -> None:
+    """Consume the lanes' queues, transactional first, unless `-Q` or `-X` say otherwise."""
+    queues, lanes = instance.app.amqp.queues, _lanes()
+    if not options.get("queues"):
+        own = [*queues.consume_from]
+        lanes_and_events = [EVENTS_QUEUE, *lanes]  # before the lanes: a full one would hold them up for hours
+        stand_alone = _is_stand_alone(instance)
+        wanted = [SWEEP_QUEUE, *lanes_and_events, *own] if stand_alone else [*own, *lanes_and_events]
+        queues.select([declared_queue(instance.app, name).name for name in wanted])
+        queues.deselect(options.get("exclude_queues"))
+    missing = [name for name in lanes if name not in queues.consume_from]
+    if len(missing) == 1:
+        log.warning("this worker consumes one lane but not %s; see that another one does", missing[0])
+
+
+def _lanes() -> list[str]:
+    settings = runtime.current().settings
+    return [settings.transactional_queue, settings.bulk_queue]
+
+
+def declared_queue(app: Celery, name: str) -> Any:
+    """The `kombu.Queue` of this name: as the application defines it, else as its producers make up missing ones.
+
+    Both sides must say the same of it, or RabbitMQ refuses the second; and an application may have forbidden to make
+    up missing queues.
+    """
+    queues = app.amqp.queues
+    return queues[name] if name in queues else queues.add(queues.new_missing(name))
+
+
+def _revoke(state: Any, task_id: Any, **options: Any) -> dict[str, Any]:
+    """`celery control revoke` and Flower's button: a send is cancelled in the ledger, where every worker sees it.
+
+    Celery's own way would have each worker throw the send's tickets away for as long as it runs, also after an operator
+    had it sent again. It still serves for all other tasks, and for emails that are not in the ledger yet.
+    """
+    done, others = [], []
+    for one in maybe_list(task_id) or []:
+        answer = _cancel(one)
+        if answer is None:
+            others.append(one)
+        else:
+            done.append(f"{one} {answer}")
+            _tell_flower(state, one, answer)
+    if others:
+        return dict(celery_revoke(state, others, **options))
+    return {"ok": "; ".join(done)}
+
+
+def _cancel(send_id: str) -> str | None:
+    """What became of a send, or None where the ledger knows none, or cannot be asked."""
+    try:
+        runtime.current().ledger.cancel(send_id)
+    except MoveRefused as error:
+        return f"not cancelled: {error}"
+    except (UnknownSend, LedgerUnavailable):
+        return None
+    return "cancelled"
+
+
+def _tell_flower(state: Any, send_id: str, answer: str) -> None:
+    dispatcher = state.consumer.event_dispatcher
+    if dispatcher and answer == "cancelled":
+        dispatcher.send("task-revoked", uuid=send_id, terminated=False, signum=None, expired=False)
+
+
+class Upkeep(threading.Thread):
+    """What every worker does beside sending, so that nobody can forget the monitor: it sweeps and asks for limits."""
+
+    def __init__(
+        self,
+        sweep: Callable[[], Any],
+        process_soon: Callable[[str], None] | None,
+        own_rate: Callable[[], float | None],
+        worker_name: str,
+    ) -> None:
+        """`process_soon` has the events of a site processed; None where this worker does not take that on."""
+        super().__init__(name="sesmail-upkeep", daemon=True)
+        self._sweep = sweep
+        self._process_soon = process_soon
+        self._own_rate = own_rate
+        self._worker_name = worker_name
+        self._interval_seconds = runtime.current().settings.sweep_interval_seconds
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Until stopped."""
+        while not self._stopped.is_set():
+            try:
+                self._once()
+            except (LedgerUnavailable, EventStoreUnavailable):
+                log.warning("Redis cannot be reached: no sweep")
+            except Exception:
+                log.exception("a sweep failed; it is tried again")
+            self._stopped.wait(self._interval_seconds)
+
+    def stop(self) -> None:
+        """No more sweeps."""
+        self._stopped.set()
+
+    def tell_rate(self) -> None:
+        """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
+        runtime.current().worker_rates.tell(self._worker_name, self._own_rate())
+
+    def _once(self) -> None:
+        parts = runtime.current()
+        parts.lease.owner()  # also an idle worker's signs of life tell that Redis can be reached
+        self.tell_rate()
+        parts.account_watch.refresh_if_due()
+        if parts.turns.take("sweep", self._interval_seconds * 0.9):  # one worker of the fleet sweeps in each interval
+            self._sweep()
+        if self._process_soon and parts.turns.take("look-for-events", parts.settings.events_interval_seconds * 0.9):
+            self._look_for_events(self._process_soon)
+
+    @staticmethod
+    def _look_for_events(process_soon: Callable[[str], None]) -> None:
+        """Events that another site's doors, or Lambda, have stored were announced to nobody here."""
+        parts = runtime.current()
+        site = parts.settings.site
+        # Other stores are not asked in this thread, which must not be held up.
+        if parts.settings.event_store or parts.events.store.counts(site).unprocessed:
+            process_soon(site)
+
+
+_upkeep: list[Upkeep] = []
+
+
+def _new_upkeep(instance: Any) -> Upkeep:
+    from sesmail.tasks import process_soon, send_ses_email, sweeper  # noqa: PLC0415  the tasks load this module when a worker starts
+
+    def own_rate() -> float | None:
+        return rate_limit(send_ses_email.rate_limit or runtime.current().settings.worker_rate_limit)
+
+    takes_events = EVENTS_QUEUE in instance.app.amqp.queues.consume_from
+    upkeep = Upkeep(lambda: sweeper().sweep(), process_soon if takes_events else None, own_rate, instance.hostname)
+    with suppress(LedgerUnavailable):
+        upkeep.tell_rate()
+    return upkeep
+
+
+@signals.worker_ready.connect
+def _start(**_: Any) -> None:
+    for thread in _upkeep:
+        thread.start()
+
+
+@signals.worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    """Warm shutdown: what waits for its slot goes back; what SES is being asked is finished."""
+    for thread in _upkeep:
+        thread.stop()
+        runtime.current().mailer.stop()

@@ -1,0 +1,67 @@
+"""Loaded by workers under test (`celery worker --include tests.acceptance.crash_points`): they die or freeze on the spot.
+
+A send whose id begins with the name of a step, such as `after_begin-1`, strikes its worker down there, once. What strikes
+is in STRIKE: `KILL self`, `KILL parent` or `STOP self`. The file named as the send tells the state that it was in.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sesmail import runtime
+from sesmail.errors import UnknownSend
+from sesmail.sending.ses import SesTransport
+from sesmail.state.ledger import Ledger
+from sesmail.state.throttle import SendThrottle
+
+STEPS: dict[str, tuple[type, str]] = {
+    "before_claim": (Ledger, "claim"),
+    "after_claim": (Ledger, "claim"),
+    "after_reserve": (SendThrottle, "acquire"),
+    "after_begin": (Ledger, "begin"),
+    "after_yes": (SesTransport, "send"),
+    "before_ack": (Ledger, "sent"),
+}
+
+current = threading.local()
+
+
+def wrap(owner: type, name: str) -> None:
+    """Make a method strike before and after itself, where that is a step."""
+    method: Callable[..., Any] = getattr(owner, name)
+    steps = [step for step, place in STEPS.items() if place == (owner, name) and step != "before_claim"]
+
+    def struck(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if name == "claim":
+            current.send_id = args[0]
+            strike(["before_claim"])
+        answer = method(self, *args, **kwargs)
+        strike(steps)
+        return answer
+
+    setattr(owner, name, struck)
+
+
+def strike(steps: list[str]) -> None:
+    send_id = current.send_id
+    if not any(send_id.startswith(f"{step}-") for step in steps) or Path(send_id).exists():
+        return
+    try:
+        state = str(runtime.current().ledger.status(send_id).state)
+    except UnknownSend:
+        state = "none"
+    Path(send_id).write_text(state)
+    what, whom = os.environ["STRIKE"].split()
+    os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{what}"])
+    if what == "KILL":
+        signal.pause()  # the kernel takes a moment to end the children of a killed parent
+
+
+if "STRIKE" in os.environ:  # in a worker, not where the tests only look up the steps
+    for place in dict.fromkeys(STEPS.values()):
+        wrap(*place)

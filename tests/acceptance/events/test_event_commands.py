@@ -1,0 +1,214 @@
+"""The commands that have to do with events, as they are installed: what they say and how they exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from sesmail.embedded import EmbeddedRedis
+from sesmail.events.stores import EventState, StoredEvent
+from sesmail.events.stores.redis import RedisEventStore
+from sesmail.events.stores.sql import SqlEventStore
+from sesmail.state.reputation import Counter, Fact, Reputation
+from sesmail.state.suppression import Reason, SuppressionList
+from tests.acceptance.programs import Program, eventually
+from tests.conftest import MADE_UP_CREDENTIALS
+from tests.signing import TOPIC, Signer
+
+BOUNCE = Path(__file__).parents[2] / "fixtures" / "events" / "ev_bounce_permanent_general.json"
+SIGNER = Signer()
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def sesmail(redis_server: EmbeddedRedis, redis, tmp_path):
+    def run(*arguments: str, as_json: bool = True, **environment: str):
+        environment = os.environ | {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SITE": "alpha"} | environment
+        command = [str(Path(sys.executable).with_name("sesmail")), *arguments, *(["--json"] if as_json else [])]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, json.loads(done.stdout or "null") if as_json else done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def store(scripts) -> RedisEventStore:
+    return RedisEventStore(scripts)
+
+
+def event(event_id: str, message: str = "{}") -> StoredEvent:
+    return StoredEvent(event_id=event_id, source="alpha", message=message, received_at=1.0)
+
+
+def test_events_lists_what_was_set_aside_and_replays_it(sesmail, store) -> None:
+    store.put([event("one"), event("two"), event("three")])
+    store.set_aside(event("one"), error="site.hook: ValueError", now=2.0)
+    code, listed, _ = sesmail("events")
+    assert (code, listed["unprocessed"], listed["set_aside"]) == (0, 2, 1)
+    assert [(one["event_id"], one["error"]) for one in listed["events"]] == [("one", "site.hook: ValueError")]
+    assert {one["event_id"] for one in sesmail("events", "--unprocessed")[1]["events"]} == {"two", "three"}
+    assert sesmail("events", "--replay")[:2] == (0, {"replayed": 1, "unknown": 0})
+    assert store.counts("alpha").set_aside == 0
+    assert sesmail("events", "--replay", "one", "unheard-of")[:2] == (1, {"replayed": 1, "unknown": 1})
+
+
+def test_events_named_without_being_replayed_are_a_mistake_of_the_command_line(sesmail) -> None:
+    assert sesmail("events", "one")[0] == 2
+
+
+def test_purge_forgets_old_processed_events_only(sesmail, store) -> None:
+    store.put([event("old"), event("new"), event("waits")])
+    store.mark_processed([event("old")], now=time.time() - 100_000)
+    store.mark_processed([event("new")], now=time.time())
+    assert sesmail("purge", "--older-than", "1d")[:2] == (0, {"purged": 1})
+    assert [one.event_id for one in store.read("alpha", EventState.PROCESSED)] == ["new"]
+    assert store.counts("alpha").unprocessed == 1
+    assert sesmail("purge", "--older-than", "soon")[0] == 2
+
+
+def test_rates_are_shown_by_list_and_day(sesmail, scripts) -> None:
+    today = datetime.now(UTC).date()
+    fact = {"told_by": "x", "happened_on": today, "site": "alpha", "list": "monthly", "sent_on": today}
+    Reputation(scripts).count(
+        [
+            Fact(key=key, counter=counter, **fact)
+            for key, counter in [("a", Counter.SENT), ("b", Counter.BOUNCED_PERMANENT)]
+        ]
+    )
+    code, (rates,), _ = sesmail("rates")
+    assert (code, rates["list"], rates["sent"], rates["bounce_rate"]) == (0, "monthly", 1, 1.0)
+    assert "monthly" in sesmail("rates", as_json=False)[1]
+    assert sesmail("rates", "--site", "beta")[:2] == (0, [])
+
+
+def test_opt_outs_are_added_listed_and_removed(sesmail, scripts) -> None:
+    assert sesmail("suppress", "add", "Ann@example.org", "--scope", "list:alpha/monthly")[:2] == (0, {"added": True})
+    assert sesmail("suppress", "add", "ann@example.org", "--scope", "list:alpha/monthly")[:2] == (0, {"added": False})
+    _, (entry,), _ = sesmail("suppress", "list", "ann@example.org")
+    assert (entry["scope"], entry["reason"], entry["source"]) == ("list:alpha/monthly", "manual", "command")
+    assert sesmail("suppress", "remove", "ann@example.org")[0] == 1
+    assert sesmail("suppress", "remove", "ann@example.org", "--scope", "list:alpha/monthly")[0] == 0
+    assert sesmail("suppress", "list")[:2] == (0, [])
+    assert sesmail("suppress", "add", "Ann <ann@example.org>")[0] == 1
+    assert sesmail("suppress", "add", "ann@example.org", "--scope", "nonsense")[0] == 2
+
+
+def test_what_export_writes_import_reads(sesmail, tmp_path) -> None:
+    sesmail("suppress", "add", "ann@example.org", "--reason", "complained")
+    sesmail("suppress", "add", "bob@example.org", "--scope", "site:beta")
+    file = tmp_path / "opt-outs.csv"
+    file.write_text(sesmail("suppress", "export", as_json=False)[1])
+    before = sesmail("suppress", "list")[1]
+    for entry in before:
+        sesmail("suppress", "remove", entry["address"], "--scope", entry["scope"])
+    assert sesmail("suppress", "import", str(file))[:2] == (0, {"added": 2, "known": 0})
+    assert sesmail("suppress", "list")[1] == before
+
+
+def test_a_bad_line_stops_an_import_before_it_begins(sesmail, scripts, tmp_path) -> None:
+    file = tmp_path / "opt-outs.csv"
+    file.write_text("address,reason\nann@example.org,bounced\nnobody,bounced\n")
+    code, _, said = sesmail("suppress", "import", str(file))
+    assert (code, "Line 3" in said, list(SuppressionList(scripts).read())) == (1, True, [])
+
+
+def test_opt_outs_are_rebuilt_from_stored_events(sesmail, store, scripts) -> None:
+    message = BOUNCE.read_text()
+    store.put([event("one", message)])
+    store.mark_processed([event("one", message)], now=2.0)
+    assert sesmail("suppress", "rebuild")[:2] == (0, {"added": 1})
+    assert [entry.reason for entry in SuppressionList(scripts).read()] == [Reason.BOUNCED]
+    assert sesmail("suppress", "rebuild")[:2] == (0, {"added": 0})
+
+
+def test_a_door_without_topics_does_not_open(sesmail) -> None:
+    code, _, said = sesmail("webhook")
+    assert (code, "SESMAIL_TOPICS" in said) == (1, True)
+
+
+def test_only_what_is_stored_and_known_can_be_confirmed(sesmail, store) -> None:
+    store.put([event("no-subscription")])
+    for id_ in ("no-subscription", "unheard-of"):
+        assert sesmail("confirm", id_, SESMAIL_TOPICS=json.dumps({TOPIC: "alpha"}))[0] == 1
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """A queue of a local SQS, where the commands look for it, too."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    for name, value in MADE_UP_CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://{}:{}".format(*server.get_host_and_port()))
+    client = boto3.client("sqs", region_name="us-east-1")
+    yield client, client.create_queue(QueueName=f"ses-events-{os.urandom(4).hex()}")["QueueUrl"]
+    client.close()
+    server.stop()
+
+
+def left_in(client, url: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+BELIEVED = {"SESMAIL_TOPICS": json.dumps({TOPIC: "alpha"}), "SESMAIL_VERIFY_QUEUES": "false"}
+
+
+def test_drain_dlq_takes_in_what_is_ours_and_leaves_the_rest(sesmail, store, queue) -> None:
+    client, url = queue
+    client.send_message(QueueUrl=url, MessageBody=json.dumps(SIGNER.notification(BOUNCE.read_text())))
+    assert sesmail("drain-dlq", url, **BELIEVED)[:2] == (0, {"received": 1, "stored": 1})
+    assert (left_in(client, url), store.counts("alpha").unprocessed) == (0, 1)
+    client.send_message(QueueUrl=url, MessageBody="not ours")
+    assert sesmail("drain-dlq", url, **BELIEVED)[:2] == (1, {"received": 1, "stored": 0})
+    assert left_in(client, url) == 1
+
+
+def test_the_poller_moves_what_comes_into_the_store(redis_server, store, queue, tmp_path) -> None:
+    client, url = queue
+    environment = (
+        os.environ | BELIEVED | {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SQS_QUEUE_URLS": f'["{url}"]'}
+    )
+    command = str(Path(sys.executable).with_name("sesmail"))
+    with Program(command, "poll-sqs", folder=tmp_path, environment=environment):
+        client.send_message(QueueUrl=url, MessageBody=json.dumps(SIGNER.notification(BOUNCE.read_text())))
+        eventually(lambda: store.counts("alpha").unprocessed == 1)
+        eventually(lambda: left_in(client, url) == 0)
+
+
+def test_the_handler_that_lambda_names_works_by_its_environment_alone(tmp_path) -> None:
+    called = """
+import json, sys
+from sesmail.contrib.aws_lambda import handler
+print(json.dumps(handler(json.load(sys.stdin), None)))
+assert "celery" not in sys.modules and "boto3" not in sys.modules
+"""
+    records = {"one": json.dumps(SIGNER.notification(BOUNCE.read_text())), "two": "not ours"}
+    event = {"Records": [{"messageId": id_, "body": body} for id_, body in records.items()]}
+    database = f"sqlite:///{tmp_path}/events.db"
+    environment = os.environ | BELIEVED | {"SESMAIL_EVENT_STORE": database}
+    done = subprocess.run(
+        [sys.executable, "-c", called],
+        input=json.dumps(event), env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == {"batchItemFailures": [{"itemIdentifier": "two"}]}
+    stored = SqlEventStore(database)
+    assert stored.counts("alpha").unprocessed == 1
+    stored.engine.dispose()
+
+
+@pytest.mark.parametrize("command", [["events"], ["rates"], ["suppress", "list"], ["purge", "--older-than", "1d"]])
+def test_without_redis_a_command_says_that_it_may_be_tried_again(sesmail, command) -> None:
+    assert sesmail(*command, SESMAIL_REDIS_URL=NOWHERE)[0] == 75

@@ -1,0 +1,117 @@
+"""`sesmail simulator` as a person runs it, the AWS CLI against it, and the fixture for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import boto3
+import pytest
+
+SESMAIL = [sys.executable, "-c", "from sesmail.cli import main; main()"]
+SENDING = {
+    "FromEmailAddress": "News <news@example.com>",
+    "Destination": {"ToAddresses": ["reader@example.org"]},
+    "Content": {"Simple": {"Subject": {"Data": "x"}, "Body": {"Text": {"Data": "y"}}}},
+}
+
+
+@pytest.fixture
+def command():
+    arguments = [
+        "simulator",
+        "--port",
+        "0",
+        "--rate",
+        "7",
+        "--quota",
+        "-1",
+        "--latency",
+        "1..5ms",
+        "--seed",
+        "1",
+        "--json",
+    ]
+    with subprocess.Popen([*SESMAIL, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        yield process, json.loads(process.stdout.readline())["url"]
+        process.terminate()
+
+
+def test_the_command_serves_what_its_flags_say_and_ends_on_ctrl_c(command):
+    process, url = command
+    client = boto3.client("sesv2", endpoint_url=url)
+    assert client.get_account()["SendQuota"] == {"Max24HourSend": -1.0, "MaxSendRate": 7.0, "SentLast24Hours": 0.0}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+
+
+def test_a_latency_that_is_none_is_explained():
+    arguments = [*SESMAIL, "simulator", "--latency", "fast"]
+    ended = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert "30..80ms" in ended.stderr
+
+
+def aws_cli() -> str | None:
+    """An AWS CLI that runs: one that a version manager only knows the name of does not count."""
+    for found in filter(None, (os.environ.get("SESMAIL_TEST_AWS_CLI"), shutil.which("aws"))):
+        if subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
+            return found
+    return None
+
+
+AWS_COMMANDS = [
+    ["sesv2", "send-email", "--cli-input-json", json.dumps(SENDING)],
+    ["sesv2", "get-account"],
+    ["sesv2", "create-email-template", "--template-name", "n", "--template-content", '{"Subject":"{{a}}","Text":"t"}'],
+    ["sesv2", "test-render-email-template", "--template-name", "n", "--template-data", '{"a":"1"}'],
+    ["sesv2", "list-email-templates"],
+    ["sesv2", "put-suppressed-destination", "--email-address", "a@example.org", "--reason", "BOUNCE"],
+    ["sesv2", "get-suppressed-destination", "--email-address", "a@example.org"],
+    ["sesv2", "list-suppressed-destinations"],
+    ["sesv2", "delete-suppressed-destination", "--email-address", "a@example.org"],
+    ["sesv2", "create-configuration-set", "--configuration-set-name", "alpha"],
+    ["sesv2", "list-configuration-sets"],
+    ["sesv2", "create-email-identity", "--email-identity", "example.net"],
+    ["sesv2", "list-email-identities"],
+    ["sns", "create-topic", "--name", "events"],
+    ["ses", "send-email", "--from", "news@example.com", "--to", "a@example.org", "--subject", "x", "--text", "y"],
+    ["ses", "get-send-quota"],
+]
+
+
+def test_the_aws_cli_works(command):
+    cli = aws_cli()
+    if cli is None:
+        pytest.skip("no AWS CLI on this machine: set SESMAIL_TEST_AWS_CLI to one")
+    _process, url = command
+    for arguments in AWS_COMMANDS:
+        ended = subprocess.run(
+            [cli, "--endpoint-url", url, "--output", "json", *arguments], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, (arguments, ended.stderr)
+
+
+A_SITES_TEST = """
+import boto3, pytest
+
+@pytest.mark.ses_simulator(rate=1)
+def test_my_sending(ses_simulator):
+    client = boto3.client("sesv2")
+    client.send_email(Content={"Raw": {"Data": b"From: a@example.com\\r\\nTo: b@example.org\\r\\n\\r\\nx"}})
+    assert ses_simulator.report()["accepted"] == {"calls": 1, "recipients": 1}
+    assert client.get_account()["SendQuota"]["MaxSendRate"] == 1.0
+    assert boto3.client("ses").get_send_quota()["SentLast24Hours"] == 1.0
+"""
+
+
+def test_the_fixture_points_boto3_at_a_fresh_account(tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["sesmail.simulator.pytest_plugin"]\n')
+    (tmp_path / "test_site.py").write_text(A_SITES_TEST)
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_site.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "1 passed" in ended.stdout, ended.stdout

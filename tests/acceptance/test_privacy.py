@@ -1,0 +1,270 @@
+"""What an email says, and to whom, is shown nowhere: everything that an operator can look at is searched for it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from sesmail.simulator import Simulator
+from tests.acceptance.programs import CELERY, eventually, fetch, free_port
+
+SECRET = "zyzzyva"
+"""In every address, subject, body, file name, header, tag, key and piece of metadata below, and nowhere else."""
+
+CELERYCONFIG = """
+import os
+result_backend = os.environ["CELERY_BROKER_URL"]
+task_ignore_result = False
+task_send_sent_event = worker_send_task_events = True
+worker_prefetch_multiplier = 4
+imports = ["broken_transport"]
+"""
+
+BROKEN_TRANSPORT = """
+from sesmail.sending.ses import SesTransport
+
+whole = SesTransport.send
+
+def send(self, email, *, send_id):
+    if "broken" in email.tags:
+        raise UnicodeEncodeError("ascii", f"{email.to} {email.subject} {email.text}", 0, 1, "an error that quotes the email")
+    return whole(self, email, send_id=send_id)
+
+SesTransport.send = send
+"""
+
+EMAIL = f"""
+import json, logging, sys
+logging.basicConfig(level=logging.DEBUG)
+from sesmail import send_ses_email
+email = dict(
+    to=["{SECRET} <{SECRET}@example.org>"], cc="{SECRET}@example.net", subject="{SECRET}", text="{SECRET}",
+    html="<p>{SECRET}</p>" * 200, from_email="{SECRET}@example.com", reply_to="{SECRET}@example.com",
+    headers={{"X-Own": "{SECRET}"}}, metadata={{"customer": "{SECRET}"}}, tags={{"own": "{SECRET}"}},
+    attachments=[{{"filename": "{SECRET}.txt", "content": "{SECRET}"}}])
+"""
+DELAY = """
+from sesmail import Email
+for lane in ("transactional", "bulk"):
+    send_ses_email.delay(**email, lane=lane)
+send_ses_email.enqueue_lot([Email(**email, lane="bulk")] * 2)
+"""
+BY_NAME = """
+from uuid import uuid4
+from sesmail import app
+app.conf.task_send_sent_event = False  # or the producer itself would show its arguments to Flower
+email["attachments"] = [{"filename": email["subject"] + ".txt", "content": email["text"]}]
+def by_name(email, **options):
+    return app.send_task("sesmail.send_ses_email", kwargs=email, **options).id
+"""
+EVERY_WAY = (
+    EMAIL
+    + """
+ids = {way: send_ses_email.delay(**email).id for way in ("rejected", "unknown")}
+ids["unverified"] = send_ses_email.delay(**email | {"from_email": "zyzzyva@example.net"}).id
+ids["throttled"] = send_ses_email.delay(**email).id
+ids["a bug"] = send_ses_email.delay(**email | {"tags": {"broken": "1"}}).id
+try:
+    send_ses_email.delay(**email | {"to": email["to"] * 99})
+except Exception as error:
+    logging.debug("%s %r", error, error)
+"""
+    + BY_NAME
+    + """
+ids["by name"] = by_name(email)
+ids["invalid"] = by_name(email | {"to": email["to"] * 99})
+ids["no such field"] = by_name({"recipient": email.pop("to")})
+with app.connection_for_write() as broker:  # in another language, with no more headers than Celery's protocol asks for
+    ids["other language"] = str(uuid4())
+    headers = {"lang": "js", "task": "sesmail.send_ses_email", "id": ids["other language"]}
+    message = [["zyzzyva@example.org", "zyzzyva", "zyzzyva"], {"from_email": "zyzzyva@example.com"}, {}]
+    broker.Producer().publish(message, routing_key="sesmail.transactional", headers=headers, serializer="json")
+print(json.dumps(ids))
+"""
+)
+BECOMES = {
+    "rejected": "rejected",
+    "unknown": "unknown",
+    "unverified": "scheduled",
+    "throttled": "sent",
+    "a bug": "unknown",
+    "by name": "sent",
+    "invalid": "abandoned",
+    "no such field": "abandoned",
+    "other language": "sent",
+}
+
+
+@pytest.fixture(scope="module")
+def own_ses():
+    """Faults are everybody's, so this module has a local SES of its own."""
+    with Simulator(rate=500, calls_per_second=None, identities=("example.com",)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def place(new_site, own_ses):
+    site = new_site(own_ses)
+    (site.folder / "celeryconfig.py").write_text(CELERYCONFIG)
+    (site.folder / "broken_transport.py").write_text(BROKEN_TRANSPORT)
+    return site
+
+
+@pytest.fixture(scope="module")
+def events(place):
+    program = place.start(*CELERY, "-A", "sesmail", "events", "--dump")
+    return program.wait_for("evdump: starting capture")
+
+
+@pytest.fixture(scope="module")
+def flower(place):
+    port = free_port()
+    options = [
+        f"--port={port}",
+        "--address=127.0.0.1",
+        "--persistent=True",
+        "--db=flower.db",
+        "--state_save_interval=200",
+    ]
+    program = place.start(
+        *CELERY, "-A", "sesmail", "flower", "-l", "DEBUG", *options, FLOWER_UNAUTHENTICATED_API="true"
+    )
+    program.wait_for("Connected to")
+    return f"http://127.0.0.1:{port}", program
+
+
+@pytest.fixture(scope="module")
+def tickets(place):
+    """What the broker holds of emails that were sent with `delay`, before any worker has come."""
+    place.python(EMAIL + DELAY)
+    messages = place.redis.lrange("sesmail.transactional", 0, -1) + place.redis.lrange("sesmail.bulk", 0, -1)
+    assert len(messages) == 3
+    return [message.decode() + base64.b64decode(json.loads(message)["body"]).decode() for message in messages]
+
+
+@pytest.fixture(scope="module")
+def worker(place, tickets, events, flower):
+    worker = place.start_worker("sesmail", "-c", "1", "-l", "DEBUG", "-E")
+    eventually(lambda: place.ledger.counts()["sent"] == 4)
+    return worker
+
+
+@pytest.fixture(scope="module")
+def sent_every_way(place, own_ses, worker):
+    """What a producer said while it sent emails that met everything an email can meet, and their ids."""
+    own_ses.faults(script=["rejected", "reset_after", "ok", "throttle"])
+    said = place.python(EVERY_WAY)
+    ids = json.loads(said.splitlines()[-1])
+    for way, state in BECOMES.items():
+        place.status(ids[way], state)
+    return said, ids
+
+
+INSPECT = """
+import json, socket
+from sesmail import app
+worker = app.control.inspect([f"celery@{socket.gethostname()}"], timeout=20)
+print(json.dumps({what: json.dumps(getattr(worker, what)()) for what in ("active", "reserved", "scheduled", "conf")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def inspected(place, own_ses, sent_every_way):
+    """What `celery inspect` answers while one email is being sent, others wait in the worker, and one for its time."""
+    own_ses.faults(rules=[{"fault": "slow", "seconds": 50, "calls": 1}])
+    place.python(EMAIL + BY_NAME + "by_name(email, countdown=600); by_name(email); by_name(email); by_name(email)")
+    eventually(lambda: own_ses.report()["faults"].get("slow"))
+    return json.loads(place.python(INSPECT).splitlines()[-1])
+
+
+def assert_secret(text: str) -> None:
+    at = text.lower().find(SECRET)
+    assert at < 0, text[max(0, at - 1000) : at + 200]
+    encoded = [base64.b64encode(b" " * shift + SECRET.encode())[4:-4].decode() for shift in range(3)]
+    assert not any(part in text for part in encoded)
+
+
+def test_tickets_hold_nothing(tickets):
+    for ticket in tickets:
+        assert_secret(ticket)
+
+
+def test_a_producer_says_nothing_at_debug_level(sent_every_way):
+    said, _ = sent_every_way
+    assert "has too many entries" in said
+    assert_secret(said)
+
+
+def test_the_worker_s_log_at_debug_level_holds_nothing(worker, sent_every_way, inspected):
+    _, ids = sent_every_way
+    assert all(send_id in worker.output for send_id in ids.values())
+    assert "UnicodeEncodeError while SES was asked" in worker.output
+    assert "broken_transport.py" in worker.output  # where the bug is, is shown
+    assert_secret(worker.output)
+
+
+@pytest.mark.parametrize("what", ["active", "reserved", "scheduled", "conf"])
+def test_inspect_shows_nothing(inspected, what):
+    assert "sesmail.send_ses_email" in inspected[what] or what == "conf"
+    assert_secret(inspected[what])
+
+
+def test_events_hold_nothing(events, sent_every_way):
+    _, ids = sent_every_way
+    eventually(
+        lambda: all(send_id in events.output for send_id in ids.values()),
+        explain=lambda: f"missing: {[way for way in ids if ids[way] not in events.output]}",
+    )
+    assert_secret(events.output)
+
+
+def test_flower_shows_and_keeps_nothing(place, flower, sent_every_way, inspected):
+    url, program = flower
+    _, ids = sent_every_way
+    eventually(lambda: all(send_id in fetch(f"{url}/api/tasks") for send_id in ids.values()))
+    table = {
+        "draw": 1,
+        "start": 0,
+        "length": 100,
+        "search[value]": "",
+        "order[0][column]": 0,
+        "order[0][dir]": "asc",
+        "columns[0][data]": "name",
+    }
+    pages = [
+        "",
+        "workers",
+        "tasks",
+        f"tasks/datatable?{urlencode(table)}",
+        "broker",
+        "metrics",
+        "api/tasks",
+        "api/workers?refresh=1",
+    ]
+    pages += [f"task/{send_id}" for send_id in ids.values()] + [f"api/task/info/{send_id}" for send_id in ids.values()]
+    for page in pages:
+        assert_secret(fetch(f"{url}/{page}"))
+    assert_secret(program.output)
+    program.stop()
+    kept = b"".join(path.read_bytes() for path in place.folder.glob("flower.db*"))
+    assert ids["by name"].encode() in kept
+    assert_secret(kept.decode(errors="replace"))
+
+
+def test_neither_results_nor_names_of_keys_hold_anything(place, sent_every_way):
+    _, ids = sent_every_way
+    keys = [key.decode() for key in place.redis.scan_iter()]
+    results = {key: place.redis.get(key).decode() for key in keys if key.startswith("celery-task-meta-")}
+    assert {f"celery-task-meta-{send_id}" for send_id in ids.values()} <= set(results)
+    assert_secret("\n".join(keys))
+    for result in results.values():
+        assert_secret(result)
+
+
+def test_reasons_that_are_kept_for_operators_hold_nothing(place, sent_every_way):
+    _, ids = sent_every_way
+    for send_id in ids.values():
+        assert_secret(repr(place.ledger.status(send_id)))

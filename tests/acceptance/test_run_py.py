@@ -1,0 +1,338 @@
+"""`run.py` on a project as small as can be, whose demo, pytest and linters tell how they were called. No network."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RUN_PY = Path(__file__).parents[2] / "run.py"
+
+PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "tiny"
+version = "1"
+"""
+
+# A build backend that needs nothing: its wheel holds the scripts that a step of `check` calls.
+BACKEND = """
+import os, time, zipfile
+
+METADATA = "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1\\nProvides-Extra: demo\\nProvides-Extra: dev\\n"
+SCRIPTS = "[console_scripts]\\n" + "".join(f"{name} = linter:main\\n" for name in ("ruff", "mypy", "lint-imports"))
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    with open("installs.txt", "a") as log:
+        log.write("installed\\n")
+    while os.path.exists("hold"):   # the test interrupts us here
+        time.sleep(0.01)
+    name = "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as wheel:
+        wheel.writestr("tiny-1.dist-info/METADATA", METADATA)
+        wheel.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("tiny-1.dist-info/entry_points.txt", SCRIPTS)
+        wheel.writestr("tiny.pth", os.getcwd() + "\\n")
+        wheel.writestr("tiny-1.dist-info/RECORD", "")
+    return name
+"""
+
+# What every program of the tiny project does: say how it was called; then fail or wait if the test asks for it.
+PROGRAM = """
+'''Tells how it was called.'''
+import os, signal, sys, time
+
+def main():
+    name = "NAME" if "NAME" != "linter" else os.path.basename(sys.argv[0])
+    print(name, *sys.argv[1:], "pid", os.getpid(), "path", os.environ["PATH"].split(os.pathsep)[0], flush=True)
+    if os.path.exists("wait-in-" + name):
+        signals = []
+        signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
+        os.remove("wait-in-" + name)
+        while not signals:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        print(name, "got", len(signals), "SIGINT", flush=True)
+        sys.exit(1)
+    if os.path.exists("fail-in-" + name):
+        sys.exit(3)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+class Project:
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        self.variables = variables
+
+    def create(self) -> None:
+        self.folder.mkdir()
+        shutil.copy(RUN_PY, self.folder)
+        (self.folder / "benchmarks").mkdir()
+        for name in ("demo", "pytest", "linter", "benchmarks/send"):
+            (self.folder / f"{name}.py").write_text(PROGRAM.replace("NAME", name))
+        (self.folder / "benchmarks" / "_private.py").write_text("")
+        (self.folder / "pyproject.toml").write_text(PYPROJECT)
+        (self.folder / "constraints.txt").write_text("")
+        (self.folder / "backend.py").write_text(BACKEND)
+
+    def start(self, *arguments: str, python: str = sys.executable, **variables: str) -> subprocess.Popen[str]:
+        environment = {"HOME": "/nonexistent", "PATH": "", "PIP_NO_INDEX": "1", **self.variables, **variables}
+        command = [python, str(self.folder / "run.py"), *arguments]
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0, **variables: str) -> str:
+        with self.start(*arguments, **variables) as process:
+            output = process.communicate(timeout=60)[0]
+        assert process.returncode == code, output
+        return output
+
+    @property
+    def installs(self) -> int:
+        log = self.folder / "installs.txt"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def change(self, name: str, more: str) -> None:
+        with (self.folder / name).open("a") as file:
+            file.write(more)
+
+    def flag(self, name: str) -> Path:
+        path = self.folder / name
+        path.touch()
+        return path
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """A project whose environment was made by `run.py test`."""
+    project = Project(tmp_path_factory.mktemp("ready") / "project with a space")
+    project.create()
+    project.run("test")
+    return project
+
+
+@pytest.fixture
+def without(tmp_path):
+    """A folder for PYTHONPATH in which the given modules cannot be imported."""
+
+    def folder(*names: str) -> str:
+        (tmp_path / "broken").mkdir(exist_ok=True)
+        for name in names:
+            (tmp_path / "broken" / f"{name}.py").write_text(f"raise ImportError('no {name} here')")
+        return str(tmp_path / "broken")
+
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path, without):
+    """A project without an environment. It is made without ensurepip, which takes its seconds."""
+    project = Project(tmp_path / "project", PYTHONPATH=without("ensurepip"))
+    project.create()
+    return project
+
+
+def wait_for(condition, timeout_seconds: float = 30.0) -> None:
+    end = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def test_the_second_start_takes_less_than_a_second_and_installs_nothing(ready):
+    installs = ready.installs
+    start = time.monotonic()
+    ready.run("test")
+    assert time.monotonic() - start < 1
+    assert ready.installs == installs
+
+
+def test_arguments_go_to_the_program_which_finds_the_environment_s_programs_first(ready):
+    output = ready.run("test", "-k", "a name", "--help")
+    assert output.startswith("pytest -k a name --help pid")
+    assert output.rstrip().endswith(f"path {ready.folder}/.venv/bin")
+
+
+def test_the_demo_needs_no_second_installation_after_the_tests(ready):
+    installs = ready.installs
+    assert ready.run("demo", "--rows", "5").startswith("demo --rows 5")
+    assert ready.installs == installs
+
+
+def test_the_program_s_exit_code_is_ours(ready):
+    flag = ready.flag("fail-in-demo")
+    ready.run("demo", code=3)
+    flag.unlink()
+
+
+def test_the_program_takes_our_place_so_that_signals_reach_it(ready):
+    waiting = ready.flag("wait-in-demo")
+    with ready.start("demo") as process:
+        assert f"pid {process.pid} " in process.stdout.readline()
+        wait_for(lambda: not waiting.exists())
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[0] == "demo got 1 SIGINT\n"
+
+
+def test_the_demo_s_environment_becomes_that_of_the_tests_but_any_other_change_makes_a_new_one(fresh):
+    fresh.run("demo")
+    kept = fresh.flag(".venv/of-the-old-environment")
+    fresh.run("test")
+    assert fresh.installs == 2
+    assert kept.exists()
+    fresh.change("pyproject.toml", "[tool.ruff]\n")
+    fresh.run("test")
+    assert fresh.installs == 2, "how a linter is set up changes no package"
+    fresh.change("constraints.txt", "another==1\n")
+    fresh.run("test")
+    assert fresh.installs == 3
+    assert not kept.exists(), "a package that is no longer needed must not stay"
+
+
+def test_a_project_that_was_moved_gets_a_new_environment(fresh, tmp_path):
+    fresh.run("test")
+    moved = Project(fresh.folder.rename(tmp_path / "moved"), **fresh.variables)
+    assert "failed" not in moved.run("check")
+    assert str(moved.folder) in (moved.folder / ".venv" / "bin" / "mypy").read_text()
+
+
+def test_the_environment_s_own_python_can_make_it_anew(fresh):
+    fresh.run("test")
+    fresh.change("constraints.txt", "another==1\n")
+    with fresh.start("test", python=str(fresh.folder / ".venv" / "bin" / "python"), PYTHONPATH="") as process:
+        assert "pytest pid" in process.communicate(timeout=60)[0]
+    assert fresh.installs == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_installation_is_begun_anew(fresh, number):
+    hold = fresh.flag("hold")
+    with fresh.start("test") as process:
+        wait_for(lambda: fresh.installs == 1)
+        process.send_signal(number)
+        process.wait(timeout=10)
+        hold.unlink()
+        assert "Traceback" not in process.stdout.read()
+    (fresh.folder / ".venv" / "half-installed").touch()
+    assert "pytest pid" in fresh.run("test")
+    assert not (fresh.folder / ".venv" / "half-installed").exists()
+
+
+def test_two_runs_at_once_make_one_environment(fresh):
+    hold = fresh.flag("hold")
+    with fresh.start("test") as first:
+        wait_for(lambda: fresh.installs == 1)
+        with fresh.start("demo") as second:
+            assert "waiting" in second.stdout.readline()
+            hold.unlink()
+            assert "pytest pid" in first.communicate(timeout=60)[0]
+            assert "demo pid" in second.communicate(timeout=60)[0]
+    assert fresh.installs == 1
+
+
+def test_an_environment_made_by_hand_is_used_not_replaced(fresh):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh.folder / ".venv"], check=True)
+    (fresh.folder / ".venv" / "mine").touch()
+    fresh.run("test")
+    assert (fresh.folder / ".venv" / "mine").exists()
+
+
+def test_without_ensurepip_the_running_python_s_pip_is_used(fresh):
+    assert "pytest pid" in fresh.run("test")
+    assert not (fresh.folder / ".venv" / "bin" / "pip").exists()
+
+
+@pytest.mark.parametrize("missing", [("ensurepip", "pip"), ("venv",)])
+def test_a_python_that_can_install_nothing_is_told_what_to_add(fresh, without, missing):
+    output = fresh.run("test", code=1, PYTHONPATH=without(*missing))
+    assert "sudo apt install python3-venv" in output
+    assert "Traceback" not in output
+
+
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(fresh):
+    (fresh.folder / ".venv").write_text("a file where the folder should be")
+    output = fresh.run("test", code=1)
+    assert f"The environment in {fresh.folder}/.venv could not be made" in output
+    assert "Traceback" not in output
+
+
+def test_an_installation_that_fails_is_not_taken_for_one_that_worked(fresh):
+    backend = (fresh.folder / "backend.py").read_text()
+    (fresh.folder / "backend.py").write_text("raise SystemExit('the disk is full')")
+    assert "The installation failed" in fresh.run("test", code=1)
+    (fresh.folder / "backend.py").write_text(backend)
+    assert "pytest pid" in fresh.run("test")
+
+
+def test_check_runs_every_step_and_says_which_one_failed_and_how_to_repeat_it(ready):
+    flag = ready.flag("fail-in-mypy")
+    output = ready.run("check", code=1)
+    flag.unlink()
+    outcomes = [line.split()[:2] for line in output.partition("\n\n==> tests")[2].splitlines()[-5:]]
+    assert outcomes == [["ok", "style"], ["ok", "format"], ["failed", "types"], ["ok", "floors"], ["ok", "tests"]]
+    assert "again with: .venv/bin/mypy" in output
+
+
+def test_check_succeeds_when_every_step_does(ready):
+    output = ready.run("check")
+    for called in ("ruff check .", "ruff format --check .", "mypy pid", "lint-imports pid", "pytest pid"):
+        assert called in output
+    assert "failed" not in output
+
+
+def test_ctrl_c_reaches_the_step_of_check_that_runs_once_and_no_other_begins(ready):
+    waiting = ready.flag("wait-in-mypy")
+    with ready.start("check") as process:
+        wait_for(lambda: not waiting.exists())
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=10)[0]
+    assert process.returncode == 128 + signal.SIGINT
+    assert "mypy got 1 SIGINT" in output
+    assert "stopped  types" in output
+    assert "not run  tests" in output
+    assert "pytest pid" not in output
+
+
+def test_benchmarks_are_listed_with_what_they_say_of_themselves(ready):
+    listed = ready.run("bench").splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [["send", "Tells how it was called."]]
+
+
+def test_a_benchmark_is_run_by_name(ready):
+    assert ready.run("bench", "send", "--quick").startswith("benchmarks/send --quick")
+
+
+def test_an_unknown_benchmark_or_command_is_answered_with_those_there_are(ready):
+    assert "There are: send." in ready.run("bench", "nothing", code=1)
+    assert "python3 run.py demo" in ready.run("tset", code=1)
+    assert "python3 run.py demo" in ready.run("--help")
+    assert "python3 run.py demo" in ready.run()
+
+
+def test_python_older_than_3_11_can_read_the_script_and_is_told_so():
+    ast.parse(RUN_PY.read_text(), feature_version=(3, 6))
+    pretend = f"import sys, runpy; sys.version_info = (3, 6, 15, 'final', 0); runpy.run_path({str(RUN_PY)!r})"
+    answer = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("sesmail needs Python 3.11 or newer, and this is 3.6")

@@ -1,0 +1,332 @@
+"""`sesmail send`, `status` and `quota` as they are typed: what they queue, say and exit with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sesmail.embedded import EmbeddedRedis
+from sesmail.simulator import Simulator
+from sesmail.state.ledger import State
+from tests.acceptance.conftest import Site
+from tests.acceptance.programs import PATIENCE_SECONDS, eventually, fetch, free_port
+
+SESMAIL = str(Path(sys.executable).parent / "sesmail")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where somebody sits who types commands: a letter and lists lie there."""
+
+    site: Site
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        said = self.site.environment | {"SESMAIL_FROM_EMAIL": "news@example.com", "COLUMNS": "200"} | environment
+        return subprocess.Popen(
+            [SESMAIL, *command],
+            cwd=self.site.folder,
+            env=said,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> Answer:
+        with process:
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        assert "Traceback" not in err, err
+        return Answer(process.returncode, out, err)
+
+    def run(self, *command: str, **environment: str) -> Answer:
+        return self.finish(self.start(*command, **environment))
+
+    def file(self, name: str, content: str) -> str:
+        (self.site.folder / name).write_text(content)
+        return name
+
+    def people(self, rows: Iterable[str]) -> str:
+        return self.file("people.csv", "email,name\n" + "".join(f"{row}\n" for row in rows))
+
+    def send(self, rows: Iterable[str], *options: str, **environment: str) -> Answer:
+        """`sesmail send` of a small letter to these rows."""
+        text = self.file("letter.txt", "Dear {{name}}")
+        mailing = ["--csv", self.people(rows), "--subject", "For {{name}}", "--text", text, *options]
+        return self.run("send", *mailing, **environment)
+
+    def counts(self) -> dict[str, int]:
+        """The sends there are, by state."""
+        found = self.site.ledger.counts()
+        return {str(state): found[state] for state in State if found[state]}
+
+    def copies(self) -> Counter[str]:
+        """How often SES has got a mail for whom."""
+        return Counter(message["to"][0] for message in self.site.ses.messages())
+
+
+def somebody(count: int, first: int = 0) -> list[str]:
+    return [f"person{number}@example.org,Person {number}" for number in range(first, first + count)]
+
+
+@pytest.fixture
+def ses_of_its_own() -> Iterator[Simulator]:
+    with Simulator(rate=500, calls_per_second=None) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def desk(site: Site) -> Desk:
+    """A desk with an empty Redis database, no worker, and a celeryconfig.py that says nothing."""
+    site.redis.flushdb()
+    (site.folder / "celeryconfig.py").touch()
+    return Desk(site)
+
+
+# What is queued goes out
+
+
+@pytest.fixture(scope="module")
+def mailed(new_site: Callable[..., Site]) -> Iterator[tuple[Desk, Answer]]:
+    """A letter with everything to ten people, sent by a worker."""
+    with Simulator(rate=500, calls_per_second=None) as ses:
+        desk = Desk(new_site(ses))
+        desk.file("letter.html", "<p>Dear {{ name }}</p>")
+        desk.file("terms.txt", "The terms")
+        options = ["--html", "letter.html", "--attach", "terms.txt", "--tag", "list=monthly", "--key", "november"]
+        people = [*somebody(8), '"person8@example.org","Fish & <Chips>"', "person9@example.org,Jürg"]
+        answer = desk.send(people, *options, "--reply-to", "help@example.com", "--json")
+        desk.site.start_worker()
+        eventually(lambda: len(ses.messages()) == 10, explain=lambda: repr(desk.counts()))
+        yield desk, answer
+
+
+def test_everybody_on_the_list_is_mailed_once_with_their_own_values(mailed):
+    desk, answer = mailed
+    assert answer.code == 0
+    assert answer.json == {"queued": 10, "already_queued": 0, "bad": 0, "of": 10, "key": "november"}
+    assert set(desk.copies().values()) == {1}
+    messages = {message["to"][0]: message for message in desk.site.ses.messages()}
+    assert messages["person9@example.org"]["subject"] == "For Jürg"
+    address = f"/_sim/messages/{messages['person8@example.org']['message_id']}"
+    fish = desk.site.ses.control("GET", address)
+    assert (fish["subject"], fish["text"]) == ("For Fish & <Chips>", "Dear Fish & <Chips>")
+    assert [attachment["filename"] for attachment in fish["attachments"]] == ["terms.txt"]
+    assert fetch(f"{desk.site.ses.url}{address}/html") == "<p>Dear Fish &amp; &lt;Chips&gt;</p>"
+
+
+def test_a_rerun_with_the_same_key_mails_only_who_is_new(mailed):
+    desk, _ = mailed
+    again = desk.send([*somebody(10), "new@example.org,New"], "--key", "november", "--json")
+    assert (again.code, again.json["queued"], again.json["already_queued"]) == (0, 1, 10)
+    eventually(lambda: "new@example.org" in desk.copies())
+    assert set(desk.copies().values()) == {1}
+
+
+def test_status_counts_the_sends_and_tells_what_became_of_one(mailed):
+    desk, _ = mailed
+    (send_id,) = desk.site.ledger.ids(State.SENT, limit=1)
+    everything = desk.run("status", "--json")
+    assert everything.code == 0
+    assert everything.json["sends"]["sent"] >= 10
+    assert everything.json["line"] == []
+    one = desk.run("status", send_id, "--json").json
+    assert (one["send_id"], one["state"], one["attempts"]) == (send_id, "sent", 1)
+    assert one["message_id"] in {message["message_id"] for message in desk.site.ses.messages()}
+    assert "line" in desk.run("status").out
+    assert one["message_id"] in desk.run("status", send_id).out
+
+
+def test_status_shows_no_address_and_no_subject(mailed):
+    desk, _ = mailed
+    (send_id,) = desk.site.ledger.ids(State.SENT, limit=1)
+    shown = desk.run("status", send_id).out + desk.run("status", send_id, "--json").out
+    assert "@" not in shown
+    assert "Person" not in shown
+
+
+def test_quota_shows_the_account_s_limits_as_a_worker_was_told_them(mailed):
+    desk, _ = mailed
+    quota = desk.run("quota", "--json").json
+    assert (quota["max_send_rate"], quota["max_24_hour_send"]) == (500, 50_000)
+    assert quota["used_24_hours"] >= 10
+    assert quota["left_for_transactional"] <= 50_000 - 10
+    assert "max send rate" in desk.run("quota").out
+
+
+# What cannot be mailed is not queued
+
+
+def test_bad_rows_are_told_by_line_and_nothing_is_queued(desk):
+    answer = desk.send([*somebody(2), "nobody,Bob", "carol@example.org", *somebody(1)], "--json")
+    assert answer.code == 1
+    assert [line.partition(":")[0] for line in answer.err.splitlines()[:3]] == ["line 4", "line 5", "line 6"]
+    assert "3 of 5 rows cannot be mailed. Nothing was queued" in answer.err
+    assert "the same address stands in line 2" in answer.err
+    assert desk.counts() == {}
+
+
+def test_a_long_list_of_bad_rows_is_cut_short(desk):
+    answer = desk.send(f"nobody{number},Bob" for number in range(30))
+    assert answer.err.count("line ") == 20
+    assert "... and 10 more" in answer.err
+
+
+def test_skip_bad_goes_on_without_them(desk):
+    answer = desk.send([*somebody(2), "nobody,Bob"], "--skip-bad", "--json")
+    assert answer.code == 0
+    assert "line 4: to: " in answer.err
+    assert {name: answer.json[name] for name in ("queued", "bad", "of")} == {"queued": 2, "bad": 1, "of": 3}
+    assert desk.counts() == {"queued": 2}
+
+
+def test_an_empty_list_is_no_mistake(desk):
+    answer = desk.send([], "--json")
+    assert (answer.code, answer.json["queued"]) == (0, 0)
+
+
+def test_without_a_sender_nothing_is_queued_and_what_to_set_is_said(desk):
+    answer = desk.send(somebody(1), SESMAIL_FROM_EMAIL="")
+    assert answer.code == 1
+    assert "SESMAIL_FROM_EMAIL" in answer.err
+    assert desk.counts() == {}
+
+
+@pytest.mark.parametrize("option", ["--html", "--text"])
+def test_a_letter_in_another_encoding_is_refused_with_its_name(desk, option):
+    (desk.site.folder / "latin.txt").write_bytes(b"Gr\xfc\xdfe")
+    answer = desk.run("send", "--csv", desk.people([]), "--subject", "Hello", option, "latin.txt")
+    assert answer.code == 1
+    assert "latin.txt is not in UTF-8" in answer.err
+
+
+def test_a_wrong_setting_is_named(desk):
+    answer = desk.send(somebody(1), SESMAIL_MAX_ATTEMPTS="many")
+    assert answer.code == 1
+    assert "max_attempts" in answer.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["send"],
+        ["send", "--csv", "people.csv", "--subject", "Hello"],
+        ["send", "--csv", "people.csv", "--subject", "Hello", "--text", "people.csv", "--tag", "monthly"],
+        ["send", "--csv", "missing.csv", "--subject", "Hello", "--text", "people.csv"],
+        ["sned"],
+        ["status", "--jsno"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_exits_with_2(desk, command):
+    desk.people(somebody(1))
+    answer = desk.run(*command)
+    assert answer.code == 2
+    assert "Error: " in answer.err
+
+
+def test_an_id_that_nobody_has_is_told(desk):
+    answer = desk.run("status", "no-such-id")
+    assert answer.code == 1
+    assert "No send has this id" in answer.err
+
+
+# Redis away, Ctrl-C
+
+
+@pytest.mark.parametrize("command", [["status"], ["quota"], ["status", "an-id"]], ids=" ".join)
+def test_redis_away_is_exit_code_75_for_try_again(desk, command):
+    answer = desk.run(*command, SESMAIL_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert answer.code == 75
+    assert "Redis cannot be reached" in answer.err
+
+
+def queue_until_cut_off(desk: Desk, rows: int, cut_off: Callable[[subprocess.Popen[str]], None]) -> Answer:
+    """`sesmail send`, without a key, that is cut off when it has queued some."""
+    mailing = ["--csv", desk.people(somebody(rows)), "--subject", "For {{name}}", "--text", "letter.txt", "--json"]
+    desk.file("letter.txt", "Dear {{name}}")
+    process = desk.start("send", *mailing)
+    eventually(lambda: desk.counts().get("queued", 0) > 50 or process.poll() is not None)
+    assert process.poll() is None, "it was too quick to be cut off"
+    cut_off(process)
+    return desk.finish(process)
+
+
+def test_ctrl_c_in_the_middle_is_exit_code_130_and_the_key_goes_on_where_it_stopped(desk):
+    cut = queue_until_cut_off(desk, 4000, lambda process: process.send_signal(signal.SIGINT))
+    assert cut.code == 130
+    assert 50 < cut.json["queued"] < 4000
+    assert f"`--key {cut.json['key']}` goes on with the rest" in cut.err
+    rest = desk.send(somebody(4000), "--key", cut.json["key"], "--json")
+    assert rest.code == 0
+    assert rest.json["queued"] + rest.json["already_queued"] == 4000
+    assert desk.counts() == {"queued": 4000}
+
+
+def test_redis_lost_in_the_middle_is_exit_code_75_and_the_key_goes_on_where_it_stopped(site, tmp_path):
+    with EmbeddedRedis(tmp_path / "redis", appendfsync="always") as server:
+        there = {"SESMAIL_REDIS_URL": server.url, "CELERY_BROKER_URL": server.url}
+        desk = Desk(replace(site, variables=site.variables | there))
+        cut = queue_until_cut_off(desk, 4000, lambda process: server.kill())
+        assert cut.code == 75
+        assert "Redis cannot be reached" in cut.err
+        assert f"`--key {cut.json['key']}` goes on with the rest" in cut.err
+        server.restart()
+        rest = desk.send(somebody(4000), "--key", cut.json["key"], "--json")
+        assert rest.code == 0
+        assert desk.counts() == {"queued": 4000}
+
+
+def test_ctrl_c_before_anything_is_queued_is_exit_code_130_too(desk):
+    slow = desk.site.folder / "slow.csv"
+    os.mkfifo(slow)
+    process = desk.start("send", "--csv", "slow.csv", "--subject", "Hello", "--text", desk.file("letter.txt", "Hello"))
+    with slow.open("w"):  # once it reads the list
+        process.send_signal(signal.SIGINT)
+        answer = desk.finish(process)
+    assert (answer.code, answer.err) == (130, "Interrupted.\n")
+    assert desk.counts() == {}
+
+
+# Lots
+
+
+def test_a_fast_account_s_letter_goes_in_lots_and_a_killed_worker_loses_none_of_them(new_site, ses_of_its_own):
+    desk = Desk(new_site(ses_of_its_own))
+    impatient = {"SESMAIL_LEASE_SECONDS": "1.5", "SESMAIL_EVIDENCE_WINDOW_SECONDS": "1"}
+    first = desk.site.start_worker("sesmail", "--concurrency", "4", **impatient)
+    eventually(lambda: desk.run("quota", "--json").json["max_send_rate"] == 500)
+    first.stop()
+    assert desk.send(somebody(1500), "--key", "lots").code == 0
+    assert desk.site.redis.llen("sesmail.bulk") == 30, "50 emails a ticket"
+    second = desk.site.start_worker("sesmail", "--concurrency", "4", **impatient)
+    eventually(lambda: len(desk.copies()) > 400)
+    second.kill()
+    assert len(desk.copies()) < 1500
+    desk.site.start_worker("sesmail", "--concurrency", "4", **impatient)
+    eventually(lambda: desk.counts() == {"sent": 1500}, explain=lambda: repr(desk.counts()))
+    copies = desk.copies()
+    assert len(copies) == 1500
+    assert sum(copies.values()) <= 1500 + 4, "only what a thread was just asking SES about may go out twice"

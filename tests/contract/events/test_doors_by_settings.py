@@ -1,0 +1,81 @@
+"""A door that is built by the settings: what SNS is told when they, or what they point at, are not in order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask import Flask
+
+from sesmail import runtime
+from sesmail.contrib.flask import SESMail
+from sesmail.events.stores.redis import RedisEventStore
+from sesmail.state.suppression import Reason, Scope, SuppressionList
+from sesmail.unsubscribe import Unsubscription
+from tests.signing import TOPIC, Signer
+
+SIGNER = Signer()
+NOTIFICATION = json.dumps(SIGNER.notification("hello"))
+UNSUBSCRIBE = {
+    "SESMAIL_UNSUBSCRIBE_URL": "https://example.com/sesmail/unsubscribe/",
+    "SESMAIL_UNSUBSCRIBE_SECRETS": ["a secret for tests only"],
+}
+
+
+@pytest.fixture
+def site(monkeypatch, redis_server, redis):
+    """Makes a Flask site of these settings; its client."""
+    monkeypatch.setattr(runtime, "_said", {})
+    monkeypatch.setattr(runtime, "_current", None)
+    monkeypatch.setattr(runtime, "_listeners", [])  # no broker is asked
+    monkeypatch.setattr("sesmail.events.parts.fetch_certificate", SIGNER.fetch)
+
+    def make(**config: object):
+        app = Flask("site")
+        said = {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SITE": "alpha", "SESMAIL_TOPICS": {TOPIC: "alpha"}}
+        app.config.update(said | config)
+        SESMail().init_app(app)
+        return app.test_client()
+
+    return make
+
+
+def post(client) -> int:
+    return client.post("/sesmail/events/", data=NOTIFICATION, content_type="text/plain").status_code
+
+
+def test_what_is_believed_is_stored(site, scripts) -> None:
+    assert post(site()) == 200
+    assert RedisEventStore(scripts).counts("alpha").unprocessed == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SESMAIL_REDIS_URL": "redis://127.0.0.1:1/0"},
+        {"SESMAIL_EVENT_STORE": "redis://127.0.0.1:1/0"},
+        {"SESMAIL_EVENT_STORE": "sqlite:////nowhere/events.db"},
+        {"SESMAIL_EVENT_STORE": "mysql://127.0.0.1/events"},
+        {"SESMAIL_TOPICS": {"not an ARN": "alpha"}},
+        {"SESMAIL_NO_SUCH_SETTING": "1"},
+    ],
+    ids=str,
+)
+def test_any_trouble_of_ours_makes_sns_come_again(site, config) -> None:
+    assert post(site(**config)) == 503
+
+
+def test_another_topic_is_refused_for_good(site) -> None:
+    assert post(site(SESMAIL_TOPICS={TOPIC + "-other": "alpha"})) == 403
+
+
+def test_a_link_made_by_the_settings_opts_out_of_the_list(site, scripts) -> None:
+    client = site(**UNSUBSCRIBE)
+    leaving = Unsubscription(site="alpha", recipient="ann@example.org", list="monthly")
+    link = runtime.current().events.unsubscribe_links.link(leaving)
+    path = link.removeprefix("https://example.com")
+    assert client.get(path).status_code == 200
+    assert not list(SuppressionList(scripts).read())
+    assert client.post(path).status_code == 200
+    (opt_out,) = SuppressionList(scripts).read()
+    assert (opt_out.scope, opt_out.reason) == (Scope("alpha", "monthly"), Reason.UNSUBSCRIBED)

@@ -1,0 +1,369 @@
+"""From stored events to what follows from them: once, in any order, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+import pytest
+
+from sesmail import signals
+from sesmail.errors import LedgerUnavailable
+from sesmail.events import model, processing
+from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor, LinkOptOut
+from sesmail.events.stores import EventState, StoredEvent
+from sesmail.state.reputation import Counter, Delivery, Reputation
+from sesmail.state.suppression import Reason, SuppressionList
+from sesmail.unsubscribe import Unsubscription
+from tests.signing import fixture_json
+
+NOW = 1_800_000_000.0
+SENT_ON = date(2026, 11, 20)
+READER = "reader.one@example.org"
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.proofs: list[tuple[str, str]] = []
+        self.trouble: Exception | None = None
+
+    def record_evidence(self, send_id: str, message_id: str) -> None:
+        if self.trouble:
+            raise self.trouble
+        self.proofs.append((send_id, message_id))
+
+    def metadata(self, send_id: str) -> dict:
+        return {"order": f"of {send_id}"}
+
+
+class World:
+    """A site's processing with everything around it, and a clock."""
+
+    def __init__(self, scripts, store, site="alpha") -> None:
+        self.store, self.ledger, self.now, self.site = store, Ledger(), NOW, site
+        self.suppression, self.reputation = SuppressionList(scripts), Reputation(scripts)
+        self.processor = EventProcessor(
+            site,
+            store,
+            self.suppression,
+            self.reputation,
+            record_evidence=self.ledger.record_evidence,
+            metadata=self.ledger.metadata,
+            clock=lambda: self.now,
+        )
+
+    def put(self, name: str, *, send_id: str | None = "send-1", event_id: str | None = None, **mail) -> str:
+        document = fixture_json(name)
+        document["mail"] |= mail
+        if send_id:
+            document["mail"].setdefault("tags", {})["sesmail-id"] = [send_id]
+        return self.put_text(json.dumps(document), event_id)
+
+    def put_text(self, message: str, event_id: str | None = None) -> str:
+        id_ = event_id or str(uuid4())
+        self.store.put([StoredEvent(event_id=id_, source=self.site, message=message, received_at=NOW)])
+        return id_
+
+    def counts(self) -> dict[str, int]:
+        rows = self.reputation.rates(self.site, SENT_ON, SENT_ON)
+        return {str(counter): count for row in rows for counter, count in row.counts.items()}
+
+
+@pytest.fixture
+def world(scripts, redis_store):
+    return World(scripts, redis_store)
+
+
+@pytest.fixture
+def listen():
+    """Connects receivers for the length of a test."""
+    connected = []
+
+    def connect(signal, receiver, **options):
+        signal.connect(receiver, weak=False, **options)
+        connected.append((signal, receiver))
+        return receiver
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+def test_a_hard_bounce_counts_opts_out_settles_the_send_and_is_told(world, listen) -> None:
+    heard = []
+    listen(signals.email_bounced, lambda site, *, event, metadata: heard.append((site, event.recipient, metadata)))
+    event_id = world.put("ev_bounce_permanent_general.json")
+    assert world.processor.process() == processing.Processed(gathered=1, processed=1, failed=0)
+
+    assert world.counts() == {"bounced_permanent": 1}
+    (entry,) = world.suppression.find("gone@example.net")
+    assert (entry.reason, str(entry.scope), entry.source) == (Reason.BOUNCED, "everything", event_id)
+    assert world.ledger.proofs == [("send-1", fixture_json("ev_send.json")["mail"]["messageId"])]
+    assert world.reputation.deliveries("send-1") == {"gone@example.net": Delivery.BOUNCED}
+    assert heard == [("alpha", "gone@example.net", {"order": "of send-1"})]
+    assert [event.event_id for event in world.store.read("alpha", EventState.PROCESSED)] == [event_id]
+
+
+def test_a_bounce_that_came_twice_under_two_ids_counts_and_is_told_once(world, listen) -> None:
+    heard = []
+    listen(signals.email_bounced, lambda site, **_: heard.append(site))
+    world.put("ev_bounce_permanent_general.json")
+    world.processor.process()
+    published = fixture_json("ev_bounce_permanent_general.json")
+    notified = {k: v for k, v in published.items() if k != "eventType"} | {"notificationType": "Bounce"}
+    world.put_text(json.dumps(notified))
+    assert world.processor.process().processed == 1
+    assert (world.counts(), heard) == ({"bounced_permanent": 1}, ["alpha"])
+
+
+def test_events_in_the_wrong_order_come_to_the_same(world) -> None:
+    for name in ("ev_complaint_abuse.json", "ev_delivery.json", "ev_send.json", "ev_delivery_delay.json"):
+        world.put(name)
+        world.processor.process()
+    assert world.reputation.deliveries("send-1") == {READER: Delivery.COMPLAINED}
+    assert world.counts() == {"complained": 1, "delivered": 1, "sent": 1}
+
+
+def test_email_that_sesmail_did_not_send_is_processed_too(world, listen) -> None:
+    heard = []
+    listen(signals.email_complained, lambda site, *, event, metadata: heard.append(metadata))
+    world.put("ev_complaint_abuse.json", send_id=None)
+    assert world.processor.process().processed == 1
+    assert not world.ledger.proofs
+    assert heard == [{}]
+    assert world.suppression.screen([READER]) == {READER: Reason.COMPLAINED}
+
+
+@pytest.mark.parametrize("name", ["ev_complaint_not_spam.json", "ev_bounce_transient_mailboxfull.json", "ev_open.json"])
+def test_what_is_no_reason_to_opt_out_opts_nobody_out(world, name) -> None:
+    world.put(name)
+    world.processor.process()
+    assert not list(world.suppression.read())
+
+
+@pytest.mark.parametrize("message", ["", "{not json", "[]", '{"eventType":"SomethingNew"}', '{"eventType":"Bounce"}'])
+def test_what_has_no_meaning_is_processed_and_holds_up_nothing(world, message) -> None:
+    world.put_text(message)
+    world.put("ev_send.json")
+    assert world.processor.process() == processing.Processed(gathered=2, processed=2, failed=0)
+    assert world.counts() == {"sent": 1}
+
+
+def test_half_a_character_in_a_user_agent_holds_up_nothing(world) -> None:
+    document = fixture_json("ev_open.json")
+    document["open"]["userAgent"] = "cut in the middle \ud83d"
+    world.put_text(json.dumps(document))
+    document["mail"]["destination"] = ["\ud83d@example.org"]
+    document["mail"]["tags"]["sesmail-id"] = ["\ud83d"]
+    world.put_text(json.dumps(document | {"eventType": "Send"}))
+    assert world.processor.process().processed == 2
+    assert world.counts() == {"opened": 1, "sent": 1}
+
+
+def test_an_event_that_a_bug_of_ours_stumbles_over_holds_up_nothing_and_is_told_once_it_is_mended(
+    world, listen, monkeypatch
+) -> None:
+    heard = []
+    listen(signals.email_opened, lambda site, *, event, **_: heard.append(event.message_id))
+    for number in range(4):
+        world.put("ev_open.json", messageId=str(number))
+
+    def stumble(event, told_by):
+        if event.message_id == "2":
+            raise ZeroDivisionError
+        return fact(event, told_by)
+
+    fact = processing._fact
+    with monkeypatch.context() as bug:
+        bug.setattr(processing, "_fact", stumble)
+        assert world.processor.process() == processing.Processed(gathered=4, processed=3, failed=1)
+    world.now += 30
+    assert world.processor.process().processed == 1
+    assert sorted(heard) == ["0", "1", "2", "3"]
+    assert world.counts() == {"opened": 4}
+
+
+def test_a_bots_click_is_told_but_not_counted(world, listen) -> None:
+    heard = []
+    listen(signals.email_opened, lambda site, *, event, metadata: heard.append(event.by_bot))
+    world.put("ev_open_bot.json")
+    world.processor.process()
+    assert (world.counts(), heard) == ({}, [True])
+
+
+def test_each_site_processes_its_own(scripts, redis_store, world) -> None:
+    beta = World(scripts, redis_store, site="beta")
+    world.put("ev_send.json")
+    beta.put("ev_delivery.json")
+    assert beta.processor.process().processed == 1
+    assert (world.counts(), beta.counts()) == ({}, {"delivered": 1})
+
+
+def test_a_receiver_may_listen_to_one_site_only(scripts, redis_store, world, listen) -> None:
+    heard = []
+    listen(signals.email_opened, lambda site, **_: heard.append(site), sender="beta")
+    beta = World(scripts, redis_store, site="beta")
+    world.put("ev_open.json")
+    beta.put("ev_open.json", messageId="another")
+    world.processor.process()
+    beta.processor.process()
+    assert heard == ["beta"]
+
+
+# -- crashes and failures
+
+
+def test_a_crash_before_an_event_is_marked_counts_nothing_twice_and_tells_again(world, listen, monkeypatch) -> None:
+    heard = []
+    listen(signals.email_opened, lambda site, **_: heard.append(site))
+    world.put("ev_open.json")
+    with monkeypatch.context() as crash:
+        crash.setattr(world.store, "mark_processed", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            world.processor.process()
+    assert world.processor.process().gathered == 0  # leased
+    world.now += LEASE_SECONDS
+    assert world.processor.process().processed == 1
+    assert (world.counts(), heard) == ({"opened": 1}, ["alpha", "alpha"])
+
+
+def test_a_ledger_that_is_away_leaves_the_batch_to_be_done(world) -> None:
+    world.put("ev_send.json")
+    world.ledger.trouble = LedgerUnavailable()
+    with pytest.raises(LedgerUnavailable):
+        world.processor.process()
+    world.ledger.trouble = None
+    world.now += LEASE_SECONDS
+    assert world.processor.process().processed == 1
+    assert world.counts() == {"sent": 1}
+
+
+def test_a_receiver_that_raises_is_called_again_later_and_the_others_are_not(world, listen) -> None:
+    calls = []
+
+    def good(site, **_) -> None:
+        calls.append("good")
+
+    def bad(site, **_) -> None:
+        calls.append("bad")
+        if calls.count("bad") < 3:
+            raise RuntimeError("no database")
+
+    listen(signals.email_opened, good)
+    listen(signals.email_opened, bad)
+    world.put("ev_open.json")
+    assert world.processor.process().failed == 1
+    assert world.processor.process().gathered == 0
+    world.now += 30
+    assert world.processor.process().failed == 1
+    world.now += 59
+    assert world.processor.process().gathered == 0
+    world.now += 1
+    assert world.processor.process().processed == 1
+    assert (calls.count("good"), calls.count("bad")) == (1, 3)
+    assert world.counts() == {"opened": 1}
+
+
+def test_a_receiver_that_raises_does_not_hold_up_other_events(world, listen) -> None:
+    def bad(site, *, event, **_) -> None:
+        if event.recipient == "bad@example.org":
+            raise RuntimeError
+
+    listen(signals.email_opened, bad)
+    world.put("ev_open.json", messageId="1", destination=["bad@example.org"])
+    for number in range(2, 6):
+        world.put("ev_open.json", messageId=str(number))
+    assert world.processor.process() == processing.Processed(gathered=5, processed=4, failed=1)
+
+
+def test_a_receiver_that_never_succeeds_has_its_event_set_aside_with_the_error(world, listen, caplog) -> None:
+    def bad(site, **_) -> None:
+        raise RuntimeError("no table for reader@example.org")
+
+    listen(signals.email_opened, bad)
+    event_id = world.put("ev_open.json")
+    for _ in range(MOST_ATTEMPTS):
+        world.now += 3600
+        assert world.processor.process().failed == 1
+    world.now += 86_400
+    assert world.processor.process().gathered == 0
+    (aside,) = world.store.read("alpha", EventState.SET_ASIDE)
+    assert aside.event_id == event_id
+    assert "RuntimeError: no table" in aside.error
+    assert "reader@" not in caplog.text
+
+
+def test_an_event_set_aside_and_replayed_is_told_to_everybody_again_and_counted_once(world, listen) -> None:
+    calls = []
+
+    def bad(site, **_) -> None:
+        calls.append(site)
+        if len(calls) <= MOST_ATTEMPTS:
+            raise RuntimeError
+
+    listen(signals.email_opened, bad)
+    world.put("ev_open.json")
+    for _ in range(MOST_ATTEMPTS):
+        world.now += 3600
+        world.processor.process()
+    world.store.replay(list(world.store.read("alpha", EventState.SET_ASIDE)), now=world.now)
+    assert world.processor.process().processed == 1
+    assert world.counts() == {"opened": 1}
+
+
+def test_slow_receivers_leave_the_rest_to_whoever_gathers_next(world, listen, monkeypatch) -> None:
+    monkeypatch.setattr(processing, "MARK_EVERY", 1)
+
+    def slow(site, **_) -> None:
+        world.now += LEASE_SECONDS * 0.4
+
+    listen(signals.email_opened, slow)
+    for number in range(4):
+        world.put("ev_open.json", messageId=str(number))
+    assert world.processor.process().processed == 2
+    assert world.store.counts("alpha").unprocessed == 2
+
+
+def test_two_receivers_of_one_name_are_both_told(world, listen) -> None:
+    heard = []
+    for number in range(2):
+        listen(signals.email_opened, lambda site, number=number, **_: heard.append(number))
+    world.put("ev_open.json")
+    world.processor.process()
+    assert sorted(heard) == [0, 1]
+
+
+def test_every_signal_has_its_event_and_every_event_its_signal() -> None:
+    named = {kind.signal for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, model.Event)}
+    assert named - {None} == set(signals.ALL)
+
+
+# -- rebuilding and links
+
+
+def test_the_opt_outs_can_be_rebuilt_from_the_stored_events(world) -> None:
+    world.put("ev_bounce_permanent_general.json")
+    world.put("ev_complaint_abuse.json")
+    world.processor.process()
+    world.put("ev_subscription.json")
+    entries = sorted((e.address, e.reason) for e in world.suppression.read())
+    for entry in list(world.suppression.read()):
+        world.suppression.remove(entry.address, entry.scope)
+    assert world.processor.rebuild_suppression() == 3
+    assert sorted((e.address, e.reason) for e in world.suppression.read()) == sorted(
+        [*entries, (READER, Reason.UNSUBSCRIBED)]
+    )
+
+
+def test_using_an_unsubscribe_link_opts_out_of_its_list_counts_once_and_is_told_once(world, listen) -> None:
+    heard = []
+    listen(signals.email_unsubscribed, lambda site, *, event, metadata: heard.append((site, event.recipient)))
+    when = datetime(2026, 11, 20, 18, tzinfo=UTC)
+    opt_out = LinkOptOut(world.suppression, world.reputation, now=lambda: when)
+    for _ in range(2):
+        opt_out(Unsubscription(site="alpha", recipient="Ann@example.org", list="monthly", send_id="send-1"))
+    assert heard == [("alpha", "Ann@example.org")]
+    assert world.counts() == {Counter.UNSUBSCRIBED: 1}
+    assert world.suppression.screen(["ann@example.org"], site="alpha", list_name="monthly")
+    assert not world.suppression.screen(["ann@example.org"], site="alpha", list_name="weekly")

@@ -1,0 +1,499 @@
+"""The ledger on a real Redis, by the test's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import ceil
+
+import pytest
+from redis import Redis
+
+from sesmail.errors import LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
+from sesmail.message import Email, Lane
+from sesmail.settings import Settings
+from sesmail.state.keys import Keys
+from sesmail.state.ledger import Claim, Ledger, State, Ticket
+from sesmail.state.scripts import Scripts
+from tests.conftest import ClockedScripts
+
+LEASE_SECONDS = Settings().lease_seconds
+LETTER = "<p>A long letter.</p>" * 100
+
+
+def email(**changes: object) -> Email:
+    return Email("success@simulator.amazonses.com", "Hello", "Hi.", **{"from_email": "shop@example.com", **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ledger(clocked_scripts: ClockedScripts) -> Ledger:
+    return Ledger(clocked_scripts, Settings(evidence_window_seconds=1800, max_attempts=2))
+
+
+def claimed(ledger: Ledger, send_id: str = "a", owner: str = "worker") -> Claim:
+    claim = ledger.claim(send_id, owner)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def time_passes(ledger: Ledger, clocked_scripts: ClockedScripts, seconds: float) -> None:
+    """Time in which Redis was there, as the heartbeats of some other worker show."""
+    for _ in range(ceil(seconds)):
+        ledger.heartbeat("another", LEASE_SECONDS)
+        clocked_scripts.advance(1)
+
+
+def lost(ledger: Ledger, lane: Lane, *, queue_is_empty: bool) -> list[Ticket]:
+    pages = ledger.queue_lost(lane, grace_seconds=15, queue_is_empty=queue_is_empty)
+    return [ticket for page in pages for ticket in page]
+
+
+def blobs(redis: Redis) -> list[bytes]:
+    return list(redis.scan_iter("{sesmail}:blob:*"))
+
+
+def test_an_accepted_email_is_queued_claimed_begun_and_sent(ledger: Ledger) -> None:
+    assert ledger.accept("a", email()).state == "queued"
+    claim = claimed(ledger)
+    assert claim.email == email()
+    assert ledger.status("a").state is State.CLAIMED
+    ledger.begin(claim)
+    assert ledger.status("a").state is State.SENDING
+    assert ledger.sent(claim, "ses-1") is State.SENT
+    assert ledger.status("a").message_id == "ses-1"
+    assert ledger.counts()["sent"] == 1
+
+
+def test_a_second_delivery_of_a_ticket_finds_the_send_taken(ledger: Ledger) -> None:
+    ledger.accept("a", email())
+    claim = claimed(ledger)
+    assert ledger.claim("a", "other") is State.CLAIMED
+    ledger.begin(claim)
+    assert ledger.claim("a", "other") is State.SENDING
+    ledger.sent(claim, "ses-1")
+    assert ledger.claim("a", "other") is State.SENT
+
+
+def test_a_ticket_without_a_send_is_nothing(ledger: Ledger) -> None:
+    assert ledger.claim("nobody", "worker") is None
+
+
+def test_accepting_the_same_id_twice_changes_nothing(ledger: Ledger, redis: Redis) -> None:
+    ledger.accept("a", email(html=LETTER))
+    again = ledger.accept("a", email(html=LETTER))
+    assert not again.new
+    ledger.begin(claim := claimed(ledger))
+    ledger.sent(claim, "ses-1")
+    assert blobs(redis) == []
+
+
+def test_an_idempotency_key_leads_to_the_first_send(ledger: Ledger) -> None:
+    first = ledger.accept("a", email(idempotency_key="invoice-7"))
+    second = ledger.accept("b", email(idempotency_key="invoice-7"))
+    assert first.new
+    assert (second.send_id, second.new) == ("a", False)
+    assert ledger.claim("b", "worker") is None
+
+
+def test_an_idempotency_key_is_not_readable_in_redis(ledger: Ledger, redis: Redis) -> None:
+    ledger.accept("a", email(idempotency_key="ann@example.org"))
+    assert not [key for key in redis.scan_iter("*") if b"ann" in key]
+
+
+def test_a_large_body_is_stored_once_and_freed_with_its_last_send(ledger: Ledger, redis: Redis) -> None:
+    for send_id in "ab":
+        ledger.accept(send_id, email(html=LETTER))
+    assert len(blobs(redis)) == 1
+    for send_id, left in (("a", 1), ("b", 0)):
+        claim = claimed(ledger, send_id)
+        assert claim.email.html == LETTER
+        ledger.begin(claim)
+        ledger.sent(claim, "ses")
+        assert len(blobs(redis)) == left
+
+
+def test_a_blob_that_this_process_stored_but_redis_no_longer_has_is_stored_again(ledger: Ledger) -> None:
+    ledger.accept("a", email(html=LETTER))
+    ledger.begin(claim := claimed(ledger))
+    ledger.sent(claim, "ses")
+    ledger.accept("b", email(html=LETTER))
+    assert claimed(ledger, "b").email.html == LETTER
+
+
+def test_a_send_with_a_time_is_not_to_be_had_before_it(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    when = datetime.fromtimestamp(clocked_scripts.now_ms / 1000 + 60, UTC)
+    assert ledger.accept("a", email(send_at=when)).state == "scheduled"
+    assert ledger.claim("a", "worker") is State.SCHEDULED
+    assert ledger.queue_due(Lane.TRANSACTIONAL) == []
+    clocked_scripts.advance(60)
+    assert ledger.queue_due(Lane.TRANSACTIONAL) == [Ticket(send_id="a", lane=Lane.TRANSACTIONAL)]
+    claimed(ledger)
+
+
+def test_a_countdown_is_by_redis_clock(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email(), delay_seconds=5)
+    clocked_scripts.advance(4.9)
+    assert ledger.queue_due(Lane.TRANSACTIONAL) == []
+    clocked_scripts.advance(0.1)
+    assert len(ledger.queue_due(Lane.TRANSACTIONAL)) == 1
+
+
+def test_an_expired_send_is_not_sent(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email(), expires_in_seconds=10)
+    clocked_scripts.advance(10)
+    assert ledger.claim("a", "worker") is State.EXPIRED
+    assert "expiry" in (ledger.status("a").reason or "")
+
+
+def test_a_send_that_waits_past_its_expiry_is_found_at_its_expiry(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("a", email(), expires_in_seconds=10)
+    ledger.postpone(claimed(ledger), 3600, "quota")
+    clocked_scripts.advance(10)
+    ledger.queue_due(Lane.TRANSACTIONAL)
+    assert ledger.claim("a", "worker") is State.EXPIRED
+
+
+def test_a_send_older_than_the_greatest_age_is_abandoned(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email())
+    clocked_scripts.advance(8 * 86_400)
+    assert ledger.claim("a", "worker") is State.ABANDONED
+
+
+def test_a_claim_of_a_dead_worker_goes_to_another_and_its_late_begin_is_refused(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("a", email())
+    ledger.heartbeat("first", 10)
+    frozen = claimed(ledger, owner="first")
+    assert ledger.take_back(State.CLAIMED) == ([], 0, 0)
+    time_passes(ledger, clocked_scripts, 10)
+    assert ledger.take_back(State.CLAIMED) == ([Ticket(send_id="a", lane=Lane.TRANSACTIONAL)], 0, 0)
+    second = claimed(ledger, owner="second")
+    with pytest.raises(StaleClaim):
+        ledger.begin(frozen)
+    ledger.begin(second)
+    with pytest.raises(StaleClaim):
+        ledger.rejected(frozen, "no")
+    assert ledger.status("a").state is State.SENDING
+
+
+def test_what_a_dead_worker_was_sending_becomes_unknown_and_its_late_yes_still_counts(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("a", email())
+    ledger.heartbeat("first", 10)
+    ledger.begin(frozen := claimed(ledger, owner="first"))
+    time_passes(ledger, clocked_scripts, 11)
+    assert ledger.take_back(State.SENDING) == ([], 0, 1)
+    clocked_scripts.advance(1800)
+    assert ledger.queue_unproven() == ([Ticket(send_id="a", lane=Lane.TRANSACTIONAL)], 0)
+    second = claimed(ledger, owner="second")
+    with pytest.raises(StaleClaim):
+        ledger.sent(frozen, "ses-1")
+    assert ledger.status("a").state is State.SENT
+    with pytest.raises(StaleClaim):
+        ledger.begin(second)
+
+
+def test_sending_ends_as_unknown_past_its_hard_end_even_under_a_living_worker(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("a", email())
+    ledger.heartbeat("worker", 10_000)
+    ledger.begin(claimed(ledger))
+    time_passes(ledger, clocked_scripts, Settings().asking_seconds + 1)
+    assert ledger.take_back(State.SENDING) == ([], 0, 1)
+
+
+def test_a_claim_that_a_living_worker_forgot_is_taken_back_in_the_end(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    """A bug between claim and begin must not keep the send for as long as the worker lives."""
+    ledger.accept("a", email())
+    ledger.heartbeat("worker", 10_000)
+    claimed(ledger)
+    time_passes(ledger, clocked_scripts, Settings().patience_seconds)
+    assert ledger.take_back(State.CLAIMED) == ([], 0, 0)
+    time_passes(ledger, clocked_scripts, Settings().asking_seconds + 1)
+    assert len(ledger.take_back(State.CLAIMED)[0]) == 1
+
+
+@pytest.mark.parametrize("first_back", ["the other worker", "a sweep"])
+def test_workers_are_not_taken_for_dead_because_redis_was_away(
+    ledger: Ledger, clocked_scripts: ClockedScripts, first_back: str
+) -> None:
+    for send_id, owner in (("a", "living"), ("b", "dead")):
+        ledger.heartbeat(owner, LEASE_SECONDS)
+        ledger.accept(send_id, email())
+        claimed(ledger, send_id, owner)
+    clocked_scripts.advance(60)
+    if first_back == "the other worker":
+        ledger.heartbeat("another", LEASE_SECONDS)
+    assert ledger.take_back(State.CLAIMED)[0] == []
+    clocked_scripts.advance(LEASE_SECONDS / 4)
+    assert ledger.heartbeat("living", LEASE_SECONDS)
+    clocked_scripts.advance(LEASE_SECONDS / 4)
+    assert [t.send_id for t in ledger.take_back(State.CLAIMED)[0]] == ["b"]
+
+
+def test_when_every_worker_is_dead_their_claims_are_taken_back_all_the_same(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("a", email())
+    ledger.heartbeat("worker", LEASE_SECONDS)
+    claimed(ledger)
+    clocked_scripts.advance(60)
+    assert ledger.take_back(State.CLAIMED)[0] == []
+    clocked_scripts.advance(LEASE_SECONDS / 2)
+    assert len(ledger.take_back(State.CLAIMED)[0]) == 1
+
+
+def test_many_claims_are_taken_back_page_by_page(ledger: Ledger) -> None:
+    for n in range(25):
+        ledger.accept(f"s{n}", email())
+        claimed(ledger, f"s{n}", owner="dead" if n % 2 else "alive")
+    ledger.heartbeat("alive", 60)
+    tickets, _, _ = ledger.take_back(State.CLAIMED, page=4)
+    assert {t.send_id for t in tickets} == {f"s{n}" for n in range(1, 25, 2)}
+    assert ledger.counts()["claimed"] == 13
+
+
+def test_evidence_settles_an_unknown_send(ledger: Ledger) -> None:
+    ledger.accept("a", email())
+    ledger.begin(claim := claimed(ledger))
+    assert ledger.outcome_unknown(claim, "read timeout") is State.UNKNOWN
+    assert ledger.record_evidence("a", "ses-1") == "settled"
+    assert ledger.status("a").state is State.SENT
+    assert ledger.record_evidence("a", "ses-1") == "known"
+    assert ledger.record_evidence("a", "ses-2") == "copy"
+    assert ledger.record_evidence("nobody", "ses-3") == "gone"
+
+
+def test_evidence_that_comes_before_the_answer_is_kept_for_it(ledger: Ledger) -> None:
+    ledger.accept("a", email())
+    ledger.begin(claim := claimed(ledger))
+    assert ledger.record_evidence("a", "ses-1") == "kept"
+    assert ledger.outcome_unknown(claim, "read timeout") is State.SENT
+    assert ledger.status("a").message_id == "ses-1"
+
+
+def test_unknown_sends_are_given_up_after_the_last_attempt(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email())
+    for expected in ((1, 0), (0, 1)):
+        ledger.begin(claim := claimed(ledger))
+        ledger.outcome_unknown(claim, "500")
+        clocked_scripts.advance(1800)
+        tickets, abandoned = ledger.queue_unproven()
+        assert (len(tickets), abandoned) == expected
+    assert ledger.status("a").state is State.ABANDONED
+
+
+def test_on_unknown_hold_leaves_the_send_to_an_operator(clocked_scripts: ClockedScripts) -> None:
+    ledger = Ledger(clocked_scripts, Settings(on_unknown="hold"))
+    ledger.accept("a", email())
+    ledger.begin(claim := claimed(ledger))
+    ledger.outcome_unknown(claim, "500")
+    clocked_scripts.advance(1_000_000)
+    assert ledger.queue_unproven() == ([], 0)
+    assert ledger.status("a").state is State.UNKNOWN
+
+
+def test_waiting_is_not_trying(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email())
+    for _ in range(10):
+        ledger.begin(claim := claimed(ledger))
+        ledger.postpone(claim, 1, "throttled", backs_off=True)
+        clocked_scripts.advance(1)
+        ledger.queue_due(Lane.TRANSACTIONAL)
+    status = ledger.status("a")
+    assert (status.attempts, status.waits) == (0, 10)
+    assert claimed(ledger).waits == 10
+
+
+def test_a_lost_reply_can_be_asked_for_again(ledger: Ledger) -> None:
+    """redis-py repeats a call whose reply was lost; the repetition must answer as the first did."""
+    ledger.accept("a", email())
+    first = ledger.claim("a", "worker", token="t")
+    assert isinstance(ledger.claim("a", "worker", token="t"), Claim)
+    assert isinstance(first, Claim)
+    ledger.begin(first)
+    ledger.begin(first)
+    assert ledger.status("a").attempts == 1
+    ledger.sent(first, "ses-1")
+    assert ledger.sent(first, "ses-1") is State.SENT
+
+
+def test_a_cancelled_send_is_refused_to_the_worker_that_waits_with_it(ledger: Ledger) -> None:
+    ledger.accept("a", email())
+    claim = claimed(ledger)
+    ledger.cancel("a")
+    with pytest.raises(StaleClaim):
+        ledger.begin(claim)
+    assert ledger.claim("a", "worker") is State.CANCELLED
+
+
+def test_what_ses_may_have_cannot_be_cancelled(ledger: Ledger) -> None:
+    ledger.accept("a", email())
+    ledger.begin(claimed(ledger))
+    with pytest.raises(MoveRefused):
+        ledger.cancel("a")
+    with pytest.raises(UnknownSend):
+        ledger.cancel("nobody")
+
+
+def test_a_waiting_send_can_be_given_another_time(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email())
+    ledger.reschedule("a", datetime.fromtimestamp(clocked_scripts.now_ms / 1000 + 60, UTC))
+    assert ledger.claim("a", "worker") is State.SCHEDULED
+    clocked_scripts.advance(60)
+    ledger.queue_due(Lane.TRANSACTIONAL)
+    ledger.begin(claimed(ledger))
+    with pytest.raises(MoveRefused):
+        ledger.reschedule("a", datetime.now(UTC))
+
+
+def test_a_rejected_send_keeps_its_text_and_can_be_sent_again(ledger: Ledger) -> None:
+    ledger.accept("a", email(html=LETTER))
+    ledger.begin(claim := claimed(ledger))
+    ledger.rejected(claim, "SES's words", "MessageRejected")
+    assert ledger.ids(State.REJECTED) == ["a"]
+    assert ledger.requeue("a") == Ticket(send_id="a", lane=Lane.TRANSACTIONAL)
+    assert claimed(ledger).email.html == LETTER
+    with pytest.raises(MoveRefused):
+        ledger.requeue("a")
+
+
+def test_failed_sends_are_forgotten_with_their_text_after_their_retention(
+    ledger: Ledger, clocked_scripts: ClockedScripts, redis: Redis
+) -> None:
+    ledger.accept("a", email(html=LETTER))
+    ledger.begin(claim := claimed(ledger))
+    ledger.rejected(claim, "no")
+    clocked_scripts.advance(30 * 86_400 - 1)
+    assert ledger.forget_old() == 0
+    clocked_scripts.advance(2)
+    assert ledger.forget_old() == 1
+    assert blobs(redis) == []
+    with pytest.raises(UnknownSend):
+        ledger.status("a")
+
+
+def test_a_row_that_cannot_be_read_is_set_aside_with_its_bytes(ledger: Ledger, redis: Redis) -> None:
+    ledger.accept("a", email())
+    redis.hset("{sesmail}:send:a", "email", "{broken")
+    assert ledger.claim("a", "worker") is State.ABANDONED
+    assert ledger.status("a").code == "broken"
+    assert redis.hget("{sesmail}:send:a", "email") == b"{broken"
+
+
+def test_an_overtaken_ticket_is_issued_again_within_twice_its_grace(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.accept("lost", email(lane="bulk"))
+    clocked_scripts.advance(1)
+    ledger.accept("later", email(lane="bulk"))
+    claimed(ledger, "later")
+    found: list[Ticket] = []
+    for _ in range(10):
+        clocked_scripts.advance(3)
+        found += lost(ledger, Lane.BULK, queue_is_empty=False)
+    assert found == [Ticket(send_id="lost", lane=Lane.BULK)]
+
+
+def test_a_long_honest_backlog_is_not_taken_for_loss(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    """A ticket that was issued again goes ahead of the backlog; that must not make the backlog look overtaken."""
+    for n in range(30):
+        ledger.accept(f"s{n}", email(lane="bulk"))
+        clocked_scripts.advance(1)
+    claimed(ledger, "s0", owner="dead")
+    found: list[Ticket] = []
+    for n in range(1, 30):
+        clocked_scripts.advance(5)
+        for ticket in ledger.take_back(State.CLAIMED)[0]:
+            claimed(ledger, ticket.send_id, owner="living")
+        ledger.heartbeat("living", 60)
+        found += lost(ledger, Lane.BULK, queue_is_empty=False)
+        claimed(ledger, f"s{n}", owner="living")
+    assert found == []
+
+
+def test_an_express_ticket_that_is_lost_is_found_although_its_lane_has_a_long_backlog(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    """It was in the transactional queue, so it is that queue which shows its loss."""
+    for n in range(50):
+        ledger.accept(f"s{n}", email(lane="bulk"))
+        clocked_scripts.advance(1)
+    claimed(ledger, "s0", owner="dead")
+    assert [t.send_id for t in ledger.take_back(State.CLAIMED)[0]] == ["s0"]
+    clocked_scripts.advance(16)
+    claimed(ledger, "s1")
+    assert lost(ledger, Lane.BULK, queue_is_empty=False) == []
+    found = lost(ledger, Lane.TRANSACTIONAL, queue_is_empty=True)
+    assert found == [Ticket(send_id="s0", lane=Lane.BULK)]
+
+
+def test_an_express_ticket_is_overtaken_by_transactional_ones(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("lost", email(lane="bulk"))
+    claimed(ledger, "lost", owner="dead")
+    ledger.take_back(State.CLAIMED)
+    clocked_scripts.advance(1)
+    ledger.accept("later", email())
+    claimed(ledger, "later")
+    found: list[Ticket] = []
+    for _ in range(10):
+        clocked_scripts.advance(3)
+        found += lost(ledger, Lane.TRANSACTIONAL, queue_is_empty=False)
+    assert found == [Ticket(send_id="lost", lane=Lane.BULK)]
+
+
+def test_an_empty_broker_means_that_all_old_tickets_are_lost(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    for n in range(5):
+        ledger.accept(f"s{n}", email(lane="bulk"))
+    assert lost(ledger, Lane.BULK, queue_is_empty=True) == []
+    clocked_scripts.advance(16)
+    assert [len(page) for page in ledger.queue_lost(Lane.BULK, grace_seconds=15, queue_is_empty=True, page=2)] == [
+        2,
+        2,
+        1,
+    ]
+
+
+def test_tickets_that_take_long_to_be_issued_again_are_not_taken_for_lost_meanwhile(
+    ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    """A broker that lost a hundred thousand takes a minute or more to be given them anew."""
+    for n in range(6):
+        ledger.accept(f"s{n}", email(lane="bulk"))
+    clocked_scripts.advance(16)
+    found: list[Ticket] = []
+    for page in ledger.queue_lost(Lane.BULK, grace_seconds=15, queue_is_empty=True, page=2):
+        clocked_scripts.advance(20)
+        found += page
+    assert [ticket.send_id for ticket in found] == [f"s{n}" for n in range(6)]
+
+
+def test_a_full_redis_takes_no_new_email_but_what_was_sent_is_written_down(ledger: Ledger, redis: Redis) -> None:
+    """Were it another error than being away, workers would drop what they hold."""
+    for send_id in "ab":
+        ledger.accept(send_id, email())
+    ledger.begin(claim := claimed(ledger))
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(LedgerUnavailable):
+            ledger.accept("c", email())
+        with pytest.raises(LedgerUnavailable):
+            ledger.claim("b", "worker")
+        assert ledger.sent(claim, "ses-1") is State.SENT
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def test_an_unreachable_redis_is_said_in_our_words() -> None:
+    nowhere = Redis(host="127.0.0.1", port=1, retry=None)
+    ledger = Ledger(Scripts(nowhere, Keys()), Settings())
+    with pytest.raises(LedgerUnavailable, match="Nothing was accepted"):
+        ledger.accept("a", email())
+    with pytest.raises(LedgerUnavailable):
+        ledger.counts()

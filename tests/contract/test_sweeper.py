@@ -1,0 +1,155 @@
+"""The sweeper over the real ledger, with a list for a broker."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sesmail.message import Email, Lane
+from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
+from sesmail.settings import Settings
+from sesmail.state.ledger import Claim, Ledger, State, Ticket
+from sesmail.state.line import Line
+from tests.conftest import ClockedScripts
+
+
+class Broker:
+    """Remembers the tickets that it was given."""
+
+    def __init__(self) -> None:
+        self.tickets: list[tuple[str, bool]] = []
+        self.empty = False
+
+    def issue(self, ticket: Ticket, express: bool) -> None:
+        self.tickets.append((ticket.send_id, express))
+
+    def is_empty(self, lane: Lane) -> bool:
+        return self.empty
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def ledger(clocked_scripts: ClockedScripts) -> Ledger:
+    return Ledger(clocked_scripts, Settings(evidence_window_seconds=100, max_attempts=2))
+
+
+@pytest.fixture
+def line(clocked_scripts: ClockedScripts) -> Line:
+    return Line(clocked_scripts)
+
+
+@pytest.fixture
+def sweeper(ledger: Ledger, line: Line, broker: Broker) -> Sweeper:
+    return Sweeper(ledger, line, broker.issue, broker.is_empty)
+
+
+def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0) -> None:
+    for send_id in send_ids:
+        email = Email("success@simulator.amazonses.com", "s", "t", from_email="shop@example.com", lane="bulk")
+        ledger.accept(send_id, email, delay_seconds=delay_seconds)
+
+
+def claim(ledger: Ledger, send_id: str, owner: str) -> Claim:
+    claim = ledger.claim(send_id, owner)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def fail(ledger: Ledger, send_id: str) -> None:
+    ledger.begin(held := claim(ledger, send_id, "living"))
+    ledger.outcome_unknown(held, "no answer")
+
+
+def test_it_says_per_cause_what_it_did(
+    sweeper: Sweeper, ledger: Ledger, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    accept(ledger, "twice", "once", "claimed", "sending", "proved", "lost")
+    accept(ledger, "due", delay_seconds=150)
+    fail(ledger, "twice")
+    clocked_scripts.advance(100)
+    assert ledger.queue_unproven() == ([Ticket(send_id="twice", lane=Lane.BULK)], 0)
+    fail(ledger, "twice")
+    fail(ledger, "once")
+    clocked_scripts.advance(100)
+    claim(ledger, "claimed", "dead")
+    for send_id in ("sending", "proved"):
+        ledger.begin(claim(ledger, send_id, "dead"))
+    ledger.record_evidence("proved", "ses-1")
+    broker.empty = True
+    assert sweeper.sweep() == SweepReport(
+        settled_by_evidence=1,
+        became_unknown=1,
+        requeued_from_dead_workers=1,
+        due=1,
+        resent_unproven=1,
+        abandoned=1,
+        tickets_reissued=1,
+    )
+    assert sorted(broker.tickets) == [("claimed", True), ("due", False), ("lost", True), ("once", True)]
+    assert sweeper.sweep() == SweepReport()
+
+
+def test_sweepers_that_run_at_once_issue_each_ticket_once(ledger: Ledger, line: Line, broker: Broker) -> None:
+    send_ids = [f"s{n:03}" for n in range(300)]
+    accept(ledger, *send_ids)
+    for send_id in send_ids:
+        claim(ledger, send_id, "dead")
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: Sweeper(ledger, line, broker.issue, broker.is_empty).sweep(), range(4)))
+    while sum(report.requeued_from_dead_workers for report in reports) < len(send_ids):
+        reports.append(
+            Sweeper(ledger, line, broker.issue, broker.is_empty).sweep()
+        )  # pages shift under two that page at once
+    assert sorted(send_id for send_id, _ in broker.tickets) == send_ids
+
+
+def test_after_a_lost_broker_only_the_first_go_ahead_of_bulk(
+    sweeper: Sweeper, ledger: Ledger, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    accept(ledger, *[f"s{n:03}" for n in range(450)])
+    clocked_scripts.advance(16)
+    broker.empty = True
+    assert sweeper.sweep().tickets_reissued == 450
+    assert [express for _, express in broker.tickets] == [True] * PAGE + [False] * (450 - PAGE)
+    assert ledger.counts()["queued:transactional"] == PAGE
+    assert ledger.counts()["queued:bulk"] == 450 - PAGE
+
+
+def test_nothing_is_left_of_failed_sends_however_many_past_their_retention(
+    sweeper: Sweeper, ledger: Ledger, clocked_scripts: ClockedScripts
+) -> None:
+    accept(ledger, *[f"s{n}" for n in range(450)])
+    for n in range(450):
+        ledger.cancel(f"s{n}")
+    clocked_scripts.advance(31 * 86_400)
+    assert sweeper.sweep().forgotten == 450
+    assert ledger.counts()[State.CANCELLED] == 0
+
+
+def test_what_is_due_stays_where_it_is_while_its_lane_is_paused(
+    ledger: Ledger, line: Line, sweeper: Sweeper, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    """A hundred thousand paused emails must not go round through the broker and the workers."""
+    accept(ledger, "a", "b", delay_seconds=1)
+    clocked_scripts.advance(2)
+    line.pause("lane:bulk", "a typo")
+    assert sweeper.sweep().due == 0
+    line.resume("lane:bulk")
+    assert sweeper.sweep().due == 2
+    assert [send_id for send_id, _ in broker.tickets] == ["a", "b"]
+
+
+def test_one_at_a_time_tries_whether_a_stopped_account_is_open_again(
+    ledger: Ledger, line: Line, sweeper: Sweeper, clocked_scripts: ClockedScripts
+) -> None:
+    accept(ledger, "a", "b", "c", delay_seconds=1)
+    clocked_scripts.advance(2)
+    line.stop("account", "paused by AWS")
+    assert sweeper.sweep().due == 1
+    line.resume("account")
+    assert sweeper.sweep().due == 2

@@ -1,0 +1,127 @@
+"""One-click unsubscribe: links that only we can make, and a door that does nothing for those who only look."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sesmail.errors import ConfigurationError
+from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks, Unsubscription
+
+OLD, NEW = "the old secret of the site", "the new secret of the site"
+BASE = "https://alpha.example.com/sesmail/unsubscribe/"
+WHO = Unsubscription(site="alpha", recipient="reader@example.org", list="monthly", send_id="send-1")
+
+
+def token(link: str) -> str:
+    return link.rpartition("/")[2]
+
+
+@given(st.builds(Unsubscription, site=st.text(), recipient=st.text(), list=st.text(), send_id=st.text()))
+def test_what_a_link_says_is_what_was_put_in(who) -> None:
+    links = UnsubscribeLinks([NEW], BASE)
+    assert links.read(token(links.link(who))) == who
+
+
+def test_the_headers_are_those_of_rfc_8058() -> None:
+    links = UnsubscribeLinks([NEW], BASE)
+    assert links.headers(WHO) == {
+        "List-Unsubscribe": f"<{links.link(WHO)}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    assert links.link(WHO).startswith(BASE)
+
+
+def test_links_made_before_a_change_of_secrets_go_on_working() -> None:
+    link = UnsubscribeLinks([OLD], BASE).link(WHO)
+    assert UnsubscribeLinks([NEW, OLD], BASE).read(token(link)) == WHO
+
+
+def test_the_first_secret_signs() -> None:
+    link = UnsubscribeLinks([NEW, OLD], BASE).link(WHO)
+    assert UnsubscribeLinks([NEW], BASE).read(token(link)) == WHO
+
+
+def test_a_secret_that_is_no_longer_listed_is_no_longer_good() -> None:
+    link = UnsubscribeLinks([OLD], BASE).link(WHO)
+    assert UnsubscribeLinks([NEW], BASE).read(token(link)) is None
+
+
+@given(st.data())
+def test_a_link_with_any_character_changed_is_refused(data) -> None:
+    links = UnsubscribeLinks([NEW], BASE)
+    good = token(links.link(WHO))
+    place = data.draw(st.integers(0, len(good) - 2))  # the last one may carry unused bits
+    other = data.draw(st.sampled_from("abcXYZ019-_.").filter(lambda character: character != good[place]))
+    assert links.read(good[:place] + other + good[place + 1 :]) is None
+
+
+@given(st.text())
+def test_a_made_up_link_is_refused(made_up) -> None:
+    assert UnsubscribeLinks([NEW], BASE).read(made_up) is None
+
+
+@pytest.mark.parametrize("base", ["http://alpha.example.com/", "alpha.example.com", "", "ftp://alpha.example.com/"])
+def test_a_link_that_mail_providers_would_not_use_is_a_configuration_error(base) -> None:
+    with pytest.raises(ConfigurationError):
+        UnsubscribeLinks([NEW], base)
+
+
+@pytest.mark.parametrize("secrets", [[], ["short"], [NEW, ""], NEW])
+def test_a_missing_or_weak_secret_is_a_configuration_error(secrets) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        UnsubscribeLinks(secrets, BASE)
+    assert "the new secret" not in str(caught.value)
+
+
+def door(opted_out: list, **options) -> UnsubscribeDoor:
+    return UnsubscribeDoor(UnsubscribeLinks([NEW], BASE), opted_out.append, **options)
+
+
+GOOD = token(UnsubscribeLinks([NEW], BASE).link(WHO))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_looking_at_a_link_unsubscribes_nobody(method) -> None:
+    opted_out = []
+    page = door(opted_out).answer(method, GOOD)
+    assert (page.status, "<form" in page.html) == (200, True)
+    assert not opted_out
+
+
+def test_posting_to_a_link_does_it_and_needs_no_second_step() -> None:
+    opted_out = []
+    page = door(opted_out).answer("POST", GOOD)
+    assert (page.status, "<form" in page.html) == (200, False)
+    assert opted_out == [WHO]
+
+
+def test_posting_to_a_made_up_link_does_nothing() -> None:
+    opted_out = []
+    assert door(opted_out).answer("POST", "made-up").status == 404
+    assert not opted_out
+
+
+def test_an_opt_out_that_could_not_be_written_down_is_not_confirmed() -> None:
+    def fail(who) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        UnsubscribeDoor(UnsubscribeLinks([NEW], BASE), fail).answer("POST", GOOD)
+
+
+def test_a_list_name_cannot_smuggle_html_into_the_page() -> None:
+    links = UnsubscribeLinks([NEW], BASE)
+    link = links.link(Unsubscription(site="alpha", recipient="a@example.org", list="<script>"))
+    assert "<script>" not in UnsubscribeDoor(links, lambda who: None).answer("GET", token(link)).html
+
+
+def test_the_page_does_not_show_the_address() -> None:
+    assert "reader" not in door([]).answer("GET", GOOD).html
+    assert "reader" not in repr(WHO)
+
+
+def test_a_site_may_dress_the_page_as_its_own() -> None:
+    page = door([], page=lambda title, text, with_button: f"{title}|{with_button}").answer("GET", GOOD)
+    assert page.html == "Unsubscribe|True"

@@ -1,0 +1,121 @@
+"""The documents cannot rot: pages made from the code are up to date, and what they tell people to type exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+
+import click
+import pytest
+from celery.bin.celery import celery
+
+from docs import generate
+from sesmail import cli
+from sesmail.settings import ENVIRONMENT_PREFIX, Settings
+from tests.documents import DOCUMENTS, ROOT, name, typed
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+RUN_PY = re.findall(r"run\.py (\w+)", ast.get_docstring(ast.parse((ROOT / "run.py").read_text())) or "")
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+
+
+@pytest.mark.parametrize("page", generate.pages())
+def test_a_page_made_from_the_code_is_up_to_date(page):
+    written = (ROOT / "docs" / page).read_text()
+    assert written == generate.pages()[page], "run: .venv/bin/python -m docs.generate"
+
+
+def test_every_setting_and_every_command_has_its_place():
+    pages = generate.pages()
+    settings = re.findall(rf"^\| `{ENVIRONMENT_PREFIX}(\w+)`", pages["settings.md"], re.MULTILINE)
+    assert [setting.lower() for setting in settings] == list(Settings.model_fields)
+    assert re.findall(r"^## sesmail (\S+)", pages["commands.md"], re.MULTILINE) == sorted(cli.COMMANDS)
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
+@every_document
+def test_every_link_to_a_file_leads_to_one(document):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@every_document
+def test_every_variable_that_is_named_is_a_setting(document):
+    named = re.findall(rf"\b{ENVIRONMENT_PREFIX}([A-Z0-9_]*[A-Z0-9])\b", document.read_text())
+    assert [setting for setting in named if setting.lower() not in Settings.model_fields] == []
+
+
+@every_document
+def test_every_command_that_is_typed_exists_with_its_options(document):
+    assert [(line, wrong) for line in typed(document) if (wrong := problem(line))] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("sesmail send --csv people.csv --subject 'News for {{name}}' --key november", ""),
+        ("sesmail send --cvs people.csv", "--cvs"),
+        ("sesmail quotas", "quotas"),
+        ("SESMAIL_REGION=eu-west-1 sesmail status --jsno", "--jsno"),
+        ("celery -A sesmail worker --pool=threads -l INFO  # on each server", ""),
+        ("celery -A sesmail wroker", "wroker"),
+        ("celery -A sesmail worker --pol=threads", "--pol"),
+        ("celery -A sesmail flower --port=0", ""),
+        ("python3 run.py tset", "tset"),
+        ("pip install 'sesmail[flower,sqll]'", "sqll"),
+        ("aws sesv2 get-account --anything", ""),
+    ],
+)
+def test_what_does_not_exist_is_noticed(line, wrong):
+    assert problem(line) == wrong
+
+
+def problem(line: str) -> str:
+    """The word of a command line that does not exist; nothing if all do, or if it is another program's."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:  # not a command line
+        return ""
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        del words[0]
+    match words:
+        case ["sesmail", *rest] if len(rest) > 0 and rest[0] != "...":
+            return unknown_word(cli.main, rest)
+        case ["celery", *rest]:
+            return unknown_word(celery, rest)
+        case ["python3" | "python", "run.py", command, *_]:
+            return "" if command in RUN_PY else command
+        case ["pip", "install", *packages]:
+            extras = re.findall(r"sesmail\[([\w,]+)\]", " ".join(packages))
+            return next((extra for extra in ",".join(extras).split(",") if extra and extra not in EXTRAS), "")
+    return ""
+
+
+def unknown_word(command: click.Command, words: list[str]) -> str:
+    """The first option or subcommand that a click command does not have."""
+    remaining = iter(words)
+    for word in remaining:
+        if word.startswith("-") and word not in {"-", "--"}:
+            option, _, value = word.partition("=")
+            known = {
+                name: parameter for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+            }
+            if option not in {*known, "--help", "-h"}:
+                return "" if command.context_settings.get("ignore_unknown_options") else option
+            if not value and not getattr(known.get(option), "is_flag", True):
+                next(remaining, None)
+        elif isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                return word
+            command = found
+    return ""

@@ -1,0 +1,202 @@
+"""Where settings come from, whose word counts, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django.conf
+import pytest
+from pydantic import ValidationError
+
+from sesmail.errors import ConfigurationError
+from sesmail.settings import ENVIRONMENT_PREFIX, Settings, load, rate_limit
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    """Neither the environment nor Django says anything, unless a test makes them."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_SES_REGION_NAME", "AWS_SES_CONFIGURATION_SET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(django.conf, "settings", django.conf.LazySettings())
+
+
+@pytest.fixture
+def django_says(monkeypatch):
+    """Makes this a process of a Django with these settings."""
+
+    def says(**settings: Any) -> None:
+        configured = django.conf.LazySettings()
+        configured.configure(**settings)
+        monkeypatch.setattr(django.conf, "settings", configured)
+
+    return says
+
+
+# Whose word counts
+
+
+def test_without_a_word_from_anybody_the_defaults_hold():
+    settings = load()
+    assert settings == Settings.model_construct()
+    assert (settings.region, settings.redis_url, settings.on_unknown) == (None, "redis://127.0.0.1:6379/0", "resend")
+
+
+def test_the_application_comes_before_the_environment_and_that_before_names_of_others(monkeypatch):
+    sources = [
+        lambda: monkeypatch.setenv("AWS_REGION", "us-west-1"),
+        lambda: monkeypatch.setenv("AWS_SES_REGION_NAME", "us-west-2"),
+        lambda: monkeypatch.setenv("SESMAIL_REGION", "eu-west-1"),
+    ]
+    found = []
+    for speaks_up in sources:
+        speaks_up()
+        found.append(load().region)
+    assert found == ["us-west-1", "us-west-2", "eu-west-1"]
+    assert load({"region": "eu-west-2"}).region == "eu-west-2"
+
+
+OTHER_VALUES = {
+    "on_unknown": "hold",
+    "worker_rate_limit": "300/m",
+    "configuration_set_rate_limits": '{"news": "5/s"}',
+    "share": "0.5",
+    "quota_reserve": "0.5",
+    "topics": '{"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}',
+    "sqs_queue_urls": '["https://sqs.eu-west-1.amazonaws.com/123456789012/ses-events"]',
+    "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
+    "verify_queues": "false",
+    "transactional_ignores": '["complained"]',
+    "unsubscribe_secrets": '["a secret for tests only"]',
+}
+
+
+def test_every_setting_can_be_given_in_the_environment(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}{name.upper()}", OTHER_VALUES.get(name, "3"))
+    settings = load()
+    assert settings.model_fields_set == set(Settings.model_fields)
+    assert (settings.max_send_rate, settings.max_attempts, settings.region) == (3.0, 3, "3")
+    assert settings.configuration_set_rate_limits == {"news": "5/s"}
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    monkeypatch.setenv("SESMAIL_REGION", "")
+    monkeypatch.setenv("SESMAIL_MAX_SEND_RATE", "")
+    monkeypatch.setenv("AWS_REGION", "us-west-1")
+    assert (load().region, load().max_send_rate) == ("us-west-1", None)
+
+
+def test_django_s_settings_speak_for_the_application(django_says, monkeypatch):
+    monkeypatch.setenv("SESMAIL_FROM_EMAIL", "environment@example.com")
+    monkeypatch.setenv("AWS_SES_REGION_NAME", "us-west-2")
+    django_says(
+        SESMAIL={"FROM_EMAIL": "django@example.com", "MAX_SEND_RATE": 7},
+        AWS_SES_REGION_NAME="eu-west-1",
+        AWS_SES_CONFIGURATION_SET="events",
+    )
+    settings = load()
+    assert (settings.from_email, settings.max_send_rate) == ("django@example.com", 7.0)
+    assert (settings.region, settings.configuration_set) == ("eu-west-1", "events"), "as django-ses calls them"
+
+
+def test_a_django_that_is_installed_but_not_configured_is_left_alone(monkeypatch):
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    assert load().from_email is None
+    assert not django.conf.settings.configured
+
+
+# Redis
+
+
+def test_celery_s_broker_is_the_ledger_s_redis_where_nobody_names_one(monkeypatch):
+    broker = {"default_redis_url": "redis://broker.example.com/1"}
+    assert load(broker).redis_url == "redis://broker.example.com/1"
+    monkeypatch.setenv("SESMAIL_REDIS_URL", "redis://environment.example.com/2")
+    assert load(broker).redis_url == "redis://environment.example.com/2"
+    assert load(broker | {"redis_url": "redis://said.example.com/3"}).redis_url == "redis://said.example.com/3"
+
+
+# Wrong ones
+
+
+def test_all_wrong_and_unknown_settings_are_named_at_once_from_wherever_they_come(monkeypatch, django_says):
+    monkeypatch.setenv("SESMAIL_MAX_SEND_RATE", "fast")
+    django_says(SESMAIL={"FORM_EMAIL": "shop@example.com", "ON_UNKNOWN": "panic"})
+    with pytest.raises(ConfigurationError) as error:
+        load({"lease_seconds": 0, "key_prefix": "a b"})
+    wrong = [line.strip().partition(":")[0] for line in str(error.value).splitlines()[1:]]
+    assert sorted(wrong) == ["form_email", "key_prefix", "lease_seconds", "max_send_rate", "on_unknown"]
+    assert "no email is sent" in str(error.value)
+    assert "docs/settings.md" in str(error.value)
+
+
+def test_no_value_is_shown_for_it_may_be_a_password(monkeypatch):
+    monkeypatch.setenv("SESMAIL_MAX_ATTEMPTS", "redis://:s3cret@example.com")
+    wrong = {"redis_timeout_seconds": "s3cret", "key_prefix": "s3cret :", "on_unknown": "s3cret", "redis_ulr": "s3cret"}
+    with pytest.raises(ConfigurationError) as error:
+        load(wrong)
+    assert "s3cret" not in str(error.value)
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__
+
+
+def test_json_that_is_none_is_named_and_not_shown(monkeypatch):
+    monkeypatch.setenv("SESMAIL_CONFIGURATION_SET_RATE_LIMITS", "s3cret")
+    with pytest.raises(ConfigurationError, match="configuration_set_rate_limits") as error:
+        load()
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "per_second"), [(6, 6), (0.5, 0.5), ("6", 6), ("6/s", 6), ("300/m", 5), ("7200/h", 2), ("0", None)]
+)
+def test_a_rate_limit_is_a_number_or_written_as_celery_writes_it(limit, per_second):
+    assert rate_limit(load({"worker_rate_limit": limit}).worker_rate_limit) == per_second
+
+
+@pytest.mark.parametrize("limit", ["fast", "6/d", "/s", "6 per second"])
+def test_another_rate_limit_is_refused_with_the_ways_to_write_it(limit):
+    with pytest.raises(ConfigurationError, match="6/s, 300/m or 5000/h"):
+        load({"configuration_set_rate_limits": {"news": limit}})
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
+@pytest.mark.parametrize("value", [0, -1])
+def test_no_time_may_be_nothing_or_less(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        load({name: value})
+
+
+def test_settings_do_not_change_while_a_process_runs():
+    with pytest.raises(ValidationError):
+        load().region = "eu-west-1"
+
+
+def test_a_worker_may_hold_a_send_longer_than_asking_ses_can_take():
+    settings = load({"patience_seconds": 2, "ses_connect_timeout_seconds": 3, "ses_read_timeout_seconds": 4})
+    assert settings.asking_seconds > 3 + 4
+    assert settings.holding_seconds == settings.asking_seconds + 2
+
+
+def test_the_times_of_the_defaults_fit_each_other():
+    settings = load()
+    assert settings.sweep_interval_seconds < settings.lease_seconds
+    assert settings.evidence_window_seconds > settings.asking_seconds
+    assert settings.max_age_seconds <= settings.failed_retention_seconds
+
+
+def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(monkeypatch, caplog):
+    monkeypatch.setenv("SESMAIL_MAX_SEND_RTAE", "14")
+    monkeypatch.setenv("SESMAIL_SERVICE_HOST", "10.0.0.1")
+    load()
+    assert "Is SESMAIL_MAX_SEND_RATE meant?" in caplog.text
+    assert "SERVICE_HOST" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example.com/c.pem", "http://127.0.0.1.example.com/c.pem", "http://127.0.0.1@example.com/c.pem"],
+)
+def test_a_certificate_of_another_machine_is_never_trusted_in_place_of_sns_s(url):
+    with pytest.raises(ConfigurationError, match="sns_certificate_url"):
+        load({"sns_certificate_url": url})
