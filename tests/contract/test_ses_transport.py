@@ -83,13 +83,11 @@ class Connection(socketserver.StreamRequestHandler):
                 getattr(self, self.server.reply)()
                 return
 
-    def finish(self) -> None:
-        super().finish()
-        self.connection.close()
-        self.server.closed.set()
-
     def accept_and_close(self) -> None:
         self.wfile.write(ACCEPTED)
+        self.finish()
+        self.connection.close()
+        self.server.closed.set()
 
     def hang(self) -> None:
         time.sleep(5)
