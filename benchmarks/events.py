@@ -133,6 +133,7 @@ def processor_on(store, scripts: Scripts) -> EventProcessor:
         Reputation(scripts),
         record_evidence=lambda *_: None,
         metadata=lambda _: {},
+        lease_seconds=5,  # what was gathered when Redis was killed is not to be waited for
     )
 
 

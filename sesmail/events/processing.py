@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 LEASE_SECONDS = 120.0
 MARK_EVERY = 50
-"""A crash makes receivers hear at most so many events twice."""
+"""When a worker is killed, receivers hear at most so many events twice."""
 MOST_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 3600.0
@@ -69,12 +69,14 @@ class EventProcessor:
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
+        lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it from its parts.
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. `clock` gives epoch seconds.
+        caller gave with it. What was gathered when a processor or its store went away is gathered again after
+        `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -82,15 +84,18 @@ class EventProcessor:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._metadata = metadata
+        self._lease_seconds = lease_seconds
         self._clock = clock
+        self._unmarked: dict[str, StoredEvent] = {}
 
     def process(self, *, limit: int = BATCH) -> Processed:
         """Process one batch. Raises `EventStoreUnavailable` or `LedgerUnavailable`; what is not done stays to be done.
 
         Call again while it gathers as many as `limit`.
         """
-        leased_until = self._clock() + LEASE_SECONDS
-        gathered = self._store.gather(self._site, limit=limit, lease_seconds=LEASE_SECONDS, now=self._clock())
+        self._mark_processed()
+        leased_until = self._clock() + self._lease_seconds
+        gathered = self._store.gather(self._site, limit=limit, lease_seconds=self._lease_seconds, now=self._clock())
         batch = [_Told(stored=stored, events=read(stored.message, site=self._site)) for stored in gathered]
         processed = self._act(batch, leased_until)
         return Processed(gathered=len(gathered), processed=processed, failed=len(gathered) - processed)
@@ -175,14 +180,25 @@ class EventProcessor:
     def _tell(self, batch: Sequence[_Told], leased_until: float) -> int:
         """Tell who listens, and mark what is done, some at a time; how many. Stops when the lease is nearly over."""
         processed = 0
-        for start in range(0, len(batch), MARK_EVERY):
-            if self._clock() > leased_until - LEASE_SECONDS / 4:
+        for told in batch:
+            if self._clock() > leased_until - self._lease_seconds / 4:
                 log.warning("Receivers are slow: the rest of the batch is left for the next one.")
                 break
-            done = [told.stored for told in batch[start : start + MARK_EVERY] if self._told(told)]
-            self._store.mark_processed(done, now=self._clock())
-            processed += len(done)
+            if self._told(told):
+                self._unmarked[told.stored.event_id] = told.stored
+                processed += 1
+            if len(self._unmarked) >= MARK_EVERY:
+                self._mark_processed()
+        self._mark_processed()
         return processed
+
+    def _mark_processed(self) -> None:
+        """Mark what receivers have been told of, also while the store was out of reach: they need not hear it again."""
+        done = [*self._unmarked.values()]
+        if done:
+            self._store.mark_processed(done, now=self._clock())
+        for stored in done:
+            self._unmarked.pop(stored.event_id, None)  # another thread may have done the same
 
     def _told(self, told: _Told) -> bool:
         """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from sesmail import signals
-from sesmail.errors import LedgerUnavailable
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events import model, processing
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor, LinkOptOut
 from sesmail.events.stores import EventState, StoredEvent
@@ -43,9 +43,13 @@ class World:
     def __init__(self, scripts, store, site="alpha") -> None:
         self.store, self.ledger, self.now, self.site = store, Ledger(), NOW, site
         self.suppression, self.reputation = SuppressionList(scripts), Reputation(scripts)
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process, which remembers nothing of the first."""
         self.processor = EventProcessor(
-            site,
-            store,
+            self.site,
+            self.store,
             self.suppression,
             self.reputation,
             record_evidence=self.ledger.record_evidence,
@@ -222,10 +226,27 @@ def test_a_crash_before_an_event_is_marked_counts_nothing_twice_and_tells_again(
         crash.setattr(world.store, "mark_processed", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             world.processor.process()
+    world.restart()
     assert world.processor.process().gathered == 0  # leased
     world.now += LEASE_SECONDS
     assert world.processor.process().processed == 1
     assert (world.counts(), heard) == ({"opened": 1}, ["alpha", "alpha"])
+
+
+def test_a_store_that_is_away_when_an_event_is_to_be_marked_makes_nobody_hear_it_twice(
+    world, listen, monkeypatch
+) -> None:
+    heard = []
+    listen(signals.email_opened, lambda site, **_: heard.append(site))
+    world.put("ev_open.json")
+    with monkeypatch.context() as away:
+        away.setattr(world.store, "mark_processed", lambda *_, **__: (_ for _ in ()).throw(EventStoreUnavailable))
+        with pytest.raises(EventStoreUnavailable):
+            world.processor.process()
+    world.now += LEASE_SECONDS
+    world.processor.process()
+    assert heard == ["alpha"]
+    assert world.store.counts("alpha").unprocessed == 0
 
 
 def test_a_ledger_that_is_away_leaves_the_batch_to_be_done(world) -> None:
@@ -312,9 +333,7 @@ def test_an_event_set_aside_and_replayed_is_told_to_everybody_again_and_counted_
     assert world.counts() == {"opened": 1}
 
 
-def test_slow_receivers_leave_the_rest_to_whoever_gathers_next(world, listen, monkeypatch) -> None:
-    monkeypatch.setattr(processing, "MARK_EVERY", 1)
-
+def test_slow_receivers_leave_the_rest_to_whoever_gathers_next(world, listen) -> None:
     def slow(site, **_) -> None:
         world.now += LEASE_SECONDS * 0.4
 
