@@ -27,7 +27,7 @@ from sesmail.state.throttle import SendThrottle
 from tests.conftest import FOREIGN, MADE_UP_CREDENTIALS
 
 ROOT = Path(__file__).parents[2]
-SOON_SECONDS = 40.0
+SOON_SECONDS = 120.0
 """For what takes a few seconds on an idle machine."""
 
 

@@ -37,15 +37,15 @@ def accepted(ses: Simulator, first: int = 0) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_a_worker_keeps_to_its_own_limit_in_recipients_and_follows_celery_control(folder, redis, pool):
-    with Simulator(rate=200) as ses, Fleet(folder, redis, ses, SESMAIL_WORKER_RATE_LIMIT="10/s") as fleet:
+    with Simulator(rate=200) as ses, Fleet(folder, redis, ses, SESMAIL_WORKER_RATE_LIMIT="20/s") as fleet:
         worker = fleet.worker(pool=pool, SESMAIL_SWEEP_INTERVAL_SECONDS="0.3").wait_until_ready()
         for n in range(200):
             fleet.accept(f"id-{n}", cc=[] if n % 2 else "success+b@simulator.amazonses.com")
             fleet.ticket(f"id-{n}")
-        wait_until(lambda: ses.report()["accepted"]["recipients"] >= 30, "thirty at ten a second")
+        wait_until(lambda: ses.report()["accepted"]["recipients"] >= 90, "ninety at twenty a second")
         slow = accepted(ses)
-        seconds = slow[-1][0] - slow[0][0]
-        assert sum(recipients for _, recipients in slow) <= 10 * seconds + 2 * 2  # the first and the last message
+        seconds = slow[-1][0] - slow[0][0] + 1  # on its way the first may have been that much slower than the last
+        assert sum(recipients for _, recipients in slow) <= 20 * seconds + 2 * 2  # the first and the last message
         fleet.celery.control.rate_limit("sesmail.send_ses_email", "100/s", destination=[f"{worker.name}@test"])
         wait_until(lambda: most_in_any_second(accepted(ses)) > 50, "faster, without a restart")
 

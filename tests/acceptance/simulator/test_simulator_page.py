@@ -11,6 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from sesmail.simulator import Simulator
 from tests.contract.simulator.simulator_client import client_for, send, simple
+from tests.services import absent
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +29,7 @@ PIXEL = bytes.fromhex(
 def browser():
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+        absent("no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=executable,

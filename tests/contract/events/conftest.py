@@ -14,15 +14,9 @@ from moto.server import ThreadedMotoServer
 from sesmail.events.stores.dynamodb import WRITE_CONFIG, DynamoDbEventStore
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
+from tests.services import absent
 
 POSTGRES = os.environ.get("SESMAIL_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
-
-
-def needed(reason: str) -> None:
-    """Skip on a laptop, fail where everything must be there."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +29,7 @@ def postgres_schema():
             connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
     except sa.exc.OperationalError:
         admin.dispose()
-        needed("no PostgreSQL on 127.0.0.1:5432 (SESMAIL_TEST_POSTGRES names another one)")
+        absent("no PostgreSQL on 127.0.0.1:5432 (SESMAIL_TEST_POSTGRES names another one)")
     yield schema
     with admin.connect() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
