@@ -159,7 +159,8 @@ def sweeper() -> Sweeper:
     """The sweeper, publishing through the current Celery app."""
     parts = runtime.current()
     grace_seconds = parts.settings.ticket_grace_seconds
-    return Sweeper(parts.ledger, parts.throttle.line, _issue, _queue_is_empty, ticket_grace_seconds=grace_seconds)
+    line, meters = parts.throttle.line, parts.meters
+    return Sweeper(parts.ledger, line, meters, _issue, _queue_is_empty, ticket_grace_seconds=grace_seconds)
 
 
 def _issue(ticket: Ticket, express: bool) -> None:
