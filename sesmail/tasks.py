@@ -51,6 +51,7 @@ def lot_size(lane: Lane, max_send_rate: float) -> int:
     acks_late=True,
     reject_on_worker_lost=True,
     autoretry_for=(SendThrottled, SesUnavailable),
+    throws=(SendRejected, InvalidEmail),  # no bugs: one line of the log, no traceback; the ledger has the reason
     retry_backoff=True,
     retry_backoff_max=LONGEST_BACK_OFF_SECONDS,
     retry_jitter=True,
