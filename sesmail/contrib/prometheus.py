@@ -126,7 +126,7 @@ def _rate(now: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("sesmail_send_rate_limit", given, _or_infinite(now.limit))
     margin = "Head-room that the throttle keeps below what SES allows, as a ratio."
     yield GaugeMetricFamily("sesmail_send_rate_margin", margin, now.margin)
-    granted = "Recipients that the throttle let through to SES."
+    granted = "Recipients that the throttle gave slots to."
     yield CounterMetricFamily("sesmail_recipients_granted", granted, now.granted)
     throttled = "Recipients that SES refused because of its send rate; they were tried again."
     yield CounterMetricFamily("sesmail_recipients_throttled", throttled, now.refused)
