@@ -21,6 +21,7 @@ from sesmail.settings import Settings
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Claim, Ledger
 from sesmail.state.line import Line
+from sesmail.state.meters import Meters
 from sesmail.state.scripts import Scripts
 
 LEASE_SECONDS = 2.0
@@ -56,6 +57,7 @@ class Bench:
         self.scripts = Scripts(redis, Keys())
         self.ledger = self.ledger_with(evidence_window_seconds=3600)
         self.line = Line(self.scripts)
+        self.meters = Meters(redis, self.scripts.keys)
         self.taken = 0
         redis.config_set("slowlog-log-slower-than", 200)
         redis.config_set("slowlog-max-len", 10_000)
@@ -89,7 +91,8 @@ class Bench:
 
     def case(self, name: str, *, empty: bool, window_seconds: float = 3600, grace_seconds: float = 15) -> None:
         ledger = self.ledger_with(evidence_window_seconds=window_seconds)
-        sweeper = Sweeper(ledger, self.line, lambda *_: None, lambda _: empty, ticket_grace_seconds=grace_seconds)
+        parts = ledger, self.line, self.meters
+        sweeper = Sweeper(*parts, lambda *_: None, lambda _: empty, ticket_grace_seconds=grace_seconds)
         self.ledger.heartbeat("another", LEASE_SECONDS)
         self.redis.slowlog_reset()
         before, start = self.redis_us(), time.monotonic()

@@ -16,6 +16,7 @@ from sesmail.sending.account import AccountWatch
 from sesmail.sending.mailer import Mailer
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
+from sesmail.state.meters import Meters
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList
@@ -127,6 +128,11 @@ class Runtime:
             self.worker_rates,
             lambda: self.transport,
         )
+
+    @cached_property
+    def meters(self) -> Meters:
+        """Totals for those who watch."""
+        return Meters(self.redis, self.scripts.keys)
 
     @cached_property
     def turns(self) -> Turns:

@@ -51,6 +51,7 @@ def lot_size(lane: Lane, max_send_rate: float) -> int:
     acks_late=True,
     reject_on_worker_lost=True,
     autoretry_for=(SendThrottled, SesUnavailable),
+    throws=(SendRejected, InvalidEmail),  # no bugs: one line of the log, no traceback; the ledger has the reason
     retry_backoff=True,
     retry_backoff_max=LONGEST_BACK_OFF_SECONDS,
     retry_jitter=True,
@@ -159,7 +160,8 @@ def sweeper() -> Sweeper:
     """The sweeper, publishing through the current Celery app."""
     parts = runtime.current()
     grace_seconds = parts.settings.ticket_grace_seconds
-    return Sweeper(parts.ledger, parts.throttle.line, _issue, _queue_is_empty, ticket_grace_seconds=grace_seconds)
+    line, meters = parts.throttle.line, parts.meters
+    return Sweeper(parts.ledger, line, meters, _issue, _queue_is_empty, ticket_grace_seconds=grace_seconds)
 
 
 def _issue(ticket: Ticket, express: bool) -> None:

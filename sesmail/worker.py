@@ -46,7 +46,7 @@ def prepare(options: Mapping[str, Any]) -> None:
         try:
             _check_pool(instance)
             _consume_lanes(instance, options)
-            _upkeep.append(_new_upkeep(instance))
+            _upkeep.extend(_new_upkeep(instance))
         except ConfigurationError as error:
             _refuse(instance, error)
 
@@ -146,21 +146,12 @@ def _tell_flower(state: Any, send_id: str, answer: str) -> None:
 
 
 class Upkeep(threading.Thread):
-    """What every worker does beside sending, so that nobody can forget the monitor: it sweeps and asks for limits."""
+    """Something that every worker does beside sending, again and again: a thread each, so that none holds up others."""
 
-    def __init__(
-        self,
-        sweep: Callable[[], Any],
-        process_soon: Callable[[str], None] | None,
-        own_rate: Callable[[], float | None],
-        worker_name: str,
-    ) -> None:
-        """`process_soon` has the events of a site processed; None where this worker does not take that on."""
-        super().__init__(name="sesmail-upkeep", daemon=True)
-        self._sweep = sweep
-        self._process_soon = process_soon
-        self._own_rate = own_rate
-        self._worker_name = worker_name
+    def __init__(self, what: str, once: Callable[[], object]) -> None:
+        super().__init__(name=f"sesmail-{what}", daemon=True)
+        self._what = what
+        self._once = once
         self._interval_seconds = runtime.current().settings.sweep_interval_seconds
         self._stopped = threading.Event()
 
@@ -170,25 +161,42 @@ class Upkeep(threading.Thread):
             try:
                 self._once()
             except (LedgerUnavailable, EventStoreUnavailable):
-                log.warning("Redis cannot be reached: no sweep")
+                log.warning("Redis cannot be reached: no %s", self._what)
             except Exception:
-                log.exception("a sweep failed; it is tried again")
+                log.exception("a %s failed; it is tried again", self._what)
             self._stopped.wait(self._interval_seconds)
 
     def stop(self) -> None:
-        """No more sweeps."""
+        """Not again."""
         self._stopped.set()
+
+
+class Monitor:
+    """Sweeps, and finds events that wait: every worker is one, so that nobody can forget it."""
+
+    def __init__(
+        self,
+        sweep: Callable[[], Any],
+        process_soon: Callable[[str], None] | None,
+        own_rate: Callable[[], float | None],
+        worker_name: str,
+    ) -> None:
+        """`process_soon` has the events of a site processed; None where this worker does not take that on."""
+        self._sweep = sweep
+        self._process_soon = process_soon
+        self._own_rate = own_rate
+        self._worker_name = worker_name
 
     def tell_rate(self) -> None:
         """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
         runtime.current().worker_rates.tell(self._worker_name, self._own_rate())
 
-    def _once(self) -> None:
+    def once(self) -> None:
+        """Look once, where it is this worker's turn: one of the fleet does it in each interval."""
         parts = runtime.current()
         parts.lease.owner()  # also an idle worker's signs of life tell that Redis can be reached
         self.tell_rate()
-        parts.account_watch.refresh_if_due()
-        if parts.turns.take("sweep", self._interval_seconds * 0.9):  # one worker of the fleet sweeps in each interval
+        if parts.turns.take("sweep", parts.settings.sweep_interval_seconds * 0.9):
             self._sweep()
         if self._process_soon and parts.turns.take("look-for-events", parts.settings.events_interval_seconds * 0.9):
             self._look_for_events(self._process_soon)
@@ -206,17 +214,21 @@ class Upkeep(threading.Thread):
 _upkeep: list[Upkeep] = []
 
 
-def _new_upkeep(instance: Any) -> Upkeep:
+def _new_upkeep(instance: Any) -> list[Upkeep]:
     from sesmail.tasks import process_soon, send_ses_email, sweeper  # noqa: PLC0415  the tasks load this module when a worker starts
 
     def own_rate() -> float | None:
         return rate_limit(send_ses_email.rate_limit or runtime.current().settings.worker_rate_limit)
 
     takes_events = EVENTS_QUEUE in instance.app.amqp.queues.consume_from
-    upkeep = Upkeep(lambda: sweeper().sweep(), process_soon if takes_events else None, own_rate, instance.hostname)
+    monitor = Monitor(lambda: sweeper().sweep(), process_soon if takes_events else None, own_rate, instance.hostname)
     with suppress(LedgerUnavailable):
-        upkeep.tell_rate()
-    return upkeep
+        monitor.tell_rate()
+    return [Upkeep("sweep", monitor.once), Upkeep("check of the limits", _check_limits)]
+
+
+def _check_limits() -> None:
+    runtime.current().account_watch.refresh_if_due()
 
 
 @signals.worker_ready.connect
@@ -230,4 +242,5 @@ def _stop(**_: Any) -> None:
     """Warm shutdown: what waits for its slot goes back; what SES is being asked is finished."""
     for thread in _upkeep:
         thread.stop()
+    if _upkeep:
         runtime.current().mailer.stop()

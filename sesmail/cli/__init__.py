@@ -22,6 +22,7 @@ COMMANDS = {
     "drain-dlq": "intake:drain_dlq",
     "events": "events:events",
     "failed": "sends:failed",
+    "metrics": "metrics:metrics",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
     "purge": "events:purge",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from sesmail.cli.ending import told_to_end
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.parts import parts
 
 if TYPE_CHECKING:
+    from queue import SimpleQueue
+
     from sesmail.contrib.sqs import SqsPoller
     from sesmail.events.parts import EventParts
 
@@ -43,24 +44,30 @@ def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
     """Move what SNS puts into SQS queues into the event store, until Ctrl-C or SIGTERM.
 
     Without URL, the queues of SESMAIL_SQS_QUEUE_URLS. What is stored is deleted from its queue; the rest stays.
-    when the poll that is under way does: within 20 seconds.
+    Told to end, it does so at once, but for what it has just received.
     """
     queue_urls = queue_urls or tuple(parts().settings.sqs_queue_urls)
     if not queue_urls:
         raise click.UsageError("Name the URL of a queue, or set SESMAIL_SQS_QUEUE_URLS.")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    told, stop = told_to_end(), threading.Event()
     pollers = [_poller(url) for url in queue_urls]
     said = {"polling": queue_urls}
     click.echo(json.dumps(said) if as_json else f"Polling {', '.join(queue_urls)}")
-    with ThreadPoolExecutor(len(pollers)) as threads:
-        polling = [threads.submit(poller.run, stop) for poller in pollers]
-        try:
-            for ended in as_completed(polling):
-                ended.result()
-        finally:
-            stop.set()  # one that broke takes the others with it: a supervisor starts all anew
+    for poller in pollers:
+        threading.Thread(target=_run, args=(poller, stop, told), daemon=True).start()
+    broken = told.get()  # one that broke takes the others with it: a supervisor starts all anew
+    stop.set()
+    for poller in pollers:
+        poller.finish()
+    if broken:
+        raise broken
+
+
+def _run(poller: SqsPoller, stop: threading.Event, told: SimpleQueue[Exception | None]) -> None:
+    try:
+        poller.run(stop)
+    except Exception as error:  # noqa: BLE001  the command raises it
+        told.put(error)
 
 
 @click.command("drain-dlq")

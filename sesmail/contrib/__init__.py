@@ -9,17 +9,20 @@ from sesmail.events.intake import answer_to
 if TYPE_CHECKING:
     from sesmail.events.intake import Answer, Headers
     from sesmail.events.parts import EventParts
+    from sesmail.runtime import Runtime
+
+
+def site_parts() -> Runtime:
+    """The parts of a site, by its settings, those in Celery's configuration included. Raises `ConfigurationError`."""
+    import sesmail.tasks  # noqa: F401, PLC0415  they bring Celery's settings in, and start the processing of events
+    from sesmail import runtime  # noqa: PLC0415
+
+    return runtime.current()
 
 
 def event_parts() -> EventParts:
-    """What the doors of a site use: by its settings, those in Celery's configuration included.
-
-    Events that come are processed at once, by a worker. Raises `ConfigurationError`.
-    """
-    import sesmail.tasks  # noqa: F401, PLC0415  they bring Celery's settings in, and start the processing
-    from sesmail import runtime  # noqa: PLC0415
-
-    return runtime.current().events
+    """What the doors of a site use: events that come are processed at once, by a worker."""
+    return site_parts().events
 
 
 def answer(body: bytes, headers: Headers) -> Answer:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    import threading
-
     from mypy_boto3_sqs import SQSClient
 
     from sesmail.events.intake import Intake
@@ -38,12 +37,21 @@ class SqsPoller:
         self._client = client
         self._queue_url = queue_url
         self._intake = intake
+        self._taking = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
         """Poll until told to stop. In trouble it pauses, longer and longer: receiving too often moves messages away."""
         pause_seconds = 0.0
         while not stop.wait(pause_seconds):
             pause_seconds = 0.0 if self._poll_safely() else min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * pause_seconds))
+
+    def finish(self) -> None:
+        """Return once what was received is stored and deleted; from now on nothing more is taken in.
+
+        For a process that ends while `run` waits for SQS in a daemon thread. What SQS may still give to that call is
+        never deleted, so it comes again.
+        """
+        self._taking.acquire()
 
     def _poll_safely(self) -> bool:
         """Whether it goes on: some were stored, or there were none."""
@@ -69,8 +77,9 @@ class SqsPoller:
             QueueUrl=self._queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait_seconds
         )
         messages: dict[str, Any] = {message["MessageId"]: message for message in answer.get("Messages", ())}
-        failed = self._intake.take({id_: message["Body"] for id_, message in messages.items()})
-        self._delete([message["ReceiptHandle"] for id_, message in messages.items() if id_ not in failed])
+        with self._taking:
+            failed = self._intake.take({id_: message["Body"] for id_, message in messages.items()})
+            self._delete([message["ReceiptHandle"] for id_, message in messages.items() if id_ not in failed])
         return Polled(received=len(messages), stored=len(messages) - len(failed))
 
     def _delete(self, receipts: list[str]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sesmail.state.ledger import Ledger, Ticket
     from sesmail.state.line import Line
+    from sesmail.state.meters import Meters
 
 log = logging.getLogger("sesmail")
 
@@ -43,6 +44,7 @@ class Sweeper:
         self,
         ledger: Ledger,
         line: Line,
+        meters: Meters,
         issue_ticket: Callable[[Ticket, bool], None],
         queue_is_empty: Callable[[Lane], bool],
         *,
@@ -56,6 +58,7 @@ class Sweeper:
         """
         self._ledger = ledger
         self._line = line
+        self._meters = meters
         self._issue_ticket = issue_ticket
         self._queue_is_empty = queue_is_empty
         self._ticket_grace_seconds = ticket_grace_seconds
@@ -77,6 +80,7 @@ class Sweeper:
         done = {cause: count for cause, count in asdict(report).items() if count}
         if done:
             log.info("swept: %s", ", ".join(f"{k}={v}" for k, v in done.items()), extra={"action": "sweep", **done})
+            self._meters.count_sweep(done)
         return report
 
     def _queue_due(self, lane: Lane) -> int:

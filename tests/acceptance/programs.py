@@ -69,9 +69,9 @@ class Program:
         eventually(said, explain=lambda: self.output)
         return self
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and wait; its exit code."""
-        self._process.terminate()
+        self._process.send_signal(number)
         return self._process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,9 @@ from kombu import Connection
 
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
+from sesmail.state.keys import Keys
 from sesmail.state.ledger import State
+from sesmail.state.meters import Meters
 from tests.acceptance.crash_points import STEPS
 from tests.acceptance.fleet import Fleet, Worker, wait_until
 from tests.acceptance.proxy import Proxy
@@ -118,6 +121,24 @@ def test_with_the_default_settings_a_dead_workers_email_is_out_within_15_seconds
         doomed.process.wait()
         fleet.wait_for(["after_claim-default"], seconds=15)
         assert fleet.copies()["after_claim-default"] == 1
+
+
+def test_an_ses_that_hangs_does_not_keep_a_lone_worker_from_sweeping(fleet: Fleet, ses: Simulator) -> None:
+    """The worker asks for the account's limits, and gets no answer for a minute."""
+    meters = Meters(fleet.redis, Keys())
+    with Proxy(urlsplit(ses.url).port or 0) as hanging:
+        hanging.stall()
+        fleet.worker(
+            SESMAIL_ENDPOINT_URL=f"http://127.0.0.1:{hanging.port}", SESMAIL_SES_READ_TIMEOUT_SECONDS="60"
+        ).wait_until_ready()
+        for number in (1, 2):
+            fleet.ledger.claim(fleet.accept(f"hanging-{number}"), "dead")
+            wait_until(
+                lambda number=number: meters.swept().get("requeued_from_dead_workers", 0) >= number,
+                "the dead worker's claim is given back",
+                seconds=30,
+            )
+        assert fleet.throttle.snapshot().source is None, "SES did answer"
 
 
 # -- frozen and woken ----------------------------------------------------------------------------------------------------

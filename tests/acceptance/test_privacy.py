@@ -206,6 +206,21 @@ def test_the_worker_s_log_at_debug_level_holds_nothing(worker, sent_every_way, i
     assert_secret(worker.output)
 
 
+@pytest.mark.parametrize("way", ["rejected", "invalid", "no such field"])
+def test_an_email_that_cannot_be_sent_is_one_line_in_the_worker_s_log_without_a_traceback(worker, sent_every_way, way):
+    _, ids = sent_every_way
+    lines = eventually(lambda: [line for line in worker.output.splitlines() if f"[{ids[way]}] raised" in line])
+    assert [(": INFO/" in line, "raised expected: " in line) for line in lines] == [(True, True)]
+    after = worker.output.partition(lines[0])[2].splitlines()[1]
+    assert after.startswith("["), f"more than a line: {after}"
+
+
+def test_a_bug_is_shown_with_its_traceback(worker, sent_every_way):
+    _, ids = sent_every_way
+    at = eventually(lambda: worker.output.partition(f"[{ids['a bug']}] raised unexpected: ")[2])
+    assert at.splitlines()[1].startswith("Traceback")
+
+
 @pytest.mark.parametrize("what", ["active", "reserved", "scheduled", "conf"])
 def test_inspect_shows_nothing(inspected, what):
     assert "sesmail.send_ses_email" in inspected[what] or what == "conf"

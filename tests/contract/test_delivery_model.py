@@ -22,6 +22,7 @@ from sesmail.settings import Settings
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Claim, Ledger, State, Ticket
 from sesmail.state.line import Line
+from sesmail.state.meters import Meters
 from tests.conftest import ClockedScripts
 
 LEASE_SECONDS, WINDOW_SECONDS, GRACE_SECONDS = 8, 20, 5
@@ -47,9 +48,8 @@ class Delivery(RuleBasedStateMachine):
         self.ledger = Ledger(self.scripts, said)
         self.queues: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         self.traffic = False
-        self.sweeper = Sweeper(
-            self.ledger, Line(self.scripts), self.issue, self.is_empty, ticket_grace_seconds=GRACE_SECONDS
-        )
+        parts = self.ledger, Line(self.scripts), Meters(self.redis, self.scripts.keys)
+        self.sweeper = Sweeper(*parts, self.issue, self.is_empty, ticket_grace_seconds=GRACE_SECONDS)
         self.accepted: list[str] = []
         self.held: list[Claim] = []
         self.asked: list[tuple[Claim, str]] = []

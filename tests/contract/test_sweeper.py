@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from redis import Redis
 
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
 from sesmail.settings import Settings
 from sesmail.state.ledger import Claim, Ledger, State, Ticket
 from sesmail.state.line import Line
+from sesmail.state.meters import Meters
 from tests.conftest import ClockedScripts
 
 
@@ -44,8 +46,13 @@ def line(clocked_scripts: ClockedScripts) -> Line:
 
 
 @pytest.fixture
-def sweeper(ledger: Ledger, line: Line, broker: Broker) -> Sweeper:
-    return Sweeper(ledger, line, broker.issue, broker.is_empty)
+def meters(clocked_scripts: ClockedScripts) -> Meters:
+    return Meters(clocked_scripts.redis, clocked_scripts.keys)
+
+
+@pytest.fixture
+def sweeper(ledger: Ledger, line: Line, meters: Meters, broker: Broker) -> Sweeper:
+    return Sweeper(ledger, line, meters, broker.issue, broker.is_empty)
 
 
 def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0) -> None:
@@ -66,7 +73,7 @@ def fail(ledger: Ledger, send_id: str) -> None:
 
 
 def test_it_says_per_cause_what_it_did(
-    sweeper: Sweeper, ledger: Ledger, broker: Broker, clocked_scripts: ClockedScripts
+    sweeper: Sweeper, ledger: Ledger, broker: Broker, meters: Meters, clocked_scripts: ClockedScripts
 ) -> None:
     accept(ledger, "twice", "once", "claimed", "sending", "proved", "lost")
     accept(ledger, "due", delay_seconds=150)
@@ -92,20 +99,41 @@ def test_it_says_per_cause_what_it_did(
     )
     assert sorted(broker.tickets) == [("claimed", True), ("due", False), ("lost", True), ("once", True)]
     assert sweeper.sweep() == SweepReport()
+    causes = ("settled_by_evidence", "became_unknown", "requeued_from_dead_workers", "due", "resent_unproven")
+    assert meters.swept() == dict.fromkeys([*causes, "abandoned", "tickets_reissued"], 1)
 
 
-def test_sweepers_that_run_at_once_issue_each_ticket_once(ledger: Ledger, line: Line, broker: Broker) -> None:
+def test_what_several_sweeps_did_is_added_up(sweeper: Sweeper, ledger: Ledger, meters: Meters) -> None:
+    for send_ids in (["a", "b"], ["c"]):
+        accept(ledger, *send_ids)
+        for send_id in send_ids:
+            claim(ledger, send_id, "dead")
+        sweeper.sweep()
+    assert meters.swept() == {"requeued_from_dead_workers": 3}
+
+
+def test_a_sweep_that_found_nothing_writes_nothing(sweeper: Sweeper, meters: Meters, redis: Redis) -> None:
+    sweeper.sweep()
+    assert meters.swept() == {}
+    assert not redis.exists("{sesmail}:meters:sweep")
+
+
+def test_sweepers_that_run_at_once_issue_each_ticket_once(
+    ledger: Ledger, line: Line, meters: Meters, broker: Broker
+) -> None:
+    def sweep() -> SweepReport:
+        return Sweeper(ledger, line, meters, broker.issue, broker.is_empty).sweep()
+
     send_ids = [f"s{n:03}" for n in range(300)]
     accept(ledger, *send_ids)
     for send_id in send_ids:
         claim(ledger, send_id, "dead")
     with ThreadPoolExecutor(4) as pool:
-        reports = list(pool.map(lambda _: Sweeper(ledger, line, broker.issue, broker.is_empty).sweep(), range(4)))
+        reports = list(pool.map(lambda _: sweep(), range(4)))
     while sum(report.requeued_from_dead_workers for report in reports) < len(send_ids):
-        reports.append(
-            Sweeper(ledger, line, broker.issue, broker.is_empty).sweep()
-        )  # pages shift under two that page at once
+        reports.append(sweep())  # pages shift under two that page at once
     assert sorted(send_id for send_id, _ in broker.tickets) == send_ids
+    assert meters.swept() == {"requeued_from_dead_workers": len(send_ids)}
 
 
 def test_after_a_lost_broker_only_the_first_go_ahead_of_bulk(

@@ -176,16 +176,22 @@ def test_drain_dlq_takes_in_what_is_ours_and_leaves_the_rest(sesmail, store, que
     assert left_in(client, url) == 1
 
 
-def test_the_poller_moves_what_comes_into_the_store(redis_server, store, queue, tmp_path) -> None:
+def test_the_poller_moves_what_comes_into_the_store_and_ends_at_once_though_sqs_holds_its_call(
+    redis_server, store, queue, tmp_path
+) -> None:
     client, url = queue
     environment = (
         os.environ | BELIEVED | {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SQS_QUEUE_URLS": f'["{url}"]'}
     )
     command = str(Path(sys.executable).with_name("sesmail"))
-    with Program(command, "poll-sqs", folder=tmp_path, environment=environment):
+    with Program(command, "poll-sqs", folder=tmp_path, environment=environment) as program:
         client.send_message(QueueUrl=url, MessageBody=json.dumps(SIGNER.notification(BOUNCE.read_text())))
         eventually(lambda: store.counts("alpha").unprocessed == 1)
         eventually(lambda: left_in(client, url) == 0)
+        began = time.monotonic()
+        assert program.stop() == 0
+        assert time.monotonic() - began < 10, "it waited for SQS, which holds a call for 20 seconds"
+        assert "Traceback" not in program.output
 
 
 def test_the_handler_that_lambda_names_works_by_its_environment_alone(tmp_path) -> None:

@@ -127,6 +127,59 @@ def test_a_queue_that_cannot_be_reached_is_asked_less_and_less_often(intake) -> 
     assert told.pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+class Slow:
+    """A store that takes its time: until it is let go."""
+
+    def __init__(self, store) -> None:
+        self.store, self.asked, self.let_go = store, threading.Event(), threading.Event()
+
+    def put(self, events) -> int:
+        self.asked.set()
+        assert self.let_go.wait(30)
+        return self.store.put(events)
+
+
+def test_what_was_received_is_stored_and_deleted_before_the_poller_has_finished(sqs, queue, sqlite_store) -> None:
+    slow = Slow(sqlite_store)
+    poller = SqsPoller(sqs, queue, Intake(SnsVerifier({TOPIC: "alpha"}, Certificates(SIGNER.fetch)), slow))
+    send(sqs, queue, notification())
+    polling, finishing = threading.Thread(target=poller.poll), threading.Thread(target=poller.finish)
+    polling.start()
+    assert slow.asked.wait(30)
+    finishing.start()
+    assert left_in(sqs, queue) == 1
+    assert finishing.is_alive()
+    slow.let_go.set()
+    finishing.join(30)
+    assert (left_in(sqs, queue), sqlite_store.counts("alpha").unprocessed) == (0, 1)
+    polling.join(30)
+
+
+class Telling:
+    """A client that tells when it has received."""
+
+    def __init__(self, client) -> None:
+        self.client, self.received = client, threading.Event()
+
+    def receive_message(self, **request):
+        answer = self.client.receive_message(**request)
+        self.received.set()
+        return answer
+
+
+def test_what_comes_after_the_poller_has_finished_is_left_for_sqs_to_deliver_again(
+    sqs, queue, intake, sqlite_store
+) -> None:
+    telling = Telling(sqs)
+    poller = SqsPoller(telling, queue, intake)
+    poller.finish()
+    send(sqs, queue, notification())
+    threading.Thread(target=poller.poll, daemon=True).start()
+    assert telling.received.wait(30)
+    assert left_in(sqs, queue) == 1
+    assert sqlite_store.counts("alpha").unprocessed == 0
+
+
 def test_the_poller_stops_when_it_is_told(sqs, queue, intake) -> None:
     stop = threading.Event()
     stop.set()

@@ -1,0 +1,35 @@
+"""Totals for those who watch: how many sends the sweeps have dealt with, per cause, since the beginning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from sesmail.state.scripts import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis import Redis
+
+    from sesmail.state.keys import Keys
+
+
+class Meters:
+    """Totals of the whole fleet, which only grow. Methods raise `LedgerUnavailable` when Redis cannot be reached."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._swept = keys("meters", "sweep")
+
+    def count_sweep(self, done: Mapping[str, int]) -> None:
+        """Add what one sweep did, per cause. One whose answer is lost on the way may count twice: it is no book."""
+        with reachable(), self._redis.pipeline() as pipe:
+            for cause, count in done.items():
+                pipe.hincrby(self._swept, cause, count)
+            pipe.execute()
+
+    def swept(self) -> dict[str, int]:
+        """What all sweeps did, per cause; causes that never occurred are missing."""
+        with reachable():
+            found = cast("dict[bytes, bytes]", self._redis.hgetall(self._swept))
+        return {cause.decode(): int(total) for cause, total in found.items()}
