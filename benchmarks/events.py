@@ -43,7 +43,7 @@ from tests.signing import Signer
 POSTS = 6_000
 SLOW_POSTS = 2_000
 ROUNDS = 4
-POSTGRES = os.environ.get("SESMAIL_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 SERVER_CORE, LOAD_CORE = "0", 1
 PEOPLE_PER_SECOND = 20
 

@@ -104,9 +104,11 @@ def _deliver_of_lot(claim: Claim, worker_name: str) -> str:
     except (SendThrottled, SesUnavailable) as error:
         seconds = get_exponential_backoff_interval(1, claim.waits, LONGEST_BACK_OFF_SECONDS, full_jitter=True)
         return _postpone(claim, seconds, str(error), backs_off=True)
-    except (SendRejected, OutcomeUnknown) as error:
-        log.warning("not sent: %s", error, extra={"send_id": claim.send_id, "code": error.code})
-        return "rejected" if isinstance(error, SendRejected) else "unknown"
+    except SendRejected:
+        return "rejected"
+    except OutcomeUnknown:
+        log.exception("a bug cut off a send while SES was asked", extra={"send_id": claim.send_id})
+        return "unknown"
     except StaleClaim:
         return "stale"
 

@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import pytest
 
-ALL_MUST_BE_THERE = bool(os.environ.get("SESMAIL_TEST_ALL"))  # read now: tests see nothing of the developer's settings
+ALL_MUST_BE_THERE = bool(os.environ.get("TEST_ALL_SERVICES"))
 
 
 def absent(what: str) -> NoReturn:
-    """Skip the test, and say what it needs; fail it where `SESMAIL_TEST_ALL` is set."""
+    """Skip the test, and say what it needs; fail it where `TEST_ALL_SERVICES` is set."""
     if ALL_MUST_BE_THERE:
         pytest.fail(what)
     pytest.skip(what)

@@ -128,6 +128,7 @@ class Mailer:
         Raises `SendRejected` once that is written down, and `StaleClaim` when another worker has the send.
         """
         transport = self._transport()
+        transport.prepare()
         slot = self._wait_for_slot(claim, worker)
         self._begin(claim, slot)
         try:
@@ -212,6 +213,7 @@ class Mailer:
                 raise SendPostponed(STOPPED_SECONDS, str(error)) from None
             case SendRejected():
                 self._patiently(lambda: self._ledger.rejected(claim, str(error), error.code))
+                log.warning("not sent: %s", error, extra={"send_id": claim.send_id, "code": error.code})
         raise error
 
     def _stop_line(self, error: LineStopped) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import cleandoc
@@ -122,6 +123,14 @@ class SesTransport:
         )
         self._lock = threading.Lock()
         self._client: tuple[int, SESV2Client] | None = None
+
+    def prepare(self) -> None:
+        """Make this process's client, which takes longer than a slot of the throttle is good for.
+
+        What is wrong with the set-up is raised when something is sent.
+        """
+        with suppress(SesMisconfigured):
+            self._client_of_this_process()
 
     def send(self, email: Email, *, send_id: str) -> str:
         """Ask SES once to send it, and return the MessageId. `send_id` travels along as a tag and as a header.

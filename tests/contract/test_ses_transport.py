@@ -339,8 +339,10 @@ def test_missing_credentials_stop_the_line_and_say_so(server, monkeypatch):
 )
 def test_a_client_that_cannot_be_made_is_a_misconfiguration(wrong, monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
+    transport = SesTransport(**({"region": "eu-west-1"} | wrong))
+    transport.prepare()
     with pytest.raises(SesMisconfigured):
-        SesTransport(**({"region": "eu-west-1"} | wrong)).send(an_email(), send_id="id-1")
+        transport.send(an_email(), send_id="id-1")
 
 
 # What is asked

@@ -16,7 +16,7 @@ from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
 from tests.services import absent
 
-POSTGRES = os.environ.get("SESMAIL_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def postgres_schema():
             connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
     except sa.exc.OperationalError:
         admin.dispose()
-        absent("no PostgreSQL on 127.0.0.1:5432 (SESMAIL_TEST_POSTGRES names another one)")
+        absent("no PostgreSQL on 127.0.0.1:5432 (TEST_POSTGRES_URL names another one)")
     yield schema
     with admin.connect() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
