@@ -259,10 +259,11 @@ def _start(**_: Any) -> None:
 
 
 CHILD_LINGERS_SECONDS = 3.0
-"""How long a child of a prefork worker waits at its end until the parent has read what it has done.
+"""How long a child of a prefork worker waits at its end until the parent has read what became of its tasks.
 
-The parent forgets tasks that it has just handed out when a warm shutdown begins (`AsynPool.flush`) and may never read
-what became of them: their children would wait for 30 seconds, billiard's limit. What they did is in the ledger.
+When a warm shutdown begins, the parent forgets tasks that it has just handed out (`AsynPool.flush`), and reads no more
+once the others are done: their children would wait for 30 seconds, billiard's limit, for nothing. Of a child that ends,
+the parent reads what is left (`AsynPool.process_flush_queues`).
 """
 
 
@@ -270,10 +271,10 @@ what became of them: their children would wait for 30 seconds, billiard's limit.
 def _start_child(**_: Any) -> None:
     import billiard.pool  # noqa: PLC0415  only these processes have it
 
-    steps = CHILD_LINGERS_SECONDS / billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
-    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(steps)
     for bell in _bells:
         bell.listen(_hand_back)
+        steps = CHILD_LINGERS_SECONDS / billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+        billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(steps)
 
 
 @signals.worker_shutting_down.connect

@@ -15,6 +15,7 @@ def test_a_child_whose_last_words_nobody_reads_lingers_for_our_time_only(monkeyp
     slept: list[float] = []
     monkeypatch.setattr(billiard.pool, "GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT", 300)
     monkeypatch.setattr(billiard.pool, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(worker, "_bells", [worker.Bell()])
     worker._start_child()
     child = object.__new__(billiard.pool.Worker)
     child.on_ready_counter = SimpleNamespace(value=0)
