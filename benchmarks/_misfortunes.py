@@ -29,7 +29,8 @@ WEIGHTS = {
     "a prefork child is killed": 2,
     "a worker is stopped in order": 2,
     "a worker is frozen past its lease": 2,
-    "all workers are redeployed": 1,
+    "all is redeployed": 1,
+    "the door is killed": 1,
     "Redis is killed and restarted": 2,
     "all connections are reset": 2,
     "replies with tickets are cut off": 3,
@@ -119,14 +120,20 @@ class Fate:
         self._frozen.append(worker)
         later(Settings().lease_seconds + one.lasting_seconds, lambda: worker.signal(signal.SIGCONT))
 
-    def _all_workers_are_redeployed(self, one: Misfortune) -> None:
-        for number, worker in enumerate(self._fleet.workers):
-            later(number * one.lasting_seconds, lambda worker=worker: worker.signal(signal.SIGTERM))
+    def _all_is_redeployed(self, one: Misfortune) -> None:
+        for number, program in enumerate(self._side.programs()):
+            later(number * one.lasting_seconds, lambda program=program: program.signal(signal.SIGTERM))
+
+    def _the_door_is_killed(self, one: Misfortune) -> None:
+        for program in self._side.programs()[len(self._fleet.workers) :]:
+            program.kill()
 
     def _redis_is_killed_and_restarted(self, one: Misfortune) -> None:
+        began_at = time.time()
         self._fleet.server.kill()
         time.sleep(one.lasting_seconds)
         self._fleet.server.start()
+        self._side.note_outage(began_at, time.time())
 
     def _all_connections_are_reset(self, one: Misfortune) -> None:
         self._in_redis(lambda redis: redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))

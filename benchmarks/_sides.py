@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from benchmarks import _door
 from sesmail.errors import LedgerUnavailable, UnknownSend
 from sesmail.state.ledger import WAITING, State
-from tests.acceptance.fleet import ROOT, Fleet, Worker
+from tests.acceptance.fleet import ROOT, Fleet, Supervised, Worker
 
 if TYPE_CHECKING:
     from sesmail.embedded import EmbeddedRedis
@@ -36,10 +37,12 @@ SKEWED_CLOCK = "import time\nreal = time.time\ntime.time = lambda: real() + {sec
 class Left:
     """A send that a killed worker had claimed."""
 
-    owner: bytes
+    send_id: str
+    tries: tuple[int, int]
+    """By what one sees that SES is asked for it, or had it put off."""
     killed_at: float
-    taken_at: float = 0.0
-    """When another worker had it."""
+    tried_at: float = 0.0
+    """When another worker had asked SES."""
 
 
 @dataclass(kw_only=True)
@@ -50,11 +53,14 @@ class Outcome:
     duplicates: int
     explained: int = 0
     causes: dict[str, Counter[str]] = field(default_factory=dict)
+    notifications: dict[str, int] = field(default_factory=dict)
+    """Of SNS: how many were published, acknowledged, tried in vain, and given up."""
     left_by_killed: int = 0
-    taken_again_seconds: float = 0.0
-    """The longest from `kill -9` of a worker until another one had taken what it had claimed."""
+    tried_again_seconds: float = 0.0
+    """The longest from `kill -9` of a worker until others had asked SES for all that it had claimed, Redis' time away
+    not counted."""
     sent_again_seconds: float = 0.0
-    """The longest until SES had it, after whatever else happened to it."""
+    """The longest until SES had it, after whatever else happened to it and to Redis."""
 
 
 class Side:
@@ -86,19 +92,25 @@ class Side:
         folder = self.fleet.folder / f"clock{clock_seconds}"
         folder.mkdir(exist_ok=True)
         (folder / "sitecustomize.py").write_text(SKEWED_CLOCK.format(seconds=clock_seconds))
-        url = self.fleet.server.url if way == "direct" else f"redis://127.0.0.1:{self.proxy.port}/0"
-        environment = {"PYTHONPATH": f"{folder}:{ROOT}", "CELERY_BROKER_URL": url, "SESMAIL_REDIS_URL": url}
         arguments = ["--pool", "processes" if pool == "prefork" else pool, "--concurrency", "6"]
         name = f"{self.name}{len(self.fleet.workers)}"
-        environment = self.fleet.environment | environment
+        environment = self._environment(way) | {"PYTHONPATH": f"{folder}:{ROOT}"}
         self.fleet.workers.append(Worker(name, self.fleet.folder, arguments, environment, self.app))
+
+    def _environment(self, way: str) -> dict[str, str]:
+        url = self.fleet.server.url if way == "direct" else f"redis://127.0.0.1:{self.proxy.port}/0"
+        return self.fleet.environment | {"CELERY_BROKER_URL": url, "SESMAIL_REDIS_URL": url}
 
     def _supervise(self) -> None:
         """`Restart=always`."""
         while not self._over.wait(SUPERVISOR_SECONDS):
-            for worker in self.fleet.workers:
-                if worker.process.poll() is not None:
-                    worker.start()
+            for program in self.programs():
+                if program.process.poll() is not None:
+                    program.start()
+
+    def programs(self) -> list[Supervised]:
+        """All that is killed, redeployed and started again."""
+        return [*self.fleet.workers]
 
     def feed(self, emails: int, seconds: float) -> None:
         """A third at once, the rest bit by bit; what is not accepted is tried again, as a good caller does."""
@@ -126,6 +138,9 @@ class Side:
     def note_killed(self, pids: set[int]) -> None:
         """These processes have died."""
 
+    def note_outage(self, began_at: float, ended_at: float) -> None:
+        """Redis was away."""
+
     def sweep(self) -> None:
         """Another sweep, where there is such a thing."""
 
@@ -144,7 +159,8 @@ class OurSide(Side):
 
     def __enter__(self) -> Self:
         self._cause_of: dict[str, str] = {}
-        self._left: dict[str, Left] = {}
+        self._left: list[Left] = []
+        self._outages: list[tuple[float, float]] = []
         threading.Thread(target=self._watch, daemon=True).start()
         return super().__enter__()
 
@@ -172,7 +188,15 @@ class OurSide(Side):
             for send_id in self.fleet.ledger.ids(State.CLAIMED, limit=1000):
                 owner = self._owner(send_id)
                 if int(owner.split(b":")[1]) in pids:
-                    self._left.setdefault(send_id, Left(owner=owner, killed_at=time.time()))
+                    self._left = [left for left in self._left if left.tried_at or left.send_id != send_id]
+                    self._left.append(Left(send_id=send_id, tries=self._tries(send_id), killed_at=time.time()))
+
+    def note_outage(self, began_at: float, ended_at: float) -> None:
+        self._outages.append((began_at, ended_at))
+
+    def _tries(self, send_id: str) -> tuple[int, int]:
+        status = self.fleet.ledger.status(send_id)
+        return status.attempts, status.waits
 
     def _owner(self, send_id: str) -> bytes:
         return self.fleet.redis.hget(f"{{sesmail}}:send:{send_id}", "owner") or b"nobody:0"  # type: ignore[return-value]
@@ -188,9 +212,12 @@ class OurSide(Side):
                 for send_id in self.fleet.ledger.ids(State.UNKNOWN, limit=10_000):
                     if send_id not in self._cause_of:
                         self._note_cause(send_id)
-                for send_id, left in list(self._left.items()):
-                    if not left.taken_at and self._owner(send_id) != left.owner:
-                        left.taken_at = time.time()
+                self._note_tries()
+
+    def _note_tries(self) -> None:
+        for left in self._left:
+            if not left.tried_at and self._tries(left.send_id) != left.tries:
+                left.tried_at = time.time()
 
     def _note_cause(self, send_id: str) -> None:
         with suppress(UnknownSend):
@@ -209,33 +236,44 @@ class OurSide(Side):
         return outcome
 
     def _add_recovery(self, outcome: Outcome) -> None:
+        self._note_tries()
         sent_at: dict[str, float] = {}
         for message in self.fleet.ses.messages():
             sent_at.setdefault(message["sesmail_id"], message["time"])
-        for send_id, left in self._left.items():
-            outcome.left_by_killed += 1
-            outcome.taken_again_seconds = max(outcome.taken_again_seconds, left.taken_at - left.killed_at)
-            outcome.sent_again_seconds = max(
-                outcome.sent_again_seconds, sent_at.get(send_id, left.killed_at) - left.killed_at
-            )
+        tried = [left.tried_at - left.killed_at - self._redis_away(left) for left in self._left]
+        sent = [sent_at.get(left.send_id, 0.0) - left.killed_at for left in self._left]
+        outcome.left_by_killed = len(self._left)
+        outcome.tried_again_seconds, outcome.sent_again_seconds = max(tried, default=0.0), max(sent, default=0.0)
+
+    def _redis_away(self, left: Left) -> float:
+        parts = (min(end, left.tried_at) - max(began, left.killed_at) for began, end in self._outages)
+        return sum(max(0.0, part) for part in parts)
 
 
 class OurSideWithEvents(OurSide):
-    """sesmail, told about a second after SES took an email, as SES's own event would tell."""
+    """sesmail, to which SES tells what it took: by SNS to a door, from there by the event store to the workers."""
 
-    EVENT_SECONDS = 1.0
+    queues = (*OurSide.queues, "sesmail.events")
+
+    def __init__(self, folder: Path, redis: EmbeddedRedis, ses: Simulator, proxy: Proxy, **environment: str) -> None:
+        super().__init__(folder, redis, ses, proxy, **environment, **_door.settings(ses))
+        self.door = _door.Door(folder, self._environment("proxy"))
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._tell, daemon=True).start()
+        self.door.subscribe(self.fleet.ses, self.fleet.environment)
         return super().__enter__()
 
-    def _tell(self) -> None:
-        told = 0
-        while not self._over.wait(self.EVENT_SECONDS):
-            with suppress(LedgerUnavailable):
-                for message in self.fleet.ses.messages(after=told):
-                    self.fleet.ledger.record_evidence(message["sesmail_id"], message["message_id"])
-                    told = message["number"]
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        self.door.end()
+
+    def programs(self) -> list[Supervised]:
+        return [*super().programs(), self.door]
+
+    def outcome(self) -> Outcome:
+        outcome = super().outcome()
+        outcome.notifications = self.fleet.ses.report()["notifications"]
+        return outcome
 
 
 class StockSide(Side):

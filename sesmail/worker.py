@@ -47,6 +47,7 @@ def prepare(options: Mapping[str, Any]) -> None:
             _check_pool(instance)
             _consume_lanes(instance, options)
             _upkeep.extend(_new_upkeep(instance))
+            _bells.append(Bell())
         except ConfigurationError as error:
             _refuse(instance, error)
 
@@ -211,7 +212,39 @@ class Monitor:
             process_soon(site)
 
 
+class Bell:
+    """Tells the children of a prefork worker that a warm shutdown has begun. Celery only gives them no more tasks.
+
+    It is a pipe to which nothing is ever written: it ends for the children that were forked with it when the parent
+    closes it. Children that were spawned (`worker_pool_start_method`) hear nothing and sit out their patience.
+    """
+
+    def __init__(self) -> None:
+        self._parent = os.getpid()
+        self._listening, self._ringing = os.pipe()
+        self._rung = False
+
+    def ring(self) -> None:
+        """In the parent; once more does nothing."""
+        if not self._rung:
+            self._rung = True
+            os.close(self._ringing)
+
+    def listen(self, then: Callable[[], None]) -> None:
+        """In a child: have this done when the bell rings, by a thread of its own."""
+        if os.getpid() == self._parent:  # Celery's solo pool calls itself a child
+            return
+        if not self._rung:
+            os.close(self._ringing)
+        threading.Thread(target=self._wait, args=(then,), name="sesmail-bell", daemon=True).start()
+
+    def _wait(self, then: Callable[[], None]) -> None:
+        os.read(self._listening, 1)
+        then()
+
+
 _upkeep: list[Upkeep] = []
+_bells: list[Bell] = []
 
 
 def _new_upkeep(instance: Any) -> list[Upkeep]:
@@ -237,10 +270,36 @@ def _start(**_: Any) -> None:
         thread.start()
 
 
+CHILD_LINGERS_SECONDS = 3.0
+"""How long a child of a prefork worker waits at its end until the parent has read what became of its tasks.
+
+When a warm shutdown begins, the parent forgets tasks that it has just handed out (`AsynPool.flush`), and reads no more
+once the others are done: their children would wait for 30 seconds, billiard's limit, for nothing. Of a child that ends,
+the parent reads what is left (`AsynPool.process_flush_queues`).
+"""
+
+
+@signals.worker_process_init.connect
+def _start_child(**_: Any) -> None:
+    import billiard.pool  # noqa: PLC0415  only these processes have it
+
+    for bell in _bells:
+        bell.listen(_hand_back)
+        steps = CHILD_LINGERS_SECONDS / billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+        billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(steps)
+
+
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Warm shutdown: what waits for its slot goes back; what SES is being asked is finished."""
+    for bell in _bells:
+        bell.ring()
     for thread in _upkeep:
         thread.stop()
     if _upkeep:
-        runtime.current().mailer.stop()
+        _hand_back()
+
+
+def _hand_back() -> None:
+    """Those in this process who wait for a slot give their sends back."""
+    runtime.current().mailer.stop()

@@ -165,6 +165,7 @@ class Mailer:
             lambda: self._throttle.acquire(
                 email.recipient_count,
                 claim.lane,
+                express=claim.express,
                 quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
                 shares=self._shares(email, worker),
                 scopes=scopes,

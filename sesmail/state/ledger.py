@@ -69,6 +69,8 @@ class Claim:
     send_id: str
     token: str
     lane: Lane
+    express: bool
+    """Whether it goes ahead of bulk: its ticket was issued again."""
     attempts: int
     """How often SES was asked without a clear answer."""
     waits: int
@@ -186,7 +188,7 @@ class Ledger:
             return None
         if len(answer) == 1:
             return State(answer[0].decode())
-        _, lane, opted_out, attempts, waits, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, record, *blobs = answer
         try:
             email = unpack(record, blobs)
         except (ValueError, LookupError, TypeError, zlib.error) as error:
@@ -195,6 +197,7 @@ class Ledger:
             send_id=send_id,
             token=token,
             lane=Lane(lane.decode()),
+            express=bool(express),
             attempts=int(attempts),
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,

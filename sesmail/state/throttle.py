@@ -143,6 +143,7 @@ class SendThrottle:
         recipients: int,
         lane: Lane,
         *,
+        express: bool = False,
         quota_recipients: int | None = None,
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
@@ -150,6 +151,7 @@ class SendThrottle:
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
 
+        `express` lets bulk wait with the transactional ones; what is left of the quota and open is still bulk's.
         `quota_recipients` are those that count to the 24-hour quota: all but the mailbox simulator's addresses.
         `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`. Within a lane it is first come, first
@@ -159,6 +161,7 @@ class SendThrottle:
             recipients=recipients,
             quota_recipients=recipients if quota_recipients is None else quota_recipients,
             lane=lane,
+            turns=Lane.TRANSACTIONAL if express else lane,
             shares=tuple(shares),
             scopes=(ACCOUNT, f"lane:{lane}", *scopes),
             patience_seconds=patience_seconds,
@@ -243,7 +246,7 @@ class SendThrottle:
 
     def _turnstile(self, request: _Request) -> Turnstile:
         """One for each lane and set of shares: none waits behind what it has nothing to do with."""
-        key = (request.lane, *(share.scope for share in request.shares))
+        key = (request.turns, *(share.scope for share in request.shares))
         return self._turnstiles.get(key) or self._turnstiles.setdefault(key, Turnstile("/".join(key)))
 
     def _reserve(self, request: _Request, asker: str) -> _Reserved | Postponed:
@@ -282,6 +285,8 @@ class _Request:
     recipients: int
     quota_recipients: int
     lane: Lane
+    turns: Lane
+    """The lane among whose sends it waits for its turn."""
     shares: tuple[Share, ...]
     scopes: tuple[str, ...]
     patience_seconds: float
@@ -289,10 +294,10 @@ class _Request:
 
     def arguments(self, asker: str) -> tuple[str | float, ...]:
         """As `lua/throttle_reserve.lua` lists them."""
-        horizon_us = round(HORIZON_SECONDS[self.lane] * 1e6)
+        horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
         shares = (part for share in self.shares for part in (share.scope, share.rate))
-        head = (self.recipients, self.quota_recipients, self.lane.value, horizon_us, asker, len(self.shares))
-        return (*head, *shares, *self.scopes)
+        head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
+        return (*head, len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

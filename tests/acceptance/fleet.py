@@ -39,17 +39,14 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = SOON
         time.sleep(0.02)
 
 
-class Worker:
-    """A `celery -A APP worker` in a process group of its own."""
+class Supervised:
+    """A program in a process group of its own, to be killed, frozen, and started again as a supervisor does."""
 
-    def __init__(
-        self, name: str, folder: Path, arguments: Iterable[str], environment: dict[str, str], app: str = "sesmail"
-    ) -> None:
+    def __init__(self, name: str, folder: Path, command: Iterable[str], environment: dict[str, str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._folder = folder
-        self._command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test"]
-        self._command += ["-l", "info", "--without-gossip", "--without-mingle", *arguments]
+        self._command = list(command)
         self._environment = environment
         self.starts = 0
         self.start()
@@ -61,10 +58,6 @@ class Worker:
             self.process = subprocess.Popen(
                 self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
-
-    def wait_until_ready(self) -> Self:
-        wait_until(lambda: self.said().count(" ready.") >= self.starts, f"{self.name} is ready")
-        return self
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -96,6 +89,21 @@ class Worker:
             return
         finally:
             self.process.wait()
+
+
+class Worker(Supervised):
+    """A `celery -A APP worker`."""
+
+    def __init__(
+        self, name: str, folder: Path, arguments: Iterable[str], environment: dict[str, str], app: str = "sesmail"
+    ) -> None:
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test"]
+        command += ["-l", "info", "--without-gossip", "--without-mingle", *arguments]
+        super().__init__(name, folder, command, environment)
+
+    def wait_until_ready(self) -> Self:
+        wait_until(lambda: self.said().count(" ready.") >= self.starts, f"{self.name} is ready")
+        return self
 
 
 class Fleet:

@@ -434,6 +434,13 @@ def test_an_express_ticket_that_is_lost_is_found_although_its_lane_has_a_long_ba
     assert found == [Ticket(send_id="s0", lane=Lane.BULK)]
 
 
+def test_a_claim_knows_that_its_ticket_was_issued_again(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    ledger.accept("a", email(lane="bulk"))
+    assert not claimed(ledger, "a", owner="dead").express
+    ledger.take_back(State.CLAIMED)
+    assert claimed(ledger, "a").express
+
+
 def test_an_express_ticket_is_overtaken_by_transactional_ones(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
     ledger.accept("lost", email(lane="bulk"))
     claimed(ledger, "lost", owner="dead")

@@ -144,8 +144,17 @@ def test_a_transactional_email_waits_for_no_more_than_bulks_horizon(simulated: S
     assert slot - simulated.clock() < 0.25 + 2 / 14
 
 
+def test_bulk_whose_ticket_was_issued_again_does_not_wait_behind_bulk(simulated: SimulatedTime) -> None:
+    eager = SendThrottle(simulated, clock=simulated.clock, sleep=lambda _: None)
+    eager.update_account(rate=14, quota_24h=-1, sent_24h=0)
+    while isinstance(eager.acquire(1, Lane.BULK, patience_seconds=0.0), Granted):
+        pass
+    slot = grant(eager, express=True, patience_seconds=0.0).slot / 1e6 - simulated.START_SECONDS
+    assert slot - simulated.clock() < 0.25 + 2 / 14
+
+
 def ask(scripts: Scripts, asker: str, lane: str = "bulk") -> list[object]:
-    return scripts.run("throttle_reserve", 1, 0, lane, 250_000, asker, 0, "account")
+    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 0, "account")
 
 
 def last_slot(scripts: Scripts) -> float:
@@ -287,6 +296,12 @@ def test_bulk_leaves_the_reserve_to_transactional_email(small_quota: SendThrottl
     for _ in range(10):
         grant(small_quota, lane=Lane.TRANSACTIONAL)
     assert postpone(small_quota, lane=Lane.TRANSACTIONAL).cause is Cause.QUOTA
+
+
+def test_bulk_that_goes_by_express_leaves_the_reserve_alone_too(small_quota: SendThrottle) -> None:
+    for _ in range(90):
+        grant(small_quota, express=True)
+    assert postpone(small_quota, express=True).cause is Cause.QUOTA
 
 
 def test_a_postponed_send_is_told_when_its_own_part_leaves_the_24_hours(

@@ -4,8 +4,8 @@
 --
 -- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, 6 how long deliveries are remembered (ms), then the reasons
 --       for an opt-out that transactional email ignores
--- Answers {'claimed', lane, opted out (addresses, one a line), attempts, waits, email, blob data, ...}, or {state} when
---         it is not to be had: 'gone' (no such row), or the state that the send is in.
+-- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, email,
+--         blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
 local function screen(addresses, list, lane)
@@ -27,7 +27,7 @@ end
 local id, owner, token = ARGV[1], ARGV[2], ARGV[3]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'lane', 'token', 'expires_at', 'accepted_at', 'addresses', 'attempts',
-  'waits', 'email', 'blobs', 'list')
+  'waits', 'email', 'blobs', 'list', 'express')
 local state, lane = f[1], f[2]
 if not state then
   return {'gone'}
@@ -72,7 +72,7 @@ if free then
   redis.call('HSET', row, 'owner', owner, 'token', token)
   move(id, state, 'claimed', lane, now)
 end
-local answer = {'claimed', lane, table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[9]}
+local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[9]}
 for digest in string.gmatch(f[10] or '', '%S+') do
   answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
 end

@@ -1,15 +1,15 @@
 -- needs: throttle
 -- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away.
 --
--- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 how far ahead a slot may lie (us),
---       5 who asks (one place in the line), 6 number of shares, then per share: its name, recipients a second; then the
---       scopes that must be open
+-- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
+--       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 number of shares, then per share: its
+--       name, recipients a second; then the scopes that must be open
 -- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text}.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
-local recipients, counted, lane, horizon, asker =
-  tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local recipients, counted, lane, turns, horizon, asker =
+  tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = now_us()
 local row = read_books()
 
@@ -19,7 +19,7 @@ local function closed()
   if redis.call('EXISTS', key('line')) == 0 then
     return nil, probes
   end
-  for i = 7 + 2 * ARGV[6], #ARGV do
+  for i = 8 + 2 * ARGV[7], #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
   end
@@ -136,7 +136,7 @@ end
 -- 4. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
-  for i = 7, 6 + 2 * ARGV[6], 2 do
+  for i = 8, 7 + 2 * ARGV[7], 2 do
     local next_slot = tonumber(redis.call('ZSCORE', key('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
@@ -144,7 +144,7 @@ local function wait_for_shares(slot)
 end
 
 local function charge_shares(slot)
-  for i = 7, 6 + 2 * ARGV[6], 2 do
+  for i = 8, 7 + 2 * ARGV[7], 2 do
     local shares = key('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
@@ -155,15 +155,15 @@ end
 
 -- 5. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
 -- told to, and a quarter of the horizon later, is dead and loses its place: no slot is lost, they still lie ahead.
-local waiting = key('throttle', 'waiting', lane)
+local waiting = key('throttle', 'waiting', turns)
 
 local function leave_line(name)
   redis.call('ZREM', waiting, name)
-  redis.call('HDEL', key('throttle', 'expected', lane), name)
+  redis.call('HDEL', key('throttle', 'expected', turns), name)
 end
 
 local function is_dead(name)
-  local expected = redis.call('HGET', key('throttle', 'expected', lane), name)
+  local expected = redis.call('HGET', key('throttle', 'expected', turns), name)
   return (tonumber(expected) or 0) + horizon / 4 < now
 end
 
@@ -181,7 +181,7 @@ local function join_line(too_early, slot_length)
   redis.call('ZADD', waiting, 'NX', now, asker)
   local before = redis.call('ZRANK', waiting, asker)
   local wait = math.max(1000, too_early) + math.min(before * slot_length, horizon / 4 + before * 1000)
-  redis.call('HSET', key('throttle', 'expected', lane), asker, now + wait)
+  redis.call('HSET', key('throttle', 'expected', turns), asker, now + wait)
   return wait
 end
 
