@@ -62,8 +62,9 @@ class MissingExtra(ConfigurationError, ImportError):
 class LedgerUnavailable(SesmailError, ConnectionError):
     """Redis cannot be reached. Call again when it is back.
 
-    Nothing was accepted by this call, unless Redis took it and its answer was lost on the way: with an idempotency key,
-    calling again is safe in either case. Emails accepted earlier are safe in Redis and go out when it is back.
+    Nothing was accepted by this call, unless Redis took it and its answer was lost on the way, or comes too late: with
+    an idempotency key, or the same task id, calling again is safe in either case. Emails accepted earlier are safe in
+    Redis and go out when it is back.
     """
 
 

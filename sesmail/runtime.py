@@ -53,12 +53,12 @@ class Runtime:
         """The client of the ledger's Redis."""
         return self._client(self.settings.redis_url)
 
-    def _client(self, url: str) -> Redis:
+    def _client(self, url: str, timeout_seconds: float | None = None) -> Redis:
         """A client whose answers are bytes and whose timeouts are bounded."""
         keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}  # refused for Unix sockets
         return Redis.from_url(
             url,
-            socket_timeout=self.settings.redis_timeout_seconds,
+            socket_timeout=timeout_seconds or self.settings.redis_timeout_seconds,
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             health_check_interval=15,
             retry=Retry(ConstantBackoff(0.05), 1),
@@ -82,6 +82,12 @@ class Runtime:
     def ledger(self) -> Ledger:
         """Every send."""
         return Ledger(self.scripts, self.settings)
+
+    @cached_property
+    def quick_ledger(self) -> Ledger:
+        """The same ledger for callers of `.delay()`: a page must not hang with a Redis that does."""
+        client = self._client(self.settings.redis_url, self.settings.accept_timeout_seconds)
+        return Ledger(Scripts(client, self.scripts.keys), self.settings)
 
     @cached_property
     def suppression(self) -> SuppressionList:
@@ -122,6 +128,7 @@ class Runtime:
         return Mailer(
             self.settings,
             self.ledger,
+            self.quick_ledger,
             self.throttle,
             self.lease,
             self.account_watch,

@@ -14,6 +14,7 @@ from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
 from sesmail import runtime, worker
+from sesmail.carrier import publishing_quickly
 from sesmail.errors import InvalidEmail, LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Email, Lane
 from sesmail.sending.mailer import SendPostponed
@@ -151,7 +152,8 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             send_id, email, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
         )
         if accepted.new and accepted.state == "queued":
-            self.issue(Ticket(send_id=send_id, lane=email.lane), **options)
+            with publishing_quickly(self.app) as quickly:
+                self.issue(Ticket(send_id=send_id, lane=email.lane), **{**quickly, **options})
         return accepted
 
     def enqueue_lot(self, emails: Sequence[Email], **options: Any) -> list[Accepted]:
@@ -161,7 +163,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         """
         if len(emails) == 1:
             return [self.enqueue(emails[0], **options)]
-        accepted = [runtime.current().mailer.accept(str(uuid()), email) for email in emails]
+        accepted = [runtime.current().mailer.accept(str(uuid()), email, in_a_hurry=False) for email in emails]
         if new := [one.send_id for one in accepted if one.new and one.state == "queued"]:
             options["queue"] = worker.declared_queue(self.app, runtime.current().settings.bulk_queue)
             try:

@@ -66,15 +66,20 @@ class Mailer:
         self,
         settings: Settings,
         ledger: Ledger,
+        quick_ledger: Ledger,
         throttle: SendThrottle,
         lease: WorkerLease,
         account: AccountWatch,
         rates: WorkerRates,
         transport: Callable[[], SesTransport],
     ) -> None:
-        """`transport` makes the way to SES when it is first needed: who only accepts does not load boto3."""
+        """`quick_ledger` is the ledger with a time-out for callers who cannot wait.
+
+        `transport` makes the way to SES when it is first needed: who only accepts does not load boto3.
+        """
         self._settings = settings
         self._ledger = ledger
+        self._quick_ledger = quick_ledger
         self._throttle = throttle
         self._lease = lease
         self._account = account
@@ -89,23 +94,24 @@ class Mailer:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        in_a_hurry: bool = True,
     ) -> Accepted:
         """Take responsibility for an email: once this returns, it is sent in the end, whatever crashes.
 
-        Raises `InvalidEmail` when no sender is named or set, and `LedgerUnavailable` when nothing could be written.
+        Raises `InvalidEmail` when no sender is named or set, and `LedgerUnavailable` when it could not be written, or
+        is not known to be: within a second when the caller is `in_a_hurry`.
         """
         complete = email.with_defaults(
             from_email=self._settings.from_email, configuration_set=self._settings.configuration_set
         )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
-        return self._ledger.accept(
-            send_id, complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
-        )
+        ledger = self._quick_ledger if in_a_hurry else self._ledger
+        return ledger.accept(send_id, complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds)
 
     def adopt(self, send_id: str, email: Email) -> str:
         """Accept an email that is nowhere but in the broker, waiting for Redis if need be; answers the send's id."""
-        return self._patiently(lambda: self.accept(send_id, email)).send_id
+        return self._patiently(lambda: self.accept(send_id, email, in_a_hurry=False)).send_id
 
     def set_aside(self, send_id: str, content: str, reason: str) -> None:
         """Keep what came through the broker as an email but is none, where an operator finds it."""

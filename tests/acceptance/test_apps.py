@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 
 import pytest
 
+from sesmail.embedded import EmbeddedRedis
 from tests.acceptance.programs import Program, eventually, fetch, free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -104,6 +105,42 @@ for _ in range(2):
     took = [*map(float, plain.python(script, **down).split())]
     assert len(took) == 2
     assert max(took) < 1
+
+
+def test_with_redis_frozen_delay_answers_within_a_second(plain, tmp_path):
+    """Its connections are established, and it says no more. Where it only carries tickets, the email is accepted."""
+    script = """
+import logging, os, signal, time
+from sesmail import LedgerUnavailable, send_ses_email
+
+logging.disable()  # it warns of tickets that were not taken
+
+def frozen(pid):
+    send_ses_email.delay("ann@example.org", "Hello", "Hi.")
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    try:
+        send_ses_email.delay("ann@example.org", "Hello", "Hi.")
+        said = "accepted"
+    except LedgerUnavailable as error:
+        assert "Redis took it and its answer" in str(error)
+        said = "unavailable"
+    finally:
+        took = time.monotonic() - started
+        os.kill(pid, signal.SIGCONT)
+    return took, said
+
+for name in "LEDGER_PID", "BROKER_PID":
+    (took, said), *_ = sorted(frozen(int(os.environ[name])) for _ in range(3))  # the least busy moment
+    print(took, said)
+send_ses_email.delay("ann@example.org", "Hello", "Hi.")
+"""
+    with EmbeddedRedis(tmp_path / "ledger") as ledger, EmbeddedRedis(tmp_path / "broker") as broker:
+        urls = {"SESMAIL_REDIS_URL": ledger.url, "CELERY_BROKER_URL": broker.url}
+        pids = {"LEDGER_PID": str(ledger.pid), "BROKER_PID": str(broker.pid)}
+        said = plain.python(script, **urls, **pids).split()
+    assert said[1::2] == ["unavailable", "accepted"]
+    assert max(map(float, said[::2])) < 1
 
 
 @pytest.fixture
