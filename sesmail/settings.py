@@ -71,11 +71,11 @@ class Settings(BaseSettings):
         description="The Redis that holds the ledger; else Celery's broker, where that is one.",
     )
     key_prefix: str = Field("sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with.")
-    redis_timeout_seconds: Seconds = Field(5.0, description="How long one Redis command of a worker may take.")
+    redis_timeout_seconds: Seconds = Field(5.0, description="How long one Redis command may take.")
     accept_timeout_seconds: Seconds = Field(
         0.5,
-        description="How long `.delay()` waits for Redis, once more on a new connection; give it longer where large "
-        "attachments go to a distant Redis.",
+        description="How long `.delay()` waits for Redis, once more on a new connection; "
+        "with a megabyte of attachments or more, SESMAIL_REDIS_TIMEOUT_SECONDS.",
     )
     region: str | None = Field(None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(None, description="Another address for SES, such as a local simulator.")

@@ -43,6 +43,9 @@ SIMULATOR_DOMAIN = "@simulator.amazonses.com"
 https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html
 """
 
+LARGE_BYTES = 1_000_000
+"""Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
+
 STOPPED_SECONDS = 60.0
 """How long a send waits before it asks again whether a stopped line is open."""
 
@@ -99,14 +102,15 @@ class Mailer:
         """Take responsibility for an email: once this returns, it is sent in the end, whatever crashes.
 
         Raises `InvalidEmail` when no sender is named or set, and `LedgerUnavailable` when it could not be written, or
-        is not known to be: within a second when the caller is `in_a_hurry`.
+        is not known to be: within a second when the caller is `in_a_hurry` and no large attachments are on their way.
         """
         complete = email.with_defaults(
             from_email=self._settings.from_email, configuration_set=self._settings.configuration_set
         )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
-        ledger = self._quick_ledger if in_a_hurry else self._ledger
+        attached_bytes = sum(len(each.content) for each in complete.attachments)
+        ledger = self._quick_ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._ledger
         return ledger.accept(send_id, complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds)
 
     def adopt(self, send_id: str, email: Email) -> str:
