@@ -8,10 +8,13 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def arguments(description: str | None) -> argparse.Namespace:
@@ -42,19 +45,22 @@ class Report:
 
     def show(self, *, as_json: bool) -> None:
         console = Console(width=None if Console().is_terminal else 140)
-        console.print(self._case_table())
+        for table in self._case_tables():
+            console.print(table)
         console.print(self._figure_table())
         if as_json:
             print(json.dumps({"bench": self.bench, "machine": machine(), "figures": self.figures, "cases": self.cases}))
 
-    def _case_table(self) -> Table:
-        columns = list(dict.fromkeys(name for case in self.cases for name in case))
-        table = Table(title=f"{self.bench}: cases")
-        for name in columns:
-            table.add_column(name.replace("_", " "), justify="left" if name == "case" else "right")
+    def _case_tables(self) -> Iterator[Table]:
+        """A table for each kind of case, by what was measured of it."""
+        kinds: dict[tuple[str, ...], Table] = {}
         for case in self.cases:
-            table.add_row(*(_text(case.get(name, "")) for name in columns))
-        return table
+            columns = tuple(case)
+            if columns not in kinds:
+                headings = [Column(name.replace("_", " "), justify="right") for name in columns[1:]]
+                kinds[columns] = Table("case", *headings, title=f"{self.bench}: cases")
+            kinds[columns].add_row(*map(_text, case.values()))
+        yield from kinds.values()
 
     def _figure_table(self) -> Table:
         table = Table("figure", "value", "goal", title=f"{self.bench}: figures")
