@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-from redis import Redis
-
 from sesmail import runtime
-from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.tasks import send_lot
-
-
-@pytest.fixture
-def parts(redis: Redis, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> runtime.Runtime:
-    """Everything real, but nobody listens where SES should be."""
-    said = {"redis_url": redis_server.url, "endpoint_url": "http://127.0.0.1:1", "region": "us-east-1"}
-    monkeypatch.setattr(runtime, "_said", said)
-    monkeypatch.setattr(runtime, "_current", None)
-    return runtime.current()
 
 
 def test_when_ses_is_out_of_reach_the_rest_of_a_lot_is_given_back_untried(parts: runtime.Runtime) -> None:
@@ -30,4 +17,3 @@ def test_when_ses_is_out_of_reach_the_rest_of_a_lot_is_given_back_untried(parts:
     assert parts.ledger.counts()["scheduled:bulk"] == 5
     assert [parts.ledger.status(send_id).waits for send_id in ids] == [1, 0, 0, 0, 0]
     assert [parts.ledger.status(send_id).attempts for send_id in ids] == [0] * 5
-    parts.lease.stop()
