@@ -19,7 +19,7 @@ from celery.loaders.default import Loader as DefaultLoader
 
 from sesmail.carrier import STAND_ALONE
 from sesmail.errors import ConfigurationError
-from sesmail.worker import EVENTS_QUEUE, SWEEP_QUEUE
+from sesmail.worker.queues import EVENTS_QUEUE, SWEEP_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,12 +13,13 @@ from celery.utils import uuid
 from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
-from sesmail import runtime, worker
+from sesmail import runtime
 from sesmail.carrier import publishing_quickly
 from sesmail.errors import InvalidEmail, LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Email, Lane
 from sesmail.sending.mailer import SendPostponed
 from sesmail.state.ledger import Ticket
+from sesmail.worker.queues import declared_queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             return [self.enqueue(emails[0], **options)]
         accepted = [runtime.current().mailer.accept(str(uuid()), email, in_a_hurry=False) for email in emails]
         if new := [one.send_id for one in accepted if one.new and one.state == "queued"]:
-            options["queue"] = worker.declared_queue(self.app, runtime.current().settings.bulk_queue)
+            options["queue"] = declared_queue(self.app, runtime.current().settings.bulk_queue)
             try:
                 self.app.tasks["sesmail.send_lot"].apply_async(
                     (), {"send_ids": new}, kwargsrepr=f"{{{len(new)} sends}}", **options
@@ -179,7 +180,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         settings = runtime.current().settings
         bulk = ticket.lane is Lane.BULK and not express
         name = settings.bulk_queue if bulk else settings.transactional_queue
-        options.setdefault("queue", worker.declared_queue(self.app, name))
+        options.setdefault("queue", declared_queue(self.app, name))
         try:
             return super().apply_async((), {"send_id": ticket.send_id}, task_id=ticket.send_id, **options)
         except OperationalError:

@@ -21,6 +21,7 @@ from sesmail.send_task import SendTask, checked_id, email_of
 from sesmail.sending.mailer import SendPostponed
 from sesmail.sending.sweeper import Sweeper
 from sesmail.state.ledger import Claim, Ticket
+from sesmail.worker.queues import EVENTS_QUEUE, declared_queue
 
 log = logging.getLogger("sesmail")
 
@@ -151,7 +152,7 @@ def process_soon(site: str) -> None:
     Doors announce events once a second, so it is done a second later: what they keep silent about is there by then.
     """
     if site == runtime.current().settings.site:
-        options = {"queue": worker.declared_queue(process_ses_events.app, worker.EVENTS_QUEUE), "retry": False}
+        options = {"queue": declared_queue(process_ses_events.app, EVENTS_QUEUE), "retry": False}
         process_ses_events.apply_async(countdown=ANNOUNCE_EVERY_SECONDS, expires=EVENTS_TURN_SECONDS, **options)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import billiard.pool
 import pytest
 
-from sesmail import worker
+from sesmail.worker import shutdown
 
 
 def test_a_child_whose_last_words_nobody_reads_lingers_for_our_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,9 +15,8 @@ def test_a_child_whose_last_words_nobody_reads_lingers_for_our_time_only(monkeyp
     slept: list[float] = []
     monkeypatch.setattr(billiard.pool, "GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT", 300)
     monkeypatch.setattr(billiard.pool, "time", SimpleNamespace(sleep=slept.append))
-    monkeypatch.setattr(worker, "_bells", [worker.Bell()])
-    worker._start_child()
+    shutdown.linger_less()
     child = object.__new__(billiard.pool.Worker)
     child.on_ready_counter = SimpleNamespace(value=0)
     assert not child._ensure_messages_consumed(completed=1)
-    assert sum(slept) == pytest.approx(worker.CHILD_LINGERS_SECONDS)
+    assert sum(slept) == pytest.approx(shutdown.CHILD_LINGERS_SECONDS)
