@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,7 +29,13 @@ class TimeRange(click.ParamType[tuple[float, float]]):
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8005, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8005,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option("--rate", default=14.0, show_default=True, help="Max send rate, in recipients per second.")
 @click.option("--burst", default=0, show_default=True, help="Recipients beyond the rate in a short burst.")
 @click.option("--quota", default=50_000, show_default=True, help="Recipients in 24 hours; -1 is unlimited.")
@@ -55,7 +63,11 @@ def simulator(*, latency: tuple[float, float], identities: tuple[str, ...], as_j
     Point any program at it with AWS_ENDPOINT_URL_SESV2 (and AWS_ENDPOINT_URL_SES, AWS_ENDPOINT_URL_SNS). What it took
     is shown in the browser, at the same address.
     """
-    from sesmail.simulator import Options, serve
+    from sesmail.simulator import CannotStart, Options, serve
 
-    settings = Options(latency_seconds=latency, identities=identities or None, **options)
-    serve(settings, announce="json" if as_json else "text")
+    sys.path.insert(0, str(Path.cwd()))  # where the function of --lambda-handler is looked for
+    try:
+        settings = Options(latency_seconds=latency, identities=identities or None, **options)
+        serve(settings, announce="json" if as_json else "text")
+    except (CannotStart, ValueError) as error:
+        raise click.ClickException(str(error)) from error

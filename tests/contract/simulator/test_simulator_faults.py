@@ -153,6 +153,10 @@ def test_faults_are_for_sending_calls_only(ses, sesv2):
         ({"rules": [{"fault": "throttle", "odds": 1}]}, "odds"),
         ({"rules": [{"fault": "throttle", "probability": 2}]}, "between 0 and 1"),
         ({"rule": []}, "rule"),
+        ({"rules": [{"fault": "slow", "seconds": "2"}]}, "seconds must be a number"),
+        ({"rules": [{"fault": "slow", "seconds": -1}]}, "seconds must be at least 0"),
+        ({"rules": [{"fault": "throttle", "calls": "1"}]}, "calls must be a whole number"),
+        ([], "a JSON object"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused_by_name(ses, given, words):
