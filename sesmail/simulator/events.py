@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sesmail.simulator.submission import Submission
 
 MAX_HEADER_CHARACTERS = 10_240
+OUTGOING_IP = "192.0.2.1"
 REPORTING_MTA = "a8-70.smtp-out.amazonses.com"
 SUPPRESSED_TEXT = (
     "Amazon SES did not send the message to this address because it is on the suppression list for your account."
@@ -85,6 +86,8 @@ def event(
     """An event of event publishing. `facts` are what only the email knows: its link, its template, why it failed."""
     name, details = _DETAILS[happening](recipients, now, facts)
     feedback = {"feedbackId": facts["feedback_id"]} if name in {"bounce", "complaint"} else {}
+    if name == "delivery":
+        mail = mail | {"tags": mail["tags"] | {"ses:outgoing-ip": [OUTGOING_IP]}}
     return {"eventType": EVENT_TYPES[happening], "mail": mail, name: feedback | details}
 
 

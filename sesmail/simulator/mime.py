@@ -88,7 +88,11 @@ def _body(message: EmailMessage, subtype: str) -> str | None:
     part = message.get_body((subtype,))
     if part is None:
         return None
-    content = part.get_content()
+    try:
+        content = part.get_content()
+    except LookupError:  # a character set that nobody knows
+        part.set_param("charset", "utf-8")
+        content = part.get_content()
     return content if isinstance(content, str) else None
 
 
