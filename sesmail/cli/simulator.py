@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -39,7 +40,11 @@ class TimeRange(click.ParamType[tuple[float, float]]):
 @click.option("--rate", default=14.0, show_default=True, help="Max send rate, in recipients per second.")
 @click.option("--burst", default=0, show_default=True, help="Recipients beyond the rate in a short burst.")
 @click.option("--quota", default=50_000, show_default=True, help="Recipients in 24 hours; -1 is unlimited.")
-@click.option("--sandbox", is_flag=True, help="Only verified recipients, as in a new account.")
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Only verified recipients, as in a new account; its limits are --rate 1 --quota 200.",
+)
 @click.option("--identity", "identities", multiple=True, help="A verified sender (address or domain); none: all are.")
 @click.option("--configuration-set", "configuration_sets", multiple=True, help="Exists from the start.")
 @click.option("--latency", type=TimeRange(), default="30..80ms", show_default=True, help="How long SES takes.")
@@ -71,3 +76,4 @@ def simulator(*, latency: tuple[float, float], identities: tuple[str, ...], as_j
         serve(settings, announce="json" if as_json else "text")
     except (CannotStart, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    os._exit(0)  # the threads of deliveries would keep the process until an endpoint that hangs lets go of them

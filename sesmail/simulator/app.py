@@ -31,6 +31,7 @@ def create_app(options: Options | None = None) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         ses.set_up()
         yield
+        ses.publisher.stop()
 
     routes = [*api_v2.routes(ses), *query_api.routes(ses), *Control(ses).routes(), *MailboxPage(ses).routes()]
     return Starlette(routes=routes, lifespan=lifespan)

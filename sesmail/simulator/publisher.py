@@ -107,12 +107,17 @@ class Publisher:
         self.events_published = 0
         self._closed = False
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """Nothing more happens to any email, and nothing more is delivered."""
         self._closed = True
         for task in self._bursts:
             task.cancel()
-        await self._sns.close()
+        self._sns.stop()
+
+    async def close(self) -> None:
+        """Stop; returns when the attempts to deliver that were under way have ended."""
+        self.stop()
+        await self._sns.ended()
 
     def accepted(self, record: Record, submission: Submission) -> None:
         """Plan all that happens to an email that was just accepted."""

@@ -157,11 +157,15 @@ class Sns:
             self._start_delivery(subscription, envelope)
         return envelope["MessageId"]
 
-    async def close(self) -> None:
-        """Deliver nothing more; returns when the attempts that were under way have ended."""
+    def stop(self) -> None:
+        """Begin no more attempts to deliver."""
         for task in self._deliveries:
             task.cancel()
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ended(self) -> None:
+        """Returns when the attempts that were under way have ended."""
+        await asyncio.to_thread(self._threads.shutdown)
 
     def report(self) -> dict[str, int]:
         """Notifications published, acknowledged, dead and under way, and attempts that failed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,33 @@ def test_the_command_serves_what_its_flags_say_and_ends_on_ctrl_c(command):
     assert client.get_account()["SendQuota"] == {"Max24HourSend": -1.0, "MaxSendRate": 7.0, "SentLast24Hours": 0.0}
     process.send_signal(signal.SIGINT)
     assert process.wait(5) == 0
+
+
+def test_ctrl_c_ends_it_at_once_and_silently_while_notifications_are_under_way():
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        endpoint = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
+        arguments = [
+            "simulator",
+            "--port",
+            "0",
+            "--json",
+            "--sns-url",
+            endpoint,
+            "--sns-confirmed",
+            "--time-scale",
+            "9",
+        ]
+        with subprocess.Popen(
+            [*SESMAIL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            client = boto3.client("sesv2", endpoint_url=json.loads(process.stdout.readline())["url"])
+            client.send_email(**SENDING)
+            hanging.settimeout(60)
+            connection, _ = hanging.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize(
