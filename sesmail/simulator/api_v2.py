@@ -88,7 +88,9 @@ class JsonApi:
 
     def refusal(self, refused: Refused) -> Response:
         """The model's status, the code in a header, the words in the body."""
-        return _json(refused.wire.v2_status, {"message": refused.message}, refused.wire.v2_code)
+        status = refused.wire.v2_status
+        message = refused.message if status < 500 else ""  # servers in trouble say no more in this version
+        return _json(status, {"message": message}, refused.wire.v2_code)
 
 
 def routes(ses: Ses) -> list[Route]:

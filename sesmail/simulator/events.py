@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sesmail.simulator.submission import Submission
 
 MAX_HEADER_CHARACTERS = 10_240
+REMOTE_IP = "192.0.2.200"
 OUTGOING_IP = "192.0.2.1"
 REPORTING_MTA = "a8-70.smtp-out.amazonses.com"
 SUPPRESSED_TEXT = (
@@ -97,6 +98,8 @@ def identity_notification(event_json: dict[str, Any], source_ip: str, *, with_he
     kept |= {"headersTruncated", "headers", "commonHeaders"} if with_headers else set()
     mail = {name: value for name, value in event_json["mail"].items() if name in kept}
     details = {name: value for name, value in event_json.items() if name not in {"eventType", "mail"}}
+    if bounce := details.get("bounce"):
+        details["bounce"] = bounce | {"remoteMtaIp": REMOTE_IP}
     caller = {"sourceIp": source_ip, "callerIdentity": "simulator"}
     return {"notificationType": event_json["eventType"], "mail": mail | caller} | details
 
@@ -145,7 +148,7 @@ def _delivery(recipients: tuple[str, ...], now: float, _facts: dict[str, str]) -
         "processingTimeMillis": 1279,
         "recipients": list(recipients),
         "smtpResponse": "250 2.0.0 OK simulated",
-        "remoteMtaIp": "192.0.2.200",
+        "remoteMtaIp": REMOTE_IP,
         "reportingMTA": REPORTING_MTA,
     }
 
