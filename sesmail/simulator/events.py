@@ -105,7 +105,7 @@ def identity_notification(event_json: dict[str, Any], source_ip: str, *, with_he
 
 
 def _headers(submission: Submission) -> tuple[list[dict[str, str]], bool]:
-    built = (("From", submission.source), ("To", ", ".join(submission.to)), ("Subject", submission.content.subject))
+    built = (*submission.addressing, ("Subject", submission.content.subject))
     written = {name.lower() for name, _ in submission.content.headers}
     everything = [pair for pair in built if pair[0].lower() not in written] + list(submission.content.headers)
     kept: list[dict[str, str]] = []

@@ -38,15 +38,8 @@ def source(submission: Submission, message_id: str) -> bytes:
     if submission.content.raw is not None:
         return submission.content.raw
     message = build(submission.content)
-    addressed = (
-        ("From", (submission.source,)),
-        ("To", submission.to),
-        ("Cc", submission.cc),
-        ("Reply-To", submission.reply_to),
-    )
-    for name, addresses in addressed:
-        if addresses:
-            message[name] = ", ".join(addresses)
+    for name, addresses in submission.addressing:
+        message[name] = addresses
     message["Message-ID"] = f"<{message_id}@email.amazonses.com>"
     return message.as_bytes()
 

@@ -271,9 +271,10 @@ def test_an_attachment_and_odd_characters_survive(ses, sesv2):
         subject="Übersicht",
         Attachments=[{"FileName": "bericht.pdf", "RawContent": b"\x00\x01", "ContentType": "application/pdf"}],
     )
-    message_id = send(sesv2, Content=content)
+    message_id = send(sesv2, Content=content, ReplyToAddresses=["answers@example.com"])
     shown = ses.control("GET", f"/_sim/messages/{message_id}")
     assert shown["text"] == "Grüße 🎉"
+    assert ["Reply-To", "answers@example.com"] in shown["headers"]
     assert shown["attachments"] == [{"filename": "bericht.pdf", "content_type": "application/pdf", "size": 2}]
 
 
