@@ -12,7 +12,7 @@ ACCOUNT_ID = "123456789012"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the simulated account and its surroundings behave. All but the address can be changed while it runs."""
+    """How the simulated account and its surroundings behave. `ses.Changes` can be changed while it runs."""
 
     host: str = "127.0.0.1"
     port: int = 0
