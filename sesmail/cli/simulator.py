@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,11 +30,21 @@ class TimeRange(click.ParamType[tuple[float, float]]):
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8005, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8005,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option("--rate", default=14.0, show_default=True, help="Max send rate, in recipients per second.")
 @click.option("--burst", default=0, show_default=True, help="Recipients beyond the rate in a short burst.")
 @click.option("--quota", default=50_000, show_default=True, help="Recipients in 24 hours; -1 is unlimited.")
-@click.option("--sandbox", is_flag=True, help="Only verified recipients, as in a new account.")
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Only verified recipients, as in a new account; its limits are --rate 1 --quota 200.",
+)
 @click.option("--identity", "identities", multiple=True, help="A verified sender (address or domain); none: all are.")
 @click.option("--configuration-set", "configuration_sets", multiple=True, help="Exists from the start.")
 @click.option("--latency", type=TimeRange(), default="30..80ms", show_default=True, help="How long SES takes.")
@@ -55,7 +68,12 @@ def simulator(*, latency: tuple[float, float], identities: tuple[str, ...], as_j
     Point any program at it with AWS_ENDPOINT_URL_SESV2 (and AWS_ENDPOINT_URL_SES, AWS_ENDPOINT_URL_SNS). What it took
     is shown in the browser, at the same address.
     """
-    from sesmail.simulator import Options, serve
+    from sesmail.simulator import CannotStart, Options, serve
 
-    settings = Options(latency_seconds=latency, identities=identities or None, **options)
-    serve(settings, announce="json" if as_json else "text")
+    sys.path.insert(0, str(Path.cwd()))  # where the function of --lambda-handler is looked for
+    try:
+        settings = Options(latency_seconds=latency, identities=identities or None, **options)
+        serve(settings, announce="json" if as_json else "text")
+    except (CannotStart, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    os._exit(0)  # the threads of deliveries would keep the process until an endpoint that hangs lets go of them

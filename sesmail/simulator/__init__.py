@@ -6,6 +6,6 @@ It knows nothing of the rest of sesmail: any program that mails through SES, in 
 from __future__ import annotations
 
 from sesmail.simulator.options import Options
-from sesmail.simulator.server import Simulator, serve
+from sesmail.simulator.server import CannotStart, Simulator, serve
 
-__all__ = ["Options", "Simulator", "serve"]
+__all__ = ["CannotStart", "Options", "Simulator", "serve"]

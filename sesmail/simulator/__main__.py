@@ -6,8 +6,11 @@ import json
 import sys
 
 from sesmail.simulator.options import Options
-from sesmail.simulator.server import die_with, serve
+from sesmail.simulator.server import CannotStart, die_with, serve
 
 if __name__ == "__main__":
     die_with(int(sys.argv[2]))
-    serve(Options.from_json(json.loads(sys.argv[1])), announce="json")
+    try:
+        serve(Options.from_json(json.loads(sys.argv[1])), announce="json")
+    except CannotStart as error:
+        sys.exit(str(error))

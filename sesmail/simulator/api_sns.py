@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from sesmail.simulator import form
 from sesmail.simulator.errors import invalid
+from sesmail.simulator.options import ACCOUNT_ID
 
 if TYPE_CHECKING:
     from sesmail.simulator.calls import Call, Handler
@@ -15,12 +17,37 @@ if TYPE_CHECKING:
 
 NAMESPACE = "http://sns.amazonaws.com/doc/2010-03-31/"
 PENDING = "PendingConfirmation"
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 
 def create_topic(ses: Ses, call: Call) -> dict[str, Any]:
     """CreateTopic, with its SignatureVersion if one is asked for."""
     version = _signature_version(form.attributes(call.body).get("SignatureVersion", "1"))
-    return {"TopicArn": ses.sns.create_topic(form.required(call.body, "Name"), version).arn}
+    name = form.required(call.body, "Name")
+    if not _TOPIC_NAME.fullmatch(name):
+        raise invalid("Invalid parameter: Topic Name")  # nor FIFO topics: SES publishes to standard ones only
+    return {"TopicArn": ses.sns.create_topic(name, version).arn}
+
+
+def get_topic_attributes(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetTopicAttributes."""
+    topic = ses.sns.topic(form.required(call.body, "TopicArn"))
+    waiting = sum(not subscription.confirmed for subscription in topic.subscriptions.values())
+    return {
+        "Attributes": form.Entries(
+            TopicArn=topic.arn,
+            Owner=ACCOUNT_ID,
+            SignatureVersion=topic.signature_version,
+            SubscriptionsConfirmed=str(len(topic.subscriptions) - waiting),
+            SubscriptionsPending=str(waiting),
+        )
+    }
+
+
+def delete_topic(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteTopic, and its subscriptions; one that is not there is no error."""
+    ses.sns.topics.pop(form.required(call.body, "TopicArn"), None)
+    return {}
 
 
 def list_topics(ses: Ses, _call: Call) -> dict[str, Any]:
@@ -73,6 +100,15 @@ def set_subscription_attributes(ses: Ses, call: Call) -> dict[str, Any]:
     return {}
 
 
+def get_subscription_attributes(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetSubscriptionAttributes."""
+    subscription = ses.sns.subscription(form.required(call.body, "SubscriptionArn"))
+    waits = "false" if subscription.confirmed else "true"
+    raw = "true" if subscription.raw else "false"
+    shown = _shown(subscription) | {"SubscriptionArn": subscription.arn}
+    return {"Attributes": form.Entries(**shown, PendingConfirmation=waits, RawMessageDelivery=raw)}
+
+
 def unsubscribe(ses: Ses, call: Call) -> dict[str, Any]:
     """Unsubscribe."""
     ses.sns.unsubscribe(form.required(call.body, "SubscriptionArn"))
@@ -85,6 +121,11 @@ def list_subscriptions(ses: Ses, call: Call) -> dict[str, Any]:
     return {"Subscriptions": [_shown(subscription) for subscription in topic.subscriptions.values()]}
 
 
+def list_all_subscriptions(ses: Ses, _call: Call) -> dict[str, Any]:
+    """ListSubscriptions."""
+    return {"Subscriptions": [_shown(one) for topic in ses.sns.topics.values() for one in topic.subscriptions.values()]}
+
+
 def publish(ses: Ses, call: Call) -> dict[str, Any]:
     """Publish."""
     topic_arn, message = form.required(call.body, "TopicArn"), form.required(call.body, "Message")
@@ -94,7 +135,7 @@ def publish(ses: Ses, call: Call) -> dict[str, Any]:
 def _shown(subscription: Subscription) -> dict[str, str]:
     return {
         "SubscriptionArn": subscription.arn if subscription.confirmed else PENDING,
-        "Owner": subscription.arn.split(":")[4],
+        "Owner": ACCOUNT_ID,
         "Protocol": subscription.protocol,
         "Endpoint": subscription.address,
         "TopicArn": subscription.topic_arn,
@@ -119,9 +160,13 @@ def _dead_letter_queue(redrive_policy: str | None) -> str | None:
 HANDLERS: dict[str, Handler] = {
     "CreateTopic": create_topic,
     "ListTopics": list_topics,
+    "GetTopicAttributes": get_topic_attributes,
+    "DeleteTopic": delete_topic,
     "SetTopicAttributes": set_topic_attributes,
     "Subscribe": subscribe,
     "ConfirmSubscription": confirm_subscription,
+    "GetSubscriptionAttributes": get_subscription_attributes,
+    "ListSubscriptions": list_all_subscriptions,
     "SetSubscriptionAttributes": set_subscription_attributes,
     "Unsubscribe": unsubscribe,
     "ListSubscriptionsByTopic": list_subscriptions,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sesmail.simulator import configuration_sets, identities, sending, suppression, templates
+from sesmail.simulator import configuration_sets, identities, sending, suppression, templates, validation
 from sesmail.simulator.calls import Call, Handler, answer_call
 from sesmail.simulator.errors import Kind, Refused, invalid
 
@@ -35,7 +35,7 @@ def get_account(ses: Ses, _call: Call) -> dict[str, Any]:
 
 def put_account_sending(ses: Ses, call: Call) -> dict[str, Any]:
     """PutAccountSendingAttributes: the owner's own pause."""
-    ses.sending_enabled = bool(call.body.get("SendingEnabled", False))
+    ses.sending_enabled = validation.flag(call.body.get("SendingEnabled", False), "SendingEnabled")
     return {}
 
 
@@ -48,6 +48,14 @@ OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     *configuration_sets.OPERATIONS,
     *templates.OPERATIONS,
 )
+
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def not_served(_ses: Ses, call: Call) -> dict[str, Any]:
+    """Any other path: SES may have it, the simulator does not."""
+    raise Refused(Kind.UNKNOWN_OPERATION, f"The simulator does not serve this operation: /v2/{call.path['path']}")
 
 
 MAX_REQUEST_BYTES = 56 * 1024 * 1024
@@ -80,15 +88,18 @@ class JsonApi:
 
     def refusal(self, refused: Refused) -> Response:
         """The model's status, the code in a header, the words in the body."""
-        return _json(refused.wire.v2_status, {"message": refused.message}, refused.wire.v2_code)
+        status = refused.wire.v2_status
+        message = refused.message if status < 500 else ""  # servers in trouble say no more in this version
+        return _json(status, {"message": message}, refused.wire.v2_code)
 
 
 def routes(ses: Ses) -> list[Route]:
     """The table as Starlette's routes."""
-    return [
+    served = [
         Route(path, _endpoint(ses, JsonApi(action, handler)), methods=[method])
         for method, path, action, handler in OPERATIONS
     ]
+    return [*served, Route("/v2/{path:path}", _endpoint(ses, JsonApi("", not_served)), methods=METHODS)]
 
 
 def _endpoint(ses: Ses, api: JsonApi) -> Callable[[Request], Awaitable[Response]]:
@@ -99,10 +110,7 @@ def _endpoint(ses: Ses, api: JsonApi) -> Callable[[Request], Awaitable[Response]
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        given = json.loads(body) if body else {}
-    except ValueError as error:
-        raise invalid("The request body is not valid JSON.") from error
+    given = validation.json_value(body, "The request body") if body else {}
     if not isinstance(given, dict):
         raise invalid("The request body must be a JSON object.")
     return given

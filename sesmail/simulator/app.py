@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 def create_app(options: Options | None = None) -> Starlette:
     """A new account with its APIs; `uvicorn --factory sesmail.simulator.app:create_app` runs it with the defaults.
 
+    Raises `Refused` when the options name an endpoint that SNS would refuse.
+
     Resets and hangs of connections need `sesmail simulator` or `Simulator`, whose server lets the application at them.
     """
     ses = Ses(options or Options())
+    ses.check_subscriptions()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         ses.set_up()
         yield
+        ses.publisher.stop()
 
     routes = [*api_v2.routes(ses), *query_api.routes(ses), *Control(ses).routes(), *MailboxPage(ses).routes()]
     return Starlette(routes=routes, lifespan=lifespan)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from sesmail.simulator import clock
 from sesmail.simulator.errors import Kind, Refused
 from sesmail.simulator.faults import REFUSALS, Fault, Rule
+from sesmail.simulator.identities import not_verified
 from sesmail.simulator.ses import Ses
 from sesmail.simulator.signature import check_signature
 
@@ -84,10 +85,17 @@ def _perform(ses: Ses, api: Api, call: Call, fault: Rule | None) -> Response:
     if fault is None:
         return api.success(call, call.handler(ses, call))
     if fault.fault in REFUSALS:
-        raise Refused(REFUSALS[fault.fault])
+        raise _injected(ses, call, REFUSALS[fault.fault])
     if fault.fault is Fault.RESET_BEFORE:
         return ConnectionReset()
     return _perform_and_spoil(ses, api, call, fault)
+
+
+def _injected(ses: Ses, call: Call, kind: Kind) -> Refused:
+    sender = call.body.get("FromEmailAddress") or call.body.get("Source")
+    if kind is Kind.UNVERIFIED and isinstance(sender, str):
+        return not_verified([sender], ses.options.region)
+    return Refused(kind)
 
 
 def _perform_and_spoil(ses: Ses, api: Api, call: Call, fault: Rule) -> Response:

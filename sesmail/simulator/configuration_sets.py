@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sesmail.simulator import validation
 from sesmail.simulator.errors import Kind, Refused
 from sesmail.simulator.listing import page
+from sesmail.simulator.suppression import REASONS
 
 if TYPE_CHECKING:
     from sesmail.simulator.calls import Call, Handler
@@ -89,8 +90,8 @@ def create(ses: Ses, call: Call) -> dict[str, Any]:
     sending = validation.mapping(call.body.get("SendingOptions"), "SendingOptions")
     ses.configuration_sets[name] = ConfigurationSet(
         name=name,
-        sending_enabled=sending.get("SendingEnabled", True),
-        options={option: call.body[option] for option in KEPT_OPTIONS if call.body.get(option) is not None},
+        sending_enabled=validation.flag(sending.get("SendingEnabled", True), "SendingEnabled"),
+        options={option: _options(call.body[option], option) for option in KEPT_OPTIONS if call.body.get(option)},
     )
     return {}
 
@@ -121,20 +122,32 @@ def list_all(ses: Ses, call: Call) -> dict[str, Any]:
 def put_sending(ses: Ses, call: Call) -> dict[str, Any]:
     """PutConfigurationSetSendingOptions."""
     found = existing(ses, call.path["ConfigurationSetName"])
-    found.sending_enabled = bool(call.body.get("SendingEnabled", False))
+    found.sending_enabled = validation.flag(call.body.get("SendingEnabled", False), "SendingEnabled")
     return {}
 
 
-def put_suppression(ses: Ses, call: Call) -> dict[str, Any]:
-    """PutConfigurationSetSuppressionOptions."""
-    existing(ses, call.path["ConfigurationSetName"]).options["SuppressionOptions"] = dict(call.body)
-    return {}
+def put_options(option: str) -> Handler:
+    """PutConfigurationSet…Options: what the call gives replaces what was there."""
+
+    def put(ses: Ses, call: Call) -> dict[str, Any]:
+        given = call.body.get(option, call.body)  # some of the calls wrap it once more
+        existing(ses, call.path["ConfigurationSetName"]).options[option] = _options(given, option)
+        return {}
+
+    return put
+
+
+def _options(given: Any, option: str) -> dict[str, Any]:
+    options = validation.mapping(given, option)
+    for reason in validation.items(options.get("SuppressedReasons"), "SuppressedReasons"):
+        validation.one_of(reason, "suppressedReasons", REASONS)
+    return dict(options)
 
 
 def create_destination(ses: Ses, call: Call) -> dict[str, Any]:
     """CreateConfigurationSetEventDestination; SNS gets a message to show that the topic can be published to."""
     found = existing(ses, call.path["ConfigurationSetName"])
-    name = validation.text(validation.required(call.body, "EventDestinationName"), "EventDestinationName")
+    name = validation.resource_name(validation.required(call.body, "EventDestinationName"), "EventDestinationName")
     if name in found.event_destinations:
         raise Refused(Kind.ALREADY_EXISTS, f"Event destination <{name}> already exists.")
     if len(found.event_destinations) >= MAX_EVENT_DESTINATIONS:
@@ -181,8 +194,11 @@ def _existing_destination(ses: Ses, call: Call) -> tuple[ConfigurationSet, str]:
 
 def _put_destination(ses: Ses, found: ConfigurationSet, name: str, call: Call) -> None:
     given = validation.mapping(validation.required(call.body, "EventDestination"), "EventDestination")
-    types = [validation.one_of(one, "matchingEventTypes", EVENT_TYPES) for one in given.get("MatchingEventTypes") or ()]
+    asked = validation.items(given.get("MatchingEventTypes"), "MatchingEventTypes")
+    types = [validation.one_of(one, "matchingEventTypes", EVENT_TYPES) for one in asked]
     topic = validation.mapping(given.get("SnsDestination"), "SnsDestination").get("TopicArn")
+    if topic is not None:
+        ses.publisher.validate_topic(validation.text(topic, "TopicArn"))
     found.event_destinations[name] = EventDestination(
         name=name,
         enabled=bool(given.get("Enabled", False)),
@@ -190,8 +206,6 @@ def _put_destination(ses: Ses, found: ConfigurationSet, name: str, call: Call) -
         topic_arn=topic,
         others={other: given[other] for other in OTHER_DESTINATIONS if given.get(other) is not None},
     )
-    if topic:
-        ses.publisher.validate_topic(topic)
 
 
 _SET = "/v2/email/configuration-sets/{ConfigurationSetName}"
@@ -204,7 +218,12 @@ OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _SET, "GetConfigurationSet", get),
     ("DELETE", _SET, "DeleteConfigurationSet", delete),
     ("PUT", _SET + "/sending", "PutConfigurationSetSendingOptions", put_sending),
-    ("PUT", _SET + "/suppression-options", "PutConfigurationSetSuppressionOptions", put_suppression),
+    ("PUT", _SET + "/suppression-options", "PutConfigurationSetSuppressionOptions", put_options("SuppressionOptions")),
+    ("PUT", _SET + "/tracking-options", "PutConfigurationSetTrackingOptions", put_options("TrackingOptions")),
+    ("PUT", _SET + "/delivery-options", "PutConfigurationSetDeliveryOptions", put_options("DeliveryOptions")),
+    ("PUT", _SET + "/reputation-options", "PutConfigurationSetReputationOptions", put_options("ReputationOptions")),
+    ("PUT", _SET + "/vdm-options", "PutConfigurationSetVdmOptions", put_options("VdmOptions")),
+    ("PUT", _SET + "/archiving-options", "PutConfigurationSetArchivingOptions", put_options("ArchivingOptions")),
     ("POST", _SET + "/event-destinations", "CreateConfigurationSetEventDestination", create_destination),
     ("GET", _SET + "/event-destinations", "GetConfigurationSetEventDestinations", get_destinations),
     ("PUT", _DESTINATION, "UpdateConfigurationSetEventDestination", update_destination),

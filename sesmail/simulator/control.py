@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from sesmail.simulator import clock
 from sesmail.simulator.errors import Refused
-from sesmail.simulator.outcomes import Happening
+from sesmail.simulator.publisher import Burst
+from sesmail.simulator.ses import Changes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -58,7 +59,8 @@ class Control:
         after, limit = request.query_params.get("after", "0"), request.query_params.get("limit")
         if not after.isdecimal() or not (limit or "0").isdecimal():
             return JSONResponse({"error": "after and limit must be whole numbers"}, 400)
-        records = self._ses.mailbox.records(int(after), int(limit) if limit else None)
+        most = self._ses.options.kept_records
+        records = self._ses.mailbox.records(int(after), min(int(limit or most), most))
         return StreamingResponse(_json_list(records), media_type="application/json")
 
     async def faults(self, _request: Request) -> Response:
@@ -67,7 +69,7 @@ class Control:
 
     async def set_faults(self, request: Request) -> Any:
         """Replace the faults in force; `{}` clears them."""
-        self._ses.faults.set(await request.json(), clock.now())
+        self._ses.faults.set(await _given(request), clock.now())
         return self._ses.faults.as_json()
 
     async def reset(self, _request: Request) -> Any:
@@ -76,32 +78,32 @@ class Control:
         return self._ses.report()
 
     async def change_account(self, request: Request) -> Any:
-        """Change limits and switches: see `Ses.change`."""
-        self._ses.change(**await request.json())
+        """Change limits and switches: see `Changes`."""
+        self._ses.change(Changes(**await _given(request)))
         return self._ses.report()
 
     async def verify_identity(self, request: Request) -> Any:
         """`{"verified": true}` or false."""
-        verified = bool((await request.json())["verified"])
+        verified = (await _given(request))["verified"]
+        if not isinstance(verified, bool):
+            raise TypeError("verified must be true or false")
         self._ses.identities.known[request.path_params["name"].lower()] = verified
         return self._ses.identities.known
 
     async def set_outcomes(self, request: Request) -> Any:
         """What becomes of mail to addresses of a pattern: `{"*@example.net": "bounce"}`."""
-        self._ses.publisher.set_outcomes(await request.json())
+        self._ses.publisher.set_outcomes(await _given(request))
         return self._ses.publisher.patterns
 
     async def set_event_faults(self, request: Request) -> Any:
         """Replace the trouble with events: see `EventFaults`; `{}` ends it."""
-        self._ses.publisher.set_faults(await request.json())
+        self._ses.publisher.set_faults(await _given(request))
         return self._ses.publisher.report()
 
     async def burst(self, request: Request) -> Any:
         """Publish invented events: `{"count": 5000, "per_second": 1000, "events": ["delivery"], "topic_arn": ...}`."""
-        given = await request.json()
-        happenings = [Happening(name) for name in given.get("events") or ["delivery"]]
-        topic_arn = given.get("topic_arn") or self._ses.options.topic_arn
-        self._ses.publisher.burst(topic_arn, int(given["count"]), float(given.get("per_second", 1000)), happenings)
+        burst = Burst(**await _given(request))
+        self._ses.publisher.burst(burst.topic_arn or self._ses.options.topic_arn, burst)
         return self._ses.publisher.report()
 
     async def topics(self, _request: Request) -> Response:
@@ -117,6 +119,13 @@ class Control:
         return Response(self._ses.signer.certificate_pem, media_type="application/x-pem-file")
 
 
+async def _given(request: Request) -> dict[str, Any]:
+    given = await request.json()
+    if not isinstance(given, dict):
+        raise TypeError("a JSON object is wanted")
+    return given
+
+
 def _guarded(change: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
     """Answers 400 with the reason when what was sent makes no sense."""
 
@@ -125,7 +134,7 @@ def _guarded(change: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
             return JSONResponse(await change(request))
         except KeyError as error:
             return JSONResponse({"error": f"{error} is missing"}, 400)
-        except (TypeError, ValueError, AttributeError, Refused) as error:
+        except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, Refused) as error:
             return JSONResponse({"error": str(error)}, 400)
 
     return endpoint

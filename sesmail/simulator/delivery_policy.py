@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sesmail.simulator.errors import invalid
+from sesmail.simulator.typed import check_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +46,9 @@ class DeliveryPolicy:
             policy = cls._from_mapping(
                 everything.get("healthyRetryPolicy") or {}, everything.get("throttlePolicy") or {}
             )
-        except (ValueError, AttributeError, TypeError) as error:
+            policy.check()
+        except (ValueError, AttributeError, TypeError, ArithmeticError) as error:
             raise invalid("Invalid parameter: DeliveryPolicy") from error
-        policy.check()
         return policy
 
     @classmethod
@@ -65,10 +66,16 @@ class DeliveryPolicy:
 
     def check(self) -> None:
         """Refuse what SNS refuses."""
-        if self.backoff not in BACKOFF or not 0 <= self.retries <= MAX_RETRIES or self._in_backoff < 0:
+        check_types(self)
+        counts = (self.retries_without_delay, self.retries_at_shortest, self._in_backoff, self.retries_at_longest)
+        if self.backoff not in BACKOFF or min(counts) < 0 or self.retries > MAX_RETRIES:
             raise invalid("Invalid parameter: DeliveryPolicy")
-        if self.shortest_seconds > self.longest_seconds or sum(self.delays()) > MAX_TOTAL_SECONDS:
+        if not 0 <= self.shortest_seconds <= self.longest_seconds:
+            raise invalid("Invalid parameter: DeliveryPolicy: minDelayTarget must not exceed maxDelayTarget")
+        if sum(self.delays()) > MAX_TOTAL_SECONDS:
             raise invalid(f"Invalid parameter: DeliveryPolicy: all delays together exceed {MAX_TOTAL_SECONDS} seconds")
+        if self.receives_per_second is not None and self.receives_per_second <= 0:
+            raise invalid("Invalid parameter: DeliveryPolicy: maxReceivesPerSecond must be above 0")
 
     def delays(self) -> list[float]:
         """Seconds before each retry, in order: at once, at the shortest delay, backing off, at the longest."""

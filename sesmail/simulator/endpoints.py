@@ -160,14 +160,23 @@ def endpoint_for(protocol: str, address: str, options: Options) -> Endpoint:
     """The endpoint of a subscription."""
     match protocol:
         case "http" | "https":
-            if urlsplit(address).scheme != protocol:
-                raise invalid("Invalid parameter: Endpoint must match the specified protocol")
+            _check_url(address, protocol)
             return HttpEndpoint(address, options.time_scale)
         case "sqs":
             return SqsEndpoint(address, options)
         case "lambda":
             return LambdaEndpoint(address)
     raise invalid("Invalid parameter: Protocol must be http, https, sqs or lambda")
+
+
+def _check_url(url: str, protocol: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == protocol and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise invalid("Invalid parameter: Endpoint must be a URL with a host, and match the specified protocol")
 
 
 _creating = threading.Lock()

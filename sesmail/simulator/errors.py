@@ -51,7 +51,7 @@ class Wire:
     message: str
 
 
-PAUSED_BY_AWS_MESSAGE = (
+PAUSED_MESSAGE = (
     "Sending paused for this account. "
     "For more information, please check the inbox of the email address associated with your AWS account."
 )
@@ -62,10 +62,8 @@ WIRE: dict[Kind, Wire] = {
     Kind.API_RATE: Wire("ThrottlingException", 400, "Throttling", 400, "Rate exceeded"),
     Kind.UNVERIFIED: Wire("MessageRejected", 400, "MessageRejected", 400, "Email address is not verified."),
     Kind.REJECTED: Wire("MessageRejected", 400, "MessageRejected", 400, "Message failed a check and was rejected."),
-    Kind.PAUSED_BY_AWS: Wire("MessageRejected", 400, "MessageRejected", 400, PAUSED_BY_AWS_MESSAGE),
-    Kind.PAUSED: Wire(
-        "SendingPausedException", 400, "AccountSendingPausedException", 400, "Sending paused for this account."
-    ),
+    Kind.PAUSED_BY_AWS: Wire("MessageRejected", 400, "MessageRejected", 400, PAUSED_MESSAGE),
+    Kind.PAUSED: Wire("SendingPausedException", 400, "AccountSendingPausedException", 400, PAUSED_MESSAGE),
     Kind.CONFIGURATION_SET_PAUSED: Wire(
         "SendingPausedException",
         400,

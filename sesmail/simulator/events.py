@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sesmail.simulator.submission import Submission
 
 MAX_HEADER_CHARACTERS = 10_240
+REMOTE_IP = "192.0.2.200"
+OUTGOING_IP = "192.0.2.1"
 REPORTING_MTA = "a8-70.smtp-out.amazonses.com"
 SUPPRESSED_TEXT = (
     "Amazon SES did not send the message to this address because it is on the suppression list for your account."
@@ -85,6 +87,8 @@ def event(
     """An event of event publishing. `facts` are what only the email knows: its link, its template, why it failed."""
     name, details = _DETAILS[happening](recipients, now, facts)
     feedback = {"feedbackId": facts["feedback_id"]} if name in {"bounce", "complaint"} else {}
+    if name == "delivery":
+        mail = mail | {"tags": mail["tags"] | {"ses:outgoing-ip": [OUTGOING_IP]}}
     return {"eventType": EVENT_TYPES[happening], "mail": mail, name: feedback | details}
 
 
@@ -94,12 +98,14 @@ def identity_notification(event_json: dict[str, Any], source_ip: str, *, with_he
     kept |= {"headersTruncated", "headers", "commonHeaders"} if with_headers else set()
     mail = {name: value for name, value in event_json["mail"].items() if name in kept}
     details = {name: value for name, value in event_json.items() if name not in {"eventType", "mail"}}
+    if bounce := details.get("bounce"):
+        details["bounce"] = bounce | {"remoteMtaIp": REMOTE_IP}
     caller = {"sourceIp": source_ip, "callerIdentity": "simulator"}
     return {"notificationType": event_json["eventType"], "mail": mail | caller} | details
 
 
 def _headers(submission: Submission) -> tuple[list[dict[str, str]], bool]:
-    built = (("From", submission.source), ("To", ", ".join(submission.to)), ("Subject", submission.content.subject))
+    built = (*submission.addressing, ("Subject", submission.content.subject))
     written = {name.lower() for name, _ in submission.content.headers}
     everything = [pair for pair in built if pair[0].lower() not in written] + list(submission.content.headers)
     kept: list[dict[str, str]] = []
@@ -142,7 +148,7 @@ def _delivery(recipients: tuple[str, ...], now: float, _facts: dict[str, str]) -
         "processingTimeMillis": 1279,
         "recipients": list(recipients),
         "smtpResponse": "250 2.0.0 OK simulated",
-        "remoteMtaIp": "192.0.2.200",
+        "remoteMtaIp": REMOTE_IP,
         "reportingMTA": REPORTING_MTA,
     }
 

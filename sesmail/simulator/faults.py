@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sesmail.simulator.errors import Kind
+from sesmail.simulator.typed import check_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,8 +77,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fault", Fault(self.fault))
+        check_types(self)
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must be between 0 and 1")
+        if min(self.skip, self.calls or 0, self.seconds or 0, self.for_seconds or 0) < 0:
+            raise ValueError("skip, calls, seconds and for_seconds must be at least 0")
 
     @property
     def lasting_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""Lists and maps in the fields of a query: `Tags.member.1.Name`, `Attributes.entry.1.key`."""
+"""Lists and maps in the fields of a query: `Tags.member.1.Name`, `Attributes.entry.1.key`; and maps in its answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from sesmail.simulator.errors import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Entries(dict[str, str]):
+    """A map in an answer, which the query form writes as a list of entries."""
 
 
 def required(fields: Mapping[str, str], name: str) -> str:

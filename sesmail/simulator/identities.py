@@ -69,8 +69,7 @@ def not_verified(addresses: Iterable[str], region: str) -> Refused:
 def create(ses: Ses, call: Call) -> dict[str, Any]:
     """CreateEmailIdentity: not verified until `PUT /_sim/identities/NAME` says so."""
     name = validation.text(validation.required(call.body, "EmailIdentity"), "EmailIdentity").lower()
-    if "@" in name:
-        validation.address(name)
+    validation.address(name if "@" in name else f"postmaster@{name}")
     if name in ses.identities.known:
         raise Refused(Kind.ALREADY_EXISTS, f"Email identity {name} already exist.")
     ses.identities.known[name] = False
@@ -138,8 +137,8 @@ def _existing(ses: Ses, call: Call) -> str:
 
 OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/v2/email/identities", "CreateEmailIdentity", create),
-    ("GET", "/v2/email/identities/{EmailIdentity}", "GetEmailIdentity", get),
-    ("DELETE", "/v2/email/identities/{EmailIdentity}", "DeleteEmailIdentity", delete),
+    ("GET", "/v2/email/identities/{EmailIdentity:path}", "GetEmailIdentity", get),
+    ("DELETE", "/v2/email/identities/{EmailIdentity:path}", "DeleteEmailIdentity", delete),
     ("GET", "/v2/email/identities", "ListEmailIdentities", list_all),
     ("POST", "/v2/email/list-identities", "ListEmailIdentities", list_all),
 )

@@ -38,15 +38,8 @@ def source(submission: Submission, message_id: str) -> bytes:
     if submission.content.raw is not None:
         return submission.content.raw
     message = build(submission.content)
-    addressed = (
-        ("From", (submission.source,)),
-        ("To", submission.to),
-        ("Cc", submission.cc),
-        ("Reply-To", submission.reply_to),
-    )
-    for name, addresses in addressed:
-        if addresses:
-            message[name] = ", ".join(addresses)
+    for name, addresses in submission.addressing:
+        message[name] = addresses
     message["Message-ID"] = f"<{message_id}@email.amazonses.com>"
     return message.as_bytes()
 
@@ -88,7 +81,11 @@ def _body(message: EmailMessage, subtype: str) -> str | None:
     part = message.get_body((subtype,))
     if part is None:
         return None
-    content = part.get_content()
+    try:
+        content = part.get_content()
+    except LookupError:  # a character set that nobody knows
+        part.set_param("charset", "utf-8")
+        content = part.get_content()
     return content if isinstance(content, str) else None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sesmail.simulator.typed import check_types, is_number
+
 ACCOUNT_ID = "123456789012"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the simulated account and its surroundings behave. All but the address can be changed while it runs."""
+    """How the simulated account and its surroundings behave. `ses.Changes` can be changed while it runs."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -70,12 +72,12 @@ class Options:
     """SubscribeURL leads to the simulator, not to AWS's host; verifiers rightly refuse it."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.rate <= 0 or self.burst < 0 or self.quota < -1 or self.time_scale <= 0:
             raise ValueError(
                 "rate and time_scale must be above 0, burst at least 0, quota at least 0 or -1 for unlimited"
             )
-        latency = list(self.latency_seconds)  # may come from JSON, of any length
-        if len(latency) != 2 or not 0 <= latency[0] <= latency[1]:
+        if not _is_range(self.latency_seconds):
             raise ValueError("latency_seconds must be a shortest and a longest time")
         if self.signature_version not in {"1", "2"}:
             raise ValueError('signature_version must be "1" or "2"')
@@ -93,6 +95,11 @@ class Options:
     def from_json(cls, given: dict[str, Any]) -> Options:
         """Options that went through JSON, which knows no tuples."""
         return cls(**{name: _as_tuples(value) for name, value in given.items()})
+
+
+def _is_range(given: Any) -> bool:
+    pair = list(given) if isinstance(given, list | tuple) else []  # may come from JSON
+    return len(pair) == 2 and all(is_number(one) for one in pair) and 0 <= pair[0] <= pair[1]
 
 
 def _as_tuples(value: Any) -> Any:

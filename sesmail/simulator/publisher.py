@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from sesmail.simulator.outcomes import (
     plan,
 )
 from sesmail.simulator.submission import Content, Submission
+from sesmail.simulator.typed import check_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,8 @@ SUBJECT = "Amazon SES Email Event Notification"
 VALIDATED = "Successfully validated SNS topic for Amazon SES event publishing."
 ANSWER_AFTER_EVENTS_SECONDS = 0.5
 
-_LINK = re.compile(r'href="(https?://[^"]+)"')
+_LINK = re.compile(r'<a\b(?![^>]*\bses:no-track\b)[^>]*\bhref="(https?://[^"]+)"', re.IGNORECASE)
+"""The first link that SES tracks."""
 _REASONS = {Happening.BOUNCE: "BOUNCE", Happening.COMPLAINT: "COMPLAINT"}
 _SUPPRESSED = {"BOUNCE": Outcome.SUPPRESSED, "COMPLAINT": Outcome.SUPPRESSED_COMPLAINT}
 
@@ -66,8 +69,29 @@ class EventFaults:
     """Events are kept back; when this is switched off they all go at once."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not (0 <= self.duplicates <= 1 and 0 <= self.new_id_duplicates <= 1 and self.shuffle_seconds >= 0):
             raise ValueError("duplicates are probabilities between 0 and 1, shuffle_seconds is at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """Invented events: so many, this fast, of these kinds in turn."""
+
+    count: int
+    per_second: float = 1000
+    events: tuple[str, ...] = ("delivery",)
+    topic_arn: str | None = None
+    """None is the topic of the options."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.count < 1 or self.per_second <= 0:
+            raise ValueError("count must be at least 1, per_second above 0")
+        if not self.events:
+            raise ValueError("events must name at least one")
+        for name in self.events:
+            Happening(name)  # or ValueError
 
 
 class Publisher:
@@ -83,12 +107,17 @@ class Publisher:
         self.events_published = 0
         self._closed = False
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """Nothing more happens to any email, and nothing more is delivered."""
         self._closed = True
         for task in self._bursts:
             task.cancel()
-        await self._sns.close()
+        self._sns.stop()
+
+    async def close(self) -> None:
+        """Stop; returns when the attempts to deliver that were under way have ended."""
+        self.stop()
+        await self._sns.ended()
 
     def accepted(self, record: Record, submission: Submission) -> None:
         """Plan all that happens to an email that was just accepted."""
@@ -121,10 +150,10 @@ class Publisher:
         own = {pattern.lower(): Outcome(fate) for pattern, fate in given.items()}
         self.patterns = own | {pattern: fate for pattern, fate in PATTERNS.items() if pattern not in own}
 
-    def burst(self, topic_arn: str, count: int, per_second: float, happenings: list[Happening]) -> None:
+    def burst(self, topic_arn: str, burst: Burst) -> None:
         """Publish events of emails that never were, numbered in the tag `sesmail-id` as `burst-1` and so on."""
         self._sns.topic(topic_arn)
-        task = asyncio.get_running_loop().create_task(self._burst(topic_arn, count, per_second, happenings))
+        task = asyncio.get_running_loop().create_task(self._burst(topic_arn, burst))
         self._bursts.add(task)
         task.add_done_callback(self._bursts.discard)
 
@@ -215,12 +244,12 @@ class Publisher:
         for topic_arn, text, subject in held:
             self._notify(topic_arn, text, subject)
 
-    async def _burst(self, topic_arn: str, count: int, per_second: float, happenings: list[Happening]) -> None:
+    async def _burst(self, topic_arn: str, burst: Burst) -> None:
         started = clock.now()
-        for number in range(1, count + 1):
-            event = self._invented(number, happenings[number % len(happenings)])
+        for number in range(1, burst.count + 1):
+            event = self._invented(number, Happening(burst.events[number % len(burst.events)]))
             self._publish(topic_arn, event, SUBJECT)
-            await asyncio.sleep(max(0.0, started + number / per_second - clock.now()))
+            await asyncio.sleep(max(0.0, started + number / burst.per_second - clock.now()))
 
     def _invented(self, number: int, happening: Happening) -> dict[str, Any]:
         tags = {"sesmail-id": f"burst-{number}"}
@@ -244,7 +273,7 @@ class Publisher:
 
 def _facts(submission: Submission) -> dict[str, str]:
     link = _LINK.search(submission.content.html or "")
-    facts = {"link": link[1]} if link else {}
+    facts = {"link": html.unescape(link[1])} if link else {}
     if submission.rendering_failure is not None:
         facts |= {"failure": submission.rendering_failure, "template": submission.template_name or ""}
     return facts

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sesmail.simulator import api_sns, api_v1
 from sesmail.simulator.calls import Call, Handler, answer_call
 from sesmail.simulator.errors import Kind, Refused
+from sesmail.simulator.form import Entries
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +34,7 @@ class QueryApi:
 
     async def read(self, request: Request) -> Call:
         """The form's fields, as they are: `Destination.ToAddresses.member.1` and so on."""
-        text = (await request.body()).decode() if request.method == "POST" else request.url.query
+        text = (await request.body()).decode(errors="replace") if request.method == "POST" else request.url.query
         fields = dict(parse_qsl(text, keep_blank_values=True))
         action = fields.get("Action", "")
         if action not in HANDLERS:
@@ -89,6 +90,8 @@ async def confirm_by_url(ses: Ses, request: Request) -> Response:
 
 
 def _xml(value: Any) -> str:
+    if isinstance(value, Entries):
+        return "".join(f"<entry>{_xml({'key': name, 'value': one})}</entry>" for name, one in value.items())
     if isinstance(value, dict):
         return "".join(f"<{name}>{_xml(one)}</{name}>" for name, one in value.items())
     if isinstance(value, list):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sesmail.simulator.ses import Ses
 
 MAX_BULK_ENTRIES = 50
+TRANSFER_ENCODINGS = ("BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT")
 
 BULK_STATUS: dict[Kind, str] = {
     Kind.RATE: "ACCOUNT_THROTTLED",
@@ -115,6 +116,8 @@ def addressed(call: Call, body: Mapping[str, Any], content: Content) -> Submissi
     to, cc, bcc = destination(body.get("Destination"))
     validation.check_recipients(len(to) + len(cc) + len(bcc))
     validation.check_size(content.size_bytes)
+    if body.get("FeedbackForwardingEmailAddress"):
+        validation.address(validation.text(body["FeedbackForwardingEmailAddress"], "FeedbackForwardingEmailAddress"))
     return Submission(
         operation=call.action,
         source=source,
@@ -231,17 +234,19 @@ def _attachments(given: Any) -> tuple[Attachment, ...]:
 
 
 def _attachment(given: Any) -> Attachment:
-    filename = validation.text(validation.required(given, "FileName"), "FileName")
-    if len(filename) > 255:
-        raise validation.constraint("fileName", "have length less than or equal to 255")
+    given = validation.mapping(given, "Attachments")
+    content_id = given.get("ContentId")
+    encoding = given.get("ContentTransferEncoding")
+    if encoding is not None:
+        validation.one_of(encoding, "contentTransferEncoding", TRANSFER_ENCODINGS)
     return Attachment(
-        filename=filename,
-        content_type=validation.text(given.get("ContentType") or "application/octet-stream", "ContentType"),
+        filename=validation.up_to(255, validation.required(given, "FileName"), "FileName"),
+        content_type=validation.up_to(78, given.get("ContentType") or "application/octet-stream", "ContentType"),
         content=validation.blob(validation.required(given, "RawContent"), "RawContent"),
         disposition=validation.one_of(
             given.get("ContentDisposition") or "ATTACHMENT", "contentDisposition", ("ATTACHMENT", "INLINE")
         ),
-        content_id=given.get("ContentId"),
+        content_id=None if content_id is None else validation.up_to(78, content_id, "ContentId"),
     )
 
 

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from starlette.applications import Starlette
+
 START_SECONDS = 20
 PARENT_POLL_SECONDS = 0.5
 NOT_STARTED = "The simulator did not start; its own messages are on standard error."
+
+
+class CannotStart(RuntimeError):
+    """The simulator cannot run as it is asked to; the message says why."""
 
 
 class Simulator:
@@ -86,7 +92,7 @@ class Simulator:
         self.control("PUT", "/_sim/faults", {"script": list(script), "rules": list(rules), "seed": seed})
 
     def change(self, **switches: Any) -> None:
-        """Change the account while it runs: `rate`, `quota`, `sending_enabled`, …; see `Ses.change`."""
+        """Change the account while it runs: `rate`, `quota`, `sending_enabled`, …; see `Changes` in `ses.py`."""
         self.control("PUT", "/_sim/account", switches)
 
     def reset(self) -> None:
@@ -143,17 +149,20 @@ class Simulator:
 
 
 def serve(options: Options, *, announce: Literal["text", "json", "no"] = "no") -> None:
-    """Run the simulator in this process until SIGINT or SIGTERM, after printing where it is if asked to."""
+    """Run the simulator in this process until SIGINT or SIGTERM, after printing where it is if asked to.
+
+    Raises CannotStart if the port is taken, or an endpoint that the options name is none.
+    """
     import uvicorn  # noqa: PLC0415 - who imports Simulator need not load a web server
 
-    from sesmail.simulator.app import create_app  # noqa: PLC0415
     from sesmail.simulator.connection import Protocol  # noqa: PLC0415
 
-    listening = socket.create_server((options.host, options.port), backlog=2048)
+    listening = _listen(options)
     options = replace(options, port=listening.getsockname()[1])
+    app = _app(options)
     _announce(options, announce)
     config = uvicorn.Config(
-        create_app(options),
+        app,
         http=Protocol,
         log_level="warning",
         access_log=False,
@@ -164,9 +173,31 @@ def serve(options: Options, *, announce: Literal["text", "json", "no"] = "no") -
         uvicorn.Server(config).run(sockets=[listening])
 
 
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server((options.host, options.port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise CannotStart(
+            f"The simulator cannot listen on {options.host}, port {options.port}: {error}. "
+            "Name another port; 0 takes a free one."
+        ) from error
+
+
+def _app(options: Options) -> Starlette:
+    from sesmail.simulator.app import create_app  # noqa: PLC0415
+    from sesmail.simulator.errors import Refused  # noqa: PLC0415
+
+    try:
+        return create_app(options)
+    except Refused as refused:
+        raise CannotStart(str(refused)) from refused
+
+
 def address_of(options: Options) -> str:
     """The address to give to boto3 as `endpoint_url`."""
-    return f"http://{options.host}:{options.port}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"http://{host}:{options.port}"
 
 
 def _announce(options: Options, form: str) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from sesmail.simulator import clock
 from sesmail.simulator.configuration_sets import EVENT_TYPES, ConfigurationSet, EventDestination, existing
@@ -19,14 +18,41 @@ from sesmail.simulator.publisher import ANSWER_AFTER_EVENTS_SECONDS, Publisher
 from sesmail.simulator.signing import Signer
 from sesmail.simulator.sns import Sns
 from sesmail.simulator.suppression import SuppressionList
+from sesmail.simulator.typed import check_types
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sesmail.simulator.mailbox import Record
     from sesmail.simulator.options import Options
     from sesmail.simulator.submission import Submission
     from sesmail.simulator.templates import Template
 
 Value = TypeVar("Value")
+
+ENFORCEMENT_STATUSES = ("HEALTHY", "PROBATION", "SHUTDOWN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What can be changed while it runs; None leaves it as it is."""
+
+    rate: float | None = None
+    burst: int | None = None
+    quota: int | None = None
+    sent_last_24_hours: int | None = None
+    sending_enabled: bool | None = None
+    enforcement_status: str | None = None
+    """SHUTDOWN is an account paused by AWS."""
+    production_access: bool | None = None
+    latency_seconds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.enforcement_status not in (None, *ENFORCEMENT_STATUSES):
+            raise ValueError(f"enforcement_status must be one of {', '.join(ENFORCEMENT_STATUSES)}")
+        if (self.sent_last_24_hours or 0) < 0:
+            raise ValueError("sent_last_24_hours must be at least 0")
 
 
 class Ses:
@@ -73,7 +99,13 @@ class Ses:
         everything = EventDestination(name="simulator", enabled=True, event_types=EVENT_TYPES, topic_arn=arn)
         for configuration_set in self.configuration_sets.values():
             configuration_set.event_destinations[everything.name] = everything
-        self._subscribe(arn)
+        for wanted in self._subscriptions():
+            self.sns.subscribe(topic_arn=arn, **wanted)
+
+    def check_subscriptions(self) -> None:
+        """Raise Refused if one of those of the options cannot be made; no event loop is needed."""
+        for wanted in self._subscriptions():
+            self.sns.new_subscription(self.options.topic_arn, **wanted)
 
     def send(self, submission: Submission) -> Record:
         """Accept an email, or raise `Refused`."""
@@ -109,34 +141,23 @@ class Ses:
         sent = float(self.quota.sent(clock.now()))
         return {"Max24HourSend": float(self.quota.limit), "MaxSendRate": float(self.rate.rate), "SentLast24Hours": sent}
 
-    def change(
-        self,
-        *,
-        rate: float | None = None,
-        burst: int | None = None,
-        quota: int | None = None,
-        sent_last_24_hours: int | None = None,
-        sending_enabled: bool | None = None,
-        enforcement_status: str | None = None,
-        production_access: bool | None = None,
-        latency_seconds: tuple[float, float] | None = None,
-    ) -> None:
-        """Change limits and switches while it runs; `enforcement_status` SHUTDOWN is an account paused by AWS."""
+    def change(self, changes: Changes) -> None:
+        """Change limits and switches while it runs."""
         wanted = replace(  # refuses what makes no sense
             self.options,
-            rate=_or_else(rate, self.rate.rate),
-            burst=_or_else(burst, self.rate.burst),
-            quota=_or_else(quota, self.quota.limit),
-            latency_seconds=_or_else(latency_seconds, self.latency_seconds),
+            rate=_or_else(changes.rate, self.rate.rate),
+            burst=_or_else(changes.burst, self.rate.burst),
+            quota=_or_else(changes.quota, self.quota.limit),
+            latency_seconds=_or_else(changes.latency_seconds, self.latency_seconds),
         )
         self.rate = self.rate.changed_to(wanted.rate, wanted.burst)
         self.quota.limit = wanted.quota
         self.latency_seconds = wanted.latency_seconds
-        if sent_last_24_hours is not None:
-            self.quota.reset(sent_last_24_hours, clock.now())
-        self.sending_enabled = _or_else(sending_enabled, self.sending_enabled)
-        self.enforcement_status = _or_else(enforcement_status, self.enforcement_status)
-        self.production_access = _or_else(production_access, self.production_access)
+        if changes.sent_last_24_hours is not None:
+            self.quota.reset(changes.sent_last_24_hours, clock.now())
+        self.sending_enabled = _or_else(changes.sending_enabled, self.sending_enabled)
+        self.enforcement_status = _or_else(changes.enforcement_status, self.enforcement_status)
+        self.production_access = _or_else(changes.production_access, self.production_access)
 
     def report(self) -> dict[str, Any]:
         """The account's limits and all that was counted."""
@@ -167,22 +188,21 @@ class Ses:
     def _may_receive_in_sandbox(self, address: str) -> bool:
         return address.lower().endswith(SIMULATOR_DOMAIN) or self.identities.verified(address)
 
-    def _subscribe(self, topic_arn: str) -> None:
+    def _subscriptions(self) -> Iterator[dict[str, Any]]:
         options = self.options
         if options.sns_url:
-            self.sns.subscribe(
-                topic_arn,
-                urlsplit(options.sns_url).scheme,
-                options.sns_url,
-                raw=options.raw_delivery,
-                policy=options.delivery_policy,
-                dead_letter_queue=options.dead_letter_queue,
-                confirmed=options.sns_confirmed,
-            )
+            yield {
+                "protocol": options.sns_url.partition(":")[0],
+                "address": options.sns_url,
+                "raw": options.raw_delivery,
+                "policy": options.delivery_policy,
+                "dead_letter_queue": options.dead_letter_queue,
+                "confirmed": options.sns_confirmed,
+            }
         if options.sqs_queue:
-            self.sns.subscribe(topic_arn, "sqs", options.sqs_queue, raw=options.raw_delivery)
+            yield {"protocol": "sqs", "address": options.sqs_queue, "raw": options.raw_delivery}
         if options.lambda_handler:
-            self.sns.subscribe(topic_arn, "lambda", options.lambda_handler)
+            yield {"protocol": "lambda", "address": options.lambda_handler}
 
     def _check_limits(self, submission: Submission, now: float) -> None:
         if counted_in_quota(submission) and not self.quota.allows(now):

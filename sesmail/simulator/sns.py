@@ -22,6 +22,7 @@ from sesmail.simulator.signing import Signer, certificate_url
 if TYPE_CHECKING:
     from sesmail.simulator.options import Options
 
+HTTP = frozenset({"http", "https"})
 DELIVERY_THREADS = 32
 KEPT_DEAD_LETTERS = 10_000
 LAMBDA_POLICY = DeliveryPolicy(
@@ -86,7 +87,7 @@ class Sns:
             raise Refused(Kind.NOT_FOUND, "Topic does not exist")
         return self.topics[arn]
 
-    def subscribe(
+    def new_subscription(
         self,
         topic_arn: str,
         protocol: str,
@@ -97,8 +98,7 @@ class Sns:
         dead_letter_queue: str | None = None,
         confirmed: bool = False,
     ) -> Subscription:
-        """Subscribe an endpoint; an HTTP one must first confirm, unless `confirmed` says that it has."""
-        topic = self.topic(topic_arn)
+        """A subscription that is not kept yet, or SNS's refusal."""
         subscription = Subscription(
             arn=f"{topic_arn}:{self._uuid()}",
             topic_arn=topic_arn,
@@ -109,9 +109,17 @@ class Sns:
             raw=raw,
         )
         self.set_dead_letter_queue(subscription, dead_letter_queue)
-        topic.subscriptions[subscription.arn] = subscription
-        if protocol in {"http", "https"} and not confirmed:
+        if protocol in HTTP and not confirmed:
             subscription.token = f"{self._random.getrandbits(512):0128x}"
+        return subscription
+
+    def subscribe(self, topic_arn: str, protocol: str, address: str, **attributes: Any) -> Subscription:
+        """Subscribe an endpoint; an HTTP one must first confirm. The same endpoint again is the same subscription."""
+        topic = self.topic(topic_arn)
+        new = self.new_subscription(topic_arn, protocol, address, **attributes)
+        same = (one for one in topic.subscriptions.values() if (one.protocol, one.address) == (protocol, address))
+        subscription = topic.subscriptions.setdefault(next(same, new).arn, new)
+        if not subscription.confirmed:
             self._start_delivery(subscription, self._confirmation(topic, subscription))
         return subscription
 
@@ -149,11 +157,15 @@ class Sns:
             self._start_delivery(subscription, envelope)
         return envelope["MessageId"]
 
-    async def close(self) -> None:
-        """Deliver nothing more; returns when the attempts that were under way have ended."""
+    def stop(self) -> None:
+        """Begin no more attempts to deliver."""
         for task in self._deliveries:
             task.cancel()
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ended(self) -> None:
+        """Returns when the attempts that were under way have ended."""
+        await asyncio.to_thread(self._threads.shutdown)
 
     def report(self) -> dict[str, int]:
         """Notifications published, acknowledged, dead and under way, and attempts that failed."""
@@ -183,7 +195,7 @@ class Sns:
         subscription.policy = self._policy(subscription.protocol, policy)
 
     def _policy(self, protocol: str, given: str | None) -> DeliveryPolicy:
-        if protocol in {"http", "https"}:
+        if protocol in HTTP:
             return DeliveryPolicy.from_json(given) if given else DeliveryPolicy()
         return LAMBDA_POLICY if protocol == "lambda" else aws_managed()
 

@@ -58,6 +58,12 @@ class Submission:
     source_ip: str = "127.0.0.1"
 
     @property
+    def addressing(self) -> tuple[tuple[str, str], ...]:
+        """The headers that SES makes of the addresses; Bcc makes none."""
+        lists = (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to))
+        return ("From", self.source), *((name, ", ".join(addresses)) for name, addresses in lists if addresses)
+
+    @property
     def recipients(self) -> tuple[str, ...]:
         """All bare addresses."""
         return self.to + self.cc + self.bcc

@@ -114,7 +114,7 @@ _ADDRESSES = "/v2/email/suppression/addresses"
 OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("PUT", _ADDRESSES, "PutSuppressedDestination", put),
     ("GET", _ADDRESSES, "ListSuppressedDestinations", list_all),
-    ("GET", _ADDRESSES + "/{EmailAddress}", "GetSuppressedDestination", get),
-    ("DELETE", _ADDRESSES + "/{EmailAddress}", "DeleteSuppressedDestination", delete),
+    ("GET", _ADDRESSES + "/{EmailAddress:path}", "GetSuppressedDestination", get),
+    ("DELETE", _ADDRESSES + "/{EmailAddress:path}", "DeleteSuppressedDestination", delete),
     ("PUT", "/v2/email/account/suppression", "PutAccountSuppressionAttributes", put_account_attributes),
 )

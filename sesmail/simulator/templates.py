@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +47,8 @@ class Template:
 def create(ses: Ses, call: Call) -> dict[str, Any]:
     """CreateEmailTemplate."""
     name = validation.text(validation.required(call.body, "TemplateName"), "TemplateName")
+    if not name:
+        raise validation.constraint("templateName", "have length greater than or equal to 1")
     if name in ses.templates:
         raise Refused(Kind.ALREADY_EXISTS, f"Template {name} already exists.")
     if len(ses.templates) >= MAX_TEMPLATES:
@@ -119,16 +120,13 @@ def data_of(given: Any) -> dict[str, Any]:
     text = validation.text(given or "{}", "TemplateData")
     if len(text) > validation.MAX_TEMPLATE_DATA:
         raise validation.constraint("templateData", f"have length less than or equal to {validation.MAX_TEMPLATE_DATA}")
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise invalid("Template data is not valid JSON.") from error
+    data = validation.json_value(text, "Template data")
     if not isinstance(data, dict):
         raise invalid("Template data must be a JSON object.")
     return data
 
 
-_TEMPLATE = "/v2/email/templates/{TemplateName}"
+_TEMPLATE = "/v2/email/templates/{TemplateName:path}"
 
 OPERATIONS: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/v2/email/templates", "CreateEmailTemplate", create),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,9 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf'(?:{_ATOM}(?:\.{_ATOM})*|"[ !#-\[\]-~]+")@(?:{_LABEL}\.)+{_LABEL}')
 _HEADER_NAME = re.compile(r"[!-9;-@A-~]{1,126}")
 _HEADER_VALUE = re.compile(r"[ -~]{1,995}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def address(given: str) -> str:
@@ -153,10 +155,15 @@ def configuration_set_name(given: Any) -> str | None:
     """A configuration set's name, if one was given."""
     if given is None:
         return None
-    name = text(given, "ConfigurationSetName")
-    if not _CONFIGURATION_SET.fullmatch(name):
-        raise invalid(f"Configuration set name <{name}> is not valid: only A-Z, a-z, 0-9, _ and -, at most 64 of them.")
-    return name
+    return resource_name(given, "Configuration set name")
+
+
+def resource_name(given: Any, field: str) -> str:
+    """A name of something in the account."""
+    value = text(given, field)
+    if not _NAME.fullmatch(value):
+        raise invalid(f"{field} <{value}> is not valid: only A-Z, a-z, 0-9, _ and -, at most 64 of them.")
+    return value
 
 
 def blob(given: Any, field: str) -> bytes:
@@ -203,6 +210,34 @@ def text(given: Any, field: str) -> str:
     """A JSON string."""
     if not isinstance(given, str):
         raise invalid(f"{field} must be a string.")
+    return given
+
+
+def up_to(letters: int, given: Any, field: str) -> str:
+    """A JSON string of at most so many characters, none of them a line's end: it becomes part of a header."""
+    value = text(given, field)
+    if len(value) > letters:
+        raise constraint(field[0].lower() + field[1:], f"have length less than or equal to {letters}")
+    if "\r" in value or "\n" in value:
+        raise invalid(f"{field} contains a line break.")
+    return value
+
+
+def json_value(given: str | bytes, field: str) -> Any:
+    """What JSON says; half of a surrogate pair in it is no text, and nobody could be shown it."""
+    try:
+        value = json.loads(given)
+        if _SURROGATE.search(given if isinstance(given, bytes) else given.encode()):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"{field} is not valid JSON.") from error
+    return value
+
+
+def flag(given: Any, field: str) -> bool:
+    """True or false."""
+    if not isinstance(given, bool):
+        raise invalid(f"{field} must be true or false.")
     return given
 
 

@@ -119,7 +119,7 @@ class MailboxPage:
 
 def _described(submission: Submission, record: Record) -> dict[str, Any]:
     content = mime.readable(submission.content)
-    built = [("From", submission.source), ("To", ", ".join(submission.to)), ("Subject", record.subject)]
+    built = (*submission.addressing, ("Subject", record.subject))
     return {
         "kept": True,
         "headers": content.headers if submission.content.raw is not None else (*built, *content.headers),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import boto3
 import pytest
@@ -48,6 +50,75 @@ def test_the_command_serves_what_its_flags_say_and_ends_on_ctrl_c(command):
     assert client.get_account()["SendQuota"] == {"Max24HourSend": -1.0, "MaxSendRate": 7.0, "SentLast24Hours": 0.0}
     process.send_signal(signal.SIGINT)
     assert process.wait(5) == 0
+
+
+def test_ctrl_c_ends_it_at_once_and_silently_while_notifications_are_under_way():
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        endpoint = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
+        arguments = [
+            "simulator",
+            "--port",
+            "0",
+            "--json",
+            "--sns-url",
+            endpoint,
+            "--sns-confirmed",
+            "--time-scale",
+            "9",
+        ]
+        with subprocess.Popen(
+            [*SESMAIL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            client = boto3.client("sesv2", endpoint_url=json.loads(process.stdout.readline())["url"])
+            client.send_email(**SENDING)
+            hanging.settimeout(60)
+            connection, _ = hanging.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "203.0.113.9"], "cannot listen on 203.0.113.9"),
+        (["--rate", "0"], "rate and time_scale must be above 0"),
+        (["--latency", "80..30ms"], "a shortest and a longest time"),
+        (["--lambda-handler", "nowhere:handle"], "no function 'nowhere:handle'"),
+        (["--sqs-queue", "events"], "no SQS server"),
+        (["--sns-url", "127.0.0.1:8000/webhook"], "Protocol must be http"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_a_line(arguments, words):
+    ended = subprocess.run(
+        [*SESMAIL, "simulator", "--port", "0", *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.stdout
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(command):
+    _process, url = command
+    port = url.rpartition(":")[2]
+    ended = subprocess.run(
+        [*SESMAIL, "simulator", "--port", port], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert "in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_function_is_found_in_the_working_directory(tmp_path):
+    (tmp_path / "handlers.py").write_text("def take(event, context): pass\n")
+    script = [str(Path(sys.executable).with_name("sesmail")), "simulator", "--port", "0", "--json"]
+    with subprocess.Popen(
+        [*script, "--lambda-handler", "handlers:take"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert json.loads(process.stdout.readline())["url"]
+        process.terminate()
 
 
 def test_a_latency_that_is_none_is_explained():

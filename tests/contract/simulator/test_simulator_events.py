@@ -346,6 +346,43 @@ def test_an_event_destination_publishes_the_types_that_it_asks_for():
             sesv2.update_configuration_set_event_destination(
                 ConfigurationSetName="alpha", EventDestinationName="sns", EventDestination=destination
             )
+        (kept,) = sesv2.get_configuration_set_event_destinations(ConfigurationSetName="alpha")["EventDestinations"]
+        assert kept["SnsDestination"] == {"TopicArn": topic}
+
+
+def test_subscribing_an_endpoint_again_brings_its_events_once():
+    with Receiver() as receiver, Simulator(sns_url=receiver.url, sns_confirmed=True, **FAST) as ses:
+        sns = sns_client(ses.url)
+        topic = ses.options.topic_arn
+        again = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=receiver.url)["SubscriptionArn"]
+        (subscription,) = sns.list_subscriptions()["Subscriptions"]
+        assert subscription["SubscriptionArn"] == again
+        found = sns.get_subscription_attributes(SubscriptionArn=again)["Attributes"]
+        assert (found["Endpoint"], found["PendingConfirmation"]) == (receiver.url, "false")
+        assert sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"] == "1"
+        send(client_for(ses), to="success@simulator.amazonses.com")
+        eventually(lambda: len(receiver.events()) == 2)
+        sns.delete_topic(TopicArn=topic)
+        assert sns.list_topics()["Topics"] == []
+
+
+@pytest.mark.parametrize("endpoint", ["http://", "http://[::1", "http://127.0.0.1:99999/", "https://127.0.0.1/"])
+def test_an_endpoint_that_nobody_can_post_to_is_refused(ses, endpoint):
+    sns = sns_client(ses.url)
+    with pytest.raises(sns.exceptions.InvalidParameterException, match="Endpoint must be a URL"):
+        sns.subscribe(TopicArn=ses.options.topic_arn, Protocol="http", Endpoint=endpoint)
+
+
+def test_a_click_is_on_the_first_link_that_ses_tracks(sesv2, receiver):
+    html = (
+        '<a href="https://example.com/out" ses:no-track>unsubscribe</a>'
+        '<a class="x" href="https://example.com/read?a=1&amp;b=2">read</a>'
+    )
+    content = {"Simple": {"Subject": {"Data": "x"}, "Body": {"Html": {"Data": html}}}}
+    send(sesv2, to="reader@click.example", Content=content)
+    eventually(lambda: "Click" in types_of(receiver))
+    (link,) = [event["click"]["link"] for event in receiver.events() if event["eventType"] == "Click"]
+    assert link == "https://example.com/read?a=1&b=2"
 
 
 def test_identity_notifications_say_notification_type_and_carry_no_tags():

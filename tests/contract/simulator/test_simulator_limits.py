@@ -78,7 +78,21 @@ def test_a_simulator_that_cannot_start_says_so(capfd):
 
 
 @pytest.mark.parametrize(
-    "switches", [{"rate": 0}, {"quota": -7}, {"latency_seconds": [1]}, {"latency_seconds": [2, 1]}, {"speed": 3}]
+    "switches",
+    [
+        {"rate": 0},
+        {"rate": "7"},
+        {"rate": float("inf")},
+        {"quota": -7},
+        {"quota": 1.5},
+        {"latency_seconds": [1]},
+        {"latency_seconds": [2, 1]},
+        {"latency_seconds": ["1", "2"]},
+        {"sending_enabled": "no"},
+        {"enforcement_status": "CLOSED"},
+        {"sent_last_24_hours": -1},
+        {"speed": 3},
+    ],
 )
 def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(ses, switches):
     before = ses.report()

@@ -132,7 +132,14 @@ def walk_configuration_sets(client) -> None:
     with pytest.raises(client.exceptions.SendingPausedException):
         send(client, ConfigurationSetName="alpha")
     client.put_configuration_set_suppression_options(ConfigurationSetName="alpha", SuppressedReasons=["BOUNCE"])
+    client.put_configuration_set_delivery_options(ConfigurationSetName="alpha", TlsPolicy="REQUIRE")
+    client.put_configuration_set_reputation_options(ConfigurationSetName="alpha", ReputationMetricsEnabled=True)
+    client.put_configuration_set_tracking_options(ConfigurationSetName="alpha", CustomRedirectDomain="t.example.com")
+    client.put_configuration_set_archiving_options(ConfigurationSetName="alpha")
+    vdm = {"DashboardOptions": {"EngagementMetrics": "ENABLED"}}
+    client.put_configuration_set_vdm_options(ConfigurationSetName="alpha", VdmOptions=vdm)
     found = client.get_configuration_set(ConfigurationSetName="alpha")
+    assert found["VdmOptions"] == vdm
     assert found["SendingOptions"] == {"SendingEnabled": False}
     assert found["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
     client.create_configuration_set_event_destination(
@@ -223,6 +230,23 @@ def test_a_bulk_call_succeeds_while_each_entry_has_its_own_fate(ses, sesv2):
     assert ses.report()["refused"] == {"invalid": 1, "rate": 1}
 
 
+def test_an_operation_that_is_not_served_is_refused_in_words(sesv2):
+    with pytest.raises(sesv2.exceptions.ClientError, match="does not serve this operation: /v2/email/contact-lists"):
+        sesv2.list_contact_lists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "ü", "50%", "a/render"])
+def test_a_name_may_hold_what_a_path_may_not(sesv2, name):
+    sesv2.create_email_template(TemplateName=name, TemplateContent=TEMPLATE)
+    assert sesv2.get_email_template(TemplateName=name)["TemplateName"] == name
+    rendered = sesv2.test_render_email_template(TemplateName=name, TemplateData='{"name": "Ann"}')
+    assert "Hello Ann" in rendered["RenderedTemplate"]
+    sesv2.delete_email_template(TemplateName=name)
+    sesv2.put_suppressed_destination(EmailAddress="a/b+c@example.org", Reason="BOUNCE")
+    sesv2.get_suppressed_destination(EmailAddress="a/b+c@example.org")
+    sesv2.delete_suppressed_destination(EmailAddress="a/b+c@example.org")
+
+
 def test_a_template_that_is_missing_is_named(ses, sesv2):
     with pytest.raises(sesv2.exceptions.NotFoundException, match="Template nope does not exist"):
         send(sesv2, Content={"Template": {"TemplateName": "nope"}})
@@ -247,7 +271,14 @@ def test_an_attachment_and_odd_characters_survive(ses, sesv2):
         subject="Übersicht",
         Attachments=[{"FileName": "bericht.pdf", "RawContent": b"\x00\x01", "ContentType": "application/pdf"}],
     )
-    message_id = send(sesv2, Content=content)
+    message_id = send(sesv2, Content=content, ReplyToAddresses=["answers@example.com"])
     shown = ses.control("GET", f"/_sim/messages/{message_id}")
     assert shown["text"] == "Grüße 🎉"
+    assert ["Reply-To", "answers@example.com"] in shown["headers"]
     assert shown["attachments"] == [{"filename": "bericht.pdf", "content_type": "application/pdf", "size": 2}]
+
+
+def test_a_mail_in_a_character_set_that_nobody_knows_is_shown(ses, sesv2):
+    raw = "From: a@example.com\r\nTo: b@example.org\r\nContent-Type: text/plain; charset=klingon\r\n\r\nGrüße"
+    message_id = sesv2.send_email(Content={"Raw": {"Data": raw.encode()}})["MessageId"]
+    assert ses.control("GET", f"/_sim/messages/{message_id}")["text"] == "Grüße"

@@ -50,6 +50,16 @@ BAD = {
     ),
     "a bad sender": ({"FromEmailAddress": "News"}, "Missing final '@domain'"),
     "a bad reply address": ({"ReplyToAddresses": ["nobody"]}, "Missing final '@domain'"),
+    "a bad feedback address": ({"FeedbackForwardingEmailAddress": "nobody"}, "Missing final '@domain'"),
+    "a line break in an attachment's name": (
+        {"Content": simple(Attachments=[{"FileName": "a\r\nb", "RawContent": b"x"}])},
+        "FileName contains a line break",
+    ),
+    "an encoding that there is not": (
+        {"Content": simple(Attachments=[{"FileName": "a", "RawContent": b"x", "ContentTransferEncoding": "ZIP"}])},
+        "enum value set",
+    ),
+    "half of a surrogate pair": ({"Content": simple(subject="\ud83d")}, "not valid JSON"),
     "neither text nor HTML": ({"Content": {"Simple": {"Subject": {"Data": "x"}, "Body": {}}}}, "Text, Html or both"),
     "two contents": ({"Content": simple() | {"Raw": {"Data": b"x"}}}, "exactly one of"),
     "an odd configuration set": ({"ConfigurationSetName": "a b"}, "Configuration set name <a b> is not valid"),

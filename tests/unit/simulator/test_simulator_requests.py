@@ -12,7 +12,7 @@ from sesmail.simulator.calls import Call
 from sesmail.simulator.errors import Kind, Refused
 from sesmail.simulator.options import Options
 from sesmail.simulator.sending import parse_send_email, send_email
-from sesmail.simulator.ses import Ses
+from sesmail.simulator.ses import Changes, Ses
 
 VALID = {
     "FromEmailAddress": "News <news@example.com>",
@@ -105,7 +105,7 @@ def test_an_account_counts_what_it_takes_by_its_own_limits():
         ses.send(parse_send_email(ses, call(VALID)))
         with pytest.raises(Refused, match="sending rate"):
             ses.send(parse_send_email(ses, call(VALID)))
-        ses.change(rate=100, sent_last_24_hours=5)
+        ses.change(Changes(rate=100, sent_last_24_hours=5))
         with pytest.raises(Refused, match="Daily message quota exceeded"):
             ses.send(parse_send_email(ses, call(VALID)))
         await ses.publisher.close()
