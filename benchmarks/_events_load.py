@@ -15,10 +15,13 @@ from uuid import uuid4
 
 import uvloop
 
-from tests.signing import TOPIC, Signer, fixture_json
+from sesmail.simulator.signing import certificate_url
+from tests.signing import TOPIC, fixture_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from sesmail.simulator.signing import Signer
 
 KINDS = ("ev_send.json", "ev_delivery.json", "ev_open.json", "ev_click.json")
 
@@ -36,9 +39,24 @@ def letters_events(letters: int) -> Iterator[str]:
             yield json.dumps(document, separators=(",", ":"))
 
 
+def notification(signer: Signer, message: str, version: str = "2") -> dict[str, str]:
+    """A message of a topic as the simulator's SNS sends and signs it."""
+    envelope = {
+        "Type": "Notification",
+        "MessageId": str(uuid4()),
+        "TopicArn": TOPIC,
+        "Subject": "Amazon SES Email Event Notification",
+        "Message": message,
+        "Timestamp": "2026-11-20T14:05:48.500Z",
+        "SignatureVersion": version,
+        "SigningCertURL": certificate_url("us-east-1"),
+    }
+    return envelope | {"Signature": signer.sign(envelope)}
+
+
 def requests(signer: Signer, count: int) -> list[bytes]:
     """Posts with distinct signed notifications (SignatureVersion 1: all that django-ses verifies)."""
-    envelopes = (signer.notification(message, SignatureVersion="1") for message in letters_events(-(-count // 4)))
+    envelopes = (notification(signer, message, version="1") for message in letters_events(-(-count // 4)))
     return [request(envelope) for envelope, _ in zip(envelopes, range(count), strict=False)]
 
 

@@ -5,11 +5,11 @@
     python3 run.py bench events process    how fast stored events are processed
     python3 run.py bench events burst [N]  N events at 1,000/s, with Redis away for 30 s and the door killed twice
 
-A door runs in one process on one core, the load and the stores' servers on the other. Every post is verified (not by
-anymail, which does not). Of several rounds the best counts: what else the machine does only ever slows a round. A ratio
-is posts per second with a store to those of the same door that verifies and throws away; a CPU ratio compares the
-processor time per post of the server alone. django-ses and anymail are as installed, without receivers: they throw the
-event away; `django_ses_row` has one receiver that writes one row.
+A door runs in one process on one core, the load and the stores' servers on the other. Every post is signed by the
+simulator's own signer and verified (not by anymail, which does not). Of several rounds the best counts: what else the
+machine does only ever slows a round. A ratio is posts per second with a store to those of the same door that verifies
+and throws away; a CPU ratio compares the processor time per post of the server alone. django-ses and anymail are as
+installed, without receivers: they throw the event away; `django_ses_row` has one receiver that writes one row.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchmarks._events_load import Server, flood, fresh_name, letters_events, request, requests
+from benchmarks._events_load import Server, flood, fresh_name, letters_events, notification, request, requests
 from benchmarks._events_server import store_of
 from sesmail import signals
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import SesmailError
 from sesmail.events.processing import EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
+from sesmail.simulator.signing import Signer
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList
-from tests.signing import Signer
 
 POSTS = 6_000
 SLOW_POSTS = 2_000
@@ -97,7 +97,7 @@ def measured(door: str, store: str, pem: Path, posts: list[bytes]) -> tuple[floa
 def doors(place: Place) -> dict[str, float]:
     signer = Signer()
     pem = place.folder / "certificate.pem"
-    pem.write_bytes(signer.pem)
+    pem.write_bytes(signer.certificate_pem)
     posts = requests(signer, POSTS)
     stores = ["none", "redis", "sqlite", *(["postgresql"] if place.postgres else [])]
     rows = [("asgi", store) for store in stores] + [
@@ -187,7 +187,7 @@ class Sns:
                 await asyncio.sleep(wait)
             elif number % 50 == 0:
                 await asyncio.sleep(0)
-            envelope = self.signer.notification(message)
+            envelope = notification(self.signer, message)
             self.ids.append(envelope["MessageId"])
             for _ in range(2 if random.random() < 0.02 else 1):  # SNS delivers some twice
                 task = asyncio.create_task(self.deliver(request(envelope)))
@@ -230,7 +230,7 @@ def burst(place: Place, events: int = 160_000, per_second: float = 1_000) -> dic
     """What the issue of a burst is: is every event stored once and processed once, whatever is killed?"""
     signer = Signer()
     pem = place.folder / "burst.pem"
-    pem.write_bytes(signer.pem)
+    pem.write_bytes(signer.certificate_pem)
     store_name = place.fresh_store("redis")
     whole = events / per_second
     heard: Counter[str] = Counter()
