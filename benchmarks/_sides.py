@@ -35,12 +35,12 @@ SKEWED_CLOCK = "import time\nreal = time.time\ntime.time = lambda: real() + {sec
 
 @dataclass(kw_only=True)
 class Left:
-    """A send that a killed worker had claimed."""
+    """A send that a killed or frozen worker had claimed."""
 
     send_id: str
     tries: tuple[int, int]
     """By what one sees that SES is asked for it, or had it put off."""
-    killed_at: float
+    dead_at: float
     tried_at: float = 0.0
     """When another worker had asked SES."""
 
@@ -55,9 +55,9 @@ class Outcome:
     causes: dict[str, Counter[str]] = field(default_factory=dict)
     notifications: dict[str, int] = field(default_factory=dict)
     """Of SNS: how many were published, acknowledged, tried in vain, and given up."""
-    left_by_killed: int = 0
+    left_by_dead: int = 0
     tried_again_seconds: float = 0.0
-    """The longest from `kill -9` of a worker until others had asked SES for all that it had claimed, Redis' time away
+    """The longest from the death of a worker until others had asked SES for all that it had claimed, Redis' time away
     not counted."""
     sent_again_seconds: float = 0.0
     """The longest until SES had it, after whatever else happened to it and to Redis."""
@@ -135,8 +135,8 @@ class Side:
         """Those which are still somewhere in Redis."""
         raise NotImplementedError
 
-    def note_killed(self, pids: set[int]) -> None:
-        """These processes have died."""
+    def note_dead(self, pids: set[int]) -> None:
+        """These processes have died, or sleep past their lease."""
 
     def note_outage(self, began_at: float, ended_at: float) -> None:
         """Redis was away."""
@@ -182,14 +182,14 @@ class OurSide(Side):
     def still_there(self, send_ids: set[str]) -> set[str]:
         return {send_id for send_id in send_ids if self.fleet.state(send_id) in WAITING}
 
-    def note_killed(self, pids: set[int]) -> None:
+    def note_dead(self, pids: set[int]) -> None:
         """What the dead hold by now is to be sent by others soon."""
         with suppress(LedgerUnavailable, RedisError):
             for send_id in self.fleet.ledger.ids(State.CLAIMED, limit=1000):
                 owner = self._owner(send_id)
                 if int(owner.split(b":")[1]) in pids:
                     self._left = [left for left in self._left if left.tried_at or left.send_id != send_id]
-                    self._left.append(Left(send_id=send_id, tries=self._tries(send_id), killed_at=time.time()))
+                    self._left.append(Left(send_id=send_id, tries=self._tries(send_id), dead_at=time.time()))
 
     def note_outage(self, began_at: float, ended_at: float) -> None:
         self._outages.append((began_at, ended_at))
@@ -240,13 +240,13 @@ class OurSide(Side):
         sent_at: dict[str, float] = {}
         for message in self.fleet.ses.messages():
             sent_at.setdefault(message["sesmail_id"], message["time"])
-        tried = [left.tried_at - left.killed_at - self._redis_away(left) for left in self._left]
-        sent = [sent_at.get(left.send_id, 0.0) - left.killed_at for left in self._left]
-        outcome.left_by_killed = len(self._left)
+        tried = [left.tried_at - left.dead_at - self._redis_away(left) for left in self._left]
+        sent = [sent_at.get(left.send_id, 0.0) - left.dead_at for left in self._left]
+        outcome.left_by_dead = len(self._left)
         outcome.tried_again_seconds, outcome.sent_again_seconds = max(tried, default=0.0), max(sent, default=0.0)
 
     def _redis_away(self, left: Left) -> float:
-        parts = (min(end, left.tried_at) - max(began, left.killed_at) for began, end in self._outages)
+        parts = (min(end, left.tried_at) - max(began, left.dead_at) for began, end in self._outages)
         return sum(max(0.0, part) for part in parts)
 
 
