@@ -10,8 +10,8 @@ a window shortened to 10 s. `duplicates_with_events` is of a second run with a w
 SNS to a `sesmail webhook`, which is behind the proxy, killed and redeployed, too; SNS tries again by the policy of
 `deploy/ses-events.yaml`, ten times faster than life. `recovery_seconds_max`: from `kill -9` or freezing of a worker until
 SES was asked for the last email that it had claimed, the time that Redis was away not counted. Those whose new ticket was
-lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere in Redis any more; what waits there for a visibility
-timeout is `late`.
+lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere
+in Redis any more; what waits there for a visibility timeout is `late`.
 
 Of a long honest backlog at 14 a second: `needless_tickets_per_1000`: second tickets for each 1000 first ones, in peace;
 `lost_ticket_seconds`: from the loss of one ticket until it is issued again; `flushed_broker_seconds`: from the loss of all
