@@ -103,13 +103,13 @@ class Fate:
         worker = self._fleet.workers[one.whom]
         pids = {worker.process.pid, *children(worker)}
         worker.kill()
-        self._side.note_killed(pids)
+        self._side.note_dead(pids)
 
     def _a_prefork_child_is_killed(self, one: Misfortune) -> None:
         for pid in children(self._fleet.workers[2])[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self._side.note_killed({pid})
+                self._side.note_dead({pid})
 
     def _a_worker_is_stopped_in_order(self, one: Misfortune) -> None:
         self._fleet.workers[one.whom].signal(signal.SIGTERM)
@@ -118,6 +118,7 @@ class Fate:
         worker = self._fleet.workers[one.whom]
         worker.signal(signal.SIGSTOP)
         self._frozen.append(worker)
+        self._side.note_dead({worker.process.pid})
         later(Settings().lease_seconds + one.lasting_seconds, lambda: worker.signal(signal.SIGCONT))
 
     def _all_is_redeployed(self, one: Misfortune) -> None:

@@ -18,12 +18,14 @@ from redis.exceptions import RedisError
 
 from benchmarks import _door
 from sesmail.errors import LedgerUnavailable, UnknownSend
+from sesmail.settings import Settings
 from sesmail.state.ledger import WAITING, State
 from tests.acceptance.fleet import ROOT, Fleet, Supervised, Worker
 
 if TYPE_CHECKING:
     from sesmail.embedded import EmbeddedRedis
     from sesmail.simulator import Simulator
+    from sesmail.state.ledger import Status
     from tests.acceptance.proxy import Proxy
 
 WORKERS = (("threads", "direct", 60), ("threads", "direct", -60), ("prefork", "direct", 0), ("threads", "proxy", 0))
@@ -35,14 +37,19 @@ SKEWED_CLOCK = "import time\nreal = time.time\ntime.time = lambda: real() + {sec
 
 @dataclass(kw_only=True)
 class Left:
-    """A send that a killed worker had claimed."""
+    """A send that a killed or frozen worker had claimed."""
 
     send_id: str
     tries: tuple[int, int]
-    """By what one sees that SES is asked for it, or had it put off."""
-    killed_at: float
+    dead_at: float
+    queued_at: float = 0.0
+    """When the sweeper had given it back."""
     tried_at: float = 0.0
     """When another worker had asked SES."""
+
+    def lost_its_ticket(self) -> bool:
+        """Whether it also lost the ticket that it then got: only so does it wait for longer than the period of grace."""
+        return bool(self.queued_at) and self.tried_at - self.queued_at > Settings().ticket_grace_seconds
 
 
 @dataclass(kw_only=True)
@@ -55,12 +62,19 @@ class Outcome:
     causes: dict[str, Counter[str]] = field(default_factory=dict)
     notifications: dict[str, int] = field(default_factory=dict)
     """Of SNS: how many were published, acknowledged, tried in vain, and given up."""
-    left_by_killed: int = 0
+    left_by_dead: int = 0
     tried_again_seconds: float = 0.0
-    """The longest from `kill -9` of a worker until others had asked SES for all that it had claimed, Redis' time away
-    not counted."""
+    """The longest from the death of a worker until others had asked SES for what it had claimed, Redis' time away not
+    counted, nor those sends that lost their new ticket, too."""
+    ticket_lost_too: int = 0
+    ticket_lost_too_seconds: float = 0.0
     sent_again_seconds: float = 0.0
     """The longest until SES had it, after whatever else happened to it and to Redis."""
+
+
+def tries(status: Status) -> tuple[int, int]:
+    """What changes as soon as SES was asked."""
+    return status.attempts, status.waits
 
 
 class Side:
@@ -135,8 +149,8 @@ class Side:
         """Those which are still somewhere in Redis."""
         raise NotImplementedError
 
-    def note_killed(self, pids: set[int]) -> None:
-        """These processes have died."""
+    def note_dead(self, pids: set[int]) -> None:
+        """These processes have died, or sleep past their lease."""
 
     def note_outage(self, began_at: float, ended_at: float) -> None:
         """Redis was away."""
@@ -182,21 +196,19 @@ class OurSide(Side):
     def still_there(self, send_ids: set[str]) -> set[str]:
         return {send_id for send_id in send_ids if self.fleet.state(send_id) in WAITING}
 
-    def note_killed(self, pids: set[int]) -> None:
+    def note_dead(self, pids: set[int]) -> None:
         """What the dead hold by now is to be sent by others soon."""
         with suppress(LedgerUnavailable, RedisError):
             for send_id in self.fleet.ledger.ids(State.CLAIMED, limit=1000):
                 owner = self._owner(send_id)
                 if int(owner.split(b":")[1]) in pids:
                     self._left = [left for left in self._left if left.tried_at or left.send_id != send_id]
-                    self._left.append(Left(send_id=send_id, tries=self._tries(send_id), killed_at=time.time()))
+                    self._left.append(
+                        Left(send_id=send_id, tries=tries(self.fleet.ledger.status(send_id)), dead_at=time.time())
+                    )
 
     def note_outage(self, began_at: float, ended_at: float) -> None:
         self._outages.append((began_at, ended_at))
-
-    def _tries(self, send_id: str) -> tuple[int, int]:
-        status = self.fleet.ledger.status(send_id)
-        return status.attempts, status.waits
 
     def _owner(self, send_id: str) -> bytes:
         return self.fleet.redis.hget(f"{{sesmail}}:send:{send_id}", "owner") or b"nobody:0"  # type: ignore[return-value]
@@ -215,9 +227,12 @@ class OurSide(Side):
                 self._note_tries()
 
     def _note_tries(self) -> None:
-        for left in self._left:
-            if not left.tried_at and self._tries(left.send_id) != left.tries:
+        for left in [left for left in self._left if not left.tried_at]:
+            status = self.fleet.ledger.status(left.send_id)
+            if tries(status) != left.tries:
                 left.tried_at = time.time()
+            elif status.state is State.QUEUED and not left.queued_at:
+                left.queued_at = time.time()
 
     def _note_cause(self, send_id: str) -> None:
         with suppress(UnknownSend):
@@ -240,14 +255,17 @@ class OurSide(Side):
         sent_at: dict[str, float] = {}
         for message in self.fleet.ses.messages():
             sent_at.setdefault(message["sesmail_id"], message["time"])
-        tried = [left.tried_at - left.killed_at - self._redis_away(left) for left in self._left]
-        sent = [sent_at.get(left.send_id, 0.0) - left.killed_at for left in self._left]
-        outcome.left_by_killed = len(self._left)
+        both = [left for left in self._left if left.lost_its_ticket()]
+        tried = [self._seconds(left) for left in self._left if left not in both]
+        outcome.ticket_lost_too = len(both)
+        outcome.ticket_lost_too_seconds = max(map(self._seconds, both), default=0.0)
+        sent = [sent_at.get(left.send_id, 0.0) - left.dead_at for left in self._left]
+        outcome.left_by_dead = len(self._left)
         outcome.tried_again_seconds, outcome.sent_again_seconds = max(tried, default=0.0), max(sent, default=0.0)
 
-    def _redis_away(self, left: Left) -> float:
-        parts = (min(end, left.tried_at) - max(began, left.killed_at) for began, end in self._outages)
-        return sum(max(0.0, part) for part in parts)
+    def _seconds(self, left: Left) -> float:
+        away = (min(end, left.tried_at) - max(began, left.dead_at) for began, end in self._outages)
+        return left.tried_at - left.dead_at - sum(max(0.0, part) for part in away)
 
 
 class OurSideWithEvents(OurSide):

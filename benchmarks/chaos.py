@@ -8,10 +8,10 @@ throttles, fails, resets and hangs, before and after it accepted. All counts are
 `unknown` before, each with its cause among the cases. Nobody tells of what SES took, so what is unknown is sent again after
 a window shortened to 10 s. `duplicates_with_events` is of a second run with a window of 200 s, in which SES's events come by
 SNS to a `sesmail webhook`, which is behind the proxy, killed and redeployed, too; SNS tries again by the policy of
-`deploy/ses-events.yaml`, ten times faster than life. `recovery_seconds_max`: from `kill -9` of a worker until others have
-asked SES for the last email that it had claimed, the time that Redis was away not counted; when SES had it, whatever else
-befell it, is among the cases. `stock_lost`: neither at SES nor anywhere in Redis any more; what waits there for a visibility
-timeout is `late`.
+`deploy/ses-events.yaml`, ten times faster than life. `recovery_seconds_max`: from `kill -9` or freezing of a worker until
+SES was asked for the last email that it had claimed, the time that Redis was away not counted. Those whose new ticket was
+lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere
+in Redis any more; what waits there for a visibility timeout is `late`.
 
 Of a long honest backlog at 14 a second: `needless_tickets_per_1000`: second tickets for each 1000 first ones, in peace;
 `lost_ticket_seconds`: from the loss of one ticket until it is issued again; `flushed_broker_seconds`: from the loss of all
@@ -88,8 +88,11 @@ def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dic
     for name, outcome in outcomes.items():
         numbers = {name: getattr(outcome, name) for name in ("accepted", "lost", "late", "duplicates")}
         report.cases.append({"case": name, **numbers})
-    left = {"tried_s": ours.tried_again_seconds, "sent_s": ours.sent_again_seconds}
-    report.cases.append({"case": f"claimed by killed workers: {ours.left_by_killed}", **left})
+    for side, outcome in (("", ours), ("with events, ", told)):
+        left = {"tried_s": outcome.tried_again_seconds, "sent_s": outcome.sent_again_seconds}
+        report.cases.append({"case": f"{side}claimed by dead workers: {outcome.left_by_dead}", **left})
+        both = f"{side}of these, tickets lost, too: {outcome.ticket_lost_too}"
+        report.cases.append({"case": both, "tried_s": outcome.ticket_lost_too_seconds})
     report.figure("lost", ours.lost + ours.late + told.lost + told.late, "0")
     report.figure("duplicates", ours.duplicates)
     report.figure("duplicates_explained", ours.explained, "all")
