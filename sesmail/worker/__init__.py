@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.exceptions import WorkerShutdown
 from celery.worker.control import Panel
+from celery.worker.control import shutdown as celery_shutdown
 
 from sesmail import runtime
 from sesmail.carrier import STAND_ALONE
@@ -49,7 +50,7 @@ def prepare(options: Mapping[str, Any]) -> None:
             _refuse(instance, error)
 
     signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
-    Panel.data["revoke"] = revoke
+    Panel.data |= {"revoke": revoke, "shutdown": _shut_down}
 
 
 def _shows_no_email(record: logging.LogRecord) -> bool:
@@ -99,6 +100,12 @@ def _stop(**_: Any) -> None:
         thread.stop()
     if _upkeep:
         _hand_back()
+
+
+def _shut_down(state: Any, **options: Any) -> None:
+    """`celery control shutdown` is a warm shutdown too, but Celery tells nobody of it."""
+    _stop()
+    celery_shutdown(state, **options)
 
 
 def _hand_back() -> None:

@@ -162,16 +162,19 @@ def test_what_a_worker_does_late_that_was_frozen_past_its_lease_does_no_harm(fle
 # -- stopped in order ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize(("pool", "by"), [("threads", "signal"), ("prefork", "signal"), ("threads", "control")])
 def test_a_warm_shutdown_gives_back_at_once_what_it_has_not_begun_and_another_worker_sends_it(
-    fleet: Fleet, pool: str
+    fleet: Fleet, pool: str, by: str
 ) -> None:
     first = fleet.worker(pool=pool, SESMAIL_PATIENCE_SECONDS="600").wait_until_ready()
     wait_until(lambda: fleet.throttle.snapshot().source, "the account's limits are known")
     fleet.throttle.update_account(rate=0.01, quota_24h=-1, sent_24h=None)
-    sends = [fleet.send(f"warm-{pool}-{n}") for n in range(8)]
+    sends = [fleet.send(f"warm-{pool}-{by}-{n}") for n in range(8)]
     wait_until(lambda: fleet.ledger.counts()["claimed"] >= 2, "some wait for their turn")
-    first.signal(signal.SIGTERM)
+    if by == "signal":
+        first.signal(signal.SIGTERM)
+    else:
+        fleet.celery.control.shutdown(destination=[f"{first.name}@test"])
     assert first.exit_code() == 0
     counts = fleet.ledger.counts()
     assert (counts["claimed"], counts["sending"], counts["unknown"]) == (0, 0, 0)
