@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -199,19 +200,20 @@ class Intake:
 
     def keep(self, notifications: Sequence[Notification]) -> None:
         """Store them in one durable write, then say that they have come. Raises `EventNotStored`."""
-        self._store.put([notification.event for notification in notifications])
+        self.put([notification.event for notification in notifications])
+
+    def put(self, events: Sequence[StoredEvent]) -> None:
+        """As `keep`, for events that did not come through a door."""
+        self._store.put(events)
         if self._announce:
-            self._announce_sites({notification.event.source for notification in notifications}, self._announce)
+            self._announce_sites({event.source for event in events}, self._announce)
 
     def _announce_sites(self, sites: Iterable[str], announce: Callable[[str], None]) -> None:
         for site in sites:
-            if time.monotonic() < self._announced_at.get(site, -1.0) + ANNOUNCE_EVERY_SECONDS:
-                continue
-            self._announced_at[site] = time.monotonic()
-            try:
-                announce(site)
-            except Exception as error:  # noqa: BLE001  they are stored; whoever processes on a schedule finds them
-                log.warning("Processing could not be started at once (%s).", type(error).__name__)
+            if time.monotonic() >= self._announced_at.get(site, -1.0) + ANNOUNCE_EVERY_SECONDS:
+                self._announced_at[site] = time.monotonic()
+                # In a thread: a broker that hangs must not hold up the answer, which SNS waits 15 s for.
+                threading.Thread(target=_announce_safely, args=(announce, site), daemon=True).start()
 
     def follow_up(self, notification: Notification) -> None:
         """Do what a message about the subscription itself asks for.
@@ -227,15 +229,34 @@ class Intake:
             log.critical(
                 "Unsubscribed from %s: no events come.", topic.arn, extra={"action": "sns_unsubscribed", **where}
             )
-        elif self._confirm:
-            self._confirm(topic, envelope.token)
         else:
-            log.error(
-                "A subscription to %s waits to be confirmed; run `sesmail confirm %s` within 2 days.",
-                topic.arn,
-                envelope.message_id,
-                extra={"action": "sns_subscription_waits", **where},
-            )
+            self._subscribe(topic, envelope)
+
+    def _subscribe(self, topic: Topic, envelope: Envelope) -> None:
+        try:
+            if self._confirm:
+                return self._confirm(topic, envelope.token)
+        except EventNotStored:
+            _log_that_it_waits(topic, envelope)
+            raise
+        return _log_that_it_waits(topic, envelope)
+
+
+def _log_that_it_waits(topic: Topic, envelope: Envelope) -> None:
+    log.error(
+        "A subscription to %s waits to be confirmed. Unless SNS asks again with more luck, run `sesmail confirm %s` "
+        "within 2 days, where there are credentials of AWS.",
+        topic.arn,
+        envelope.message_id,
+        extra={"action": "sns_subscription_waits", "topic": topic.arn, "event_id": envelope.message_id},
+    )
+
+
+def _announce_safely(announce: Callable[[str], None], site: str) -> None:
+    try:
+        announce(site)
+    except Exception as error:  # noqa: BLE001  they are stored; whoever processes on a schedule finds them
+        log.warning("Processing could not be started at once (%s).", type(error).__name__)
 
 
 def confirm_later(event_id: str, store: EventStore, verifier: SnsVerifier, confirm: Confirmation) -> None:

@@ -405,7 +405,7 @@ def _bare(address: object) -> str:
 
 def _time(value: object) -> datetime:
     time = datetime.fromisoformat(_text(value))
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _first(values: object) -> str | None:

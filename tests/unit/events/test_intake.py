@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given
@@ -180,11 +182,12 @@ def test_a_subscription_is_stored_with_its_token_and_confirmed() -> None:
     assert envelope["Token"] in rows.rows[envelope["MessageId"]].message
 
 
-def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again() -> None:
+def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again_and_an_operator_told(caplog) -> None:
     sns = FakeSns(RuntimeError())
     intake = intake_for(Rows(), confirm=Confirmation(lambda region: sns))
     envelope = SIGNER.confirmation()
     assert post(intake, envelope) == 503
+    assert f"sesmail confirm {envelope['MessageId']}" in caplog.text
     assert intake.take({"a": json.dumps(envelope)}) == {"a"}
     sns.trouble = None
     assert post(intake, envelope) == 200
@@ -236,11 +239,20 @@ def test_being_unsubscribed_raises_an_alarm_and_subscribes_nobody(caplog) -> Non
 
 
 def test_arrival_is_announced_for_each_site_once_a_second_and_not_for_each_event() -> None:
-    told = []
-    intake = intake_for(Rows(), announce=told.append)
+    told = SimpleQueue()
+    intake = intake_for(Rows(), announce=told.put)
     for _ in range(20):
         post(intake, SIGNER.notification("hello"))
-    assert told == ["alpha"]
+    assert told.get(timeout=30) == "alpha"
+    assert told.empty()
+
+
+def test_a_broker_that_hangs_holds_up_no_answer() -> None:
+    answered, in_time = threading.Event(), SimpleQueue()
+    intake = intake_for(Rows(), announce=lambda site: in_time.put(answered.wait(30)))
+    assert post(intake, SIGNER.notification("hello")) == 200
+    answered.set()
+    assert in_time.get(timeout=60)
 
 
 def test_an_arrival_that_cannot_be_announced_is_stored_and_acknowledged_all_the_same() -> None:
