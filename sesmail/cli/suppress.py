@@ -150,20 +150,20 @@ def _read(row: Mapping[str, str | None], scope: Scope, reason: str, line: int) -
     try:
         _check_address(row.get("address") or "")
         return _opt_out(row, scope, reason, source="import")
-    except (ValueError, click.ClickException) as error:
+    except (ValueError, OverflowError, click.ClickException) as error:
         problem = error.message if isinstance(error, click.ClickException) else str(error)
         raise click.ClickException(f"Line {line}: {problem} Nothing was added.") from None
 
 
 def _opt_out(row: Mapping[str, str | None], scope: Scope, reason: str, *, source: str) -> OptOut:
-    """Raises ValueError for a scope, a reason or a time that is none."""
+    """Raises ValueError for a scope, a reason or a time that is none, OverflowError for a time in no year."""
     written, since_text = row.get("scope"), row.get("since")
     since = datetime.fromisoformat(since_text) if since_text else datetime.now(UTC)
     return OptOut(
         address=row["address"] or "",
         scope=Scope.parse(written) if written else scope,
         reason=Reason(row.get("reason") or reason),
-        since=since if since.tzinfo else since.replace(tzinfo=UTC),
+        since=(since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC),
         source=row.get("source") or source,
     )
 

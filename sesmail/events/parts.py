@@ -123,7 +123,7 @@ class EventParts:
     @cached_property
     def unsubscribe_door(self) -> UnsubscribeDoor:
         """What is behind the links."""
-        opt_out = LinkOptOut(self._suppression, self._reputation, now=lambda: datetime.now(UTC))
+        opt_out = LinkOptOut(self._suppression, self.intake.put, now=lambda: datetime.now(UTC))
         return UnsubscribeDoor(self.unsubscribe_links, opt_out)
 
     def queue_client(self, queue_url: str) -> Any:

@@ -6,6 +6,8 @@ done once however often it is tried; receivers are told at least once. An event 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, Unhandled, Unsubscribed, read
+from sesmail.events.model import Event, Unhandled, read
 from sesmail.events.stores import EventState, StoredEvent
+from sesmail.message import ID_TAG, LIST_TAG
 from sesmail.state.reputation import Fact, Sight
-from sesmail.state.suppression import OptOut, Reason, Scope
+from sesmail.state.suppression import OptOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -139,13 +142,18 @@ class EventProcessor:
         for told in batch:
             for event in told.events:
                 if isinstance(event, Unhandled):
-                    log.info("An event has no meaning for us: %s", event.what[:50], extra={"action": "event_unhandled"})
+                    what, id_ = event.what[:50], told.stored.event_id
+                    extra = {"action": "event_unhandled", "event_id": id_}
+                    # What SES or we may have got wrong is more than news: nothing followed from it.
+                    level = logging.INFO if event.key else logging.WARNING
+                    log.log(level, "An event has no meaning for us: %s (%s)", what, id_, extra=extra)
 
     def _settle_sends(self, batch: Iterable[_Told]) -> None:
         """Whatever SES tells of an email, it proves that SES took it."""
-        proofs = {(event.send_id, event.message_id) for told in batch for event in told.events if event.send_id}
-        for send_id, message_id in proofs:
-            self._record_evidence(send_id, message_id)
+        emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
+        for send_id, message_id in emails:
+            if send_id and message_id:
+                self._record_evidence(send_id, message_id)
 
     def _suppress(self, batch: Iterable[_Told]) -> None:
         for told in batch:
@@ -234,33 +242,58 @@ class EventProcessor:
 
 
 class LinkOptOut:
-    """What happens when somebody uses one of our unsubscribe links: for `UnsubscribeDoor`."""
+    """What happens when somebody uses one of our unsubscribe links: for `UnsubscribeDoor`.
 
-    def __init__(self, suppression: SuppressionList, reputation: Reputation, *, now: Callable[[], datetime]) -> None:
-        """`now` gives an aware time."""
+    The opt-out holds at once. It is also stored as SES would tell of it, so that it is counted and told by whoever
+    processes events, and comes back when the opt-outs are rebuilt.
+    """
+
+    def __init__(
+        self,
+        suppression: SuppressionList,
+        put: Callable[[Sequence[StoredEvent]], object],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`put` stores events durably, each id once; `now` gives an aware time."""
         self._suppression = suppression
-        self._reputation = reputation
+        self._put = put
         self._now = now
 
     def __call__(self, who: Unsubscription) -> None:
-        """Write the opt-out down, and tell who listens. Raises `LedgerUnavailable` when it could not be written."""
-        now, scope = self._now(), Scope(who.site, who.list)
-        event = Unsubscribed(
-            site=who.site,
-            key="\n".join(("link", who.site, who.list, who.recipient, now.date().isoformat())),
-            recipient=who.recipient,
-            send_id=who.send_id or None,
-            list=who.list,
-            occurred_at=now,
-            sent_at=now,
-            topics=(who.list,) if who.list else (),
-            suppresses=((Reason.UNSUBSCRIBED, scope),),
+        """Write the opt-out down. Raises `LedgerUnavailable` or `EventStoreUnavailable` when it could not be done."""
+        now = self._now()
+        stored = StoredEvent(
+            event_id=_link_id(who, now), source=who.site, message=_told_by_link(who, now), received_at=now.timestamp()
         )
-        for opt_out in _opt_outs(event, "link"):
-            self._suppression.add(opt_out)
-        if self._reputation.count([_fact(event, "link")]) == [Sight.FIRST]:
-            for receiver in signals.email_unsubscribed.receivers_for(event.site):
-                _call(receiver, event, {})
+        for event in read(stored.message, site=who.site):
+            for opt_out in _opt_outs(event, stored.event_id):
+                self._suppression.add(opt_out)
+        self._put([stored])
+
+
+def _link_id(who: Unsubscription, now: datetime) -> str:
+    """The same for all uses of a link on one day: readers press the button twice."""
+    use = "\n".join((who.site, who.list, who.recipient, now.date().isoformat()))
+    return f"link-{hashlib.sha256(use.encode()).hexdigest()}"
+
+
+def _told_by_link(who: Unsubscription, now: datetime) -> str:
+    """A `Subscription` event, as SES's own list management tells of the same."""
+    tags = {LIST_TAG: [who.list], ID_TAG: [who.send_id]}
+    left = [{"topicName": who.list, "subscriptionStatus": "OptOut"}] if who.list else []
+    subscription = {
+        "source": "UnsubscribeLink",
+        "timestamp": now.isoformat(),
+        "newTopicPreferences": {"unsubscribeAll": not who.list, "topicSubscriptionStatus": left},
+    }
+    mail = {
+        "timestamp": now.isoformat(),
+        "messageId": "",
+        "destination": [who.recipient],
+        "tags": {name: values for name, values in tags.items() if values != [""]},
+    }
+    return json.dumps({"eventType": "Subscription", "mail": mail, "subscription": subscription})
 
 
 def _opt_outs(event: Event, source: str) -> list[OptOut]:

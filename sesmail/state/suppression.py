@@ -68,7 +68,7 @@ class OptOut:
     reason: Reason
     since: datetime
     source: str = ""
-    """The event that it came from, `link` for one of our own links, or what an operator gave."""
+    """The id of the event that it came from, or what an operator gave."""
 
 
 class SuppressionList:

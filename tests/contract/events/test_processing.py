@@ -154,6 +154,16 @@ def test_what_has_no_meaning_is_processed_and_holds_up_nothing(world, message) -
     assert world.counts() == {"sent": 1}
 
 
+def test_an_event_that_cannot_be_read_is_warned_of_by_its_id_and_nothing_personal(world, caplog) -> None:
+    document = fixture_json("ev_bounce_permanent_general.json")
+    document["bounce"]["bouncedRecipients"] = READER
+    event_id = world.put_text(json.dumps(document))
+    world.processor.process()
+    (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert event_id in record.getMessage()
+    assert READER not in caplog.text
+
+
 def test_half_a_character_in_a_user_agent_holds_up_nothing(world) -> None:
     document = fixture_json("ev_open.json")
     document["open"]["userAgent"] = "cut in the middle \ud83d"
@@ -377,12 +387,46 @@ def test_the_opt_outs_can_be_rebuilt_from_the_stored_events(world) -> None:
 
 def test_using_an_unsubscribe_link_opts_out_of_its_list_counts_once_and_is_told_once(world, listen) -> None:
     heard = []
-    listen(signals.email_unsubscribed, lambda site, *, event, metadata: heard.append((site, event.recipient)))
+    listen(signals.email_unsubscribed, lambda site, *, event, metadata: heard.append((event.recipient, metadata)))
     when = datetime(2026, 11, 20, 18, tzinfo=UTC)
-    opt_out = LinkOptOut(world.suppression, world.reputation, now=lambda: when)
+    opt_out = LinkOptOut(world.suppression, world.store.put, now=lambda: when)
     for _ in range(2):
         opt_out(Unsubscription(site="alpha", recipient="Ann@example.org", list="monthly", send_id="send-1"))
-    assert heard == [("alpha", "Ann@example.org")]
-    assert world.counts() == {Counter.UNSUBSCRIBED: 1}
     assert world.suppression.screen(["ann@example.org"], site="alpha", list_name="monthly")
     assert not world.suppression.screen(["ann@example.org"], site="alpha", list_name="weekly")
+    assert world.processor.process().processed == 1
+    assert heard == [("Ann@example.org", {"order": "of send-1"})]
+    assert world.counts() == {Counter.UNSUBSCRIBED: 1}
+    assert not world.ledger.proofs  # the link does not know SES's id of the email
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z"])
+def test_a_time_at_the_end_of_all_times_leaves_the_opt_outs_readable(world, time) -> None:
+    document = fixture_json("ev_bounce_permanent_general.json")
+    document["bounce"]["timestamp"] = time
+    world.put_text(json.dumps(document))
+    world.processor.process()
+    list(world.suppression.read())
+
+
+def test_leaving_by_a_link_comes_back_when_the_opt_outs_are_rebuilt(world) -> None:
+    opt_out = LinkOptOut(world.suppression, world.store.put, now=lambda: datetime(2026, 11, 20, 18, tzinfo=UTC))
+    for list_name in ("monthly", ""):
+        opt_out(Unsubscription(site="alpha", recipient="ann@example.org", list=list_name))
+    before = list(world.suppression.read())
+    for entry in before:
+        world.suppression.remove(entry.address, entry.scope)
+    assert world.processor.rebuild_suppression() == 2
+    assert list(world.suppression.read()) == before
+    assert sorted(str(entry.scope) for entry in before) == ["list:alpha/monthly", "site:alpha"]
+
+
+def test_an_opt_out_by_link_that_cannot_be_stored_holds_all_the_same(world) -> None:
+    def put(_events):
+        raise EventStoreUnavailable
+
+    with pytest.raises(EventStoreUnavailable):
+        LinkOptOut(world.suppression, put, now=lambda: datetime(2026, 11, 20, 18, tzinfo=UTC))(
+            Unsubscription(site="alpha", recipient="ann@example.org")
+        )
+    assert world.suppression.screen(["ann@example.org"], site="alpha")
