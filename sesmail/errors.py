@@ -11,6 +11,7 @@
     ├── NotificationRefused       not from SES for us: answer 4xx, it must never be tried again
     ├── EventNotStored            our trouble: answer 503 or raise, so that AWS delivers it again
     │   └── EventStoreUnavailable the store of events cannot be reached, or has no room: call again later
+    ├── QueueUnavailable          the queue of events cannot be read: call again later
     └── SesError                  what SES answered, by what happens next
         ├── SendThrottled         the rate is exceeded: slow down and try again
         ├── DailyQuotaExceeded    wait until the 24-hour window frees
@@ -98,6 +99,15 @@ class EventStoreUnavailable(EventNotStored):
 
     Events stored earlier are safe, and processed when the store is back.
     """
+
+    @classmethod
+    def because(cls, cause: str) -> EventStoreUnavailable:
+        """With what the store said, by the name of its error: its text may hold an address."""
+        return cls(f"{inspect.cleandoc(cls.__doc__ or '')} ({cause})")
+
+
+class QueueUnavailable(SesmailError):
+    """The queue cannot be read now. What is in it stays there."""
 
 
 class SesError(SesmailError):

@@ -3,7 +3,7 @@
 0    done
 1    not done, or something is wrong with an email or a setting: the message says what
 2    the command line is wrong
-75   Redis, or the store of events, cannot be reached: try again
+75   Redis, the store of events or a queue of them cannot be reached: try again
 130  interrupted
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, SesmailError
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
     "cancel": "sends:cancel",
@@ -52,7 +52,7 @@ class Failure(click.ClickException):
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
         """By what the caller does next."""
-        return 75 if isinstance(self.error, LedgerUnavailable | EventStoreUnavailable) else 1
+        return 75 if isinstance(self.error, LedgerUnavailable | EventStoreUnavailable | QueueUnavailable) else 1
 
 
 class Commands(click.Group):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sesmail.errors import QueueUnavailable
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -57,30 +59,44 @@ class SqsPoller:
         """Whether it goes on: some were stored, or there were none."""
         try:
             polled = self.poll()
-        except (BotoCoreError, ClientError):
-            log.exception(
-                "The queue cannot be read now; what is in it stays there.", extra={"action": "sqs_unreachable"}
-            )
+        except QueueUnavailable as error:
+            log.error(error, extra={"action": "sqs_unreachable", "queue": self._queue_url})  # noqa: TRY400
             return False
         return polled.stored > 0 or polled.received == 0
 
     def drain(self) -> Polled:
-        """Poll until the queue gives nothing more that can be stored, such as a dead-letter queue by hand."""
-        received = stored = 0
-        while (polled := self.poll(wait_seconds=1)).stored:
-            received, stored = received + polled.received, stored + polled.stored
-        return Polled(received=received + polled.received, stored=stored)
+        """Poll until the queue gives nothing that it has not given before: a dead-letter queue, by hand.
+
+        Raises `QueueUnavailable`.
+        """
+        received, stored = set[str](), set[str]()
+        while True:
+            came, failed = self._take(wait_seconds=1)
+            stored |= came - failed
+            if came <= received:
+                return Polled(received=len(received), stored=len(stored))
+            received |= came
 
     def poll(self, wait_seconds: int = WAIT_SECONDS) -> Polled:
-        """Take up to ten messages in. Raises boto3's errors when the queue cannot be reached."""
-        answer = self._client.receive_message(
-            QueueUrl=self._queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait_seconds
-        )
-        messages: dict[str, Any] = {message["MessageId"]: message for message in answer.get("Messages", ())}
-        with self._taking:
-            failed = self._intake.take({id_: message["Body"] for id_, message in messages.items()})
-            self._delete([message["ReceiptHandle"] for id_, message in messages.items() if id_ not in failed])
-        return Polled(received=len(messages), stored=len(messages) - len(failed))
+        """Take up to ten messages in. Raises `QueueUnavailable`."""
+        came, failed = self._take(wait_seconds)
+        return Polled(received=len(came), stored=len(came - failed))
+
+    def _take(self, wait_seconds: int) -> tuple[set[str], set[str]]:
+        """The ids of the messages that came, and of those among them that stay in the queue."""
+        try:
+            answer = self._client.receive_message(
+                QueueUrl=self._queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait_seconds
+            )
+            messages: dict[str, Any] = {message["MessageId"]: message for message in answer.get("Messages", ())}
+            with self._taking:
+                failed = self._intake.take({id_: message["Body"] for id_, message in messages.items()})
+                self._delete([message["ReceiptHandle"] for id_, message in messages.items() if id_ not in failed])
+        except (BotoCoreError, ClientError) as error:
+            raise QueueUnavailable(
+                f"The queue {self._queue_url} cannot be read now ({type(error).__name__}); what is in it stays there."
+            ) from error
+        return set(messages), failed
 
     def _delete(self, receipts: list[str]) -> None:
         if not receipts:

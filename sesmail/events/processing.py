@@ -229,11 +229,9 @@ class EventProcessor:
         """Call those who listen, or only those named; what went wrong, by receiver."""
         if event.signal is None:
             return {}
-        receivers = [
-            receiver
-            for receiver in signals.ALL[event.signal].receivers_for(event.site)
-            if not only or _name(receiver) in only
-        ]
+        listening = signals.ALL[event.signal].receivers_for(event.site)
+        # One that failed and was renamed since is among those that have not failed before.
+        receivers = [receiver for receiver in listening if _name(receiver) in only] or listening
         if not receivers:
             return {}
         metadata = self._metadata(event.send_id) if event.send_id else {}
@@ -334,7 +332,7 @@ def _name(receiver: Callable[..., object]) -> str:
 
 
 def _failed_before(stored: StoredEvent) -> set[str]:
-    """The receivers that failed last time: only they are called again. Empty at the first attempt."""
+    """The receivers that failed last time: only they are called again, as long as there are any of that name."""
     return {line.partition(": ")[0] for line in stored.error.splitlines() if ": " in line}
 
 

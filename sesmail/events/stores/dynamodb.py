@@ -284,8 +284,10 @@ class DynamoDbEventStore:
 def _reached() -> Iterator[None]:
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
-        raise EventStoreUnavailable from error
+    except ClientError as error:
+        raise EventStoreUnavailable.because(error.response["Error"].get("Code", "ClientError")) from error
+    except BotoCoreError as error:
+        raise EventStoreUnavailable.because(type(error).__name__) from error
 
 
 def _shard_of(event: StoredEvent) -> str:

@@ -158,7 +158,7 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (RedisError, LedgerUnavailable) as error:
-        raise EventStoreUnavailable from error
+        raise EventStoreUnavailable.because(type(error.__cause__ or error).__name__) from error
 
 
 def _ms(seconds: float) -> int:

@@ -186,4 +186,4 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise EventStoreUnavailable from error
+        raise EventStoreUnavailable.because(type(getattr(error, "orig", None) or error).__name__) from error

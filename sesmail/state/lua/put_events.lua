@@ -1,8 +1,8 @@
 -- Stores notifications of SES, each once.
 --
 -- ARGV: 1 most events kept per site, then for each: id, site, topic ARN, received at (ms), message
--- Answers {how many were new, how many the fullest of their sites holds now}; the first is -1 where there was no room: some
--- may be stored then, and all may be put again.
+-- Answers {how many were new, how many the fullest of their sites holds now}; the first is -1 where there was no room for
+-- all: what there was room for is stored then, and all may be put again.
 local limit = tonumber(ARGV[1])
 local held = {}
 
@@ -20,20 +20,24 @@ local function make_room(site)
   return oldest and redis.call('DEL', key('event', oldest))
 end
 
-local new, fullest = 0, 0
+local new, fullest, refused = 0, 0, false
 for i = 2, #ARGV, 5 do
   local id, site, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local row = key('event', id)
   if redis.call('EXISTS', row) == 0 then
     held[site] = held[site] or count(site)
-    if held[site] < limit then
+    local room = held[site] < limit
+    if room then
       held[site] = held[site] + 1
-    elseif not make_room(site) then
-      return {-1, held[site]}
     end
-    redis.call('HSET', row, 'source', site, 'topic_arn', ARGV[i + 2], 'received_at', received_at, 'message', ARGV[i + 4])
-    redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)
-    new, fullest = new + 1, math.max(fullest, held[site])
+    if room or make_room(site) then
+      redis.call('HSET', row, 'source', site, 'topic_arn', ARGV[i + 2], 'received_at', received_at, 'message', ARGV[i + 4])
+      redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)
+      new = new + 1
+    else
+      refused = true
+    end
+    fullest = math.max(fullest, held[site])
   end
 end
-return {new, fullest}
+return {refused and -1 or new, fullest}

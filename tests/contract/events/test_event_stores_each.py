@@ -76,7 +76,7 @@ def dead_store(request, dead_port, tmp_path, aws):
     ids=["put", "gather", "mark", "retry", "set aside", "replay", "get", "read", "read old", "counts", "purge"],
 )
 def test_a_store_that_is_away_says_so_whatever_is_asked(dead_store, act) -> None:
-    with pytest.raises(EventStoreUnavailable):
+    with pytest.raises(EventStoreUnavailable, match=r"\(\w+Error\)$"):
         act(dead_store)
 
 
@@ -106,6 +106,14 @@ def test_redis_when_full_gives_up_the_oldest_processed_event_for_a_new_one(scrip
 def test_redis_is_bounded_for_each_site_by_itself(scripts) -> None:
     store = RedisEventStore(scripts, most_events=1)
     assert store.put([event(1), event(2, source="beta")]) == 2
+
+
+def test_redis_that_is_full_of_one_site_still_takes_in_what_comes_with_it_of_others(scripts) -> None:
+    store = RedisEventStore(scripts, most_events=1)
+    store.put([event(1)])
+    with pytest.raises(EventStoreUnavailable, match="no room"):
+        store.put([event(2), event(3, source="beta")])
+    assert store.counts("beta").unprocessed == 1
 
 
 def test_redis_warns_before_it_is_full_and_not_at_every_event(scripts, caplog) -> None:

@@ -296,6 +296,25 @@ def test_a_receiver_that_raises_is_called_again_later_and_the_others_are_not(wor
     assert world.counts() == {"opened": 1}
 
 
+def test_a_receiver_that_was_mended_under_another_name_is_called(world, listen) -> None:
+    heard = []
+
+    def bad(site, **_) -> None:
+        raise RuntimeError("a bug: in two lines\nof text: here")
+
+    def mended(site, *, event, **_) -> None:
+        heard.append(event.message_id)
+
+    listen(signals.email_opened, bad)
+    world.put("ev_open.json", messageId="1")
+    assert world.processor.process().failed == 1
+    signals.email_opened.disconnect(bad)
+    listen(signals.email_opened, mended)
+    world.now += 30
+    assert world.processor.process().processed == 1
+    assert heard == ["1"]
+
+
 def test_a_receiver_that_raises_does_not_hold_up_other_events(world, listen) -> None:
     def bad(site, *, event, **_) -> None:
         if event.recipient == "bad@example.org":

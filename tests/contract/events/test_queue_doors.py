@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sesmail.contrib.sqs import Polled, SqsPoller
-from sesmail.errors import EventStoreUnavailable
+from sesmail.errors import EventStoreUnavailable, QueueUnavailable
 from sesmail.events.intake import Intake
 from sesmail.events.sns import Certificates, SnsVerifier
 from tests.signing import TOPIC, Signer
@@ -103,6 +103,24 @@ def test_a_dead_letter_queue_is_drained_to_its_end_and_what_cannot_be_stored_sta
     drained = SqsPoller(sqs, queue, intake).drain()
     assert (drained.stored, left_in(sqs, queue)) == (13, 1)
     assert sqlite_store.counts("alpha").unprocessed == 13
+
+
+def test_messages_that_are_refused_do_not_hide_those_behind_them_from_draining(
+    sqs, queue, intake, sqlite_store
+) -> None:
+    send(sqs, queue, *(["{not json"] * 21), *(notification() for _ in range(5)))
+    assert SqsPoller(sqs, queue, intake).drain() == Polled(received=26, stored=5)
+    assert left_in(sqs, queue) == 21
+
+
+def test_a_queue_that_is_not_there_is_named_without_a_traceback(sqs, intake, caplog) -> None:
+    url = "http://127.0.0.1/123456789012/missing"
+    poller = SqsPoller(sqs, url, intake)
+    with pytest.raises(QueueUnavailable, match=f"{url}.*QueueDoesNotExist"):
+        poller.drain()
+    poller.run(Told(waits=1))
+    assert url in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 class Told:
