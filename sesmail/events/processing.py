@@ -229,7 +229,7 @@ class EventProcessor:
         """Call those who listen, or only those named; what went wrong, by receiver."""
         if event.signal is None:
             return {}
-        listening = signals.ALL[event.signal].receivers_for(event.site)
+        listening = [*signals.ALL[event.signal].receivers_for(event.site)]
         # One that failed and was renamed since is among those that have not failed before.
         receivers = [receiver for receiver in listening if _name(receiver) in only] or listening
         if not receivers:
