@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sesmail import runtime
 from sesmail.errors import InvalidEmail
+from sesmail.mailbox import bare_address, mailbox_of
 from sesmail.tasks import send_ses_email
 from sesmail.unsubscribe import Unsubscription
 
@@ -58,11 +59,12 @@ def requeue(send_id: str) -> None:
 def unsubscribe_headers(recipient: str, list_name: str = "") -> dict[str, str]:
     """The headers of one-click unsubscribe (RFC 8058), for an email to this one address; of a list, or of everything.
 
-    Give the email the tag `sesmail-list` of the same name. Raises `ConfigurationError` where SESMAIL_UNSUBSCRIBE_URL or
-    its secrets are missing.
+    Give the email the tag `sesmail-list` of the same name. Raises `InvalidEmail` when it is not one address, and
+    `ConfigurationError` where SESMAIL_UNSUBSCRIBE_URL or its secrets are missing.
     """
     parts = runtime.current()
-    who = Unsubscription(site=parts.settings.site, recipient=recipient, list=list_name)
+    address = bare_address(mailbox_of("recipient", recipient))
+    who = Unsubscription(site=parts.settings.site, recipient=address, list=list_name)
     return parts.events.unsubscribe_links.headers(who)
 
 

@@ -152,7 +152,7 @@ def _read(row: Mapping[str, str | None], scope: Scope, reason: str, line: int) -
         return _opt_out(row, scope, reason, source="import")
     except (ValueError, OverflowError, click.ClickException) as error:
         problem = error.message if isinstance(error, click.ClickException) else str(error)
-        raise click.ClickException(f"Line {line}: {problem} Nothing was added.") from None
+        raise click.ClickException(f"Line {line}: {problem.rstrip('.')}. Nothing was added.") from None
 
 
 def _opt_out(row: Mapping[str, str | None], scope: Scope, reason: str, *, source: str) -> OptOut:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from sesmail.errors import InvalidEmail
+from sesmail.mailbox import bare_address, mailbox_of
 from sesmail.state.scripts import reachable
 
 if TYPE_CHECKING:
@@ -128,8 +130,17 @@ class SuppressionList:
 
 
 def normal_address(address: str) -> str:
-    """How an address is written in the list: servers do not tell Ann@example.org from ann@example.org."""
-    return address.strip().lower()
+    """How an address is written in the list: servers do not tell Ann@example.org from ann@example.org.
+
+    An international domain is written as emails have it, as `xn--...`.
+    """
+    text = address.strip().lower()
+    if text.isascii():
+        return text
+    try:
+        return bare_address(mailbox_of("address", text))
+    except InvalidEmail:  # no email can be sent to it, either
+        return text
 
 
 def _opt_out(address: str, scope: str, record: bytes) -> OptOut:

@@ -43,6 +43,12 @@ def test_an_opt_out_holds_for_email_that_was_queued_before_it(ledger, opt_out, s
     assert Reputation(scripts).deliveries("one") == {"ann@example.org": Delivery.SUPPRESSED}
 
 
+def test_an_opt_out_holds_however_an_international_domain_is_written(ledger, opt_out) -> None:
+    accept(ledger, "Ann <ann@bücher.example>")
+    opt_out("Ann@BÜCHER.example")
+    assert ledger.claim("one", "worker") is State.SUPPRESSED
+
+
 def test_an_email_goes_to_those_who_remain(ledger, opt_out, scripts) -> None:
     accept(ledger, "Ann <ann@Example.org>", "bob@example.org", cc=["Cy <CY@example.org>"], bcc=["di@example.org"])
     opt_out("ann@example.org")

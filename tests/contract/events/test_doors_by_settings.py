@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 
-from sesmail import runtime
+from sesmail import runtime, unsubscribe_headers
 from sesmail.contrib.flask import SESMail
+from sesmail.errors import InvalidEmail
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.state.suppression import Reason, Scope, SuppressionList
 from sesmail.unsubscribe import Unsubscription
@@ -79,3 +81,12 @@ def test_a_link_made_by_the_settings_opts_out_of_the_list(site, scripts) -> None
     assert client.post(path).status_code == 200
     (opt_out,) = SuppressionList(scripts).read()
     assert (opt_out.scope, opt_out.reason) == (Scope("alpha", "monthly"), Reason.UNSUBSCRIBED)
+
+
+def test_a_link_opts_out_the_address_that_its_email_went_to_however_it_was_given(site, scripts) -> None:
+    client = site(**UNSUBSCRIBE)
+    link = unsubscribe_headers("Ann <Ann@BÜCHER.example>", "monthly")["List-Unsubscribe"].strip("<>")
+    assert client.post(urlsplit(link).path).status_code == 200
+    assert SuppressionList(scripts).screen(["ann@xn--bcher-kva.example"], site="alpha", list_name="monthly")
+    with pytest.raises(InvalidEmail):
+        unsubscribe_headers("ann@example.org, bob@example.org")

@@ -20,6 +20,7 @@ from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
 from sesmail.state.keys import CATALOGUE, Keys
 from sesmail.state.scripts import Scripts
+from tests.contract.events.conftest import POSTGRES
 
 NOW = 1_700_000_000.0
 
@@ -170,6 +171,15 @@ def test_gathering_uses_the_index_of_what_is_due(sqlite_store) -> None:
     query = "EXPLAIN QUERY PLAN SELECT event_id FROM sesmail_events WHERE source = 'a' AND due_at <= 1 ORDER BY due_at"
     with sqlite_store.engine.connect() as connection:
         assert "sesmail_events_due" in str(connection.execute(sa.text(query)).all())
+
+
+@pytest.mark.usefixtures("postgres_schema")
+def test_a_postgresql_whose_host_vanished_is_given_up_in_time_unless_the_url_says_otherwise() -> None:
+    store = SqlEventStore(f"{POSTGRES}?connect_timeout=9")
+    with store.engine.connect() as connection:
+        said = connection.connection.driver_connection.info.get_parameters()
+    store.engine.dispose()
+    assert (said["tcp_user_timeout"], said["connect_timeout"]) == ("10000", "9")
 
 
 def test_another_database_is_a_configuration_error() -> None:
