@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def webhook(host: str, port: int, as_json: bool) -> None:
     """
     from sesmail.contrib.asgi import serve
 
+    _log_with_time()
     intake = _listening().intake
     said = {"url": f"http://{host}:{port}/"}
     click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
@@ -49,6 +51,7 @@ def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
     queue_urls = queue_urls or tuple(parts().settings.sqs_queue_urls)
     if not queue_urls:
         raise click.UsageError("Name the URL of a queue, or set SESMAIL_SQS_QUEUE_URLS.")
+    _log_with_time()
     told, stop = told_to_end(), threading.Event()
     pollers = [_poller(url) for url in queue_urls]
     said = {"polling": queue_urls}
@@ -61,6 +64,12 @@ def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
         poller.finish()
     if broken:
         raise broken
+
+
+def _log_with_time() -> None:
+    """On standard error, from INFO on: who reads it later wants to know when it was, and which line is an alarm."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("sesmail").setLevel(logging.INFO)
 
 
 def _run(poller: SqsPoller, stop: threading.Event, told: SimpleQueue[Exception | None]) -> None:

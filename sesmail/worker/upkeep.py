@@ -15,6 +15,8 @@ from sesmail.worker.queues import EVENTS_QUEUE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sesmail.settings import Settings
+
 log = logging.getLogger("sesmail")
 
 
@@ -92,10 +94,24 @@ def upkeep_of(instance: Any) -> list[Upkeep]:
         return rate_limit(send_ses_email.rate_limit or runtime.current().settings.worker_rate_limit)
 
     takes_events = EVENTS_QUEUE in instance.app.amqp.queues.consume_from
+    if takes_events:
+        warn_of_topics_elsewhere(runtime.current().settings)
     monitor = Monitor(lambda: sweeper().sweep(), process_soon if takes_events else None, own_rate, instance.hostname)
     with suppress(LedgerUnavailable):
         monitor.tell_rate()
     return [Upkeep("sweep", monitor.once), Upkeep("check of the limits", _check_limits)]
+
+
+def warn_of_topics_elsewhere(settings: Settings) -> None:
+    """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
+    sites = sorted(set(settings.topics.values()))
+    if sites and settings.site not in sites:
+        log.warning(
+            "SESMAIL_TOPICS give their events to %s, but this worker processes those of the site %s: they wait until a "
+            "worker has their site as SESMAIL_SITE.",
+            ", ".join(sites),
+            settings.site,
+        )
 
 
 def _check_limits() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -186,8 +187,10 @@ def test_the_poller_moves_what_comes_into_the_store_and_ends_at_once_though_sqs_
     command = str(Path(sys.executable).with_name("sesmail"))
     with Program(command, "poll-sqs", folder=tmp_path, environment=environment) as program:
         client.send_message(QueueUrl=url, MessageBody=json.dumps(SIGNER.notification(BOUNCE.read_text())))
-        eventually(lambda: store.counts("alpha").unprocessed == 1)
+        client.send_message(QueueUrl=url, MessageBody=json.dumps(SIGNER.confirmation("UnsubscribeConfirmation")))
+        eventually(lambda: store.counts("alpha").unprocessed == 2)
         eventually(lambda: left_in(client, url) == 0)
+        eventually(lambda: re.search(r"^\d{4}-\S+ \S+ CRITICAL Unsubscribed from", program.output, re.MULTILINE))
         began = time.monotonic()
         assert program.stop() == 0
         assert time.monotonic() - began < 10, "it waited for SQS, which holds a call for 20 seconds"
