@@ -149,9 +149,9 @@ def main(door: str, store_name: str, port: str, pem_file: str, core: str = "") -
         os.sched_setaffinity(0, {int(core)})
     pem = Path(pem_file).read_bytes()
     if door == "asgi":
-        from sesmail.contrib.asgi import serve
+        from sesmail.contrib.asgi import listen, serve
 
-        serve(intake_of(store_name, pem), port=int(port))
+        serve(intake_of(store_name, pem), listen("127.0.0.1", int(port)))
     elif door == "flask":
         serve_wsgi(flask_app(store_name, pem), int(port))
     else:

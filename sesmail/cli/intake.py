@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=8025, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8025,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @json_option
 def webhook(host: str, port: int, as_json: bool) -> None:
     """Take notifications of SNS in over HTTP, apart from the pages of the site, until Ctrl-C or SIGTERM.
 
     Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do.
     """
-    from sesmail.contrib.asgi import serve
+    from sesmail.contrib.asgi import listen, serve
 
     _log_with_time()
     intake = _listening().intake
-    said = {"url": f"http://{host}:{port}/"}
-    click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
-    serve(intake, host=host, port=port)
+    with listen(host, port) as listening:
+        said = {"url": f"http://{host}:{listening.getsockname()[1]}/"}
+        click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
+        serve(intake, listening)
 
 
 @click.command("poll-sqs")

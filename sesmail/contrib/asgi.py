@@ -9,11 +9,12 @@ in. So the store is asked once for many, and nothing is acknowledged unsaved.
 from __future__ import annotations
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sesmail.contrib import event_parts
-from sesmail.errors import EventNotStored, MissingExtra, NotificationRefused
+from sesmail.errors import ConfigurationError, EventNotStored, MissingExtra, NotificationRefused
 from sesmail.events.intake import STORED, Answer, answer_to
 from sesmail.events.sns import BODY_LIMIT_BYTES
 
@@ -126,7 +127,18 @@ class _GroupWriter:
         return STORED
 
 
-def serve(intake: Intake, *, host: str = "127.0.0.1", port: int = 8025) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket to `serve` at; port 0 takes a free one. Raises `ConfigurationError` when it cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host}:{port} ({error.strerror}), so no events are taken in here; SNS tries again for a "
+            "while. Name another --port."
+        ) from None
+
+
+def serve(intake: Intake, listening: socket.socket) -> None:
     """Serve the door by itself until SIGTERM, with uvicorn (extra `simulator`), as lean as it can be."""
     try:
         import uvicorn  # noqa: PLC0415  who mounts the app elsewhere does not need it
@@ -136,10 +148,8 @@ def serve(intake: Intake, *, host: str = "127.0.0.1", port: int = 8025) -> None:
             "or serve sesmail.contrib.asgi:app with an ASGI server of your own."
         ) from error
 
-    uvicorn.run(
+    config = uvicorn.Config(
         EventsApp(intake),
-        host=host,
-        port=port,
         backlog=2048,
         ws="none",
         log_level="warning",
@@ -148,6 +158,7 @@ def serve(intake: Intake, *, host: str = "127.0.0.1", port: int = 8025) -> None:
         server_header=False,
         date_header=False,
     )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def __getattr__(name: str) -> EventsApp:
