@@ -277,7 +277,7 @@ def queue_until_cut_off(desk: Desk, rows: int, cut_off: Callable[[subprocess.Pop
 def test_ctrl_c_in_the_middle_is_exit_code_130_and_the_key_goes_on_where_it_stopped(desk):
     cut = queue_until_cut_off(desk, 4000, lambda process: process.send_signal(signal.SIGINT))
     assert cut.code == 130
-    assert 50 < cut.json["queued"] < 4000
+    assert 50 <= cut.json["queued"] < 4000  # what was being queued when it was cut off is not counted
     assert f"`--key {cut.json['key']}` goes on with the rest" in cut.err
     rest = desk.send(somebody(4000), "--key", cut.json["key"], "--json")
     assert rest.code == 0
