@@ -81,7 +81,7 @@ def django_app(door: str, store_name: str, pem: bytes):
     if door == "django":
         from sesmail.contrib.django.views import events as view
 
-        apps.get_app_config("sesmail").intake = intake_of(store_name, pem)
+        apps.get_app_config("sesmail_django").intake = intake_of(store_name, pem)
     elif door == "anymail":
         from anymail.webhooks.amazon_ses import AmazonSESTrackingWebhookView
         from django.views.decorators.csrf import csrf_exempt

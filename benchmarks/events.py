@@ -1,9 +1,9 @@
 """How fast notifications come in through each door into each store, how fast they are processed, and what a burst loses.
 
-    python3 run.py bench events            everything; about five minutes
+    python3 run.py bench events            everything; about five minutes, with --quick less than one
     python3 run.py bench events doors      posts per second and processor time per post of each door and store
     python3 run.py bench events process    how fast stored events are processed
-    python3 run.py bench events burst [N]  N events at 1,000/s, with Redis away for 30 s and the door killed twice
+    python3 run.py bench events burst      160,000 events at 1,000/s, with Redis away for 30 s and the door killed twice
 
 A door runs in one process on one core, the load and the stores' servers on the other. Every post is signed by the
 simulator's own signer and verified (not by anymail, which does not). Of several rounds the best counts: what else the
@@ -15,14 +15,13 @@ installed, without receivers: they throw the event away; `django_ses_row` has on
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import sqlalchemy as sa
 
 from benchmarks._events_load import Server, flood, fresh_name, letters_events, notification, request, requests
 from benchmarks._events_server import store_of
+from benchmarks._report import Report, parser
 from sesmail import signals
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import SesmailError
@@ -40,12 +40,24 @@ from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList
 
-POSTS = 6_000
-SLOW_POSTS = 2_000
-ROUNDS = 4
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 SERVER_CORE, LOAD_CORE = "0", 1
 PEOPLE_PER_SECOND = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How much is done."""
+
+    posts: int = 6_000
+    slow_posts: int = 2_000
+    """For the doors of web frameworks."""
+    rounds: int = 4
+    burst_events: int = 160_000
+    burst_per_second: float = 1_000
+
+
+QUICK = Size(posts=2_000, slow_posts=600, rounds=2, burst_events=8_000, burst_per_second=800)
 
 
 class Place:
@@ -94,35 +106,39 @@ def measured(door: str, store: str, pem: Path, posts: list[bytes]) -> tuple[floa
     return (len(posts) - 200) / seconds, used / (len(posts) - 200) * 1e6
 
 
-def doors(place: Place) -> dict[str, float]:
+def doors(report: Report, place: Place, size: Size) -> None:
     signer = Signer()
     pem = place.folder / "certificate.pem"
     pem.write_bytes(signer.certificate_pem)
-    posts = requests(signer, POSTS)
+    posts = requests(signer, size.posts)
     stores = ["none", "redis", "sqlite", *(["postgresql"] if place.postgres else [])]
     rows = [("asgi", store) for store in stores] + [
         ("django", "none"), ("django", "redis"), ("flask", "redis"),
         ("django-ses", "none"), ("django-ses-row", "none"), ("anymail", "none"),
     ]  # fmt: skip
     taken: dict[tuple[str, str], list[tuple[float, float]]] = {row: [] for row in rows}
-    for _ in range(ROUNDS):
+    for _ in range(size.rounds):
         for door, store in rows:
-            some = posts if door == "asgi" else posts[:SLOW_POSTS]
+            some = posts if door == "asgi" else posts[: size.slow_posts]
             taken[door, store].append(measured(door, place.fresh_store(store), pem, some))
     rate = {row: max(posts_per_second for posts_per_second, _ in taken[row]) for row in rows}
     cpu = {row: min(used for _, used in taken[row]) for row in rows}
-    print(f"{'door':16}{'store':12}{'posts/s':>9}{'CPU us':>8}   posts/s of each round")
     for row in rows:
         each = " ".join(f"{posts_per_second:.0f}" for posts_per_second, _ in taken[row])
-        print(f"{row[0]:16}{row[1]:12}{rate[row]:9.0f}{cpu[row]:8.0f}   {each}")
+        report.cases.append(
+            {"case": f"{row[0]}, {row[1]}", "posts_per_s": rate[row], "cpu_us": cpu[row], "each_round": each}
+        )
+    goals = {"redis": ">= 0.7", "sqlite": ">= 0.7", "django-ses": ">= 5"}
+    for store in stores[1:]:
+        name = store.replace("postgresql", "postgres")
+        ratio = rate["asgi", store] / rate["asgi", "none"]
+        report.figure(f"ratio_to_no_store_{name}", ratio, goals.get(store, ""))
+        report.figure(f"cpu_ratio_to_no_store_{name}", cpu["asgi", "none"] / cpu["asgi", store])
     best = ("asgi", "redis")
-    figures = {f"ratio_to_no_store_{store}": rate["asgi", store] / rate["asgi", "none"] for store in stores[1:]}
-    figures |= {f"cpu_ratio_to_no_store_{store}": cpu["asgi", "none"] / cpu["asgi", store] for store in stores[1:]}
     for other in ("django-ses", "django-ses-row", "anymail"):
         name = other.replace("-", "_")
-        figures[f"ratio_to_{name}"] = rate[best] / rate[other, "none"]
-        figures[f"cpu_ratio_to_{name}"] = cpu[other, "none"] / cpu[best]
-    return {name.replace("postgresql", "postgres"): round(value, 3) for name, value in figures.items()}
+        report.figure(f"ratio_to_{name}", rate[best] / rate[other, "none"], goals.get(other, ""))
+        report.figure(f"cpu_ratio_to_{name}", cpu[other, "none"] / cpu[best])
 
 
 def processor_on(store, scripts: Scripts) -> EventProcessor:
@@ -137,7 +153,7 @@ def processor_on(store, scripts: Scripts) -> EventProcessor:
     )
 
 
-def process(place: Place) -> dict[str, float]:
+def process(report: Report, place: Place, size: Size) -> None:
     """With a receiver for each signal, without a ledger."""
     rates = {}
     for kind in ("redis", "sqlite"):
@@ -145,7 +161,7 @@ def process(place: Place) -> dict[str, float]:
         scripts = Scripts(store_of(place.fresh_store("redis"))._redis, place_keys())
         events = [
             StoredEvent(event_id=f"event-{number}", source="alpha", message=message, received_at=time.time())
-            for number, message in enumerate(letters_events(POSTS // 4))
+            for number, message in enumerate(letters_events(size.posts // 4))
         ]
         for start in range(0, len(events), 500):
             store.put(events[start : start + 500])
@@ -154,8 +170,8 @@ def process(place: Place) -> dict[str, float]:
         while processor.process().gathered:
             pass
         rates[kind] = len(events) / (time.perf_counter() - began)
-        print(f"processed from {kind}: {rates[kind]:.0f} events/s")
-    return {"process_events_per_second": round(rates["redis"])}
+        report.cases.append({"case": f"processed from {kind}", "events_per_s": rates[kind]})
+    report.figure("process_events_per_second", rates["redis"])
 
 
 def place_keys():
@@ -226,8 +242,9 @@ class Sns:
         return status == "200"
 
 
-def burst(place: Place, events: int = 160_000, per_second: float = 1_000) -> dict[str, float]:
+def burst(report: Report, place: Place, size: Size) -> None:
     """What the issue of a burst is: is every event stored once and processed once, whatever is killed?"""
+    events, per_second = size.burst_events, size.burst_per_second
     signer = Signer()
     pem = place.folder / "burst.pem"
     pem.write_bytes(signer.certificate_pem)
@@ -285,16 +302,22 @@ def burst(place: Place, events: int = 160_000, per_second: float = 1_000) -> dic
         for rates in processor._reputation.rates("alpha", *_days())
         for counter, count in rates.counts.items()
     }
-    print(f"published {len(sns.ids)}, stored {len(stored)}, counted {facts}, told {len(heard)}")
-    print(
-        f"posts that had to be repeated: {dict(sns.failures)}; publishing was {sns.late_seconds:.1f} s late at its end"
-    )
-    print(f"pages beside it: {len(slowest.seconds)} asked, p99 {slowest.p99() * 1000:.0f} ms, failed {slowest.failed}")
+    report.cases += [
+        {"case": "burst", "published": len(sns.ids), "stored": len(stored), "told": len(heard), **facts},
+        {"case": "burst, posts repeated", **sns.failures, "late_s": sns.late_seconds},
+        {
+            "case": "burst, pages beside it",
+            "asked": len(slowest.seconds),
+            "p99_s": slowest.p99(),
+            "failed": slowest.failed,
+        },
+    ]
     lost = len(set(sns.ids) - set(stored)) + sum(
         max(0, events // 4 - facts.get(name, 0)) for name in ("sent", "delivered", "opened", "clicked")
     )
     doubled = len(stored) - len(set(sns.ids)) + sum(facts.values()) - events + sum(heard.values()) - len(heard)
-    return {"burst_events": events, "burst_lost": lost, "burst_doubled": doubled}
+    report.figure("burst_lost", lost, "0")
+    report.figure("burst_doubled", doubled, "0")
 
 
 def _days():
@@ -328,20 +351,24 @@ class People(threading.Thread):
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
 
 
-def main(*arguments: str) -> None:
-    wanted, sizes = arguments[:1] or ("doors", "process", "burst"), [int(size) for size in arguments[1:]]
-    os.sched_setaffinity(0, {LOAD_CORE} if "burst" not in wanted else os.sched_getaffinity(0))
-    figures: dict[str, float] = {}
+PARTS = {"doors": doors, "process": process, "burst": burst}
+
+
+def main() -> None:
+    said = parser(__doc__)
+    said.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what of it; all, if none is named")
+    options = said.parse_args()
+    report, size = Report("events"), QUICK if options.quick else Size()
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as redis:
         place = Place(Path(folder), redis)
         try:
-            for name in wanted:
+            for name in options.parts or PARTS:
                 os.sched_setaffinity(0, {0, LOAD_CORE} if name == "burst" else {LOAD_CORE})
-                figures |= {"doors": doors, "process": process, "burst": burst}[name](place, *sizes)
+                PARTS[name](report, place, size)
         finally:
             place.clean()
-    print(json.dumps(figures))
+    report.show(as_json=options.json)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
