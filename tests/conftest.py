@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from sesmail.embedded import EmbeddedRedis
@@ -23,6 +24,13 @@ MADE_UP_CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 FOREIGN = ("SESMAIL_", "AWS_", "CELERY_", "DJANGO_", "FLOWER_", "PYTEST_ADDOPTS")
+
+
+# A busy machine is no fault of what is tested.
+settings.register_profile(
+    "busy machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
 
 
 def pytest_configure() -> None:

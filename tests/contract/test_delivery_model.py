@@ -171,7 +171,5 @@ class Delivery(RuleBasedStateMachine):
             self.ledger.sent(claim, f"ses-{claim.token}")
 
 
-Delivery.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Delivery.TestCase.settings = settings(max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestDelivery = Delivery.TestCase

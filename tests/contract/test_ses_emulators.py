@@ -6,7 +6,7 @@ from itertools import count
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from moto import mock_aws
 
 from sesmail.errors import SesMisconfigured
@@ -65,7 +65,7 @@ def test_an_unverified_sender_stops_the_line_of_its_domain(moto):
 def test_whatever_an_email_lets_through_the_simulator_accepts_and_counts_alike(ses, simulator):
     ids = count()
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200)
     @given(keywords)
     def hunt(values):
         if email := constructed(values | ({"configuration_set": "events"} if values.get("configuration_set") else {})):

@@ -18,7 +18,7 @@ from tests.contract.throttle_clock import SimulatedTime
 from tests.contract.throttle_model import MARGIN, Model
 
 DAY = 86_400.0
-examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+examples = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 messages = st.tuples(
     st.integers(1, 12) | st.integers(1, 50),  # recipients

@@ -58,7 +58,7 @@ def check_strictly(email: Email) -> None:
         assert re.fullmatch(r"[!-~]+/[ -~]+", each.content_type)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(keywords)
 @example({"to": '"" <a@example.org>', "subject": "", "text": "a"})
 @example({"to": '"=?utf-8?q?a?=" <a@example.org>', "subject": "", "text": "a"})
@@ -71,7 +71,7 @@ def test_whatever_constructs_is_strictly_valid_and_survives_json(values):
     assert Email.attach(json.loads(json.dumps(record, ensure_ascii=False).encode()), parts) == email
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(mailboxes, good_mailboxes))
 @example('"."@a.com')
 def test_whatever_address_constructs_reads_the_same_from_a_header_and_is_stable(mailbox):
@@ -91,13 +91,13 @@ FIELDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(FIELDS), anything, max_size=3))
 def test_a_value_of_any_type_is_taken_or_refused_as_an_invalid_email(values):
     constructed({"to": "a@example.org", "subject": "", "text": "a"} | values)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keywords)
 def test_whatever_constructs_reads_the_same_from_its_mime_message(values):
     if (email := constructed(values)) is None:
@@ -118,7 +118,7 @@ def test_the_hunt_is_not_in_vain():
     """Enough of what the strategies make gets through for the tests above to mean something."""
     found = []
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=200, database=None, derandomize=True)
     @given(keywords)
     def look(values):
         found.append(constructed(values))
