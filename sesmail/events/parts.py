@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sesmail.errors import ConfigurationError
 from sesmail.events.intake import Intake
-from sesmail.events.processing import EventProcessor, LinkOptOut
+from sesmail.events.link_opt_out import LinkOptOut
+from sesmail.events.processing import EventProcessor
 from sesmail.events.sns import Certificates, Confirmation, SnsVerifier, fetch_certificate
 from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
 

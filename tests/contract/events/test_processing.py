@@ -11,7 +11,8 @@ import pytest
 from sesmail import signals
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events import model, processing
-from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor, LinkOptOut
+from sesmail.events.link_opt_out import LinkOptOut
+from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.reputation import Counter, Delivery, Reputation
 from sesmail.state.suppression import Reason, SuppressionList

@@ -1,0 +1,74 @@
+"""Leaving by one of our own unsubscribe links."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from sesmail.events.model import read
+from sesmail.events.processing import opt_outs
+from sesmail.events.stores import StoredEvent
+from sesmail.message import ID_TAG, LIST_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from sesmail.state.suppression import SuppressionList
+    from sesmail.unsubscribe import Unsubscription
+
+
+class LinkOptOut:
+    """What happens when somebody uses one of our unsubscribe links: for `UnsubscribeDoor`.
+
+    The opt-out holds at once. It is also stored as SES would tell of it, so that it is counted and told by whoever
+    processes events, and comes back when the opt-outs are rebuilt.
+    """
+
+    def __init__(
+        self,
+        suppression: SuppressionList,
+        put: Callable[[Sequence[StoredEvent]], object],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`put` stores events durably, each id once; `now` gives an aware time."""
+        self._suppression = suppression
+        self._put = put
+        self._now = now
+
+    def __call__(self, who: Unsubscription) -> None:
+        """Write the opt-out down. Raises `LedgerUnavailable` or `EventStoreUnavailable` when it could not be done."""
+        now = self._now()
+        stored = StoredEvent(
+            event_id=_link_id(who, now), source=who.site, message=_told_by_link(who, now), received_at=now.timestamp()
+        )
+        for event in read(stored.message, site=who.site):
+            for opt_out in opt_outs(event, stored.event_id):
+                self._suppression.add(opt_out)
+        self._put([stored])
+
+
+def _link_id(who: Unsubscription, now: datetime) -> str:
+    """The same for all uses of a link on one day: readers press the button twice."""
+    use = "\n".join((who.site, who.list, who.recipient, now.date().isoformat()))
+    return f"link-{hashlib.sha256(use.encode()).hexdigest()}"
+
+
+def _told_by_link(who: Unsubscription, now: datetime) -> str:
+    """A `Subscription` event, as SES's own list management tells of the same."""
+    tags = {LIST_TAG: [who.list], ID_TAG: [who.send_id]}
+    left = [{"topicName": who.list, "subscriptionStatus": "OptOut"}] if who.list else []
+    subscription = {
+        "source": "UnsubscribeLink",
+        "timestamp": now.isoformat(),
+        "newTopicPreferences": {"unsubscribeAll": not who.list, "topicSubscriptionStatus": left},
+    }
+    mail = {
+        "timestamp": now.isoformat(),
+        "messageId": "",
+        "destination": [who.recipient],
+        "tags": {name: values for name, values in tags.items() if values != [""]},
+    }
+    return json.dumps({"eventType": "Subscription", "mail": mail, "subscription": subscription})
