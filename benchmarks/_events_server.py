@@ -149,7 +149,7 @@ def main(door: str, store_name: str, port: str, pem_file: str, core: str = "") -
         os.sched_setaffinity(0, {int(core)})
     pem = Path(pem_file).read_bytes()
     if door == "asgi":
-        from sesmail.contrib.asgi import listen, serve
+        from sesmail.doors.asgi import listen, serve
 
         serve(intake_of(store_name, pem), listen("127.0.0.1", int(port)))
     elif door == "flask":

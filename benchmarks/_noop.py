@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sesmail.celery import app
+from sesmail.celery.standalone import app
 
 
 @app.task(name="benchmarks.noop", acks_late=True, ignore_result=True)

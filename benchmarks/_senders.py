@@ -14,9 +14,9 @@ from redis import Redis
 
 from benchmarks._strict_ses import SesCaller
 from sesmail.message import Lane
+from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.state.keys import Keys
 from sesmail.state.scripts import Scripts
-from sesmail.state.throttle import Granted, SendThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

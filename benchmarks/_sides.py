@@ -19,13 +19,13 @@ from redis.exceptions import RedisError
 from benchmarks import _door
 from sesmail.errors import LedgerUnavailable, UnknownSend
 from sesmail.settings import Settings
-from sesmail.state.ledger import WAITING, State
+from sesmail.vocabulary import WAITING, State
 from tests.acceptance.fleet import ROOT, Fleet, Supervised, Worker
 
 if TYPE_CHECKING:
     from sesmail.embedded import EmbeddedRedis
     from sesmail.simulator import Simulator
-    from sesmail.state.ledger import Status
+    from sesmail.vocabulary import Status
     from tests.acceptance.proxy import Proxy
 
 WORKERS = (("threads", "direct", 60), ("threads", "direct", -60), ("prefork", "direct", 0), ("threads", "proxy", 0))

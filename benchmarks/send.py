@@ -23,13 +23,14 @@ import boto3
 from redis import Redis
 
 from benchmarks._report import Report, arguments
-from sesmail import runtime
+from sesmail import current_client
+from sesmail.celery.current import close_clients
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
-from sesmail.sending.ses import SesTransport
+from sesmail.sending.outbox import LARGEST_LOT
+from sesmail.ses.transport import SesTransport
 from sesmail.simulator import Simulator
-from sesmail.state.ledger import Claim
-from sesmail.tasks import LARGEST_LOT
+from sesmail.vocabulary import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def environment(redis_url: str, ses_url: str) -> Iterator[None]:
         "AWS_SECRET_ACCESS_KEY": "bench",
     }
     Redis.from_url(redis_url).flushall()
-    runtime.configure()
+    close_clients()
     yield
 
 
@@ -145,18 +146,17 @@ def worker(app: str = "sesmail") -> Iterator[int]:
 
 
 def queue(emails: int, lot: int) -> None:
-    from sesmail.celery import app
-    from sesmail.tasks import send_ses_email
+    from sesmail.celery.standalone import app
 
     app.set_default()
     with app.producer_pool.acquire(block=True) as producer:
         for first in range(0, emails, lot):
             letters = [email(number) for number in range(first, min(first + lot, emails))]
-            send_ses_email.enqueue_lot(letters, producer=producer)
+            current_client().real_outbox.send_lot(letters, options={"producer": producer})
 
 
 def sent() -> int:
-    return runtime.current().ledger.counts()["sent"]
+    return current_client().ledger.counts()["sent"]
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -196,7 +196,7 @@ def processor_seconds(pid: int) -> float:
 def parts(redis_url: str, emails: int) -> Iterator[tuple[str, float]]:
     """Each part alone, as the worker uses it."""
     yield "celery_noop", noop_cpu(redis_url, emails)
-    built = runtime.current()
+    built = current_client()
     built.throttle.update_account(rate=UNLIMITED, quota_24h=-1, sent_24h=0)
     transport = SesTransport()
     letter = email(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from redis import Redis
@@ -19,10 +20,11 @@ from sesmail.message import Email
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Claim, Ledger
+from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
 from sesmail.state.meters import Meters
 from sesmail.state.scripts import Scripts
+from sesmail.vocabulary import Claim
 
 LEASE_SECONDS = 2.0
 
@@ -92,7 +94,8 @@ class Bench:
     def case(self, name: str, *, empty: bool, window_seconds: float = 3600, grace_seconds: float = 15) -> None:
         ledger = self.ledger_with(evidence_window_seconds=window_seconds)
         parts = ledger, self.line, self.meters
-        sweeper = Sweeper(*parts, lambda *_: None, lambda _: empty, ticket_grace_seconds=grace_seconds)
+        broker = SimpleNamespace(issue=lambda *_, **__: None, is_empty=lambda _: empty)
+        sweeper = Sweeper(*parts, broker, ticket_grace_seconds=grace_seconds)
         self.ledger.heartbeat("another", LEASE_SECONDS)
         self.redis.slowlog_reset()
         before, start = self.redis_us(), time.monotonic()

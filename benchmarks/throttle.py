@@ -26,9 +26,9 @@ from benchmarks._senders import Job, work
 from benchmarks._strict_ses import StrictSes, StrictSesProcess
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Lane
+from sesmail.sending.throttle import SendThrottle
 from sesmail.state.keys import Keys
 from sesmail.state.scripts import Scripts
-from sesmail.state.throttle import SendThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

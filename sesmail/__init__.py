@@ -4,7 +4,7 @@
 
     send_ses_email.delay("ann@example.org", "Your receipt", "Thank you.", from_email="shop@example.com")
 
-Importing this package loads neither boto3 nor Redis' client; each name is loaded when it is first used.
+Importing this package loads neither Celery nor boto3 nor Redis' client; each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -13,10 +13,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sesmail.celery import app
-    from sesmail.errors import InvalidEmail, LedgerUnavailable, MoveRefused, SesmailError, UnknownSend
+    from sesmail.api import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
+    from sesmail.celery.current import current_client
+    from sesmail.celery.standalone import app
+    from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
+    from sesmail.client import Client
+    from sesmail.errors import (
+        ConfigurationError,
+        EventStoreUnavailable,
+        InvalidEmail,
+        LedgerUnavailable,
+        MissingExtra,
+        MoveRefused,
+        SesmailError,
+        UnknownSend,
+    )
+    from sesmail.events.model import (
+        Bounced,
+        Clicked,
+        Complained,
+        Delayed,
+        Delivered,
+        Event,
+        Opened,
+        Rejected,
+        RenderingFailed,
+        Sent,
+        Unsubscribed,
+    )
     from sesmail.message import Attachment, Email, Lane
-    from sesmail.sends import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
+    from sesmail.settings import Settings
     from sesmail.signals import (
         email_bounced,
         email_clicked,
@@ -28,19 +54,41 @@ if TYPE_CHECKING:
         email_unsubscribed,
         rendering_failed,
     )
-    from sesmail.tasks import process_ses_events, send_ses_email, sweep
+    from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
 
 __all__ = [
+    "Accepted",
     "Attachment",
+    "Bounced",
+    "Clicked",
+    "Client",
+    "Complained",
+    "ConfigurationError",
+    "Delayed",
+    "Delivered",
+    "Delivery",
     "Email",
+    "Event",
+    "EventStoreUnavailable",
     "InvalidEmail",
     "Lane",
     "LedgerUnavailable",
+    "MissingExtra",
     "MoveRefused",
+    "Opened",
+    "Reason",
+    "Rejected",
+    "RenderingFailed",
+    "Sent",
     "SesmailError",
+    "Settings",
+    "State",
+    "Status",
     "UnknownSend",
+    "Unsubscribed",
     "app",
     "cancel",
+    "current_client",
     "email_bounced",
     "email_clicked",
     "email_complained",
@@ -61,16 +109,38 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Accepted": "vocabulary",
     "Attachment": "message",
+    "Bounced": "events.model",
+    "Clicked": "events.model",
+    "Client": "client",
+    "Complained": "events.model",
+    "ConfigurationError": "errors",
+    "Delayed": "events.model",
+    "Delivered": "events.model",
+    "Delivery": "vocabulary",
     "Email": "message",
+    "Event": "events.model",
+    "EventStoreUnavailable": "errors",
     "InvalidEmail": "errors",
     "Lane": "message",
     "LedgerUnavailable": "errors",
+    "MissingExtra": "errors",
     "MoveRefused": "errors",
+    "Opened": "events.model",
+    "Reason": "vocabulary",
+    "Rejected": "events.model",
+    "RenderingFailed": "events.model",
+    "Sent": "events.model",
     "SesmailError": "errors",
+    "Settings": "settings",
+    "State": "vocabulary",
+    "Status": "vocabulary",
     "UnknownSend": "errors",
-    "app": "celery",
-    "cancel": "sends",
+    "Unsubscribed": "events.model",
+    "app": "celery.standalone",
+    "cancel": "api",
+    "current_client": "celery.current",
     "email_bounced": "signals",
     "email_clicked": "signals",
     "email_complained": "signals",
@@ -79,15 +149,15 @@ _HOMES = {
     "email_opened": "signals",
     "email_rejected": "signals",
     "email_unsubscribed": "signals",
-    "process_ses_events": "tasks",
-    "record_evidence": "sends",
+    "process_ses_events": "celery.tasks",
+    "record_evidence": "api",
     "rendering_failed": "signals",
-    "requeue": "sends",
-    "reschedule": "sends",
-    "send_ses_email": "tasks",
-    "status": "sends",
-    "sweep": "tasks",
-    "unsubscribe_headers": "sends",
+    "requeue": "api",
+    "reschedule": "api",
+    "send_ses_email": "celery.tasks",
+    "status": "api",
+    "sweep": "celery.tasks",
+    "unsubscribe_headers": "api",
 }
 
 

@@ -8,6 +8,7 @@
     ├── UnknownSend               no such id (or its record has expired)
     ├── MoveRefused               the send is not in a state that allows this
     ├── StaleClaim                this worker was given up; another one has the send
+    ├── SendPostponed             the email waits, as is written down: nothing to do
     ├── NotificationRefused       not from SES for us: answer 4xx, it must never be tried again
     ├── EventNotStored            our trouble: answer 503 or raise, so that AWS delivers it again
     │   └── EventStoreUnavailable the store of events cannot be reached, or has no room: call again later
@@ -79,6 +80,18 @@ class MoveRefused(SesmailError):
 
 class StaleClaim(SesmailError):
     """This worker no longer holds the send: it was given up as dead and another worker has it. Nothing is done here."""
+
+
+class SendPostponed(SesmailError):
+    """The email must wait for the rate, the quota or the line. It is written down as waiting; no attempt is used."""
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        self.seconds = seconds
+        self.reason = reason
+        super().__init__(f"waits {seconds:.1f} s: {reason}")
+
+    def __reduce__(self) -> tuple[type[SendPostponed], tuple[float, str]]:
+        return type(self), (self.seconds, self.reason)
 
 
 class NotificationRefused(SesmailError):

@@ -2,8 +2,8 @@
 
 Where values come from, the first that has one wins:
 
-1. what the application says: Django's `SESMAIL = {"REGION": ...}`, Celery's `sesmail_region = ...` (Flask has Celery's
-   in `app.config["CELERY"]`);
+1. what the application says: Flask's `app.config["SESMAIL_REGION"]`, Celery's `sesmail_region = ...` (Flask has
+   Celery's in `app.config["CELERY"]`), Django's `SESMAIL = {"REGION": ...}`;
 2. the environment: `SESMAIL_REGION`, `SESMAIL_MAX_SEND_RATE`, ...;
 3. names that others made known: `AWS_SES_REGION_NAME` and `AWS_SES_CONFIGURATION_SET` of django-ses, in Django's
    settings or the environment, and `AWS_REGION`, which boto3 itself does not read;
@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sesmail.errors import ConfigurationError
+from sesmail.hosts import django_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 log = logging.getLogger("sesmail")
 
@@ -42,8 +43,9 @@ def rate_limit(text: str | float | None) -> float | None:
 
     Raises `ValueError` or `KeyError`.
     """
-    number, _, unit = str(text or 0).partition("/")
-    return float(number) / {"": 1, "s": 1, "m": 60, "h": 3600}[unit.strip()] or None
+    from celery.utils.time import rate  # noqa: PLC0415  Celery's own reading of it; only who sets a limit loads it
+
+    return float(rate(text)) or None
 
 
 def _is_rate_limit(limit: Any) -> str:
@@ -79,12 +81,29 @@ class Settings(BaseSettings):
     )
     region: str | None = Field(None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(None, description="Another address for SES, such as a local simulator.")
-    transactional_queue: str = Field("sesmail.transactional", description="Celery queue of transactional tickets.")
-    bulk_queue: str = Field("sesmail.bulk", description="Celery queue of bulk tickets.")
+    transactional_queue: str | None = Field(
+        None, description="Celery queue of transactional tickets; else the key prefix and `.transactional`."
+    )
+    bulk_queue: str | None = Field(None, description="Celery queue of bulk tickets; else the key prefix and `.bulk`.")
 
     # What is put into an email that does not say
     from_email: str | None = Field(None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(None, description="SES configuration set of emails that name none.")
+
+    # Where no email should reach people
+    suppress_send: bool | None = Field(
+        None,
+        description="Whether emails are kept in the process's memory instead of being sent (see docs/testing.md); "
+        "by itself under Django's test runner and in a Flask app with `TESTING`.",
+    )
+    redirect_to: list[str] = Field(
+        [],
+        description="For staging: every email goes to these addresses instead; "
+        "who it was for stands in the subject and in a header.",
+    )
+    redirect_except_domains: list[str] = Field(
+        [], description="Domains whose addresses are not redirected, such as your own."
+    )
 
     # The rate
     max_send_rate: float | None = Field(
@@ -199,17 +218,42 @@ class Settings(BaseSettings):
         """The longest that a worker may hold a send before it asks SES; past it something is wrong with the worker."""
         return self.patience_seconds + self.asking_seconds
 
+    def queue_of(self, lane: str) -> str:
+        """The name of the queue of a lane's tickets."""
+        return getattr(self, f"{lane}_queue") or f"{self.key_prefix}.{lane}"
+
+    @property
+    def sweep_queue(self) -> str:
+        """The name of the queue of sweeps."""
+        return f"{self.key_prefix}.sweep"
+
+    @property
+    def events_queue(self) -> str:
+        """The name of the queue in which it is said that events of this site have come."""
+        return f"{self.key_prefix}.events.{self.site}"
+
     @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Application, environment, then the names that others made known; no files are read."""
-        return init_settings, env_settings, _KnownNames(settings_cls)
+        return init_settings, _Environment(settings_cls), _KnownNames(settings_cls)
+
+
+class _Environment(EnvSettingsSource):
+    """The variables. One that should be JSON and is not is left to the field to refuse, as any wrong value is."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """The value of JSON, or the text as it is."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 KNOWN_NAMES = {
@@ -223,7 +267,7 @@ class _KnownNames(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  pydantic's signature
         names = KNOWN_NAMES.get(field_name, ())
-        said = (getattr(_django_settings(), name, None) or os.environ.get(name) for name in names)
+        said = (getattr(django_settings(), name, None) or os.environ.get(name) for name in names)
         return next(filter(None, said), None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -231,34 +275,49 @@ class _KnownNames(PydanticBaseSettingsSource):
         return {field: value for field, value in found.items() if value}
 
 
-def load(application: Mapping[str, Any] | None = None) -> Settings:
-    """Read all settings; `application` holds what the application says, by field name in lower case.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Somebody who says something of the settings."""
 
-    Its `default_redis_url` (Celery's broker) serves where nobody names a Redis.
-    Raises `ConfigurationError` that names every wrong or unknown setting at once.
+    name: str
+    """For messages: `Celery's configuration`."""
+    spelling: str
+    """How a setting is spelt there: `sesmail_{}`."""
+    said: Mapping[str, Any]
+    """Values by the name of the field."""
+
+    def spelt(self, field: str) -> str:
+        """A field as the user wrote it, and where."""
+        return f"{self.spelling.format(field if self.spelling.islower() else field.upper())} in {self.name}"
+
+
+def load(*sources: Source, default_redis_url: str | None = None) -> Settings:
+    """Read all settings. Of several sources the later wins; Django's settings and the environment are asked anyhow.
+
+    `default_redis_url`, such as Celery's broker, serves where nobody names a Redis.
+    Raises `ConfigurationError` that names every wrong or unknown setting at once, with who said it.
     """
-    said = {**_from_django(), **(application or {})}
-    default_redis_url = said.pop("default_redis_url", None)
+    asked = [_django(), *sources]
+    said = {field: value for source in asked for field, value in source.said.items()}
     _warn_of_misspelt_variables()
     try:
         settings = Settings(**said)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
-    except SettingsError as error:  # an environment variable that should be JSON
-        raise ConfigurationError(f"{WRONG}\n  {error}") from None
+        raise ConfigurationError(_explain(error, asked)) from None
     if default_redis_url and "redis_url" not in settings.model_fields_set:
         return settings.model_copy(update={"redis_url": default_redis_url})
     return settings
 
 
-def _django_settings() -> Any:
-    """Django's settings where this process runs a configured Django; nothing is imported for it."""
-    conf = sys.modules.get("django.conf")
-    return conf.settings if conf is not None and conf.settings.configured else None
-
-
-def _from_django() -> dict[str, Any]:
-    return {name.lower(): value for name, value in getattr(_django_settings(), "SESMAIL", {}).items()}
+def _django() -> Source:
+    said = getattr(django_settings(), "SESMAIL", None) or {}
+    if not isinstance(said, dict):
+        kind = type(said).__name__
+        raise ConfigurationError(
+            f'{WRONG}\n  SESMAIL in Django\'s settings is of type {kind}: write SESMAIL = {{"FROM_EMAIL": ...}}'
+        )
+    names = {str(name).lower(): value for name, value in said.items()}
+    return Source(name="Django's settings", spelling='SESMAIL["{}"]', said=names)
 
 
 def _warn_of_misspelt_variables() -> None:
@@ -269,13 +328,32 @@ def _warn_of_misspelt_variables() -> None:
             log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant[0])
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, asked: Iterable[Source]) -> str:
     """One line per wrong setting. Values are not shown: a URL may hold a password."""
-    lines = [f"  {'.'.join(map(str, e['loc']))}: {_problem(e)}" for e in error.errors(include_input=False)]
+    lines = [f"  {_spelt(e['loc'], asked)}: {_problem(e)}" for e in error.errors(include_input=False)]
     return "\n".join([WRONG, *lines])
+
+
+def _spelt(place: tuple[int | str, ...], asked: Iterable[Source]) -> str:
+    """Which setting is wrong, as whoever said it wrote it, and where in it."""
+    field = str(place[0])
+    inside = "".join(f"[{part!r}]" for part in place[1:])
+    variable = f"{ENVIRONMENT_PREFIX}{field.upper()}"
+    spelt = f"{variable} in the environment" if variable in os.environ else " or ".join(KNOWN_NAMES.get(field, [field]))
+    for source in asked:
+        spelt = source.spelt(field) if field in source.said else spelt
+    return f"{spelt}{inside and f', at {inside}'}"
+
+
+_FORMS = {
+    "list_type": 'is no list: write one, in the environment as JSON, such as ["a", "b"]',
+    "dict_type": 'is no mapping: write one, in the environment as JSON, such as {"a": "b"}',
+}
 
 
 def _problem(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
-        return "no such setting (see docs/settings.md for the names)"
-    return str(detail["msg"])
+        names = [*Settings.model_fields]
+        meant = get_close_matches(str(detail["loc"][0]), names, 1, 0.7)
+        return "no such setting" + (f"; is {meant[0]} meant?" if meant else " (see docs/settings.md for the names)")
+    return _FORMS.get(detail["type"], str(detail["msg"]))

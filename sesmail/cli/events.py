@@ -12,13 +12,13 @@ import click
 from rich.table import Table
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sesmail.client import Client
     from sesmail.events.stores import StoredEvent
-    from sesmail.runtime import Runtime
 
 
 @click.command()
@@ -31,17 +31,17 @@ def events(ids: tuple[str, ...], unprocessed: bool, replay: bool, limit: int, as
     """List the events that were set aside after failures, with their errors, and count those that wait."""
     if (ids and not replay) or (replay and unprocessed):
         raise click.UsageError("To process again: --replay, with or without IDs. To list: neither.")
-    runtime = parts()
+    client = site_client()
     if replay:
-        _replay(runtime, ids, as_json)
+        _replay(client, ids, as_json)
     else:
-        _list(runtime, unprocessed, limit, as_json)
+        _list(client, unprocessed, limit, as_json)
 
 
-def _list(runtime: Runtime, unprocessed: bool, limit: int, as_json: bool) -> None:
+def _list(client: Client, unprocessed: bool, limit: int, as_json: bool) -> None:
     from sesmail.events.stores import EventState
 
-    site, store = runtime.settings.site, runtime.events.store
+    site, store = client.settings.site, client.event_store
     counts = store.counts(site)
     state = EventState.UNPROCESSED if unprocessed else EventState.SET_ASIDE
     found = [_described(stored, site) for stored in islice(store.read(site, state), limit)]
@@ -64,10 +64,10 @@ def _described(stored: StoredEvent, site: str) -> dict[str, Any]:
     }
 
 
-def _replay(runtime: Runtime, ids: Sequence[str], as_json: bool) -> None:
+def _replay(client: Client, ids: Sequence[str], as_json: bool) -> None:
     from sesmail.events.stores import EventState
 
-    site, store = runtime.settings.site, runtime.events.store
+    site, store = client.settings.site, client.event_store
     found = [store.get(id_) for id_ in ids] if ids else list(store.read(site, EventState.SET_ASIDE))
     known = [stored for stored in found if stored is not None]
     store.replay(known, now=time.time())
@@ -83,9 +83,9 @@ def _replay(runtime: Runtime, ids: Sequence[str], as_json: bool) -> None:
 @json_option
 def rates(days: int, site: str | None, as_json: bool) -> None:
     """Show what became of the emails of a site, by list and by the day on which they were sent."""
-    runtime = parts()
+    client = site_client()
     today = datetime.now(UTC).date()
-    found = runtime.reputation.rates(site or runtime.settings.site, today - timedelta(days=days - 1), today)
+    found = client.reputation.rates(site or client.settings.site, today - timedelta(days=days - 1), today)
     shown = ("sent", "delivered", "bounced_permanent", "bounced_transient", "complained", "opened", "clicked")
     table = Table("day", "list", *shown, "unsubscribed", "bounce rate", "complaint rate", box=None, pad_edge=False)
     for one in found:
@@ -112,6 +112,6 @@ class Age(click.ParamType[float]):
 @json_option
 def purge(older_than: float, as_json: bool) -> None:
     """Forget processed events of this site. Those that wait or were set aside are kept, however old."""
-    runtime = parts()
-    purged = runtime.events.store.purge(runtime.settings.site, older_than=time.time() - older_than)
+    client = site_client()
+    purged = client.event_store.purge(client.settings.site, older_than=time.time() - older_than)
     emit({"purged": purged}, as_json=as_json, table=f"{purged} events forgotten.")

@@ -12,13 +12,13 @@ import click
 
 from sesmail.cli.ending import told_to_end
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-    from sesmail.contrib.sqs import SqsPoller
-    from sesmail.events.parts import EventParts
+    from sesmail.client import Client
+    from sesmail.doors.sqs import SqsPoller
 
 
 @click.command()
@@ -36,7 +36,7 @@ def webhook(host: str, port: int, as_json: bool) -> None:
 
     Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do.
     """
-    from sesmail.contrib.asgi import listen, serve
+    from sesmail.doors.asgi import listen, serve
 
     _log_with_time()
     intake = _listening().intake
@@ -55,7 +55,7 @@ def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
     Without URL, the queues of SESMAIL_SQS_QUEUE_URLS. What is stored is deleted from its queue; the rest stays.
     Told to end, it does so at once, but for what it has just received.
     """
-    queue_urls = queue_urls or tuple(parts().settings.sqs_queue_urls)
+    queue_urls = queue_urls or tuple(site_client().settings.sqs_queue_urls)
     if not queue_urls:
         raise click.UsageError("Name the URL of a queue, or set SESMAIL_SQS_QUEUE_URLS.")
     _log_with_time()
@@ -107,9 +107,9 @@ def confirm(event_id: str, as_json: bool) -> None:
     """Confirm a subscription that could not be confirmed when it came: the log has its ID. Within 2 days."""
     from sesmail.events.intake import confirm_later
 
-    events = _listening()
+    client = _listening()
     try:
-        confirm_later(event_id, events.store, events.verifier, events.confirm)
+        confirm_later(event_id, client.event_store, client.sns_verifier, client.confirmation)
     except LookupError:
         raise click.ClickException(
             "No subscription to one of SESMAIL_TOPICS is stored under this id. Nothing was confirmed."
@@ -117,20 +117,20 @@ def confirm(event_id: str, as_json: bool) -> None:
     emit({"confirmed": event_id}, as_json=as_json, table="Confirmed: events come from now on.")
 
 
-def _listening() -> EventParts:
+def _listening() -> Client:
     from sesmail.errors import ConfigurationError
 
-    runtime = parts()
-    if not runtime.settings.topics and runtime.settings.raw_delivery_site is None:
+    client = site_client()
+    if not client.settings.topics and client.settings.raw_delivery_site is None:
         raise ConfigurationError(
             "SESMAIL_TOPICS is empty, so every notification would be refused for good. Name the SNS topics that are "
             "believed, each with its site."
         )
-    return runtime.events
+    return client
 
 
 def _poller(queue_url: str) -> SqsPoller:
-    from sesmail.contrib.sqs import SqsPoller
+    from sesmail.doors.sqs import SqsPoller
 
-    events = _listening()
-    return SqsPoller(events.queue_client(queue_url), queue_url, events.intake)
+    client = _listening()
+    return SqsPoller(client.sqs_client(queue_url), queue_url, client.intake)

@@ -11,7 +11,7 @@ import click
 
 from sesmail.cli.ending import told_to_end
 from sesmail.cli.output import json_option
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -31,17 +31,17 @@ def metrics(port: int | None, host: str, as_json: bool) -> None:
     One such process is enough. While Redis or the store of events is away, scrapes are answered 503, and work again
     when it is back.
     """
-    parts()
+    site_client()
     if port is not None:
         _serve(host, port, as_json)
         return
-    from sesmail.contrib.prometheus import registry, text
+    from sesmail.doors.prometheus import registry, text
 
     click.echo(json.dumps(_as_data(registry())) if as_json else text(), nl=as_json)
 
 
 def _serve(host: str, port: int, as_json: bool) -> None:
-    from sesmail.contrib.prometheus import serve
+    from sesmail.doors.prometheus import serve
 
     told = told_to_end()
     server = serve(host, port)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 from sesmail.errors import LedgerUnavailable
 from sesmail.message import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sesmail.sending.bulk import BadRow, Letter, Person
+    from sesmail.sending.letters import BadRow, Letter, Person
 
 SHOWN_BAD_ROWS = 20
 
@@ -54,11 +54,11 @@ def send(csv_path: Path, column: str | None, key: str | None, **options: Any) ->
     All rows are checked before the first is queued. The same run may be repeated with its key, after an interruption or
     with more rows: whoever has been queued is not queued again.
     """
-    from sesmail.sending import bulk
+    from sesmail.sending import letters
 
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
     letter, named, key = _letter(**options), bool(key), key or secrets.token_hex(4)
-    good, bad = _sorted_out(bulk.check(letter, bulk.read_people(csv_path, column), key))
+    good, bad = _sorted_out(letters.check(letter, letters.read_people(csv_path, column), key))
     _report_bad(bad)
     if bad and not skip_bad:
         raise click.ClickException(
@@ -85,7 +85,7 @@ def _letter(
     **said: Any,
 ) -> Letter:
     from sesmail.message import Attachment
-    from sesmail.sending.bulk import Letter
+    from sesmail.sending.letters import Letter
 
     if html_path is None and text_path is None:
         raise click.UsageError("A letter needs --html or --text, or both.")
@@ -109,7 +109,7 @@ def _content(path: Path) -> str:
 
 
 def _sorted_out(rows: Iterable[Person | BadRow]) -> tuple[list[Person], list[BadRow]]:
-    from sesmail.sending.bulk import BadRow
+    from sesmail.sending.letters import BadRow
 
     good: list[Person] = []
     bad: list[BadRow] = []
@@ -132,16 +132,19 @@ def _queue(
     letter: Letter, people: list[Person], key: str
 ) -> tuple[int, int, KeyboardInterrupt | LedgerUnavailable | None]:
     """How many were queued now, how many had been before, and what cut it off, if anything did."""
-    from sesmail.tasks import lot_size, send_ses_email
+    from sesmail.celery.current import current_app
+    from sesmail.sending.outbox import lot_size
 
-    size = lot_size(letter.lane, parts().throttle.snapshot().rate)
+    client = site_client()
+    size = lot_size(letter.lane, client.throttle.snapshot().rate)
     queued = known = 0
-    with send_ses_email.app.producer_pool.acquire(block=True) as producer, progress_bar() as bar:
+    with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
         row = bar.add_task("queueing", total=len(people))
         try:
             for first in range(0, len(people), size):
                 lot = [letter.email(person, key) for person in people[first : first + size]]
-                new = sum(accepted.new for accepted in send_ses_email.enqueue_lot(lot, producer=producer))
+                accepted = client.real_outbox.send_lot(lot, options={"producer": producer})
+                new = sum(one.new for one in accepted)
                 queued, known = queued + new, known + len(lot) - new
                 bar.update(row, advance=len(lot))
         except (KeyboardInterrupt, LedgerUnavailable) as cut_off:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sesmail.runtime import Runtime
-    from sesmail.state.ledger import State, Status
+    from sesmail.client import Client
+    from sesmail.sending.outbox import Outbox
+    from sesmail.vocabulary import State, Status
 
     Step = tuple[str, Callable[[], Any]]
 
@@ -28,10 +29,7 @@ STATES_ASKED_FOR = ("cancelled", "suppressed")
 @json_option
 def sweep(as_json: bool) -> None:
     """Look once for what fell between, as every worker does every few seconds; say per cause what was mended."""
-    parts()
-    from sesmail.tasks import sweeper
-
-    done = asdict(sweeper().sweep())
+    done = asdict(site_client().sweeper.sweep())
     emit(done, as_json=as_json, table=two_columns([(cause.replace("_", " "), count) for cause, count in done.items()]))
 
 
@@ -45,15 +43,16 @@ def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit:
 
     Nobody needs to: unless SESMAIL_ON_UNKNOWN is `hold`, they are sent again when the evidence window is over.
     """
-    from sesmail import sends
-    from sesmail.state.ledger import State
+    from sesmail.vocabulary import State
 
-    runtime = parts()
+    client = site_client()
     if not resend and not settle:
-        _list(runtime, [State.UNKNOWN], limit, as_json)
+        _list(client, [State.UNKNOWN], limit, as_json)
         return
-    steps: list[Step] = [(send_id, partial(_resend_unknown, send_id)) for send_id in resend]
-    steps += [(send_id, partial(sends.record_evidence, send_id, message_id)) for send_id, message_id in settle]
+    steps: list[Step] = [(send_id, partial(_resend_unknown, client.real_outbox, send_id)) for send_id in resend]
+    steps += [
+        (send_id, partial(client.real_outbox.record_evidence, send_id, message_id)) for send_id, message_id in settle
+    ]
     _each(steps, as_json)
 
 
@@ -76,19 +75,18 @@ def failed(
     ids: tuple[str, ...], requeue: bool, everything: bool, states: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
     """List the sends that did not go out, with the reason, or send them again."""
-    from sesmail import sends
-    from sesmail.state.ledger import State
+    from sesmail.vocabulary import State
 
     if requeue != bool(ids or everything) or (ids and everything):
         raise click.UsageError("To send again: --requeue with IDs, or --requeue --all. To list: neither.")
-    runtime, wanted = parts(), [State(state) for state in states]
+    client, wanted = site_client(), [State(state) for state in states]
     if not requeue:
-        _list(runtime, wanted, limit, as_json)
+        _list(client, wanted, limit, as_json)
         return
     if everything:
-        counts = runtime.ledger.counts()
-        ids = tuple(one for state in wanted for one in runtime.ledger.ids(state, limit=counts[state]))
-    _each([(send_id, partial(sends.requeue, send_id)) for send_id in ids], as_json)
+        counts = client.ledger.counts()
+        ids = tuple(one for state in wanted for one in client.ledger.ids(state, limit=counts[state]))
+    _each([(send_id, partial(client.real_outbox.requeue, send_id)) for send_id in ids], as_json)
 
 
 @click.command()
@@ -96,10 +94,8 @@ def failed(
 @json_option
 def cancel(ids: tuple[str, ...], as_json: bool) -> None:
     """Take sends back that SES has not been asked to take."""
-    from sesmail import sends
-
-    parts()
-    _each([(send_id, partial(sends.cancel, send_id)) for send_id in ids], as_json)
+    client = site_client()
+    _each([(send_id, partial(client.real_outbox.cancel, send_id)) for send_id in ids], as_json)
 
 
 @click.command()
@@ -108,21 +104,18 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def reschedule(send_id: str, when: str, as_json: bool) -> None:
     """Give a waiting send another time: `now`, or like 2026-11-30T18:00+01:00."""
-    from sesmail import sends
-
-    parts()
-    _each([(send_id, partial(sends.reschedule, send_id, _moment(when)))], as_json)
+    client = site_client()
+    _each([(send_id, partial(client.real_outbox.reschedule, send_id, _moment(when)))], as_json)
 
 
-def _resend_unknown(send_id: str) -> None:
-    from sesmail import sends
+def _resend_unknown(outbox: Outbox, send_id: str) -> None:
     from sesmail.errors import MoveRefused
-    from sesmail.state.ledger import State
+    from sesmail.vocabulary import State
 
-    state = sends.status(send_id).state
+    state = outbox.status(send_id).state
     if state is not State.UNKNOWN:
         raise MoveRefused(f"The send is {state}, not unknown. Nothing was done.")
-    sends.requeue(send_id)
+    outbox.requeue(send_id)
 
 
 def _moment(when: str) -> datetime:
@@ -155,8 +148,8 @@ def _each(steps: Sequence[Step], as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _list(runtime: Runtime, states: Iterable[State], limit: int, as_json: bool) -> None:
-    ledger, counts = runtime.ledger, runtime.ledger.counts()
+def _list(client: Client, states: Iterable[State], limit: int, as_json: bool) -> None:
+    ledger, counts = client.ledger, client.ledger.counts()
     found = [ledger.status(send_id) for state in states for send_id in ledger.ids(state, limit=limit)]
     total = {str(state): counts[state] for state in states}
     summary = ", ".join(f"{count} {state}" for state, count in total.items())

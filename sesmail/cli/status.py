@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
-    from sesmail.state.throttle import Snapshot
+    from sesmail.sending.throttle import Snapshot
 
 
 @click.command()
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 @json_option
 def status(send_id: str | None, as_json: bool) -> None:
     """Show what became of one send, or how many are in which state and whether the line is open."""
-    from sesmail import sends
-
-    runtime = parts()
+    client = site_client()
     if send_id:
-        found = asdict(sends.status(send_id))
+        found = asdict(client.real_outbox.status(send_id))
         emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
         return
-    snapshot = runtime.throttle.snapshot()
+    snapshot = client.throttle.snapshot()
     closures = [asdict(closure) for closure in snapshot.closures]
-    data: dict[str, Any] = {"sends": runtime.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
     rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
     rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
     emit(data, as_json=as_json, table=two_columns(rows))
@@ -39,7 +37,7 @@ def status(send_id: str | None, as_json: bool) -> None:
 @json_option
 def quota(as_json: bool) -> None:
     """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left."""
-    snapshot = parts().throttle.snapshot()
+    snapshot = site_client().throttle.snapshot()
     data = {**_rate(snapshot), **_quota(snapshot)}
     rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
     emit(data, as_json=as_json, table=two_columns(rows))

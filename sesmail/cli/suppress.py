@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.parts import parts
-from sesmail.state.suppression import OptOut, Reason, Scope
+from sesmail.cli.site import site_client
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +63,7 @@ def suppress() -> None:
 def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
     """Write to an address no more. Holds for what is queued, too."""
     _check_address(address)
-    added = parts().suppression.add(_opt_out({"address": address}, scope, reason, source="command"))
+    added = site_client().suppression.add(_opt_out({"address": address}, scope, reason, source="command"))
     said = "Added." if added else "It was there already, for this reason or a stronger one."
     emit({"added": added}, as_json=as_json, table=said)
 
@@ -73,7 +74,7 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @json_option
 def remove(address: str, scope: Scope, as_json: bool) -> None:
     """Write to an address again, within one scope. Those who complained should ask for it themselves."""
-    removed = parts().suppression.remove(address, scope)
+    removed = site_client().suppression.remove(address, scope)
     emit({"removed": removed}, as_json=as_json, table="Removed." if removed else f"It was not there ({scope}).")
     if not removed:
         raise SystemExit(1)
@@ -84,7 +85,7 @@ def remove(address: str, scope: Scope, as_json: bool) -> None:
 @json_option
 def list_(address: str | None, as_json: bool) -> None:
     """List who is not written to, or all entries of one ADDRESS."""
-    suppression = parts().suppression
+    suppression = site_client().suppression
     rows = [_row(opt_out) for opt_out in (suppression.find(address) if address else suppression.read())]
     lines = [(row["address"], f"{row['reason']}, {row['scope']}, since {row['since']}") for row in rows]
     emit(rows, as_json=as_json, table=two_columns(lines, title=f"{len(rows)} entries"))
@@ -105,7 +106,7 @@ def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
             opt_outs = [_read(row, scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)]
     except UnicodeDecodeError:
         raise click.ClickException(f"{file.name} is not in UTF-8. Nothing was added.") from None
-    suppression = parts().suppression
+    suppression = site_client().suppression
     added = sum(suppression.add(opt_out) for opt_out in opt_outs)
     data = {"added": added, "known": len(opt_outs) - added}
     emit(data, as_json=as_json, table=two_columns(data.items()))
@@ -115,7 +116,7 @@ def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
 @json_option
 def export(as_json: bool) -> None:
     """Write all entries as CSV to standard output; with --json, as a list."""
-    rows = map(_row, parts().suppression.read())
+    rows = map(_row, site_client().suppression.read())
     if as_json:
         emit(list(rows), as_json=True, table="")
     else:
@@ -132,7 +133,7 @@ def _write_csv(rows: Iterable[Mapping[str, str]]) -> None:
 @json_option
 def rebuild(as_json: bool) -> None:
     """Write down again all opt-outs that stored events of this site tell of. Those removed by hand come back, too."""
-    added = parts().events.processor.rebuild_suppression()
+    added = site_client().event_processor.rebuild_suppression()
     emit({"added": added}, as_json=as_json, table=f"{added} entries were missing and are there again.")
 
 

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.live import Live
 
 from sesmail.cli.output import json_option, two_columns
-from sesmail.cli.parts import parts
+from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sesmail.runtime import Runtime
-    from sesmail.state.throttle import Snapshot
+    from sesmail.client import Client
+    from sesmail.sending.throttle import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +39,13 @@ def top(every_seconds: float, times: int, as_json: bool) -> None:
 
     With --json, one object a line each time.
     """
-    runtime = parts()
-    before = _look(runtime)
+    client = site_client()
+    before = _look(client)
     with Live(console=Console(), refresh_per_second=4, screen=False) as screen:
         try:
             shown = 0
             while not times or shown < times:
-                now = _look(runtime)
+                now = _look(client)
                 data = _data(before, now)
                 if as_json:
                     screen.stop()
@@ -60,8 +60,8 @@ def top(every_seconds: float, times: int, as_json: bool) -> None:
             pass
 
 
-def _look(runtime: Runtime) -> Moment:
-    return Moment(at=time.monotonic(), counts=runtime.ledger.counts(), snapshot=runtime.throttle.snapshot())
+def _look(client: Client) -> Moment:
+    return Moment(at=time.monotonic(), counts=client.ledger.counts(), snapshot=client.throttle.snapshot())
 
 
 def _data(before: Moment, now: Moment) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sesmail.message import ID_HEADER, ID_TAG, LIST_TAG
-from sesmail.state.reputation import Counter, Delivery
-from sesmail.state.suppression import Reason, Scope
+from sesmail.state.reputation import Counter
+from sesmail.state.suppression import Scope
+from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -11,9 +11,9 @@ from sesmail.errors import SesError, SesMisconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sesmail.sending.ses import Account, SesTransport
+    from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.transport import Account, SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.throttle import SendThrottle
     from sesmail.state.workers import Turns
 
 log = logging.getLogger("sesmail")

@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
-from sesmail.state.ledger import State
 from sesmail.state.line import ACCOUNT, How
+from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from sesmail.state.ledger import Ledger, Ticket
+    from sesmail.sending.outbox import Broker
+    from sesmail.state.ledger import Ledger
     from sesmail.state.line import Line
     from sesmail.state.meters import Meters
+    from sesmail.vocabulary import Ticket
 
 log = logging.getLogger("sesmail")
 
@@ -45,22 +47,15 @@ class Sweeper:
         ledger: Ledger,
         line: Line,
         meters: Meters,
-        issue_ticket: Callable[[Ticket, bool], None],
-        queue_is_empty: Callable[[Lane], bool],
+        broker: Broker,
         *,
         ticket_grace_seconds: float = 15.0,
     ) -> None:
-        """Take the two ways to the broker.
-
-        `issue_ticket(ticket, express)` publishes; express tickets go with the transactional ones, ahead of bulk.
-        `queue_is_empty` tells whether no ticket is waiting in a lane's queue. `ticket_grace_seconds` is how long one
-        may be on its way; a loss is mended within about twice that.
-        """
+        """`ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that."""
         self._ledger = ledger
         self._line = line
         self._meters = meters
-        self._issue_ticket = issue_ticket
-        self._queue_is_empty = queue_is_empty
+        self._broker = broker
         self._ticket_grace_seconds = ticket_grace_seconds
 
     def sweep(self) -> SweepReport:
@@ -114,7 +109,7 @@ class Sweeper:
         pages = self._ledger.queue_lost(
             lane,
             grace_seconds=self._ticket_grace_seconds,
-            queue_is_empty=self._queue_is_empty(lane),
+            queue_is_empty=self._broker.is_empty(lane),
             page=PAGE,
         )
         for number, tickets in enumerate(pages):
@@ -124,4 +119,4 @@ class Sweeper:
 
     def _issue(self, tickets: Iterable[Ticket], *, express: bool) -> None:
         for ticket in tickets:
-            self._issue_ticket(ticket, express)
+            self._broker.issue([ticket], express=express)

@@ -10,103 +10,26 @@ import hashlib
 import json
 import zlib
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.message.record import attach, detach
 from sesmail.state.reputation import DELIVERY_DAYS
 from sesmail.state.scripts import reachable
 from sesmail.state.suppression import normal_address
+from sesmail.vocabulary import Accepted, Claim, State, Status, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sesmail.settings import Settings
-    from sesmail.state.reputation import Delivery
     from sesmail.state.scripts import Scripts
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-
-
-class State(StrEnum):
-    """Where a send is in its life."""
-
-    QUEUED = "queued"  #: accepted; its ticket is, or will be, in the broker
-    SCHEDULED = "scheduled"  #: waits for a time: asked for, backing off, or the line is closed
-    CLAIMED = "claimed"  #: a worker holds it; SES has not been asked
-    SENDING = "sending"  #: SES is being asked
-    UNKNOWN = "unknown"  #: SES may have it: no clear answer came
-    SENT = "sent"  #: SES took it and gave a message id
-    REJECTED = "rejected"  #: SES refused it for good
-    SUPPRESSED = "suppressed"  #: every recipient has opted out, complained or bounced
-    CANCELLED = "cancelled"  #: taken back before SES was asked
-    EXPIRED = "expired"  #: its expiry time passed first
-    ABANDONED = "abandoned"  #: attempts or age used up
-
-
-WAITING = (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
-FAILED = (State.REJECTED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED, State.ABANDONED)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """The id of an email's send, which may be an earlier one with the same idempotency key."""
-
-    send_id: str
-    state: str
-    new: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Claim:
-    """One worker's hold on one send. Its token goes with every move; once another worker has it, moves are refused."""
-
-    send_id: str
-    token: str
-    lane: Lane
-    express: bool
-    """Whether it goes ahead of bulk: its ticket was issued again."""
-    attempts: int
-    """How often SES was asked without a clear answer."""
-    waits: int
-    """How often it backed off: what the next back-off grows with."""
-    email: Email
-    """Without the recipients who have opted out."""
-
-    def __repr__(self) -> str:
-        return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
-    """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
-
-    send_id: str
-    state: State
-    lane: Lane
-    recipients: int
-    accepted_at: float
-    changed_at: float
-    attempts: int
-    waits: int
-    message_id: str | None
-    reason: str | None
-    code: str | None
-    deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
-    """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ticket:
-    """A send that needs a ticket in the broker."""
-
-    send_id: str
-    lane: Lane
 
 
 class Ledger:
@@ -397,7 +320,7 @@ class Ledger:
 
 def pack(email: Email) -> tuple[str, dict[str, bytes]]:
     """An email as the ledger keeps it: a JSON record, and its large parts by digest."""
-    record, parts = email.detach()
+    record, parts = detach(email)
     blobs: dict[str, bytes] = {}
     places: list[int | str] = []
     for part in parts:
@@ -415,7 +338,7 @@ def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:
     row = json.loads(record)
     contents = [zlib.decompress(blob) for blob in blobs]
     parts = [contents[place] if isinstance(place, int) else b64decode(place) for place in row["parts"]]
-    return Email.attach(row["email"], parts)
+    return attach(row["email"], parts)
 
 
 def _digest(content: bytes) -> str:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sesmail.state.scripts import reachable
+from sesmail.vocabulary import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,20 +40,6 @@ class Counter(StrEnum):
     OPENED = "opened"  #: opens by people, repeated ones too
     CLICKED = "clicked"  #: clicks by people
     UNSUBSCRIBED = "unsubscribed"  #: opt-outs through SES or our links
-
-
-class Delivery(StrEnum):
-    """How far an email got with one recipient. Later ones win, in whatever order the events come."""
-
-    SUPPRESSED = "suppressed"  #: left out when the email was sent: opted out, bounced or complained before
-    ACCEPTED = "accepted"  #: SES took it
-    DELAYED = "delayed"  #: the recipient's server asks SES to wait
-    UNDELIVERED = "undelivered"  #: SES gave up for a passing reason, such as a full mailbox
-    DELIVERED = "delivered"  #: the recipient's server took it; it may still bounce
-    REJECTED = "rejected"  #: SES found a virus in it
-    RENDERING_FAILED = "rendering_failed"  #: SES could not fill its template
-    BOUNCED = "bounced"  #: it did not arrive and never will
-    COMPLAINED = "complained"  #: the reader called it spam
 
 
 class Sight(StrEnum):

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from sesmail.errors import InvalidEmail
-from sesmail.mailbox import bare_address, mailbox_of
+from sesmail.message.addresses import bare_address, mailbox_of
 from sesmail.state.scripts import reachable
+from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from sesmail.state.scripts import Scripts
-
-
-class Reason(StrEnum):
-    """Why nothing is sent to an address; a later one in this list is stronger and replaces an earlier one."""
-
-    UNSUBSCRIBED = "unsubscribed"  #: the reader asked for no more; transactional email may ignore it
-    SES_LIST = "ses-list"  #: SES has it on a suppression list of its own and would not send
-    INVALID = "invalid"  #: SES's validation takes it for no working address
-    BOUNCED = "bounced"  #: the address does not exist
-    MANUAL = "manual"  #: an operator put it here
-    COMPLAINED = "complained"  #: the reader called an email spam
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from sesmail.errors import UnknownSend
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger, Status
+from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
+from sesmail.vocabulary import Status
 from tests.acceptance.programs import CELERY, Program, eventually, python, run
 
 

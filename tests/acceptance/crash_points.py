@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sesmail import runtime
+from sesmail import current_client
 from sesmail.errors import UnknownSend
-from sesmail.sending.ses import SesTransport
+from sesmail.sending.throttle import SendThrottle
+from sesmail.ses.transport import SesTransport
 from sesmail.state.ledger import Ledger
-from sesmail.state.throttle import SendThrottle
 
 STEPS: dict[str, tuple[type, str]] = {
     "before_claim": (Ledger, "claim"),
@@ -52,7 +52,7 @@ def strike(steps: list[str]) -> None:
     if not any(send_id.startswith(f"{step}-") for step in steps) or Path(send_id).exists():
         return
     try:
-        state = str(runtime.current().ledger.status(send_id).state)
+        state = str(current_client().ledger.status(send_id).state)
     except UnknownSend:
         state = "none"
     Path(send_id).write_text(state)

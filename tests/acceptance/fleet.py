@@ -18,12 +18,13 @@ from redis import Redis
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import UnknownSend
 from sesmail.message import Email
+from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger, State
+from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
-from sesmail.state.throttle import SendThrottle
+from sesmail.vocabulary import State
 from tests.conftest import FOREIGN, MADE_UP_CREDENTIALS
 
 ROOT = Path(__file__).parents[2]

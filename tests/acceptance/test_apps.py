@@ -436,9 +436,8 @@ print(send_ses_email.delay("ann@example.org", "Hello", "Hi.").id)
 def test_settings_can_be_given_in_django_s_celery_namespace(django):
     script = """
 import django, proj; django.setup()
-from sesmail import runtime, send_ses_email
-send_ses_email.name
-print(runtime.current().settings.max_attempts, runtime.current().settings.from_email)
+from sesmail import current_client
+print(current_client().settings.max_attempts, current_client().settings.from_email)
 """
     with (django.folder / "proj" / "settings.py").open("a") as settings:
         settings.write("CELERY_SESMAIL_MAX_ATTEMPTS = 7\n")

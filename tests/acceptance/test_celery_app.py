@@ -90,9 +90,8 @@ def test_flower_shows_the_worker(folder, worker):
 
 CONF = """
 import json, os
-from sesmail import app, carrier, runtime, tasks
-carrier.carrier().set_default()
-s = runtime.current().settings
+from sesmail import app, current_client
+s = current_client().settings
 print(json.dumps({"broker": app.conf.broker_url, "ledger": s.redis_url, "schedule": sorted(app.conf.beat_schedule),
     "serializer": app.conf.task_serializer, "rate": s.max_send_rate}))
 """

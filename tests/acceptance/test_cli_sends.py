@@ -15,8 +15,9 @@ from redis import Redis
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.settings import Settings
-from sesmail.state.ledger import Claim, Ledger, State
+from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
+from sesmail.vocabulary import Claim, State
 
 NOWHERE = "redis://127.0.0.1:1/0"
 

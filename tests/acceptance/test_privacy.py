@@ -24,7 +24,7 @@ imports = ["broken_transport"]
 """
 
 BROKEN_TRANSPORT = """
-from sesmail.sending.ses import SesTransport
+from sesmail.ses.transport import SesTransport
 
 whole = SesTransport.send
 

@@ -17,7 +17,7 @@ import pytest
 
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
-from sesmail.state.ledger import State
+from sesmail.vocabulary import State
 from tests.acceptance.conftest import Site
 from tests.acceptance.programs import PATIENCE_SECONDS, eventually, fetch, free_port
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from sesmail import runtime
+from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
+
+NOBODY = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def parts(redis: Redis, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[runtime.Runtime]:
+def client(redis: Redis, redis_server: EmbeddedRedis) -> Iterator[Client]:
     """Everything real, but nobody listens where SES should be, and nobody waits long for the rate."""
-    said = {"redis_url": redis_server.url, "endpoint_url": "http://127.0.0.1:1", "region": "us-east-1"}
-    monkeypatch.setattr(runtime, "_said", said | {"patience_seconds": 0.1})
-    monkeypatch.setattr(runtime, "_current", None)
-    yield runtime.current()
-    runtime.current().lease.stop()
+    said = {"redis_url": redis_server.url, "endpoint_url": NOBODY, "region": "us-east-1", "patience_seconds": 0.1}
+    made = Client(Settings(**said))
+    yield made
+    made.close()

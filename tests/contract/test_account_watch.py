@@ -8,11 +8,11 @@ import pytest
 
 from sesmail.errors import SesError, SesMisconfigured, SesUnavailable
 from sesmail.sending.account import AccountWatch
-from sesmail.sending.ses import Account, SesTransport
+from sesmail.sending.throttle import SendThrottle
+from sesmail.ses.transport import Account, SesTransport
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
 from sesmail.state.scripts import Scripts
-from sesmail.state.throttle import SendThrottle
 from sesmail.state.workers import Turns
 
 

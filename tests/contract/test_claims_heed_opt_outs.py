@@ -9,9 +9,10 @@ import pytest
 
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings, SuppressionReason
-from sesmail.state.ledger import Claim, Ledger, State
-from sesmail.state.reputation import Delivery, Reputation
-from sesmail.state.suppression import OptOut, Reason, Scope, SuppressionList
+from sesmail.state.ledger import Ledger
+from sesmail.state.reputation import Reputation
+from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.vocabulary import Claim, Delivery, Reason, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope()

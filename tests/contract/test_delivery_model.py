@@ -7,6 +7,7 @@ must hold: SES is given nothing a second time unless its first yes got lost, and
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Claim, Ledger, State, Ticket
+from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
 from sesmail.state.meters import Meters
+from sesmail.vocabulary import Claim, State, Ticket
 from tests.conftest import ClockedScripts
 
 LEASE_SECONDS, WINDOW_SECONDS, GRACE_SECONDS = 8, 20, 5
@@ -49,7 +51,7 @@ class Delivery(RuleBasedStateMachine):
         self.queues: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         self.traffic = False
         parts = self.ledger, Line(self.scripts), Meters(self.redis, self.scripts.keys)
-        self.sweeper = Sweeper(*parts, self.issue, self.is_empty, ticket_grace_seconds=GRACE_SECONDS)
+        self.sweeper = Sweeper(*parts, self, ticket_grace_seconds=GRACE_SECONDS)
         self.accepted: list[str] = []
         self.held: list[Claim] = []
         self.asked: list[tuple[Claim, str]] = []
@@ -64,8 +66,9 @@ class Delivery(RuleBasedStateMachine):
 
     # -- the broker --------------------------------------------------------------------------------------------------
 
-    def issue(self, ticket: Ticket, express: bool) -> None:
-        self.queues[Lane.TRANSACTIONAL if express else ticket.lane].append(ticket.send_id)
+    def issue(self, tickets: Sequence[Ticket], *, express: bool = False, **_: object) -> None:
+        for ticket in tickets:
+            self.queues[Lane.TRANSACTIONAL if express else ticket.lane].append(ticket.send_id)
 
     def is_empty(self, lane: Lane) -> bool:
         return not self.queues[lane] and not self.traffic
@@ -77,7 +80,7 @@ class Delivery(RuleBasedStateMachine):
         self.ledger.accept(send_id, Email("ann@example.org", "s", "t", from_email="shop@example.com", lane=lane))
         self.accepted.append(send_id)
         if published:
-            self.issue(Ticket(send_id=send_id, lane=lane), express=False)
+            self.issue([Ticket(send_id=send_id, lane=lane)])
 
     @rule(lane=st.sampled_from(list(Lane)), position=st.integers(0, 2), twice=st.booleans())
     def a_ticket_is_lost_or_doubled(self, lane: Lane, position: int, twice: bool) -> None:

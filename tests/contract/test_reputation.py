@@ -8,7 +8,8 @@ from itertools import permutations
 import pytest
 
 from sesmail.state.keys import CATALOGUE
-from sesmail.state.reputation import Counter, Delivery, Fact, Reputation, Sight
+from sesmail.state.reputation import Counter, Fact, Reputation, Sight
+from sesmail.vocabulary import Delivery
 
 DAY = date(2026, 11, 20)
 

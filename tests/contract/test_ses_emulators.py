@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from sesmail.errors import SesMisconfigured
 from sesmail.message import Email
-from sesmail.sending.ses import SesTransport
+from sesmail.ses.transport import SesTransport
 from sesmail.simulator import Simulator
 from tests.emails import constructed, keywords
 

@@ -35,7 +35,7 @@ from sesmail.errors import (
     SesUnavailable,
 )
 from sesmail.message import Attachment, Email
-from sesmail.sending.ses import Account, SesTransport
+from sesmail.ses.transport import Account, SesTransport
 
 ERRORS = Path(__file__).parent.parent / "fixtures" / "errors"
 SENDER = "Alpha News <news@mail.example.com>"

@@ -7,7 +7,8 @@ from itertools import permutations
 
 import pytest
 
-from sesmail.state.suppression import IGNORED_BY_TRANSACTIONAL, OptOut, Reason, Scope, SuppressionList
+from sesmail.state.suppression import IGNORED_BY_TRANSACTIONAL, OptOut, Scope, SuppressionList
+from sesmail.vocabulary import Reason
 
 WHEN = datetime(2026, 11, 20, 14, 5, 45, 123_000, tzinfo=UTC)
 ANN = "ann@example.org"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,9 +11,10 @@ from redis import Redis
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
 from sesmail.settings import Settings
-from sesmail.state.ledger import Claim, Ledger, State, Ticket
+from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
 from sesmail.state.meters import Meters
+from sesmail.vocabulary import Claim, State, Ticket
 from tests.conftest import ClockedScripts
 
 
@@ -23,8 +25,8 @@ class Broker:
         self.tickets: list[tuple[str, bool]] = []
         self.empty = False
 
-    def issue(self, ticket: Ticket, express: bool) -> None:
-        self.tickets.append((ticket.send_id, express))
+    def issue(self, tickets: Sequence[Ticket], *, express: bool = False, **_: object) -> None:
+        self.tickets += [(ticket.send_id, express) for ticket in tickets]
 
     def is_empty(self, lane: Lane) -> bool:
         return self.empty
@@ -52,7 +54,7 @@ def meters(clocked_scripts: ClockedScripts) -> Meters:
 
 @pytest.fixture
 def sweeper(ledger: Ledger, line: Line, meters: Meters, broker: Broker) -> Sweeper:
-    return Sweeper(ledger, line, meters, broker.issue, broker.is_empty)
+    return Sweeper(ledger, line, meters, broker)
 
 
 def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0) -> None:
@@ -122,7 +124,7 @@ def test_sweepers_that_run_at_once_issue_each_ticket_once(
     ledger: Ledger, line: Line, meters: Meters, broker: Broker
 ) -> None:
     def sweep() -> SweepReport:
-        return Sweeper(ledger, line, meters, broker.issue, broker.is_empty).sweep()
+        return Sweeper(ledger, line, meters, broker).sweep()
 
     send_ids = [f"s{n:03}" for n in range(300)]
     accept(ledger, *send_ids)

@@ -11,9 +11,10 @@ import pytest
 from redis import Redis
 
 from sesmail.message import Lane
+from sesmail.sending.throttle import Granted, SendThrottle, Share
 from sesmail.state.keys import CATALOGUE, Keys
 from sesmail.state.scripts import Scripts
-from sesmail.state.throttle import Cause, Granted, Postponed, SendThrottle, Share
+from sesmail.vocabulary import Cause, Postponed
 from tests.contract.throttle_clock import SimulatedTime
 
 HOUR = 3600.0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from sesmail.message import Lane
+from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.state.keys import Keys
-from sesmail.state.throttle import Granted, Postponed, SendThrottle
+from sesmail.vocabulary import Postponed
 from tests.contract.throttle_clock import SimulatedTime
 from tests.contract.throttle_model import MARGIN, Model
 

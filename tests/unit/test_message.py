@@ -12,8 +12,9 @@ from types import MappingProxyType
 import pytest
 
 from sesmail.errors import InvalidEmail
-from sesmail.mailbox import encoded_mailbox, encoded_words
 from sesmail.message import Attachment, Email, Lane
+from sesmail.message.addresses import encoded_mailbox, encoded_words
+from sesmail.message.record import attach, detach
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
@@ -395,14 +396,14 @@ FULL = {
 @pytest.mark.parametrize("keywords", [FULL, {"to": "ann@example.org", "subject": "", "html": "<p>"}])
 def test_an_email_comes_apart_into_json_and_bytes_and_together_again(keywords):
     email = Email(**json.loads(json.dumps(keywords)))
-    record, parts = email.detach()
-    again = Email.attach(json.loads(json.dumps(record)), [bytes(part) for part in parts])
+    record, parts = detach(email)
+    again = attach(json.loads(json.dumps(record)), [bytes(part) for part in parts])
     assert again == email
-    assert again.detach() == (record, parts)
+    assert detach(again) == (record, parts)
 
 
 def test_the_record_holds_no_body_and_leaves_out_what_is_not_given():
-    record, parts = Email("ann@example.org", "Hi", html="<p>zebra", attachments=[("z.txt", "zebra")]).detach()
+    record, parts = detach(Email("ann@example.org", "Hi", html="<p>zebra", attachments=[("z.txt", "zebra")]))
     attachment = {"filename": "z.txt", "content": 1, "content_type": "text/plain", "content_id": None}
     assert record == {
         "to": ["ann@example.org"],
@@ -421,7 +422,7 @@ def test_an_email_cannot_be_changed():
     given["tags"]["c"] = "d"
     given["metadata"]["a"].append(2)
     email.metadata["a"].append(3)
-    email.detach()[0]["metadata"]["a"].append(4)
+    detach(email)[0]["metadata"]["a"].append(4)
     assert email == an_email(to="a@example.org", tags={"a": "b"}, metadata={"a": [1]})
     assert isinstance(email.tags, MappingProxyType)
     assert isinstance(email.headers, MappingProxyType)

@@ -11,9 +11,10 @@ from email.policy import default
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sesmail.mailbox import bare_address, display_name, encoded_mailbox, encoded_words
 from sesmail.message import Email
-from sesmail.sending import mime
+from sesmail.message.addresses import bare_address, display_name, encoded_mailbox, encoded_words
+from sesmail.message.record import attach, detach
+from sesmail.ses import mime
 from tests.emails import constructed, good_mailboxes, keywords, mailboxes, texts
 
 
@@ -66,9 +67,9 @@ def test_whatever_constructs_is_strictly_valid_and_survives_json(values):
     if (email := constructed(values)) is None:
         return
     check_strictly(email)
-    record, parts = email.detach()
-    assert Email.attach(json.loads(json.dumps(record).encode()), parts) == email
-    assert Email.attach(json.loads(json.dumps(record, ensure_ascii=False).encode()), parts) == email
+    record, parts = detach(email)
+    assert attach(json.loads(json.dumps(record).encode()), parts) == email
+    assert attach(json.loads(json.dumps(record, ensure_ascii=False).encode()), parts) == email
 
 
 @settings(max_examples=300)

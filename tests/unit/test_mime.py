@@ -6,7 +6,7 @@ from email import message_from_bytes
 from email.policy import default
 
 from sesmail.message import Attachment, Email
-from sesmail.sending import mime
+from sesmail.ses import mime
 
 
 def read(email: Email, headers=()):

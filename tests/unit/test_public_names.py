@@ -15,9 +15,8 @@ import pytest
 from celery.app.defaults import DEFAULTS as CELERY_S_DEFAULTS
 
 import sesmail
-from sesmail.celery import DEFAULTS, MERGED
-from sesmail.errors import InvalidEmail, SendingPaused, SendRejected, StaleClaim
-from sesmail.sending.mailer import SendPostponed
+from sesmail.celery.standalone import DEFAULTS, MERGED
+from sesmail.errors import InvalidEmail, SendingPaused, SendPostponed, SendRejected, StaleClaim
 from sesmail.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +46,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
     [
         ("import sesmail", {"celery", "redis", "boto3", "pydantic", "django", "flask"}),
         ("from sesmail import Email, InvalidEmail", {"celery", "redis", "boto3", "django", "flask"}),
-        ("from sesmail import send_ses_email", {"boto3", "botocore", "flask", "sesmail.celery"}),
+        ("from sesmail import send_ses_email", {"boto3", "botocore", "flask", "sesmail.celery.standalone"}),
     ],
 )
 def test_importing_loads_no_more_than_is_needed(statement, absent):
@@ -102,7 +101,10 @@ def test_every_setting_of_the_example_configuration_has_its_reason_above_it():
         assert above.startswith("# ")
 
 
-@pytest.mark.parametrize("module", ["sesmail.tasks", "sesmail.worker", "sesmail.celery", "sesmail.runtime"])
+@pytest.mark.parametrize(
+    "module",
+    ["sesmail.celery.tasks", "sesmail.celery.worker", "sesmail.celery.standalone", "sesmail.client", "sesmail.api"],
+)
 def test_what_a_public_function_is_for_can_be_read(module):
     public = {n: v for n, v in vars(importlib.import_module(module)).items() if not n.startswith("_") and callable(v)}
     own = [n for n, v in public.items() if getattr(v, "__module__", "") == module]

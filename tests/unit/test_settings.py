@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from sesmail.errors import ConfigurationError
-from sesmail.settings import ENVIRONMENT_PREFIX, Settings, load, rate_limit
+from sesmail.settings import ENVIRONMENT_PREFIX, Settings, Source, load, rate_limit
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,10 @@ def django_says(monkeypatch):
     return says
 
 
+def by_celery(said: dict[str, Any]) -> Source:
+    return Source(name="Celery's configuration", spelling="sesmail_{}", said=said)
+
+
 # Whose word counts
 
 
@@ -52,7 +56,7 @@ def test_the_application_comes_before_the_environment_and_that_before_names_of_o
         speaks_up()
         found.append(load().region)
     assert found == ["us-west-1", "us-west-2", "eu-west-1"]
-    assert load({"region": "eu-west-2"}).region == "eu-west-2"
+    assert load(by_celery({"region": "eu-west-2"})).region == "eu-west-2"
 
 
 OTHER_VALUES = {
@@ -65,6 +69,9 @@ OTHER_VALUES = {
     "sqs_queue_urls": '["https://sqs.eu-west-1.amazonaws.com/123456789012/ses-events"]',
     "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
     "verify_queues": "false",
+    "suppress_send": "true",
+    "redirect_to": '["staging@example.com"]',
+    "redirect_except_domains": '["example.com"]',
     "transactional_ignores": '["complained"]',
     "unsubscribe_secrets": '["a secret for tests only"]',
 }
@@ -110,10 +117,11 @@ def test_a_django_that_is_installed_but_not_configured_is_left_alone(monkeypatch
 
 def test_celery_s_broker_is_the_ledger_s_redis_where_nobody_names_one(monkeypatch):
     broker = {"default_redis_url": "redis://broker.example.com/1"}
-    assert load(broker).redis_url == "redis://broker.example.com/1"
+    assert load(**broker).redis_url == "redis://broker.example.com/1"
     monkeypatch.setenv("SESMAIL_REDIS_URL", "redis://environment.example.com/2")
-    assert load(broker).redis_url == "redis://environment.example.com/2"
-    assert load(broker | {"redis_url": "redis://said.example.com/3"}).redis_url == "redis://said.example.com/3"
+    assert load(**broker).redis_url == "redis://environment.example.com/2"
+    said = by_celery({"redis_url": "redis://said.example.com/3"})
+    assert load(said, **broker).redis_url == "redis://said.example.com/3"
 
 
 # Wrong ones
@@ -123,18 +131,47 @@ def test_all_wrong_and_unknown_settings_are_named_at_once_from_wherever_they_com
     monkeypatch.setenv("SESMAIL_MAX_SEND_RATE", "fast")
     django_says(SESMAIL={"FORM_EMAIL": "shop@example.com", "ON_UNKNOWN": "panic"})
     with pytest.raises(ConfigurationError) as error:
-        load({"lease_seconds": 0, "key_prefix": "a b"})
+        load(by_celery({"lease_seconds": 0, "key_prefix": "a b"}))
     wrong = [line.strip().partition(":")[0] for line in str(error.value).splitlines()[1:]]
-    assert sorted(wrong) == ["form_email", "key_prefix", "lease_seconds", "max_send_rate", "on_unknown"]
+    assert sorted(wrong) == [
+        'SESMAIL["FORM_EMAIL"] in Django\'s settings',
+        'SESMAIL["ON_UNKNOWN"] in Django\'s settings',
+        "SESMAIL_MAX_SEND_RATE in the environment",
+        "sesmail_key_prefix in Celery's configuration",
+        "sesmail_lease_seconds in Celery's configuration",
+    ]
     assert "no email is sent" in str(error.value)
-    assert "docs/settings.md" in str(error.value)
+    assert "is from_email meant?" in str(error.value)
+
+
+@pytest.mark.parametrize("said", [None, {}, ()])
+def test_django_settings_that_say_nothing_say_nothing(django_says, said):
+    django_says(SESMAIL=said)
+    assert load().from_email is None
+
+
+def test_django_settings_of_another_form_are_refused_in_words(django_says):
+    django_says(SESMAIL="shop@example.com")
+    with pytest.raises(ConfigurationError, match=r"SESMAIL in Django's settings is of type str: write SESMAIL = \{"):
+        load()
+
+
+def test_json_that_is_none_hides_no_other_error(monkeypatch):
+    monkeypatch.setenv("SESMAIL_TOPICS", "arn")
+    monkeypatch.setenv("SESMAIL_SQS_QUEUE_URLS", "https://queue.example.com")
+    monkeypatch.setenv("SESMAIL_MAX_ATTEMPTS", "many")
+    with pytest.raises(ConfigurationError) as error:
+        load()
+    lines = str(error.value).splitlines()[1:]
+    assert ["TOPICS" in line or "SQS_QUEUE_URLS" in line or "MAX_ATTEMPTS" in line for line in lines] == [True] * 3
+    assert sum("as JSON, such as" in line for line in lines) == 2
 
 
 def test_no_value_is_shown_for_it_may_be_a_password(monkeypatch):
     monkeypatch.setenv("SESMAIL_MAX_ATTEMPTS", "redis://:s3cret@example.com")
     wrong = {"redis_timeout_seconds": "s3cret", "key_prefix": "s3cret :", "on_unknown": "s3cret", "redis_ulr": "s3cret"}
     with pytest.raises(ConfigurationError) as error:
-        load(wrong)
+        load(by_celery(wrong))
     assert "s3cret" not in str(error.value)
     assert error.value.__cause__ is None
     assert error.value.__suppress_context__
@@ -142,7 +179,7 @@ def test_no_value_is_shown_for_it_may_be_a_password(monkeypatch):
 
 def test_json_that_is_none_is_named_and_not_shown(monkeypatch):
     monkeypatch.setenv("SESMAIL_CONFIGURATION_SET_RATE_LIMITS", "s3cret")
-    with pytest.raises(ConfigurationError, match="configuration_set_rate_limits") as error:
+    with pytest.raises(ConfigurationError, match="SESMAIL_CONFIGURATION_SET_RATE_LIMITS in the environment") as error:
         load()
     assert "s3cret" not in str(error.value)
 
@@ -151,20 +188,20 @@ def test_json_that_is_none_is_named_and_not_shown(monkeypatch):
     ("limit", "per_second"), [(6, 6), (0.5, 0.5), ("6", 6), ("6/s", 6), ("300/m", 5), ("7200/h", 2), ("0", None)]
 )
 def test_a_rate_limit_is_a_number_or_written_as_celery_writes_it(limit, per_second):
-    assert rate_limit(load({"worker_rate_limit": limit}).worker_rate_limit) == per_second
+    assert rate_limit(load(by_celery({"worker_rate_limit": limit})).worker_rate_limit) == per_second
 
 
 @pytest.mark.parametrize("limit", ["fast", "6/d", "/s", "6 per second"])
 def test_another_rate_limit_is_refused_with_the_ways_to_write_it(limit):
     with pytest.raises(ConfigurationError, match="6/s, 300/m or 5000/h"):
-        load({"configuration_set_rate_limits": {"news": limit}})
+        load(by_celery({"configuration_set_rate_limits": {"news": limit}}))
 
 
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
 @pytest.mark.parametrize("value", [0, -1])
 def test_no_time_may_be_nothing_or_less(name, value):
     with pytest.raises(ConfigurationError, match=name):
-        load({name: value})
+        load(by_celery({name: value}))
 
 
 def test_settings_do_not_change_while_a_process_runs():
@@ -173,7 +210,7 @@ def test_settings_do_not_change_while_a_process_runs():
 
 
 def test_a_worker_may_hold_a_send_longer_than_asking_ses_can_take():
-    settings = load({"patience_seconds": 2, "ses_connect_timeout_seconds": 3, "ses_read_timeout_seconds": 4})
+    settings = load(by_celery({"patience_seconds": 2, "ses_connect_timeout_seconds": 3, "ses_read_timeout_seconds": 4}))
     assert settings.asking_seconds > 3 + 4
     assert settings.holding_seconds == settings.asking_seconds + 2
 
@@ -199,4 +236,4 @@ def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(mon
 )
 def test_a_certificate_of_another_machine_is_never_trusted_in_place_of_sns_s(url):
     with pytest.raises(ConfigurationError, match="sns_certificate_url"):
-        load({"sns_certificate_url": url})
+        load(by_celery({"sns_certificate_url": url}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from sesmail.state.throttle import Turnstile
+from sesmail.sending.turnstile import Turnstile
 
 
 def wait_for(count: int, turnstile: Turnstile) -> None:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import billiard.pool
 import pytest
 
+from sesmail.celery.worker import duties, shutdown
 from sesmail.settings import Settings
-from sesmail.worker import shutdown, upkeep
 
 
 def test_a_child_whose_last_words_nobody_reads_lingers_for_our_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,9 +25,9 @@ def test_a_child_whose_last_words_nobody_reads_lingers_for_our_time_only(monkeyp
 
 def test_a_worker_whose_site_no_topic_is_for_says_so(caplog: pytest.LogCaptureFixture) -> None:
     topics = {"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}
-    upkeep.warn_of_topics_elsewhere(Settings(topics=topics, site="shop"))
-    upkeep.warn_of_topics_elsewhere(Settings())
+    duties.warn_of_topics_elsewhere(Settings(topics=topics, site="shop"))
+    duties.warn_of_topics_elsewhere(Settings())
     assert not caplog.records
-    upkeep.warn_of_topics_elsewhere(Settings(topics=topics))
+    duties.warn_of_topics_elsewhere(Settings(topics=topics))
     assert "shop" in caplog.text
     assert "SESMAIL_SITE" in caplog.text

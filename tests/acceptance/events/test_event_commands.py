@@ -21,7 +21,8 @@ from sesmail.events.stores import EventState, StoredEvent
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
 from sesmail.state.reputation import Counter, Fact, Reputation
-from sesmail.state.suppression import Reason, SuppressionList
+from sesmail.state.suppression import SuppressionList
+from sesmail.vocabulary import Reason
 from tests.acceptance.programs import Program, eventually
 from tests.conftest import MADE_UP_CREDENTIALS
 from tests.signing import TOPIC, Signer
@@ -208,7 +209,7 @@ def test_the_poller_moves_what_comes_into_the_store_and_ends_at_once_though_sqs_
 def test_the_handler_that_lambda_names_works_by_its_environment_alone(tmp_path) -> None:
     called = """
 import json, sys
-from sesmail.contrib.aws_lambda import handler
+from sesmail.doors.aws_lambda import handler
 print(json.dumps(handler(json.load(sys.stdin), None)))
 assert "celery" not in sys.modules and "boto3" not in sys.modules
 """

@@ -32,7 +32,7 @@ SITE = {
 }
 LAMBDA = """
 import json, sys
-from sesmail.contrib.aws_lambda import handler
+from sesmail.doors.aws_lambda import handler
 bodies = {}
 print(json.dumps(handler({{"Records": [{{"messageId": id_, "body": body}} for id_, body in bodies.items()]}}, None)))
 """
@@ -87,7 +87,7 @@ def test_what_lambda_stores_where_the_settings_say_a_worker_finds_there_by_itsel
 
 
 OFTEN = """
-from sesmail.celery import DEFAULTS
+from sesmail.celery.standalone import DEFAULTS
 name = "sesmail-process-events"
 beat_schedule = {name: DEFAULTS["beat_schedule"][name] | {"schedule": 1.0}}
 """

@@ -8,14 +8,15 @@ from collections import Counter
 import boto3
 import pytest
 
-from sesmail.contrib.asgi import EventsApp
+from sesmail.doors.asgi import EventsApp
 from sesmail.events.intake import Intake
 from sesmail.events.processing import EventProcessor
 from sesmail.events.sns import Certificates, Confirmation, SnsVerifier
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.simulator import Simulator
-from sesmail.state.reputation import Delivery, Reputation
-from sesmail.state.suppression import Reason, SuppressionList
+from sesmail.state.reputation import Reputation
+from sesmail.state.suppression import SuppressionList
+from sesmail.vocabulary import Delivery, Reason
 from tests.acceptance.events.conftest import served
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:ses-events"

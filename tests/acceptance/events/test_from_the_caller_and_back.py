@@ -16,8 +16,9 @@ import pytest
 
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.reputation import Counter, Delivery, Reputation
+from sesmail.state.reputation import Counter, Reputation
 from sesmail.state.scripts import Scripts
+from sesmail.vocabulary import Delivery
 from tests.acceptance.conftest import Site
 from tests.acceptance.programs import eventually, free_port
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from sesmail.contrib.asgi import EventsApp
 from sesmail.contrib.flask import doors
+from sesmail.doors.asgi import EventsApp
 from sesmail.events.intake import Intake
 from sesmail.events.sns import BODY_LIMIT_BYTES, Certificates, SnsVerifier
 from sesmail.events.stores import EventState

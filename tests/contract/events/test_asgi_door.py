@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from sesmail.contrib import asgi
-from sesmail.contrib.asgi import EventsApp
+from sesmail.doors import asgi
+from sesmail.doors.asgi import EventsApp
 from sesmail.errors import EventStoreUnavailable
 from sesmail.events.intake import Intake
 from sesmail.events.sns import BODY_LIMIT_BYTES, Certificates, Confirmation, SnsVerifier

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask
 
-from sesmail import runtime, unsubscribe_headers
+from sesmail import current_client, unsubscribe_headers
+from sesmail.celery.broker import CeleryBroker
 from sesmail.contrib.flask import SESMail
 from sesmail.errors import InvalidEmail
 from sesmail.events.stores.redis import RedisEventStore
-from sesmail.state.suppression import Reason, Scope, SuppressionList
+from sesmail.state.suppression import Scope, SuppressionList
 from sesmail.unsubscribe import Unsubscription
+from sesmail.vocabulary import Reason
 from tests.signing import TOPIC, Signer
 
 SIGNER = Signer()
@@ -27,16 +29,15 @@ UNSUBSCRIBE = {
 @pytest.fixture
 def site(monkeypatch, redis_server, redis):
     """Makes a Flask site of these settings; its client."""
-    monkeypatch.setattr(runtime, "_said", {})
-    monkeypatch.setattr(runtime, "_current", None)
-    monkeypatch.setattr(runtime, "_listeners", [])  # no broker is asked
-    monkeypatch.setattr("sesmail.events.parts.fetch_certificate", SIGNER.fetch)
+    monkeypatch.setattr(CeleryBroker, "process_events", lambda *_: None)
+    monkeypatch.setattr("sesmail.events.sns.fetch_certificate", SIGNER.fetch)
 
     def make(**config: object):
         app = Flask("site")
         said = {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SITE": "alpha", "SESMAIL_TOPICS": {TOPIC: "alpha"}}
         app.config.update(said | config)
         SESMail().init_app(app)
+        app.app_context().push()
         return app.test_client()
 
     return make
@@ -74,7 +75,7 @@ def test_another_topic_is_refused_for_good(site) -> None:
 def test_a_link_made_by_the_settings_opts_out_of_the_list(site, scripts) -> None:
     client = site(**UNSUBSCRIBE)
     leaving = Unsubscription(site="alpha", recipient="ann@example.org", list="monthly")
-    link = runtime.current().events.unsubscribe_links.link(leaving)
+    link = current_client().unsubscribe_links.link(leaving)
     path = link.removeprefix("https://example.com")
     assert client.get(path).status_code == 200
     assert not list(SuppressionList(scripts).read())

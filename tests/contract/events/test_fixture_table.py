@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sesmail.contrib.aws_lambda import lambda_handler
+from sesmail.doors.aws_lambda import lambda_handler
 from sesmail.errors import EventNotStored
 from sesmail.events.intake import Intake
 from sesmail.events.model import read

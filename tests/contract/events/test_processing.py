@@ -14,9 +14,10 @@ from sesmail.events import model, processing
 from sesmail.events.link_opt_out import LinkOptOut
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.reputation import Counter, Delivery, Reputation
-from sesmail.state.suppression import Reason, SuppressionList
+from sesmail.state.reputation import Counter, Reputation
+from sesmail.state.suppression import SuppressionList
 from sesmail.unsubscribe import Unsubscription
+from sesmail.vocabulary import Delivery, Reason
 from tests.signing import fixture_json
 
 NOW = 1_800_000_000.0

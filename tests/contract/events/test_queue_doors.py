@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from sesmail.contrib.sqs import Polled, SqsPoller
+from sesmail.doors.sqs import Polled, SqsPoller
 from sesmail.errors import EventStoreUnavailable, QueueUnavailable
 from sesmail.events.intake import Intake
 from sesmail.events.sns import Certificates, SnsVerifier

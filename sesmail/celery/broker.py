@@ -1,0 +1,116 @@
+"""Tickets over Celery."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from celery import Task
+from kombu import pools
+from kombu.exceptions import ChannelError, OperationalError
+
+from sesmail.celery.queues import declared_queue
+from sesmail.events import ANNOUNCE_EVERY_SECONDS
+from sesmail.message import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from celery import Celery
+
+    from sesmail.settings import Settings
+    from sesmail.vocabulary import Ticket
+
+log = logging.getLogger("sesmail")
+
+SEND = "sesmail.send_ses_email"
+SEND_LOT = "sesmail.send_lot"
+PROCESS_EVENTS = "sesmail.process_ses_events"
+
+TICKET_TIMEOUT_SECONDS = 0.25
+"""A ticket is a kilobyte; with one retry, a Redis that hangs holds up a caller for less than a second."""
+_ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+EVENTS_TURN_SECONDS = 10.0
+"""How long a batch of events may take before another worker begins with the next."""
+
+
+class CeleryBroker:
+    """A `Broker` over a Celery app, whose tasks are found by their names."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    def issue(
+        self,
+        tickets: Sequence[Ticket],
+        *,
+        express: bool = False,
+        in_a_hurry: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One message for all; `options` are those of Celery's `apply_async`.
+
+        Trouble of the broker is logged: the sweeper issues the tickets again.
+        """
+        try:
+            with self._producer(in_a_hurry) as quickly:
+                self._publish(tickets, express, {**quickly, **(options or {})})
+        except OperationalError:
+            ids = ", ".join(ticket.send_id for ticket in tickets)
+            log.warning("the broker took no ticket; it is issued again later", extra={"send_id": ids})
+
+    def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
+        lane = Lane.TRANSACTIONAL if express else tickets[0].lane
+        options.setdefault("queue", declared_queue(self._app, self._settings.queue_of(lane)))
+        if len(tickets) == 1:
+            send_id = tickets[0].send_id
+            # Celery's own way to publish: that of the task leads through the ledger.
+            Task.apply_async(self._app.tasks[SEND], (), {"send_id": send_id}, task_id=send_id, **options)
+        else:
+            ids = [ticket.send_id for ticket in tickets]
+            lot = self._app.tasks[SEND_LOT]
+            lot.apply_async((), {"send_ids": ids}, kwargsrepr=f"{{{len(ids)} sends}}", **options)
+
+    @contextmanager
+    def _producer(self, in_a_hurry: bool) -> Iterator[dict[str, Any]]:
+        """For callers who cannot wait, a producer that does not: Celery's own waits minutes for a Redis that hangs."""
+        if not in_a_hurry:
+            yield {}
+            return
+        with pools.producers[self._quick_connection].acquire(block=True) as producer:
+            yield {"producer": producer, "retry_policy": _ONE_RETRY}
+
+    @cached_property
+    def _quick_connection(self) -> Any:
+        """A pattern for kombu's pool, never connected itself; two threads that make it make the same."""
+        connection = self._app.connection_for_write()
+        if connection.get_transport_cls().driver_type == "redis":  # for others, these options have other names
+            timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), TICKET_TIMEOUT_SECONDS)
+            # With the latter, as kombu adds them when it publishes.
+            connection.transport_options |= timeouts | _ONE_RETRY
+        return connection
+
+    def is_empty(self, lane: Lane) -> bool:
+        """Whether no ticket waits in a lane's queue."""
+        with self._app.connection_or_acquire() as connection, connection.channel() as channel:
+            try:
+                declared = channel.queue_declare(queue=self._settings.queue_of(lane), passive=True)
+            except (ChannelError, *connection.channel_errors):  # a queue that does not exist (yet)
+                return True
+            return bool(declared.message_count == 0)
+
+    def process_events(self, site: str) -> None:
+        """Have a worker process the events of this site; those of others find theirs by themselves.
+
+        The broker may lose this: workers look by themselves, too. Doors announce events once a second, so it is done a
+        second later: what they keep silent about is there by then.
+        """
+        if site != self._settings.site:
+            return
+        self._app.tasks[PROCESS_EVENTS].apply_async(
+            (), {"site": site}, retry=False, countdown=ANNOUNCE_EVERY_SECONDS, expires=EVENTS_TURN_SECONDS
+        )

@@ -1,0 +1,75 @@
+"""Each private part of Celery, kombu and billiard that sesmail leans on, and the version in which it was read.
+
+With a new version of Celery, look here first: `tests/contract/test_internals.py` fails where one of them has changed.
+All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import _state
+from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
+from celery.loaders.default import Loader as DefaultLoader
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery.worker.request import Request
+
+NEW_NAMES: dict[str, str] = _TO_NEW_KEY
+"""Celery's old, upper-case names of settings, with today's (celery/app/defaults.py)."""
+KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
+"""Every name of a setting that Celery knows (celery/app/defaults.py)."""
+TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+
+
+def app_of_this_thread() -> Celery | None:
+    """The current app of this thread or the default one, and None where Celery's `current_app` would make one up.
+
+    celery/_state.py: `_tls.current_app`, `default_app`.
+    """
+    return _state._tls.current_app or _state.default_app  # noqa: SLF001
+
+
+def apps_of_this_process() -> list[Celery]:
+    """Every app that was made in this process and is still used (celery/_state.py: `_get_active_apps`)."""
+    return list(_state._get_active_apps())  # noqa: SLF001
+
+
+def is_made_up(app: Celery) -> bool:
+    """Whether Celery made this app up, for a process or thread without one (celery/_state.py: `_get_current_app`)."""
+    return bool(app.main == "default" and type(app.loader) is DefaultLoader)
+
+
+def hide_arguments(request: Request) -> None:
+    """Let nothing show what a message holds: logs, events, Flower, `inspect` (celery/worker/request.py)."""
+    request._argsrepr = request._request_dict["argsrepr"] = "(...)"  # noqa: SLF001
+    request._kwargsrepr = request._request_dict["kwargsrepr"] = "{...}"  # noqa: SLF001
+
+
+def holds_a_ticket_alone(request: Request) -> bool:
+    """Whether a message has no argument but the id of a send (celery/worker/request.py: `_args`, `_kwargs`)."""
+    return set(request._kwargs) == {"send_id"} and not request._args  # noqa: SLF001
+
+
+class WithoutTokenBuckets:
+    """A consumer as a task's strategy sees it, with `disable_rate_limits` on (celery/worker/strategy.py)."""
+
+    disable_rate_limits = True
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+def linger_at_most(seconds: float) -> None:
+    """Bound how long a prefork child waits at its end for the parent to read what became of its tasks.
+
+    billiard/pool.py: `GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT`, in steps of `..._INTERVAL`; 30 seconds otherwise.
+    """
+    import billiard.pool  # noqa: PLC0415  only these processes have it
+
+    steps = seconds / billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(steps)

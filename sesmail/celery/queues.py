@@ -1,0 +1,65 @@
+"""The queues of the broker: their names, what a worker consumes, where a ticket goes.
+
+Names follow the key prefix, so that two installations on one broker do not take each other's tickets. Until release
+0.1 all installations had the same names; those are consumed as well, so that nothing stays behind in them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sesmail.message import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celery import Celery
+
+    from sesmail.settings import Settings
+
+log = logging.getLogger("sesmail")
+
+STAND_ALONE = "sesmail"
+"""The name of the stand-alone app."""
+
+FORMER_EVENTS_QUEUE = "sesmail.events"
+FORMER_TICKET_QUEUES = ("sesmail.transactional", "sesmail.bulk")
+FORMER_SWEEP_QUEUE = "sesmail.sweep"
+
+
+def lanes(settings: Settings) -> list[str]:
+    """The queues of the two lanes' tickets, transactional first."""
+    return [settings.queue_of(lane) for lane in Lane]
+
+
+def former_queues(settings: Settings, *, stand_alone: bool) -> list[str]:
+    """Queues in which an earlier release put what is this installation's, where they are not today's as well."""
+    own = {*lanes(settings), settings.sweep_queue}
+    sweeps = (FORMER_SWEEP_QUEUE,) if stand_alone else ()
+    return [name for name in (*sweeps, FORMER_EVENTS_QUEUE, *FORMER_TICKET_QUEUES) if name not in own]
+
+
+def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings, *, stand_alone: bool) -> None:
+    """Consume the lanes' queues, transactional first, unless `-Q` or `-X` say otherwise."""
+    queues, tickets = instance.app.amqp.queues, lanes(settings)
+    if not options.get("queues"):
+        own = [*queues.consume_from]
+        # Events before the lanes: a full one would hold them up for hours.
+        ours = [settings.events_queue, *tickets, *former_queues(settings, stand_alone=stand_alone)]
+        wanted = [settings.sweep_queue, *ours, *own] if stand_alone else [*own, *ours]
+        queues.select([declared_queue(instance.app, name).name for name in wanted])
+        queues.deselect(options.get("exclude_queues"))
+    missing = [name for name in tickets if name not in queues.consume_from]
+    if len(missing) == 1:
+        log.warning("this worker consumes one lane but not %s; see that another one does", missing[0])
+
+
+def declared_queue(app: Celery, name: str) -> Any:
+    """The `kombu.Queue` of this name: as the application defines it, else as its producers make up missing ones.
+
+    Both sides must say the same of it, or RabbitMQ refuses the second; and an application may have forbidden to make
+    up missing queues.
+    """
+    queues = app.amqp.queues
+    return queues[name] if name in queues else queues.add(queues.new_missing(name))

@@ -1,0 +1,229 @@
+"""The base of `send_ses_email`: its ways in and out lead through the ledger, and nobody sees its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, overload
+
+from celery import Task
+from celery.exceptions import Retry
+from celery.worker.request import Request
+
+from sesmail.celery.current import client_of
+from sesmail.celery.internals import WithoutTokenBuckets, hide_arguments, holds_a_ticket_alone
+from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.message import Email
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from celery import Celery
+    from celery.result import AsyncResult, EagerResult
+
+    from sesmail.client import Client
+
+log = logging.getLogger("sesmail")
+
+P = ParamSpec("P")
+
+
+class PrivateRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """A task request whose arguments are shown nowhere: not in logs, events, Flower or `celery inspect`.
+
+    Tickets hold nothing personal, but a producer without sesmail sends the email itself as arguments.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not holds_a_ticket_alone(self):
+            hide_arguments(self)
+
+    def revoked(self) -> bool:
+        """Whether the ticket is thrown away. Then the send is cancelled: else it would wait for ever."""
+        if not super().revoked():
+            return False
+        try:
+            client_of(self.app).ledger.cancel(self.id)
+        except (UnknownSend, MoveRefused):
+            log.info("a revoked send was none, or SES has been asked", extra={"send_id": self.id})
+        except (LedgerUnavailable, ConfigurationError):
+            log.warning("the ledger cannot be asked: a revoked send is cancelled at its next ticket")
+        return True
+
+    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002  Celery's signature; the unsafe form shows arguments
+        """What `inspect active|reserved|scheduled` show."""
+        return dict(super().info(safe=True))
+
+
+class SendTask(Task):  # type: ignore[misc]  # Celery has no types
+    """The base of `send_ses_email`: its ways in and out lead through the ledger."""
+
+    abstract = True
+    Request = PrivateRequest
+
+    @property
+    def client(self) -> Client:
+        """The client of this task's app. Raises `ConfigurationError` when a setting is wrong."""
+        return client_of(self.app)
+
+    def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
+        """How a worker takes a ticket: at once. Its `rate_limit` is kept by the throttle, in recipients.
+
+        Celery's own token bucket counts messages, holds them in memory, and with a backlog comes down to about one a
+        second, whatever the limit says.
+        """
+        return super().start_strategy(app, WithoutTokenBuckets(consumer), **options)
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        expires: float | datetime | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Accept an email (`args` and `kwargs` are those of `sesmail.Email`, or one is given) and publish its ticket.
+
+        Answers the AsyncResult of the send, or of the earlier one with the same idempotency key. Once it returns, the
+        email is sent in the end. `countdown` (seconds), `eta` and `expires` are kept by the ledger.
+
+        Raises `InvalidEmail` when something is wrong with it, `LedgerUnavailable` when Redis cannot be reached; then
+        nothing was queued.
+        """
+        email = email_of(*(args or ()), **(kwargs or {}))
+        if self.app.conf.task_always_eager and not self.client.is_suppressed:
+            return self._apply_now(email, task_id)
+        accepted = self.client.outbox.send(
+            email,
+            send_id=task_id,
+            delay_seconds=countdown if countdown is not None else _seconds_until(eta, self.app) or 0.0,
+            expires_in_seconds=_seconds_until(expires, self.app),
+            options=options,
+        )
+        return self.AsyncResult(accepted.send_id)
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """`delay` for async code: the loop goes on while Redis is asked, in a thread."""
+        return await asyncio.to_thread(self.delay, *args, **kwargs)
+
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
+        """In Django: `delay` when the current transaction commits, so that no email tells of what was rolled back."""
+        self.apply_async_on_commit(args, kwargs)
+
+    def apply_async_on_commit(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
+        """In Django: `apply_async` when the current transaction commits; at once where there is none.
+
+        Raises `InvalidEmail` at once, while the transaction can still be rolled back, but `LedgerUnavailable` after it.
+        """
+        from celery.contrib.django.task import DjangoTask  # noqa: PLC0415  needs Django, as only its users call this
+
+        DjangoTask.apply_async_on_commit(self, (email_of(*(args or ()), **(kwargs or {})),), **options)
+
+    def _apply_now(self, email: Email, task_id: str | None) -> EagerResult:
+        """With `task_always_eager` the email goes all its way here and now: into the ledger and to SES."""
+        accepted = self.client.outbox.accept(email, send_id=task_id)
+        return self.apply(kwargs={"send_id": accepted.send_id}, task_id=accepted.send_id)
+
+    def retry(
+        self,
+        args: Any = None,  # noqa: ARG002  Celery's signature
+        kwargs: Any = None,  # noqa: ARG002
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        **_: Any,
+    ) -> Retry:
+        """Mark the task RETRY. That the send waits, and until when, is in the ledger already.
+
+        No message with an ETA is published: Celery would keep it in a worker's memory, unacknowledged, past the
+        visibility timeout, and deliver it twice; and it would lose it where publishing fails.
+        """
+        waiting = Retry(exc=exc, when=getattr(self.request, "waits_seconds", countdown or eta))
+        if throw:
+            raise waiting
+        return waiting
+
+
+def email_of(*args: Any, **kwargs: Any) -> Email:
+    """The email that the task's arguments are. Raises `InvalidEmail`, also for an argument that does not exist."""
+    if len(args) == 1 and isinstance(args[0], Email) and not kwargs:
+        return args[0]
+    try:
+        return Email(*args, **kwargs)
+    except TypeError as error:  # a keyword that does not exist, or no subject
+        raise InvalidEmail("arguments", str(error).replace("Email.__init__()", "an email").replace("'", "")) from None
+
+
+def _seconds_until(when: float | datetime | None, app: Celery) -> float | None:
+    """Seconds from now to a time; a number is seconds already, a naive time is in Celery's timezone."""
+    if not isinstance(when, datetime):
+        return when
+    aware = when if when.tzinfo else when.replace(tzinfo=app.timezone)
+    return (aware - datetime.now(UTC)).total_seconds()
+
+
+class SendSesEmail(Protocol[P]):
+    """`send_ses_email` as a type checker sees it: its calls take what `Email` takes, and nothing else."""
+
+    name: str
+    app: Any
+    rate_limit: str | None
+
+    @overload
+    def delay(self, email: Email, /) -> AsyncResult: ...
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult: ...
+    @overload
+    async def adelay(self, email: Email, /) -> AsyncResult: ...
+    @overload
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult: ...
+    @overload
+    def delay_on_commit(self, email: Email, /) -> None: ...
+    @overload
+    def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        expires: float | datetime | None = None,
+        *,
+        link: Any = None,
+        link_error: Any = None,
+        queue: Any = None,
+        priority: int | None = None,
+        headers: Mapping[str, Any] | None = None,
+        producer: Any = None,
+        ignore_result: bool = False,
+    ) -> AsyncResult:
+        """See `SendTask.apply_async`."""
+
+    def apply_async_on_commit(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """See `SendTask.apply_async_on_commit`."""
+
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """A signature, for chains and groups."""
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """An immutable signature."""
+
+    def signature(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None) -> Any:
+        """A signature, with Celery's options."""
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802  Celery's name
+        """The result of a send."""
+
+
+def typed(_constructor: Callable[P, Email], task: Any) -> SendSesEmail[P]:
+    """The task, bound to the arguments of the constructor of `Email` for type checkers."""
+    bound: SendSesEmail[P] = task
+    return bound

@@ -1,0 +1,160 @@
+"""The Celery tasks. `send_ses_email.delay(...)` writes the email to the ledger; its ticket holds the id alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from celery import Task, signals
+from celery.exceptions import Reject
+
+from sesmail.celery import worker
+from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
+from sesmail.celery.current import client_of, task
+from sesmail.celery.queues import STAND_ALONE, declared_queue
+from sesmail.celery.send_task import SendTask, email_of, typed
+from sesmail.celery.strangers import unknown_here
+from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SendRejected, SendThrottled, SesUnavailable
+from sesmail.message import Email
+from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale
+from sesmail.sending.outbox import checked_id
+from sesmail.vocabulary import Claim, Postponed
+
+if TYPE_CHECKING:
+    from sesmail.client import Client
+
+EVENTS_BATCH = 500
+
+
+@task(
+    SEND,
+    bind=True,
+    base=SendTask,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    autoretry_for=(SendThrottled, SesUnavailable, SendPostponed),
+    throws=(SendRejected, InvalidEmail),  # no bugs: one line of the log, no traceback; the ledger has the reason
+    max_retries=None,
+    typing=False,
+)
+def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
+    """Send one email through SES: the worker's half.
+
+    A ticket names a send of the ledger. A client without sesmail gives the email itself; it is written down first,
+    under the task's id.
+    """
+    delivery = self.client.delivery
+    try:
+        send_id = send_id or _take_over(self.client, self.request.id, args, email)
+        claim = delivery.claim(send_id)
+    except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
+        raise Reject(error, requeue=True) from None
+    if not isinstance(claim, Claim):
+        return {"state": claim or unknown_here(self, {"send_id": send_id})}
+    self.request.retries = claim.waits
+    return _in_celerys_words(self, delivery.work(claim, self.request.hostname))
+
+
+send_ses_email = typed(Email, _send_ses_email)
+
+
+def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
+    """What became of an email, as the task's result, or as what Celery is told by raising."""
+    match outcome:
+        case Sent(message_id=message_id):
+            return {"state": "sent", "message_id": message_id}
+        case Postponed():
+            task.request.waits_seconds = outcome.seconds  # for `retry`, which `autoretry_for` calls
+            raise (
+                outcome.error
+                if isinstance(outcome.error, SendThrottled | SesUnavailable)
+                else SendPostponed(outcome.seconds, outcome.reason)
+            )
+        case Rejected(error=error):
+            raise error
+        case Stale():
+            return {"state": "stale"}
+    return {"state": "unknown", "message_id": None}
+
+
+@task(SEND_LOT, bind=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
+    """Send several emails that one ticket names; answers how many came to which end. Each is a send of its own."""
+    delivery = client_of(self.app).delivery
+    try:
+        claims, unknown = delivery.claim_lot(send_ids)
+    except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
+        raise Reject(error, requeue=True) from None
+    if unknown:
+        unknown_here(self, {"send_ids": unknown})
+    outcomes = delivery.work_lot(claims, self.request.hostname)
+    return dict(Counter(type(outcome).__name__.lower() for outcome in outcomes))
+
+
+class QueuedTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task that goes into a queue of ours, unless the caller names another; beat's entries need not know it."""
+
+    abstract = True
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Celery's, in its own queue."""
+        if queue := self._own_queue():
+            options.setdefault("queue", declared_queue(self.app, queue))
+        return super().apply_async(args, kwargs, **options)
+
+    def _own_queue(self) -> str | None:
+        """Sweeps of a host's app stay in its own queues: its workers consume no queue for them."""
+        settings = client_of(self.app).settings
+        if self.name == PROCESS_EVENTS:
+            return settings.events_queue
+        return settings.sweep_queue if self.app.main == STAND_ALONE else None
+
+
+@task("sesmail.sweep", bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
+def sweep(self: Any) -> dict[str, int]:
+    """Requeue what dead workers left, queue what is due, issue lost tickets again; answers what it did, per cause."""
+    return asdict(client_of(self.app).sweeper.sweep())
+
+
+@task(PROCESS_EVENTS, bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
+def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
+    """Act on what SES has told of this site's emails; answers how many events were processed, and how many failed.
+
+    `site` is whose events were announced: another's are left to its own workers. One call in the fleet works at a time,
+    so that a burst of events leaves the other threads to email; a second one helps when a batch takes long. One that
+    fails tries again when its turn has passed.
+    """
+    client, done = client_of(self.app), Counter(processed=0, failed=0)
+    if site not in (None, client.settings.site):
+        return dict(done)
+    turn = f"events:{client.settings.site}"
+    while client.turns.take(turn, EVENTS_TURN_SECONDS):
+        batch = client.event_processor.process(limit=EVENTS_BATCH)
+        client.turns.give_back(turn)
+        done.update(processed=batch.processed, failed=batch.failed)
+        if batch.gathered < EVENTS_BATCH:
+            break
+    return dict(done)
+
+
+def _take_over(client: Client, task_id: str, args: Any, kwargs: dict[str, Any]) -> str:
+    """Write down an email that came as the task's own arguments. What is no email is set aside, with its bytes.
+
+    Waits for Redis; raises `LedgerUnavailable` when this worker is stopped meanwhile.
+    """
+    patiently = client.delivery.patience.unless_stopped
+    try:
+        send_id, email = checked_id(task_id), email_of(*args, **kwargs)
+        return patiently(lambda: client.outbox.accept(email, send_id=send_id, in_a_hurry=False)).send_id
+    except InvalidEmail as error:
+        content, reason = json.dumps({"args": args, "kwargs": kwargs}, default=str), str(error)
+        patiently(lambda: client.ledger.set_aside(task_id, content, reason))
+        raise
+
+
+@signals.celeryd_init.connect
+def _prepare_worker(options: dict[str, Any], **_: Any) -> None:
+    """A worker that knows these tasks, of whatever app, gets what our work needs."""
+    worker.prepare(options)

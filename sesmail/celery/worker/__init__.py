@@ -1,0 +1,147 @@
+"""What a worker gets, in whatever Celery app it runs: its queues, a pool that works, its duties, a clean end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.exceptions import WorkerShutdown
+from celery.worker.control import Panel
+from celery.worker.control import shutdown as celery_shutdown
+
+from sesmail.celery.broker import SEND
+from sesmail.celery.current import client_of
+from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
+from sesmail.celery.worker.duties import Duties
+from sesmail.celery.worker.revoke import revoke
+from sesmail.celery.worker.shutdown import Bell, linger_less
+from sesmail.errors import ConfigurationError
+from sesmail.settings import rate_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celery import Celery
+
+    from sesmail.celery.worker.duties import RepeatingThread
+
+log = logging.getLogger("sesmail")
+
+UNFIT_POOLS = {
+    "gevent": "its acknowledgements stall, and messages of dead workers are never returned",
+    "eventlet": "its acknowledgements stall, and messages of dead workers are never returned",
+    "solo": "while it waits for SES it can renew no lease and hear no signal",
+}
+"""Pools that mail must not be trusted to, and why."""
+
+
+class MailWorker:
+    """What one Celery worker does for email, from its set-up to its end."""
+
+    def __init__(self, instance: Any, options: Mapping[str, Any]) -> None:
+        """Make it fit. Raises `ConfigurationError` where it must not take email."""
+        self.app: Celery = instance.app
+        stand_alone = is_stand_alone(instance)
+        client = client_of(self.app)
+        _check_pool(instance, [client.settings.events_queue, *lanes(client.settings)])
+        consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
+        takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
+        duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
+        self._threads: list[RepeatingThread] = duties.threads()
+        self._bell = Bell()
+
+    def _own_rate(self) -> float | None:
+        """The limit of this worker, as Celery's ways of saying it or the settings have it."""
+        return rate_limit(self.app.tasks[SEND].rate_limit or client_of(self.app).settings.worker_rate_limit)
+
+    def start(self) -> None:
+        """It is ready to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def start_child(self) -> None:
+        """In a child of a prefork pool: hear of the parent's shutdown."""
+        self._bell.listen(self._hand_back)
+        linger_less()
+
+    def stop(self) -> None:
+        """Warm shutdown: what waits for its slot goes back; what SES is being asked is finished."""
+        self._bell.ring()
+        for thread in self._threads:
+            thread.stop()
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        """Those in this process who wait before they ask SES give their sends back."""
+        client_of(self.app).delivery.stop()
+
+
+_workers: dict[str, MailWorker] = {}
+"""Those that were set up in this process, by the names that Celery's signals have for them."""
+
+
+def prepare(options: Mapping[str, Any]) -> None:
+    """Connect to the worker that is being set up with these command-line options."""
+    logging.getLogger("celery.pool").addFilter(_shows_no_email)
+
+    def set_up(instance: Any, **_: Any) -> None:
+        try:
+            _workers[instance.hostname] = MailWorker(instance, options)
+        except ConfigurationError as error:
+            _refuse(instance, error)
+
+    signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
+    Panel.data |= {"revoke": revoke, "shutdown": _shut_down}
+
+
+def _shows_no_email(record: logging.LogRecord) -> bool:
+    """At DEBUG, Celery's pool logs each task with its message, which a producer without sesmail put the email into."""
+    return SEND not in record.getMessage()
+
+
+def is_stand_alone(instance: Any) -> bool:
+    """Whether a worker is one of the stand-alone app: it is there for email alone."""
+    return bool(instance.app.main == STAND_ALONE)
+
+
+def _refuse(instance: Any, error: ConfigurationError) -> None:
+    """The stand-alone worker ends. A host's goes on with its own tasks: its site must not stop for our setting."""
+    if not is_stand_alone(instance):
+        log.error("%s This worker takes no email.", error)
+        return
+    print(f"sesmail: {error}\nThe worker did not start. No email is lost: they wait.", file=sys.stderr)  # noqa: T201
+    raise WorkerShutdown(os.EX_CONFIG)
+
+
+def _check_pool(instance: Any, queues: list[str]) -> None:
+    pool = instance.pool_cls.__module__.rpartition(".")[2]
+    if reason := UNFIT_POOLS.get(pool):
+        instance.app.amqp.queues.deselect(queues)
+        raise ConfigurationError(f"The {pool} pool cannot send mail: {reason}. Use --pool=threads.")
+
+
+@signals.worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    if worker := _workers.get(sender.hostname):
+        worker.start()
+
+
+@signals.worker_process_init.connect
+def _start_child(sender: str, **_: Any) -> None:
+    if worker := _workers.get(sender):
+        worker.start_child()
+
+
+@signals.worker_shutting_down.connect
+def _stop(sender: str, **_: Any) -> None:
+    if worker := _workers.pop(sender, None):
+        worker.stop()
+
+
+def _shut_down(state: Any, **options: Any) -> None:
+    """`celery control shutdown` is a warm shutdown too, but Celery tells nobody of it."""
+    _stop(state.hostname)
+    celery_shutdown(state, **options)

@@ -1,0 +1,106 @@
+"""What every worker does beside sending: it sweeps, looks for events, asks for the account's limits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sesmail.client import Client
+    from sesmail.settings import Settings
+
+log = logging.getLogger("sesmail")
+
+
+class RepeatingThread(threading.Thread):
+    """Something that a worker does again and again: a thread each, so that none holds up others."""
+
+    def __init__(self, what: str, once: Callable[[], object], interval_seconds: float) -> None:
+        super().__init__(name=f"sesmail-{what}", daemon=True)
+        self._what = what
+        self._once = once
+        self._interval_seconds = interval_seconds
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Until stopped."""
+        while not self._stopped.is_set():
+            try:
+                self._once()
+            except (LedgerUnavailable, EventStoreUnavailable):
+                log.warning("Redis cannot be reached: no %s", self._what)
+            except Exception:
+                log.exception("a %s failed; it is tried again", self._what)
+            self._stopped.wait(self._interval_seconds)
+
+    def stop(self) -> None:
+        """Not again."""
+        self._stopped.set()
+
+
+class Duties:
+    """What one of the fleet does for all, each in its turn: every worker takes part, so that nobody can forget it."""
+
+    def __init__(
+        self, client: Client, worker_name: str, *, own_rate: Callable[[], float | None], takes_events: bool
+    ) -> None:
+        """`own_rate` is this worker's own limit by now, in recipients a second."""
+        self._client = client
+        self._worker_name = worker_name
+        self._own_rate = own_rate
+        self._takes_events = takes_events
+
+    def threads(self) -> list[RepeatingThread]:
+        """What repeats them, to be started; this worker's rate is told at once, before it sends anything."""
+        if self._takes_events:
+            warn_of_topics_elsewhere(self._client.settings)
+        with suppress(LedgerUnavailable):
+            self._tell_rate()
+        interval_seconds = self._client.settings.sweep_interval_seconds
+        return [
+            RepeatingThread("sweep", self.once, interval_seconds),
+            RepeatingThread("check of the limits", self._check_limits, interval_seconds),
+        ]
+
+    def once(self) -> None:
+        """Look once, where it is this worker's turn: one of the fleet does it in each interval."""
+        client, settings = self._client, self._client.settings
+        client.lease.owner()  # also an idle worker's signs of life tell that Redis can be reached
+        self._tell_rate()
+        if client.turns.take("sweep", settings.sweep_interval_seconds * 0.9):
+            client.sweeper.sweep()
+        turn = f"look-for-events:{settings.site}"
+        if self._takes_events and client.turns.take(turn, settings.events_interval_seconds * 0.9):
+            self._look_for_events()
+
+    def _tell_rate(self) -> None:
+        """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
+        self._client.worker_rates.tell(self._worker_name, self._own_rate())
+
+    def _look_for_events(self) -> None:
+        """Events that another site's doors, or Lambda, have stored were announced to nobody here."""
+        site = self._client.settings.site
+        # Other stores are not asked in this thread, which must not be held up.
+        if self._client.settings.event_store or self._client.event_store.counts(site).unprocessed:
+            self._client.broker.process_events(site)
+
+    def _check_limits(self) -> None:
+        self._client.account_watch.refresh_if_due()
+
+
+def warn_of_topics_elsewhere(settings: Settings) -> None:
+    """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
+    sites = sorted(set(settings.topics.values()))
+    if sites and settings.site not in sites:
+        log.warning(
+            "SESMAIL_TOPICS give their events to %s, but this worker processes those of the site %s: they wait until a "
+            "worker has their site as SESMAIL_SITE.",
+            ", ".join(sites),
+            settings.site,
+        )

@@ -1,0 +1,342 @@
+"""One application's sesmail: every part, built from its settings when it is first used.
+
+    client = Client(Settings(redis_url="redis://127.0.0.1:6379/3", from_email="shop@example.com"), broker)
+    client.send(Email("ann@example.org", "Your receipt", "Thank you."))
+
+A process may hold any number of clients; nothing is shared by them. Celery apps have one each: see
+`sesmail.current_client()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from urllib.parse import urlsplit
+
+from sesmail import settings as settings_module
+from sesmail.hosts import flask_app, runs_django_tests
+from sesmail.state.connection import connect
+from sesmail.state.keys import Keys
+from sesmail.state.ledger import Ledger
+from sesmail.state.meters import Meters
+from sesmail.state.reputation import Reputation
+from sesmail.state.scripts import Scripts
+from sesmail.state.suppression import SuppressionList
+from sesmail.state.workers import Turns, WorkerLease, WorkerRates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sesmail.events.intake import Intake
+    from sesmail.events.processing import EventProcessor
+    from sesmail.events.sns import Confirmation, SnsVerifier
+    from sesmail.events.stores import EventStore
+    from sesmail.message import Email, Lane
+    from sesmail.sending.account import AccountWatch
+    from sesmail.sending.delivery import Delivery
+    from sesmail.sending.memory import MemoryOutbox
+    from sesmail.sending.outbox import Broker, Outbox
+    from sesmail.sending.sweeper import Sweeper
+    from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.transport import SesTransport
+    from sesmail.settings import Settings
+    from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
+    from sesmail.vocabulary import Accepted, Ticket
+
+Part = TypeVar("Part")
+
+
+class part(Generic[Part]):  # noqa: N801  used like property
+    """A part of a client: made once, under the client's lock, and kept. `functools.cached_property` has no lock.
+
+    https://docs.python.org/3/library/functools.html#functools.cached_property
+    """
+
+    def __init__(self, make: Callable[[Any], Part]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, client: Client, owner: type) -> Part: ...
+    def __get__(self, client: Client | None, owner: type) -> Self | Part:
+        if client is None:
+            return self
+        made: dict[str, Any] = vars(client)
+        with client.lock:
+            if self._name not in made:
+                made[self._name] = self._make(client)  # found there from now on, before this descriptor
+        kept: Part = made[self._name]
+        return kept
+
+
+class NoBroker:
+    """For programs that issue no tickets: those of what they accept are issued by the workers' sweeps."""
+
+    def issue(self, tickets: Sequence[Ticket], **how: Any) -> None:
+        """Nothing: a sweep does."""
+
+    def is_empty(self, lane: Lane) -> bool:  # noqa: ARG002  the protocol's
+        """Not known, so that no ticket counts as lost."""
+        return False
+
+    def process_events(self, site: str) -> None:
+        """Nothing: the workers look by themselves."""
+
+
+class Client:
+    """Everything that one application needs to send, and to hear back.
+
+    Cheap to make: nothing is connected to, and neither boto3 nor SQL loaded, before it is used. Not to be taken into
+    another process by `fork`: make one there.
+    """
+
+    def __init__(self, settings: Settings | None = None, broker: Broker | None = None) -> None:
+        """`settings` are the environment's (and Django's) unless given. Raises `ConfigurationError` for wrong ones.
+
+        Without a `broker`, tickets are issued by the sweeps of workers that have one, some seconds later.
+        """
+        self.settings = settings or settings_module.load()
+        self.broker: Broker = broker or NoBroker()
+        self.pid = os.getpid()
+        self.lock = threading.RLock()
+
+    # -- an email's way out -----------------------------------------------------------------------------------------
+
+    def send(self, email: Email, *, send_id: str | None = None) -> Accepted:
+        """Accept an email: once this returns, it is sent in the end. Raises `InvalidEmail`, `LedgerUnavailable`."""
+        return self.outbox.send(email, send_id=send_id)
+
+    async def asend(self, email: Email, *, send_id: str | None = None) -> Accepted:
+        """`send` for async code: the loop goes on while Redis is asked, in a thread."""
+        return await asyncio.to_thread(self.send, email, send_id=send_id)
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where emails are accepted: on their way to SES, or kept in memory where none should reach people."""
+        return self.memory.outbox if self.is_suppressed else self.real_outbox
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether emails are kept in memory: by `SESMAIL_SUPPRESS_SEND`, else in tests of Django and Flask."""
+        said = self.settings.suppress_send
+        if said is not None:
+            return said
+        app = flask_app()
+        return runs_django_tests() or bool(app is not None and app.testing)
+
+    @part
+    def memory(self) -> MemoryOutbox:
+        """What was sent while nothing was to be sent."""
+        from sesmail.sending.memory import MemoryOutbox  # noqa: PLC0415  for tests
+
+        return MemoryOutbox(self.settings)
+
+    @part
+    def real_outbox(self) -> Outbox:
+        """The outbox over Redis."""
+        from sesmail.sending.outbox import Outbox  # noqa: PLC0415
+
+        quick = Ledger(Scripts(self._connect(self.settings.accept_timeout_seconds), self.scripts.keys), self.settings)
+        return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
+
+    @part
+    def delivery(self) -> Delivery:
+        """What a worker does with a ticket."""
+        from sesmail.sending.delivery import Delivery  # noqa: PLC0415  who only accepts has no use for it
+
+        return Delivery(
+            self.settings,
+            self.ledger,
+            self.throttle,
+            self.lease,
+            self.account_watch,
+            self.worker_rates,
+            lambda: self.transport,
+        )
+
+    @part
+    def sweeper(self) -> Sweeper:
+        """Finds what fell between."""
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+
+        grace_seconds = self.settings.ticket_grace_seconds
+        return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+
+    @part
+    def throttle(self) -> SendThrottle:
+        """The fleet's one limiter."""
+        from sesmail.sending.throttle import SendThrottle  # noqa: PLC0415
+
+        return SendThrottle(self.scripts)
+
+    @part
+    def account_watch(self) -> AccountWatch:
+        """Keeps the throttle's limits those of the account."""
+        from sesmail.sending.account import AccountWatch  # noqa: PLC0415
+
+        return AccountWatch(self.settings, self.throttle, self.turns, lambda: self.transport)
+
+    @part
+    def transport(self) -> SesTransport:
+        """SES through boto3; loads it."""
+        from sesmail.ses.transport import SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+
+        return SesTransport(
+            region=self.settings.region,
+            endpoint_url=self.settings.endpoint_url,
+            connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
+            read_timeout_seconds=self.settings.ses_read_timeout_seconds,
+            max_connections=64,
+        )
+
+    # -- what is kept in Redis ----------------------------------------------------------------------------------------
+
+    @part
+    def scripts(self) -> Scripts:
+        """Runs the Lua scripts on the ledger's Redis."""
+        return Scripts(self._connect(self.settings.redis_timeout_seconds), Keys(self.settings.key_prefix))
+
+    def _connect(self, timeout_seconds: float, url: str | None = None) -> Any:
+        return connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+
+    @part
+    def ledger(self) -> Ledger:
+        """Every send."""
+        return Ledger(self.scripts, self.settings)
+
+    @part
+    def suppression(self) -> SuppressionList:
+        """The opt-outs."""
+        return SuppressionList(self.scripts)
+
+    @part
+    def reputation(self) -> Reputation:
+        """What became of the emails."""
+        return Reputation(self.scripts)
+
+    @part
+    def lease(self) -> WorkerLease:
+        """This process's sign of life."""
+        return WorkerLease(self.ledger, self.settings.lease_seconds)
+
+    @part
+    def meters(self) -> Meters:
+        """Totals for those who watch."""
+        return Meters(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def turns(self) -> Turns:
+        """What one worker of the fleet does for all."""
+        return Turns(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def worker_rates(self) -> WorkerRates:
+        """What each worker may send a second."""
+        return WorkerRates(self.scripts.redis, self.scripts.keys)
+
+    # -- SES's way back in --------------------------------------------------------------------------------------------
+
+    @part
+    def event_store(self) -> EventStore:
+        """Where events are kept. Raises `ConfigurationError` for a store that there is not."""
+        from sesmail.events.stores.opening import open_store  # noqa: PLC0415  who only sends pays nothing for it
+
+        return open_store(self.settings, self._scripts_at)
+
+    def _scripts_at(self, url: str) -> Scripts:
+        if url == self.settings.redis_url:
+            return self.scripts
+        return Scripts(self._connect(self.settings.redis_timeout_seconds, url), Keys(self.settings.key_prefix))
+
+    @part
+    def sns_verifier(self) -> SnsVerifier:
+        """Tells what may be believed."""
+        from sesmail.events.sns import Certificates, SnsVerifier, fetch_certificate  # noqa: PLC0415
+
+        instead = self.settings.sns_certificate_url
+        fetch = (lambda _url: fetch_certificate(instead)) if instead else fetch_certificate
+        return SnsVerifier(self.settings.topics, Certificates(fetch))
+
+    @part
+    def confirmation(self) -> Confirmation:
+        """Confirms subscriptions; loads boto3 when there is one to confirm."""
+        from sesmail.events.sns import Confirmation  # noqa: PLC0415
+
+        return Confirmation(lambda region: _aws("sns", region))
+
+    @part
+    def intake(self) -> Intake:
+        """What the doors hand notifications to."""
+        from sesmail.events.intake import Intake  # noqa: PLC0415
+
+        return Intake(
+            self.sns_verifier,
+            self.event_store,
+            confirm=self.confirmation,
+            announce=self.broker.process_events,
+            raw_site=self.settings.raw_delivery_site,
+            verify_queues=self.settings.verify_queues,
+        )
+
+    @part
+    def event_processor(self) -> EventProcessor:
+        """Processes the events of this site."""
+        from sesmail.events.processing import EventProcessor  # noqa: PLC0415
+
+        return EventProcessor(
+            self.settings.site,
+            self.event_store,
+            self.suppression,
+            self.reputation,
+            record_evidence=self.ledger.record_evidence,
+            metadata=self.ledger.metadata,
+        )
+
+    @part
+    def unsubscribe_links(self) -> UnsubscribeLinks:
+        """Makes unsubscribe links. Raises `ConfigurationError` where the settings for it are missing."""
+        from sesmail.unsubscribe import UnsubscribeLinks  # noqa: PLC0415
+
+        return UnsubscribeLinks(self.settings.unsubscribe_secrets, self.settings.unsubscribe_url or "")
+
+    @part
+    def unsubscribe_door(self) -> UnsubscribeDoor:
+        """What is behind the links."""
+        from sesmail.events.link_opt_out import LinkOptOut  # noqa: PLC0415
+        from sesmail.unsubscribe import UnsubscribeDoor  # noqa: PLC0415
+
+        opt_out = LinkOptOut(self.suppression, self.intake.put, now=lambda: datetime.now(UTC))
+        return UnsubscribeDoor(self.unsubscribe_links, opt_out)
+
+    def sqs_client(self, queue_url: str) -> Any:
+        """boto3's client for the Region of a queue."""
+        host = (urlsplit(queue_url).hostname or "").split(".")
+        region = host[1] if host[0] == "sqs" and len(host) > 2 else self.settings.region
+        return _aws("sqs", region)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop its threads and close its connections. What is asked of it afterwards is made anew."""
+        made = vars(self)
+        if lease := made.pop("lease", None):
+            lease.stop()
+        if delivery := made.pop("delivery", None):
+            delivery.stop()
+        if scripts := made.get("scripts"):
+            scripts.redis.close()
+        with self.lock:
+            for name in [name for name, kind in vars(Client).items() if isinstance(kind, part)]:
+                made.pop(name, None)
+
+
+def _aws(service: str, region: str | None, **options: Any) -> Any:
+    import boto3  # noqa: PLC0415  costs half a second: only who talks to AWS pays
+
+    return boto3.client(service, region_name=region, **options)  # type: ignore[call-overload]  # its name is no literal

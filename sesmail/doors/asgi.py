@@ -1,0 +1,183 @@
+"""The door for a burst: a bare ASGI app, to be served apart from the pages of a site.
+
+    uvicorn sesmail.doors.asgi:app        or: sesmail webhook --port 8025
+
+Posts that arrive while the store writes wait and are written together; each is answered after the write that it was
+in. So the store is asked once for many, and nothing is acknowledged unsaved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from sesmail.doors import site_client
+from sesmail.errors import ConfigurationError, EventNotStored, MissingExtra, NotificationRefused
+from sesmail.events.intake import STORED, Answer, answer_to
+from sesmail.events.sns import BODY_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from sesmail.events.intake import Intake, Notification
+
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_SECONDS = 10.0
+"""SNS gives up after 15 s; whoever takes longer to post is not SNS, or would not hear the answer."""
+GROUP_LIMIT = 500
+"""Notifications in one write."""
+WAITING_LIMIT = 10_000
+"""Notifications that wait for the store; more are answered 503 at once, rather than after SNS has given up."""
+FETCHES_LIMIT = 20
+"""Notifications that wait for a certificate, so that made-up ones cannot fill the threads."""
+_HEADER_OF_RAW_DELIVERY = (b"x-amz-sns-rawdelivery", b"true")  # ASGI has names in lower case
+_RAW = {"x-amz-sns-rawdelivery": "true"}
+
+
+class EventsApp:
+    """Takes posts of SNS at any path."""
+
+    def __init__(self, intake: Intake, *, body_seconds: float = BODY_SECONDS) -> None:
+        self._intake = intake
+        self._body_seconds = body_seconds
+        self._group = _GroupWriter(intake)
+        self._fetches = asyncio.Semaphore(FETCHES_LIMIT)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection of ASGI."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            await _respond(send, await self._answer(scope, receive))
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
+        if scope["method"] != "POST":
+            return Answer(status=405, text="SNS posts here")
+        try:
+            body = await self._body(receive)
+            notification = await self._read(body, _RAW if _HEADER_OF_RAW_DELIVERY in scope["headers"] else {})
+            answer = await self._group.keep(notification)
+            if answer is STORED and notification.is_about_the_subscription:
+                await asyncio.to_thread(self._intake.follow_up, notification)
+        except Exception as error:  # noqa: BLE001  whatever it is, SNS must be told to come again
+            return answer_to(error)
+        return answer
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise EventNotStored("The sender went away before all was there.")
+                    body += message.get("body", b"")
+                    if len(body) > BODY_LIMIT_BYTES:
+                        raise NotificationRefused(f"The body is longer than {BODY_LIMIT_BYTES} bytes.", status=413)
+                    if not message.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            raise EventNotStored("The body was too slow to come.") from None
+
+    async def _read(self, body: bytes, headers: Mapping[str, str]) -> Notification:
+        envelope = self._intake.open(body, headers)
+        if not self._intake.verifier.needs_fetch(envelope):
+            return self._intake.believe(envelope)
+        if self._fetches.locked():
+            raise EventNotStored("Too many notifications wait for a certificate.")
+        async with self._fetches:
+            return await asyncio.to_thread(self._intake.believe, envelope)
+
+
+class _GroupWriter:
+    """Writes what waits in groups, one group at a time; who waits gets the answer to its own group."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._waiting: list[tuple[Notification, asyncio.Future[Answer]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sesmail-events")
+
+    async def keep(self, notification: Notification) -> Answer:
+        if len(self._waiting) >= WAITING_LIMIT:
+            raise EventNotStored("Too many notifications wait for the store.")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((notification, answer))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        return await answer
+
+    async def _write(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
+            answer = await self._write_group([notification for notification, _ in group])
+            for _, waiting in group:
+                if not waiting.done():  # done: the client went away
+                    waiting.set_result(answer)
+
+    async def _write_group(self, notifications: list[Notification]) -> Answer:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._intake.keep, notifications)
+        except Exception as error:  # noqa: BLE001  whatever it is, SNS must be told to come again
+            return answer_to(error)
+        return STORED
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket to `serve` at; port 0 takes a free one. Raises `ConfigurationError` when it cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host}:{port} ({error.strerror}), so no events are taken in here; SNS tries again for a "
+            "while. Name another --port."
+        ) from None
+
+
+def serve(intake: Intake, listening: socket.socket) -> None:
+    """Serve the door by itself until SIGTERM, with uvicorn (extra `simulator`), as lean as it can be."""
+    try:
+        import uvicorn  # noqa: PLC0415  who mounts the app elsewhere does not need it
+    except ImportError as error:
+        raise MissingExtra(
+            "The door cannot be served: uvicorn is not installed. Install it with `pip install 'sesmail[simulator]'`, "
+            "or serve sesmail.doors.asgi:app with an ASGI server of your own."
+        ) from error
+
+    config = uvicorn.Config(
+        EventsApp(intake),
+        backlog=2048,
+        ws="none",
+        log_level="warning",
+        access_log=False,  # a line for each of a burst's posts
+        proxy_headers=False,  # who posts is told by the signature, not by an address
+        server_header=False,
+        date_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def __getattr__(name: str) -> EventsApp:
+    """`app`, by the settings, made when a server asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return EventsApp(site_client().intake)
+
+
+async def _respond(send: Send, answer: Answer) -> None:
+    body = answer.text.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

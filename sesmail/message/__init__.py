@@ -1,0 +1,9 @@
+"""An email as a value: checked against SES's limits from birth, and its written form."""
+
+from __future__ import annotations
+
+from sesmail.message.attachment import Attachment
+from sesmail.message.email import Email
+from sesmail.message.fields import ID_HEADER, ID_TAG, LIST_TAG, MAX_HEADERS, Lane
+
+__all__ = ["ID_HEADER", "ID_TAG", "LIST_TAG", "MAX_HEADERS", "Attachment", "Email", "Lane"]

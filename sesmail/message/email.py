@@ -1,0 +1,242 @@
+"""An email, valid from birth: whatever constructs, SES takes.
+
+boto3 checks almost none of SES's limits, so they are all checked here, before anything is queued. One `InvalidEmail`
+names the field, what is wrong with its value and the limit; it never repeats the value, because addresses, subjects and
+bodies do not belong in logs.
+
+    Email("Ann <ann@example.org>", "Your receipt", "Thank you.", "<p>Thank you.</p>", from_email="shop@example.com")
+
+Every argument may also be what JSON has for it, so a client in any language can post `Email`'s keywords:
+
+    send_at, expires_at    "2027-01-31T09:00:00+01:00"      (ISO 8601 with an offset)
+    attachments            [{"filename": "a.pdf", "content_base64": "JVBE...", "content_type": "application/pdf"}]
+
+The limits are those of SES v2: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html and
+https://docs.aws.amazon.com/ses/latest/dg/quotas.html
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from sesmail.errors import InvalidEmail
+from sesmail.message.addresses import MAX_RECIPIENTS, bare_address, line, mailbox_of, mailboxes
+from sesmail.message.attachment import attachments_of
+from sesmail.message.fields import (
+    MAX_HEADERS,
+    Lane,
+    body,
+    configuration_set_of,
+    either,
+    fill,
+    headers_of,
+    idempotency_key_of,
+    lane_of,
+    metadata_of,
+    moment_of,
+    tags_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from sesmail.message.addresses import Addresses
+    from sesmail.message.attachment import Attachment, AttachmentLike
+
+MAX_ENCODED_BYTES = 40 * 1024 * 1024
+MAX_SUBJECT_LENGTH = 998 - len("Subject: ")
+"""One line of a message: RFC 5322 §2.1.1."""
+REDIRECTED_HEADER = "X-Sesmail-Redirected-From"
+"""Who an email was for that was redirected on a staging site."""
+MAX_REDIRECTED_LENGTH = 900
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Email:
+    """One email. Immutable; compared by value, but not hashable: a send is known by its id. `repr` is not personal."""
+
+    to: tuple[str, ...]
+    """Mailboxes as they will appear in the header, domains in lower-case ASCII; the same for `cc` and `bcc`."""
+    subject: str
+    text: str | None
+    html: str | None
+    from_email: str | None
+    """`None` until the default sender is filled in: see `with_defaults`."""
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    reply_to: tuple[str, ...]
+    headers: Mapping[str, str]
+    """At most 15. Values that are not ASCII are encoded on the way out (RFC 2047)."""
+    attachments: tuple[Attachment, ...]
+    """Given as `Attachment`, `(filename, content, mimetype)` as in Django, `pathlib.Path`, bytes, an `email.message`
+    part, or a mapping with `filename`, `content` (text) or `content_base64`, `content_type`, `content_id`."""
+    tags: Mapping[str, str]
+    """SES's message tags; they come back with every event. `tags=["newsletter"]` is short for `{"newsletter": "1"}`."""
+    _metadata: dict[str, Any]
+    configuration_set: str | None
+    lane: Lane
+    send_at: datetime | None
+    """In UTC, as is `expires_at`."""
+    expires_at: datetime | None
+    idempotency_key: str | None
+
+    __hash__ = None  # type: ignore[assignment]  # mappings are not hashable, and nobody needs a set of emails
+
+    def __init__(
+        self,
+        to: Addresses,
+        subject: str,
+        text: str | None = None,
+        html: str | None = None,
+        *,
+        from_email: str | None = None,
+        cc: Addresses = (),
+        bcc: Addresses = (),
+        reply_to: Addresses = (),
+        headers: Mapping[str, str] | None = None,
+        attachments: Iterable[AttachmentLike] | AttachmentLike = (),
+        tags: Mapping[str, str] | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        configuration_set: str | None = None,
+        lane: Lane | str = Lane.TRANSACTIONAL,
+        send_at: datetime | str | None = None,
+        expires_at: datetime | str | None = None,
+        idempotency_key: str | None = None,
+        message: str | None = None,
+        html_message: str | None = None,
+    ) -> None:
+        """Check everything and keep it. `message` and `html_message` are Django's words for `text` and `html`.
+
+        Raises `InvalidEmail` for any value that SES would not take.
+        """
+        fill(
+            self,
+            to=mailboxes("to", to),
+            subject=line("subject", subject, MAX_SUBJECT_LENGTH, least=0),
+            text=body("text", either("text", text, "message", message)),
+            html=body("html", either("html", html, "html_message", html_message)),
+            from_email=None if from_email is None else mailbox_of("from_email", from_email),
+            cc=mailboxes("cc", cc),
+            bcc=mailboxes("bcc", bcc),
+            reply_to=mailboxes("reply_to", reply_to),
+            headers=headers_of(headers),
+            attachments=attachments_of(attachments),
+            tags=tags_of(tags),
+            _metadata=metadata_of(metadata),
+            configuration_set=configuration_set_of(configuration_set),
+            lane=lane_of(lane),
+            send_at=moment_of("send_at", send_at),
+            expires_at=moment_of("expires_at", expires_at),
+            idempotency_key=idempotency_key_of(idempotency_key),
+        )
+        _check_as_a_whole(self)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Your own JSON object, kept with the send: a fresh copy each time."""
+        return deepcopy(self._metadata)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The bare addresses of `to`, `cc` and `bcc`, in this order. SES counts its limits in these."""
+        return tuple(map(bare_address, (*self.to, *self.cc, *self.bcc)))
+
+    @property
+    def recipient_count(self) -> int:
+        """How many recipients SES will count."""
+        return len(self.to) + len(self.cc) + len(self.bcc)
+
+    @property
+    def sender_domain(self) -> str:
+        """The domain of `from_email`; empty while there is none."""
+        return bare_address(self.from_email or "").rpartition("@")[2]
+
+    def with_defaults(self, *, from_email: str | None = None, configuration_set: str | None = None) -> Self:
+        """Fill in what this email leaves open. Raises `InvalidEmail` for a bad default."""
+        missing: dict[str, str | None] = {}
+        if self.from_email is None and from_email is not None:
+            missing["from_email"] = mailbox_of("from_email", from_email)
+        if self.configuration_set is None and configuration_set is not None:
+            missing["configuration_set"] = configuration_set_of(configuration_set)
+        if not missing:
+            return self
+        return self._with(**missing)
+
+    def without(self, addresses: Collection[str]) -> Self:
+        """The same email, but not to these bare addresses, in whatever case they are."""
+        left_out = set(map(str.lower, addresses))
+
+        def remaining(mailboxes: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(mailbox for mailbox in mailboxes if bare_address(mailbox).lower() not in left_out)
+
+        return self._with(to=remaining(self.to), cc=remaining(self.cc), bcc=remaining(self.bcc))
+
+    def redirected(self, to: Collection[str], *, except_domains: Collection[str] = ()) -> Self:
+        """The same email to other addresses, for staging: who it was for stands in the subject and in a header.
+
+        Recipients in `except_domains` stay; an email to none but them stays as it is. Raises `InvalidEmail`.
+        """
+        kept_domains = {domain.lower() for domain in except_domains}
+        away = [address for address in self.recipients if address.rpartition("@")[2] not in kept_domains]
+        if not away:
+            return self
+        kept = self.without(away)
+        instead = tuple(one for one in mailboxes("redirect_to", to) if bare_address(one) not in kept.recipients)
+        for_whom = ", ".join(away)
+        headers = self.headers
+        if len(headers) < MAX_HEADERS:
+            headers = headers_of({**headers, REDIRECTED_HEADER: for_whom[:MAX_REDIRECTED_LENGTH]})
+        subject = f"[for {for_whom}] {self.subject}"[:MAX_SUBJECT_LENGTH]
+        lists = {"to": kept.to + instead, "cc": kept.cc, "bcc": kept.bcc}
+        return self._with(**lists, subject=subject, headers=headers)
+
+    def _with(self, **changes: object) -> Self:
+        changed = object.__new__(type(self))
+        fill(changed, **{each.name: getattr(self, each.name) for each in fields(self)} | changes)
+        return changed
+
+    def __repr__(self) -> str:
+        bodies = "+".join(name for name in ("text", "html") if getattr(self, name))
+        return f"<Email {self.lane}, {self.recipient_count} recipients, {bodies}, {len(self.attachments)} attachments>"
+
+
+def _check_as_a_whole(email: Email) -> None:
+    if not 1 <= email.recipient_count <= MAX_RECIPIENTS:
+        problem = f"has {email.recipient_count} recipients, cc and bcc included"
+        raise InvalidEmail("to", problem, f"1 to {MAX_RECIPIENTS}; better send one email to each")
+    _refuse_duplicates(to=email.to, cc=email.cc, bcc=email.bcc)
+    if email.text is None and email.html is None:
+        raise InvalidEmail("text", "there is no body: give text, html or both")
+    if email.send_at and email.expires_at and email.expires_at <= email.send_at:
+        raise InvalidEmail("expires_at", "is not after send_at")
+    if (size := _encoded_size(email)) > MAX_ENCODED_BYTES:
+        largest = "attachments" if email.attachments else "html" if email.html else "text"
+        raise InvalidEmail(
+            largest, f"the email has {size} bytes as encoded for sending", f"at most {MAX_ENCODED_BYTES}"
+        )
+
+
+def _refuse_duplicates(**lists: tuple[str, ...]) -> None:
+    """SES would send two copies, or one: it does not say."""
+    seen: dict[str, tuple[str, int]] = {}
+    for field, people in lists.items():
+        for n, mailbox in enumerate(people):
+            first = seen.setdefault(bare_address(mailbox), (field, n))
+            if first != (field, n):
+                raise InvalidEmail(f"{field}[{n}]", f"is the same address as {first[0]}[{first[1]}]")
+
+
+def _encoded_size(email: Email) -> int:
+    """An upper estimate of what SES will count: everything in base64, and its headers."""
+    bodies = [len(body.encode()) for body in (email.text, email.html) if body]
+    contents = [*bodies, *(len(each.content) for each in email.attachments)]
+    headers = sum(len(name) + 6 * len(value) for name, value in email.headers.items())
+    return sum(map(_base64_size, contents)) + headers + 1_000 * (len(contents) + email.recipient_count + 5)
+
+
+def _base64_size(count: int) -> int:
+    characters = -(-count // 3) * 4
+    return characters + characters // 76 * len("\r\n")

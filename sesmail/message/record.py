@@ -1,0 +1,87 @@
+"""An email's written form: a small record that JSON can hold, and the large parts that it refers to."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sesmail.message.attachment import Attachment
+from sesmail.message.email import Email
+from sesmail.message.fields import NOTHING, Lane, fill, moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LISTS = ("cc", "bcc", "reply_to")
+_MAPPINGS = ("headers", "tags")
+_STRINGS = ("from_email", "configuration_set", "idempotency_key")
+_MOMENTS = ("send_at", "expires_at")
+
+
+def detach(email: Email) -> tuple[dict[str, Any], list[bytes]]:
+    """Take the email apart: a small record that JSON can hold, and the bodies and attachments that it refers to.
+
+    The record has `Email`'s keywords, those without a value left out; where a body would stand, in `text`, `html`
+    and each attachment's `content`, stands its index in the list of parts.
+    """
+    parts: list[bytes] = []
+    record: dict[str, Any] = {"to": [*email.to], "subject": email.subject, "lane": email.lane.value}
+    for name in ("text", "html"):
+        if body := getattr(email, name):
+            record[name] = _add(parts, body.encode())
+    if email.attachments:
+        record["attachments"] = [_detached(each, parts) for each in email.attachments]
+    record |= {name: [*value] for name in _LISTS if (value := getattr(email, name))}
+    record |= {name: {**value} for name in _MAPPINGS if (value := getattr(email, name))}
+    record |= {name: value for name in _STRINGS if (value := getattr(email, name)) is not None}
+    record |= {name: value.isoformat() for name in _MOMENTS if (value := getattr(email, name))}
+    if metadata := email.metadata:
+        record["metadata"] = metadata
+    return record, parts
+
+
+def attach(record: Mapping[str, Any], parts: list[bytes]) -> Email:
+    """Put together what `detach` took apart. Nothing is checked again: only for what `detach` gave."""
+    get = record.get
+    email = object.__new__(Email)
+    fill(
+        email,
+        to=tuple(record["to"]),
+        subject=record["subject"],
+        text=None if (text := get("text")) is None else parts[text].decode(),
+        html=None if (html := get("html")) is None else parts[html].decode(),
+        from_email=get("from_email"),
+        cc=tuple(get("cc", ())),
+        bcc=tuple(get("bcc", ())),
+        reply_to=tuple(get("reply_to", ())),
+        headers=MappingProxyType(headers) if (headers := get("headers")) else NOTHING,
+        attachments=tuple(_attached(each, parts) for each in get("attachments", ())),
+        tags=MappingProxyType(tags) if (tags := get("tags")) else NOTHING,
+        _metadata=get("metadata", {}),
+        configuration_set=get("configuration_set"),
+        lane=Lane(record["lane"]),
+        send_at=moment_of("send_at", get("send_at")),
+        expires_at=moment_of("expires_at", get("expires_at")),
+        idempotency_key=get("idempotency_key"),
+    )
+    return email
+
+
+def _add(parts: list[bytes], part: bytes) -> int:
+    parts.append(part)
+    return len(parts) - 1
+
+
+def _detached(attachment: Attachment, parts: list[bytes]) -> dict[str, Any]:
+    return {
+        "filename": attachment.filename,
+        "content": _add(parts, attachment.content),
+        "content_type": attachment.content_type,
+        "content_id": attachment.content_id,
+    }
+
+
+def _attached(record: Mapping[str, Any], parts: list[bytes]) -> Attachment:
+    attachment = object.__new__(Attachment)
+    fill(attachment, **{**record, "content": parts[record["content"]]})
+    return attachment

@@ -1,0 +1,295 @@
+"""From the claim to SES's answer, and all that follows from it: one place, whoever brings the claim.
+
+`Delivery.work` answers what became of the email; whatever the answer, it is written down. Nothing that can be expected
+is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from sesmail.errors import (
+    DailyQuotaExceeded,
+    LedgerUnavailable,
+    LineStopped,
+    OutcomeUnknown,
+    SendRejected,
+    SendThrottled,
+    SesError,
+    StaleClaim,
+)
+from sesmail.sending.patience import Patience
+from sesmail.sending.throttle import Granted, Share
+from sesmail.settings import rate_limit
+from sesmail.vocabulary import Cause, Claim, Postponed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sesmail.message import Email
+    from sesmail.sending.account import AccountWatch
+    from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.transport import SesTransport
+    from sesmail.settings import Settings
+    from sesmail.state.ledger import Ledger
+    from sesmail.state.workers import WorkerLease, WorkerRates
+    from sesmail.vocabulary import State
+
+log = logging.getLogger("sesmail")
+
+SIMULATOR_DOMAIN = "@simulator.amazonses.com"
+"""Emails to AWS's mailbox simulator count to the rate, not to the 24-hour quota.
+
+https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html
+"""
+
+STOPPED_SECONDS = 60.0
+"""How long a send waits before it asks again whether a stopped line is open."""
+
+LONGEST_BACK_OFF_SECONDS = 600
+"""AWS advises to wait up to ten minutes when the send rate is exceeded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """SES took it."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknown:
+    """SES gave no clear answer: it may have it. An event settles it, or the end of the evidence window."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """SES refused it for good."""
+
+    error: SendRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """This worker had been given up, and another one has the send. Nothing was done here."""
+
+
+Outcome: TypeAlias = Sent | Unknown | Postponed | Rejected | Stale
+
+
+class Delivery:
+    """Delivers claimed emails to SES; one object a process, for all its threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        throttle: SendThrottle,
+        lease: WorkerLease,
+        account: AccountWatch,
+        rates: WorkerRates,
+        transport: Callable[[], SesTransport],
+    ) -> None:
+        """`transport` makes the way to SES when it is first needed: who only claims does not load boto3."""
+        self._settings = settings
+        self._ledger = ledger
+        self._throttle = throttle
+        self._lease = lease
+        self._account = account
+        self._rates = rates
+        self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
+        self._transport = transport
+        self.patience = Patience()
+
+    def stop(self) -> None:
+        """A warm shutdown has begun: those who wait before they ask SES hand their sends back."""
+        self.patience.stop()
+        self._throttle.stop()
+
+    def claim(self, send_id: str) -> Claim | State | None:
+        """Take a send for this worker; its state when it is not to be had, None when the ledger knows no such send.
+
+        Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis: the ticket is to be given back.
+        """
+        return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner()))
+
+    def work(self, claim: Claim, worker: str) -> Outcome:
+        """Send a claimed email, and write down what became of it. `worker` is whose own rate limit is kept to."""
+        try:
+            return self._ask_in_turn(claim, worker)
+        except StaleClaim:
+            return Stale()
+
+    def claim_lot(self, send_ids: Iterable[str]) -> tuple[list[Claim], list[str]]:
+        """Those of several sends that are to be had, and the ids that the ledger does not know. Raises as `claim`."""
+        found = {send_id: self.claim(send_id) for send_id in send_ids}
+        claims = [claim for claim in found.values() if isinstance(claim, Claim)]
+        return claims, [send_id for send_id, claim in found.items() if claim is None]
+
+    def work_lot(self, claims: Iterable[Claim], worker: str) -> Iterator[Outcome]:
+        """Send several, one after the other.
+
+        What holds one back (SES out of reach, the line closed, a shutdown) most likely holds back those behind it: they
+        are given back at once, rather than kept from other workers for a time-out each.
+        """
+        waiting = iter(claims)
+        for claim in waiting:
+            outcome = self.work(claim, worker)
+            yield outcome
+            if isinstance(outcome, Postponed):
+                break
+        for claim in waiting:
+            yield self._give_back(claim)
+
+    # -- the steps of work() ------------------------------------------------------------------------------------------
+
+    def _ask_in_turn(self, claim: Claim, worker: str) -> Outcome:
+        """Wait for the turn, note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
+        transport = self._transport()
+        transport.prepare()
+        slot = self._wait_for_slot(claim, worker)
+        if isinstance(slot, Postponed):
+            return self._postpone(claim, slot)
+        if held_up := self._begin(claim, slot):
+            return self._postpone(claim, held_up)
+        try:
+            message_id = transport.send(claim.email, send_id=claim.send_id)
+        except SesError as error:
+            return self._not_sent(claim, slot, error)
+        except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
+            return self._cut_off(claim, bug)
+        return self._sent(claim, slot, message_id)
+
+    def _wait_for_slot(self, claim: Claim, worker: str) -> Granted | Postponed:
+        try:
+            self.patience.unless_stopped(self._account.make_sure)
+            return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+        except LedgerUnavailable:
+            return Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
+
+    def _acquire(self, claim: Claim, worker: str) -> Granted | Postponed:
+        email = claim.email
+        scopes = [f"identity:{email.sender_domain}"]
+        if email.configuration_set:
+            scopes.append(f"configuration-set:{email.configuration_set}")
+        return self._throttle.acquire(
+            email.recipient_count,
+            claim.lane,
+            express=claim.express,
+            quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
+            shares=self._shares(email, worker),
+            scopes=scopes,
+            patience_seconds=self._settings.patience_seconds,
+        )
+
+    def _shares(self, email: Email, worker: str) -> list[Share]:
+        """What this email keeps to besides the account's rate."""
+        under = email.configuration_set or ""
+        rates = {
+            f"worker:{worker}": self._rates.of(worker),
+            f"configuration-set:{under}": self._set_rates.get(under),
+        }
+        return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
+
+    def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
+        """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
+        try:
+            self._ledger.begin(claim)
+        except StaleClaim:
+            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
+            raise
+        except LedgerUnavailable:
+            reason = "Redis could not be reached just before SES was to be asked"
+            return Postponed(seconds=0.0, cause=Cause.UNREACHABLE, reason=reason)
+        return None
+
+    # -- what follows -------------------------------------------------------------------------------------------------
+
+    def _sent(self, claim: Claim, slot: Granted, message_id: str) -> Sent:
+        self.patience.whatever_happens(lambda: self._ledger.sent(claim, message_id))
+        self.patience.whatever_happens(lambda: self._throttle.accepted(slot))
+        return Sent(message_id=message_id)
+
+    def _not_sent(self, claim: Claim, slot: Granted, error: SesError) -> Outcome:
+        """What happens next, by the kind of SES's answer."""
+        if isinstance(error, OutcomeUnknown):
+            return self._no_answer(claim, str(error), error.code)
+        if isinstance(error, SendThrottled):
+            self.patience.whatever_happens(lambda: self._throttle.refused(slot))
+            return self._back_off(claim, Cause.THROTTLED, error)
+        if isinstance(error, DailyQuotaExceeded):
+            seconds = self.patience.whatever_happens(lambda: self._throttle.quota_exhausted(slot))
+            return self._postpone(claim, _waits(error, seconds, Cause.QUOTA), asked=True)
+        self.patience.whatever_happens(lambda: self._throttle.unused(slot))
+        if isinstance(error, LineStopped):
+            self.patience.whatever_happens(lambda: self._stop_line(error))
+            return self._postpone(claim, _waits(error, STOPPED_SECONDS, Cause.STOPPED), asked=True)
+        if isinstance(error, SendRejected):
+            return self._rejected(claim, error)
+        return self._back_off(claim, Cause.UNREACHABLE, error)
+
+    def _rejected(self, claim: Claim, error: SendRejected) -> Rejected:
+        self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code))
+        log.warning("not sent: %s", error, extra={"send_id": claim.send_id, "code": error.code})
+        return Rejected(error=error)
+
+    def _back_off(self, claim: Claim, cause: Cause, error: SesError) -> Postponed:
+        """Wait for a random part of a time that doubles with each such wait: whole fleets must not come back at once.
+
+        https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+        """
+        longest_seconds = min(LONGEST_BACK_OFF_SECONDS, 2 ** min(claim.waits, 30))
+        seconds = random.uniform(0, longest_seconds)  # noqa: S311  nobody must not guess it
+        return self._postpone(claim, _waits(error, seconds, cause), asked=True, backs_off=True)
+
+    def _postpone(self, claim: Claim, waiting: Postponed, *, asked: bool = False, backs_off: bool = False) -> Postponed:
+        """Write down that it waits.
+
+        Where SES was not `asked` and it cannot be written before this worker ends, its claim is taken back anyhow.
+        """
+
+        def give_back() -> None:
+            self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
+
+        try:
+            (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)
+        except LedgerUnavailable:
+            log.warning(
+                "Redis cannot be reached and this worker stops: another one takes over what it held",
+                extra={"send_id": claim.send_id},
+            )
+        return waiting
+
+    def _give_back(self, claim: Claim) -> Outcome:
+        waiting = Postponed(seconds=0.0, cause=Cause.LOT, reason="one before it in its lot has to wait")
+        try:
+            return self._postpone(claim, waiting)
+        except StaleClaim:
+            return Stale()
+
+    def _stop_line(self, error: LineStopped) -> None:
+        if self._throttle.line.stop(error.scope, str(error), probe_every_seconds=STOPPED_SECONDS):
+            log.error(
+                "the line is stopped (%s): %s", error.scope, error, extra={"scope": error.scope, "code": error.code}
+            )
+
+    def _no_answer(self, claim: Claim, reason: str, code: str = "") -> Unknown:
+        state = self.patience.whatever_happens(lambda: self._ledger.outcome_unknown(claim, reason, code))
+        log.warning("no clear answer from SES", extra={"send_id": claim.send_id, "state": str(state), "code": code})
+        return Unknown(reason=reason)
+
+    def _cut_off(self, claim: Claim, bug: Exception) -> Unknown:
+        """Logged with its traceback, but without the bug's own words, which may quote the email."""
+        reason = f"{type(bug).__name__} while SES was asked"
+        without_words = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
+        log.error("a bug cut off a send while SES was asked", exc_info=without_words, extra={"send_id": claim.send_id})
+        return self._no_answer(claim, reason)
+
+
+def _waits(error: SesError, seconds: float, cause: Cause) -> Postponed:
+    return Postponed(seconds=seconds, cause=cause, reason=str(error), error=error)

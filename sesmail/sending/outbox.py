@@ -1,0 +1,229 @@
+"""Where an email is accepted, and where people ask about it: to take it back, give it another time, send it again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from sesmail.errors import InvalidEmail
+from sesmail.message import Lane
+from sesmail.vocabulary import State, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sesmail.message import Email
+    from sesmail.settings import Settings
+    from sesmail.vocabulary import Accepted, Delivery, Status
+
+LARGE_BYTES = 1_000_000
+"""Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
+
+LARGEST_LOT = 50
+
+SEND_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What an id may look like: it travels to SES as the value of an email tag."""
+
+
+class Broker(Protocol):
+    """What carries tickets to the workers. It may lose and repeat them: the ledger knows better."""
+
+    def issue(
+        self,
+        tickets: Sequence[Ticket],
+        *,
+        express: bool = False,
+        in_a_hurry: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Publish one message that names these sends of one lane; `express` goes ahead of bulk.
+
+        `in_a_hurry` is a caller who must not wait for a broker that hangs; `options` are the caller's for publishing.
+        Trouble of the broker is logged, never raised: the sweeper issues the tickets again.
+        """
+
+    def is_empty(self, lane: Lane) -> bool:
+        """Whether no ticket waits in a lane's queue."""
+
+    def process_events(self, site: str) -> None:
+        """Have a worker of a site process the events that have come for it."""
+
+
+class SendsBook(Protocol):
+    """What the outbox asks of a ledger: the one in Redis, or one in memory where nothing is to be sent."""
+
+    def accept(
+        self,
+        send_id: str,
+        email: Email,
+        *,
+        delay_seconds: float = 0.0,
+        expires_in_seconds: float | None = None,
+    ) -> Accepted:
+        """Write an email down under an id."""
+
+    def cancel(self, send_id: str) -> None:
+        """Take back a send before SES is asked."""
+
+    def reschedule(self, send_id: str, when: datetime) -> None:
+        """Give a waiting send another time."""
+
+    def requeue(self, send_id: str) -> Ticket:
+        """Send again what was not sent."""
+
+    def status(self, send_id: str) -> Status:
+        """What is known of one send."""
+
+    def record_evidence(self, send_id: str, message_id: str) -> str:
+        """An event of SES names this send: it was taken."""
+
+
+class Deliveries(Protocol):
+    """Who knows how far an email got with each recipient."""
+
+    def deliveries(self, send_id: str) -> Mapping[str, Delivery]:
+        """The furthest status by recipient, of those of whom SES has told."""
+
+
+class Outbox:
+    """Takes responsibility for emails: once `send` returns, the email is sent in the end, whatever crashes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        ledger: SendsBook,
+        progress: Deliveries,
+        *,
+        patient_ledger: SendsBook | None = None,
+    ) -> None:
+        """`ledger` answers callers who cannot wait; `patient_ledger` takes what is large and what is not urgent."""
+        self._settings = settings
+        self._broker = broker
+        self._ledger = ledger
+        self._patient_ledger = patient_ledger or ledger
+        self._progress = progress
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        email: Email,
+        *,
+        send_id: str | None = None,
+        delay_seconds: float = 0.0,
+        expires_in_seconds: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Accepted:
+        """Accept an email and issue its ticket; `options` are for the broker that publishes it.
+
+        Answers the id of its send, or of the earlier one with the same idempotency key. Raises as `accept`.
+        """
+        accepted = self.accept(
+            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+        )
+        if _needs_a_ticket(accepted):
+            ticket = Ticket(send_id=accepted.send_id, lane=email.lane)
+            self._broker.issue([ticket], in_a_hurry=True, options=options)
+        return accepted
+
+    def send_lot(self, emails: Sequence[Email], *, options: Mapping[str, Any] | None = None) -> list[Accepted]:
+        """`send` several bulk emails under one ticket: each is a send of its own, but Celery's part is paid once.
+
+        A lot is worked through one after the other, so it should be small against the account's rate: see `lot_size`.
+        Raises as `accept`; those before the one that failed are accepted.
+        """
+        accepted = [self.accept(email, in_a_hurry=False) for email in emails]
+        lanes = (email.lane for email in emails)
+        new = [
+            Ticket(send_id=one.send_id, lane=lane)
+            for one, lane in zip(accepted, lanes, strict=True)
+            if _needs_a_ticket(one)
+        ]
+        if new:
+            self._broker.issue(new, options=options)
+        return accepted
+
+    def accept(
+        self,
+        email: Email,
+        *,
+        send_id: str | None = None,
+        delay_seconds: float = 0.0,
+        expires_in_seconds: float | None = None,
+        in_a_hurry: bool = True,
+    ) -> Accepted:
+        """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
+
+        Raises `InvalidEmail` when no sender is named or set, and `LedgerUnavailable` when it could not be written, or
+        is not known to be: within a second when the caller is `in_a_hurry` and no large attachments are on their way.
+        """
+        complete = self._completed(email)
+        attached_bytes = sum(len(each.content) for each in complete.attachments)
+        ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
+        return ledger.accept(
+            checked_id(send_id), complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+        )
+
+    def _completed(self, email: Email) -> Email:
+        settings = self._settings
+        complete = email.with_defaults(from_email=settings.from_email, configuration_set=settings.configuration_set)
+        if complete.from_email is None:
+            raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
+        if not settings.redirect_to:
+            return complete
+        return complete.redirected(settings.redirect_to, except_domains=settings.redirect_except_domains)
+
+    # -- asked by people --------------------------------------------------------------------------------------------
+
+    def status(self, send_id: str) -> Status:
+        """What is known of a send. Raises `UnknownSend`, `LedgerUnavailable`."""
+        return replace(self._ledger.status(send_id), deliveries=self._progress.deliveries(send_id))
+
+    def cancel(self, send_id: str) -> None:
+        """Take a send back before SES is asked. Raises `MoveRefused`, `UnknownSend`, `LedgerUnavailable`."""
+        self._ledger.cancel(send_id)
+
+    def reschedule(self, send_id: str, when: datetime) -> None:
+        """Give a waiting send another time; one that has passed means now.
+
+        Raises `InvalidEmail` for a time without a time zone, `MoveRefused`, `UnknownSend`, `LedgerUnavailable`.
+        """
+        if when.tzinfo is None:
+            raise InvalidEmail("when", "has no time zone: give an aware datetime, such as datetime.now(timezone.utc)")
+        self._ledger.reschedule(send_id, when)
+
+    def requeue(self, send_id: str) -> None:
+        """Send again what was not sent, or is unknown. Raises `MoveRefused`, `UnknownSend`, `LedgerUnavailable`."""
+        self._broker.issue([self._ledger.requeue(send_id)], express=True)
+
+    def record_evidence(self, send_id: str, message_id: str) -> str:
+        """Tell that SES took a send, and under which message id. Answers as `Ledger.record_evidence`."""
+        return self._ledger.record_evidence(send_id, message_id)
+
+
+def _needs_a_ticket(accepted: Accepted) -> bool:
+    return accepted.new and accepted.state == State.QUEUED
+
+
+def checked_id(send_id: str | None) -> str:
+    """The id of a send: the one that the caller wants, or a new one. Raises `InvalidEmail`."""
+    if send_id is None:
+        return str(uuid4())
+    if not SEND_ID.fullmatch(send_id):
+        raise InvalidEmail("task_id", "an id is a tag at SES", "1 to 128 letters, digits, _ and -")
+    return send_id
+
+
+def lot_size(lane: Lane, max_send_rate: float) -> int:
+    """How many emails one ticket should name: of bulk a tenth of a second's work of the account, and 1 at small rates.
+
+    `max_send_rate` is in recipients a second, negative where there is no limit. With a worker's sixteen threads that is
+    less than two seconds of work that one worker holds.
+    """
+    if lane is not Lane.BULK:
+        return 1
+    return LARGEST_LOT if max_send_rate < 0 else max(1, min(LARGEST_LOT, int(max_send_rate / 10)))

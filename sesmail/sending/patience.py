@@ -1,0 +1,52 @@
+"""How a worker waits for a Redis that is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from sesmail.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger("sesmail")
+
+Answer = TypeVar("Answer")
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Patience:
+    """Tries a step on the ledger until Redis is there; one object for all threads of a process."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._never = threading.Event()
+
+    def stop(self) -> None:
+        """A shutdown has begun: `unless_stopped` waits no more."""
+        self._stopping.set()
+
+    def unless_stopped(self, step: Callable[[], Answer]) -> Answer:
+        """A step before SES is asked: nothing is lost with it. Raises `LedgerUnavailable` once `stop` was called."""
+        return self._until_done(step, self._stopping)
+
+    def whatever_happens(self, step: Callable[[], Answer]) -> Answer:
+        """A step after SES has answered: above all, its yes must be written down, however long that takes."""
+        return self._until_done(step, self._never)
+
+    @staticmethod
+    def _until_done(step: Callable[[], Answer], given_up: threading.Event) -> Answer:
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return step()
+            except LedgerUnavailable:
+                if given_up.is_set():
+                    raise
+                log.warning("Redis cannot be reached; waiting for it", extra={"pause_seconds": pause_seconds})
+            given_up.wait(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,332 @@
+"""When may the next email go? One answer for the whole fleet, from one script call, in recipients and by Redis' clock.
+
+`SendThrottle.acquire` reserves a slot, a moment in time, and sleeps until it is there. Slots are paced over the second
+and never more than the account's rate lie in any one second. A slot whose holder dies simply passes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sesmail.message import Lane
+from sesmail.sending.turnstile import Turnstile
+from sesmail.state.line import ACCOUNT, Line
+from sesmail.vocabulary import Cause, Postponed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sesmail.state.line import Closure
+    from sesmail.state.scripts import Scripts
+
+HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
+"""How far ahead a lane may reserve. A transactional email waits no longer than bulk's horizon and its own lane."""
+LATE_SECONDS = 0.05
+"""Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
+LONGEST_NAP_SECONDS = 1.0
+"""Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """A part of the account's rate that some sends keep to: a worker's own limit, a configuration set's, a site's."""
+
+    scope: str
+    """A name for who shares it, such as `worker:mail@host`; the same name everywhere is one share for the fleet."""
+    rate: float
+    """Recipients a second, more than 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Granted:
+    """Ask SES now. Hand it back to `refused`, `quota_exhausted`, `unused` or `accepted`, whichever is true."""
+
+    slot: int
+    recipients: int
+    quota_recipients: int
+    probes: tuple[str, ...] = ()
+    """What is closed and tried with this send; `accepted` opens it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The throttle by now, for `sesmail quota` and `sesmail top`. Counts are of recipients, times epoch seconds."""
+
+    rate: float
+    """Recipients a second that SES allows; -1 is no limit."""
+    limit: float
+    """Recipients a second that are given out by now: the rate less the margin."""
+    margin: float
+    """Head-room, as a fraction: slots of one second are spread over 1 + margin seconds."""
+    rate_now: int
+    """Recipients whose slots lay in the last second."""
+    granted: int
+    """Recipients that were given slots since the beginning."""
+    refused: int
+    """Recipients that SES throttled since the beginning."""
+    refused_at: float | None
+    quota: int
+    """Recipients in 24 hours that SES allows; -1 is no limit."""
+    quota_used: int
+    """What counts by now: what was sent from here and what others sent."""
+    quota_used_by_others: int
+    quota_reserve: float
+    """The part of the quota that bulk leaves to transactional email."""
+    quota_left: dict[Lane, int | None]
+    """What each lane may still send; None is no limit."""
+    quota_probe_at: float | None
+    """SES said that the quota is used up; when one send may try again. None when it did not say so."""
+    waiting: dict[Lane, int]
+    """Worker processes of which a send waits for its turn, by lane."""
+    standing: str
+    """What else SES says of the account: `healthy`, or all of `sandbox`, `probation`, `shut down`, `sending paused`."""
+    source: str | None
+    """Who told the limits: `ses` or `settings`; None when nobody did yet, and the sandbox's limits hold."""
+    read_at: float | None
+    """When the limits were told."""
+    closures: tuple[Closure, ...]
+    """What of the line is closed, and why."""
+
+
+class SendThrottle:
+    """The fleet's one throttle; one object a process, for all its threads.
+
+    All methods raise `LedgerUnavailable` when Redis cannot be reached.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        """`clock` and `sleep` are for tests; the time that counts is Redis'."""
+        self.line = Line(scripts)
+        self._run = scripts.run
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._sleep = sleep or self._stopping.wait
+        self._name = secrets.token_hex(4)
+        self._turnstiles: dict[tuple[str, ...], Turnstile] = {}
+
+    # -- before SES is asked ----------------------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        recipients: int,
+        lane: Lane,
+        *,
+        express: bool = False,
+        quota_recipients: int | None = None,
+        shares: Sequence[Share] = (),
+        scopes: Sequence[str] = (),
+        patience_seconds: float = 10.0,
+    ) -> Granted | Postponed:
+        """Sleep until these recipients may go, and return right before SES is to be asked.
+
+        `express` lets bulk wait with the transactional ones; what is left of the quota and open is still bulk's.
+        `quota_recipients` are those that count to the 24-hour quota: all but the mailbox simulator's addresses.
+        `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
+        the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`. Within a lane it is first come, first
+        served; a send that gets no turn within `patience_seconds` is postponed.
+        """
+        request = _Request(
+            recipients=recipients,
+            quota_recipients=recipients if quota_recipients is None else quota_recipients,
+            lane=lane,
+            turns=Lane.TRANSACTIONAL if express else lane,
+            shares=tuple(shares),
+            scopes=(ACCOUNT, f"lane:{lane}", *scopes),
+            patience_seconds=patience_seconds,
+            deadline=self._clock() + patience_seconds,
+        )
+        while not self._stopping.is_set():
+            reserved = self._reserve_in_turn(request)
+            if isinstance(reserved, Postponed):
+                return reserved
+            if self._arrive(reserved.due):
+                return reserved.granted
+            self.unused(reserved.granted)
+        return _SHUTDOWN
+
+    def stop(self) -> None:
+        """Let go: whoever waits in this process is postponed at once, and whoever comes later."""
+        self._stopping.set()
+        for turnstile in list(self._turnstiles.values()):
+            turnstile.call_off()
+
+    # -- when SES has answered --------------------------------------------------------------------------------------
+
+    def accepted(self, granted: Granted) -> None:
+        """SES took it. If it was a probe, what it probed is open again; otherwise there is nothing to do."""
+        if granted.probes:
+            self._run("throttle_accepted", *granted.probes)
+
+    def refused(self, granted: Granted) -> None:
+        """SES said "Maximum sending rate exceeded": the whole fleet slows down from its next slots on."""
+        self._run("throttle_refused", granted.slot, granted.recipients, granted.quota_recipients)
+
+    def quota_exhausted(self, granted: Granted) -> float:
+        """SES said "Daily message quota exceeded": nobody asks again, but for one send every ten minutes.
+
+        Answers the seconds until it is worth coming back. It ends when such a send is `accepted`, when `update_account`
+        tells of room, or as our own sends leave the 24 hours.
+        """
+        return float(self._run("throttle_quota", granted.quota_recipients)) / 1000
+
+    def unused(self, granted: Granted) -> None:
+        """SES was not asked, or refused for another reason: the recipients do not count to the 24-hour quota."""
+        if granted.quota_recipients:
+            self._run("throttle_unused", granted.quota_recipients)
+
+    # -- the account ------------------------------------------------------------------------------------------------
+
+    def update_account(
+        self,
+        *,
+        rate: float,
+        quota_24h: float,
+        sent_24h: float | None,
+        bulk_reserve: float = 0.1,
+        source: str = "ses",
+        standing: str = "",
+    ) -> None:
+        """Take over the account's limits, for the whole fleet and from the next slot on; -1 is no limit.
+
+        `rate` is in recipients a second, `quota_24h` in recipients; times a share, where room is to be left for others.
+        `sent_24h` is what SES counted, by whomever it was sent; None where SES cannot be asked. Bulk leaves the part
+        `bulk_reserve` of the quota to transactional email.
+        """
+        sent = "" if sent_24h is None else sent_24h
+        self._run("throttle_account", rate, quota_24h, sent, bulk_reserve, source, standing)
+
+    def snapshot(self) -> Snapshot:
+        """How the throttle stands by now."""
+        answer = self._run("throttle_snapshot")
+        told = {name.decode(): value.decode() for name, value in zip(answer[::2], answer[1::2], strict=True)}
+        return _snapshot(told, self.line.closures())
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _reserve_in_turn(self, request: _Request) -> _Reserved | Postponed:
+        turnstile = self._turnstile(request)
+        if not turnstile.enter(request.deadline - self._clock()):
+            return _SHUTDOWN if self._stopping.is_set() else request.out_of_patience()
+        try:
+            return self._reserve(request, f"{os.getpid()}-{self._name}-{turnstile.name}")
+        finally:
+            turnstile.leave()
+
+    def _turnstile(self, request: _Request) -> Turnstile:
+        """One for each lane and set of shares: none waits behind what it has nothing to do with."""
+        key = (request.turns, *(share.scope for share in request.shares))
+        return self._turnstiles.get(key) or self._turnstiles.setdefault(key, Turnstile("/".join(key)))
+
+    def _reserve(self, request: _Request, asker: str) -> _Reserved | Postponed:
+        """Ask Redis as often as Redis says; only one thread at a time does that for each turnstile."""
+        while not self._stopping.is_set():
+            kind, *details = self._run("throttle_reserve", *request.arguments(asker))
+            if kind == b"granted":
+                return self._reserved(request, *details)
+            if kind == b"postponed":
+                return _postponed(*details)
+            wait_seconds = details[0] / 1e6
+            if self._clock() + wait_seconds > request.deadline:
+                return request.out_of_patience()
+            self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
+        return _SHUTDOWN
+
+    def _reserved(self, request: _Request, wait_us: int, slot: int, *probes: bytes) -> _Reserved:
+        granted = Granted(
+            slot=slot,
+            recipients=request.recipients,
+            quota_recipients=request.quota_recipients,
+            probes=tuple(probe.decode() for probe in probes),
+        )
+        return _Reserved(due=self._clock() + wait_us / 1e6, granted=granted)
+
+    def _arrive(self, due: float) -> bool:
+        """Sleep until the slot. False if it was missed: called off, or woken far too late."""
+        wait_seconds = due - self._clock()
+        if wait_seconds > 0:
+            self._sleep(wait_seconds)
+        return not self._stopping.is_set() and self._clock() - due < LATE_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    recipients: int
+    quota_recipients: int
+    lane: Lane
+    turns: Lane
+    """The lane among whose sends it waits for its turn."""
+    shares: tuple[Share, ...]
+    scopes: tuple[str, ...]
+    patience_seconds: float
+    deadline: float
+
+    def arguments(self, asker: str) -> tuple[str | float, ...]:
+        """As `lua/throttle_reserve.lua` lists them."""
+        horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
+        shares = (part for share in self.shares for part in (share.scope, share.rate))
+        head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
+        return (*head, len(self.shares), *shares, *self.scopes)
+
+    def out_of_patience(self) -> Postponed:
+        return Postponed(
+            seconds=self.patience_seconds,
+            cause=Cause.RATE,
+            reason="more email is waiting than may be sent by now",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reserved:
+    due: float
+    """The slot by this process's own clock."""
+    granted: Granted
+
+
+_SHUTDOWN = Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
+
+
+def _postponed(wait_ms: int, cause: bytes, reason: bytes) -> Postponed:
+    return Postponed(seconds=wait_ms / 1000, cause=Cause(cause.decode()), reason=reason.decode())
+
+
+def _snapshot(told: dict[str, str], closures: tuple[Closure, ...]) -> Snapshot:
+    def number(name: str) -> float:
+        return float(told[name] or 0)
+
+    def moment(name: str) -> float | None:
+        return number(name) / 1e6 or None
+
+    rate, quota, used = number("rate"), int(number("quota")), int(number("sent") + number("foreign"))
+    reserve, margin = number("reserve"), number("margin")
+    usable = {Lane.TRANSACTIONAL: quota, Lane.BULK: int(quota * (1 - reserve))}
+    return Snapshot(
+        rate=rate,
+        limit=rate if rate < 0 else rate / (1 + margin),
+        margin=margin,
+        rate_now=int(number("rate_now")),
+        granted=int(number("total")),
+        refused=int(number("refused")),
+        refused_at=moment("refused_at"),
+        quota=quota,
+        quota_used=used,
+        quota_used_by_others=int(number("foreign")),
+        quota_reserve=reserve,
+        quota_left={lane: None if quota < 0 else max(0, limit - used) for lane, limit in usable.items()},
+        quota_probe_at=moment("quota_probe_at"),
+        waiting={lane: int(number(f"waiting:{lane}")) for lane in Lane},
+        source=told["source"] or None,
+        standing=told["standing"],
+        read_at=moment("read_at"),
+        closures=closures,
+    )

@@ -1,0 +1,1 @@
+"""SES as it is asked: the call, the request, what its answers mean."""

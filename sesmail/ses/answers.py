@@ -1,0 +1,182 @@
+"""The one table that says what an answer of SES means: which `SesError`, and so what happens next.
+
+Nobody else looks into botocore's errors. SES's words are kept, but every address in them is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ProxyConnectionError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from sesmail.errors import (
+    DailyQuotaExceeded,
+    LineStopped,
+    OutcomeUnknown,
+    SendingPaused,
+    SendRejected,
+    SendThrottled,
+    SesError,
+    SesMisconfigured,
+    SesUnavailable,
+)
+from sesmail.message.addresses import bare_address
+
+if TYPE_CHECKING:
+    from sesmail.message import Email
+
+
+class _Rule(NamedTuple):
+    """An answer with one of these codes whose words match means this error, for this scope."""
+
+    codes: str
+    words: str
+    error: type[SesError]
+    advice: str = ""
+    scope: str = "account"
+
+
+_THROTTLES = "TooManyRequestsException Throttling ThrottlingException LimitExceededException 429"
+_IDENTITY = "identity"
+_CONFIGURATION_SET = "configuration-set"
+
+# Code and words decide, not the HTTP status: AWS's own pages disagree on several statuses. The first match counts. The
+# words are SES's with the sender's own identity as <sender> and every other address as <address>. SES v1's spellings
+# are here too, because emulators of v2 use them.
+# https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
+# https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html
+# https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html
+_RULES = (
+    # The rate and the daily quota have the same code: only the words tell them apart.
+    _Rule(_THROTTLES, r"sending rate", SendThrottled),
+    _Rule(_THROTTLES, r"quota", DailyQuotaExceeded),
+    _Rule("LimitExceededException LimitExceeded", "", SesMisconfigured),
+    _Rule(_THROTTLES, "", SendThrottled),
+    # Stopped: nothing would pass.
+    _Rule("ConfigurationSetSendingPausedException", "", SendingPaused, scope=_CONFIGURATION_SET),
+    _Rule(
+        "SendingPausedException MessageRejected", r"paused.* configuration set", SendingPaused, scope=_CONFIGURATION_SET
+    ),
+    _Rule("SendingPausedException AccountSendingPausedException AccountSuspendedException", "", SendingPaused),
+    # An account paused by AWS says MessageRejected, as it does of one bad email.
+    _Rule("MessageRejected", r"sending (paused|suspended)", SendingPaused),
+    # Only other people's addresses are listed, and all of them: it is about this email. Else it is about its sender.
+    _Rule(
+        "MessageRejected",
+        r"not verified(?!.*(<sender>|…$|\.\.\.$)).*<address>",
+        SendRejected,
+        "The account is in the sandbox, where SES sends to verified addresses only: ask AWS for production access.",
+    ),
+    _Rule(
+        "MessageRejected",
+        r"not verified",
+        SesMisconfigured,
+        "The sender's address or domain is not verified in this Region: verify it in the SES console.",
+        _IDENTITY,
+    ),
+    # The set-up is wrong.
+    _Rule("MailFromDomainNotVerifiedException MailFromDomainNotVerified", "", SesMisconfigured, scope=_IDENTITY),
+    _Rule(
+        "ConfigurationSetDoesNotExist ConfigurationSetDoesNotExistException",
+        "",
+        SesMisconfigured,
+        scope=_CONFIGURATION_SET,
+    ),
+    _Rule(
+        "NotFoundException BadRequestException",
+        r"configuration set .*does not exist",
+        SesMisconfigured,
+        scope=_CONFIGURATION_SET,
+    ),
+    _Rule("NotFoundException TemplateDoesNotExist TemplateDoesNotExistException", "", SesMisconfigured),
+    _Rule("AccessDeniedException AccessDenied", r"identity/<sender>", SesMisconfigured, scope=_IDENTITY),
+    _Rule(
+        "AccessDeniedException AccessDenied NotAuthorized OptInRequired 401 403 ExpiredTokenException ExpiredToken"
+        " RequestExpired UnrecognizedClientException InvalidClientTokenId SignatureDoesNotMatch"
+        " InvalidSignatureException IncompleteSignature IncompleteSignatureException MissingAuthenticationToken"
+        " MissingAuthenticationTokenException",
+        "",
+        SesMisconfigured,
+    ),
+    # This email only.
+    _Rule("MessageRejected BadRequestException InvalidParameterValue ValidationException", "", SendRejected),
+    _Rule("RequestEntityTooLarge RequestEntityTooLargeException 413", "", SendRejected),
+    # SES did not get all of it.
+    _Rule("RequestTimeout RequestTimeoutException 408", "", SesUnavailable),
+)
+
+# What boto3 raises itself. Only its HTTP client leaves the outcome open, once a request may have been written; all else
+# in botocore's tree happens before: no credentials, no such Region, an endpoint that is none.
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SesError]], ...] = (
+    ((EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError), SesUnavailable),
+    ((HTTPClientError, SSLError, IncompleteReadError, ResponseParserError), OutcomeUnknown),
+    ((BotoCoreError,), SesMisconfigured),
+)
+
+
+def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
+    """Translate what botocore raised into the `SesError` that says what to do."""
+    if isinstance(error, ClientError):
+        return _of_answer(error.response, email)
+    kind = next((kind for classes, kind in _FAILURES if isinstance(error, classes)), OutcomeUnknown)
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        kind = SesUnavailable  # refused before anything was written
+    return _error(kind, type(error).__name__, _without_addresses(str(error), None) if kind is SesMisconfigured else "")
+
+
+def _of_answer(response: Any, email: Email | None) -> SesError:
+    code = response["Error"].get("Code", "")
+    status = response["ResponseMetadata"]["HTTPStatusCode"]
+    words = _without_addresses(response["Error"].get("Message", ""), email)
+    for rule in _RULES:
+        if _is_meant(rule, code, status, words):
+            return _error(rule.error, code, words, advice=rule.advice, scope=_scope(rule.scope, email))
+    if status >= 500:
+        return _error(OutcomeUnknown, code, words)
+    return _error(
+        SesUnavailable,
+        code,
+        words,
+        advice="SES refused in words that sesmail does not know. Nothing was sent; later again.",
+    )
+
+
+def _is_meant(rule: _Rule, code: str, status: int, words: str) -> bool:
+    # An answer that botocore cannot read has its status for a code. Then the words alone decide, where there are any.
+    named = code in rule.codes.split() or (code == str(status) and rule.words)
+    return bool(named and re.search(rule.words, words, re.IGNORECASE))
+
+
+def _error(kind: type[SesError], code: str, words: str, *, advice: str = "", scope: str = "account") -> SesError:
+    said = f" SES says: {words[:300]}" if words else ""
+    message = (advice or cleandoc(kind.__doc__ or "")) + said
+    return kind(message, code=code, scope=scope) if issubclass(kind, LineStopped) else kind(message, code=code)
+
+
+def _scope(kind: str, email: Email | None) -> str:
+    """`account`, or the identity or configuration set that the email names."""
+    names = {_IDENTITY: email.sender_domain, _CONFIGURATION_SET: email.configuration_set} if email else {}
+    return f"{kind}:{name}" if (name := names.get(kind)) else "account"
+
+
+_ADDRESS = re.compile(r'(?:"[^"@]*"|(?<![^\s<>",;:()\[\]])[^\s<>",;:()\[\]@]+)@[^\s<>",;()\[\]]+')
+
+
+def _without_addresses(words: str, email: Email | None) -> str:
+    """SES's words, with `<sender>` for the sender's address or domain and `<address>` for any other."""
+    if email and email.from_email:
+        sender = rf"{re.escape(bare_address(email.from_email))}|{re.escape(email.sender_domain)}"
+        words = re.sub(rf"(?<![\w.@+-])(?:{sender})(?![\w-]|\.\w)", "<sender>", words, flags=re.IGNORECASE)
+    return _ADDRESS.sub("<address>", words)

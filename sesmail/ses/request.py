@@ -1,0 +1,79 @@
+"""An email as the request that SES v2 takes: `Simple` where SES can put the message together itself, else `Raw`.
+
+https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS
+from sesmail.message.addresses import encoded_mailbox, encoded_words
+from sesmail.ses import mime
+
+if TYPE_CHECKING:
+    from sesmail.message import Attachment, Email
+
+
+def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
+    """The arguments of boto3's `send_email`; the id of the send travels along as a tag and as a header."""
+    headers = {name: encoded_words(value) for name, value in email.headers.items()} | {ID_HEADER: send_id}
+    request: dict[str, Any] = {
+        "Destination": _destination(email),
+        "Content": _simple(email, headers) if _is_simple(email) else {"Raw": {"Data": mime.build(email, headers)}},
+        "EmailTags": [{"Name": name, "Value": value} for name, value in (*email.tags.items(), (ID_TAG, send_id))],
+    }
+    if email.from_email:
+        request["FromEmailAddress"] = encoded_mailbox(email.from_email)
+    if email.reply_to:
+        request["ReplyToAddresses"] = [*map(encoded_mailbox, email.reply_to)]
+    if email.configuration_set:
+        request["ConfigurationSetName"] = email.configuration_set
+    return request
+
+
+def _destination(email: Email) -> dict[str, list[str]]:
+    lists = {"ToAddresses": email.to, "CcAddresses": email.cc, "BccAddresses": email.bcc}
+    return {name: [*map(encoded_mailbox, mailboxes)] for name, mailboxes in lists.items() if mailboxes}
+
+
+def _is_simple(email: Email) -> bool:
+    """Whether SES can put the message together itself, which costs us nothing.
+
+    Not with sixteen headers, ours included, and not where AWS leaves open what becomes of an attachment: a type with
+    parameters, a file name that is not ASCII or has no extension.
+    https://docs.aws.amazon.com/ses/latest/dg/attachments.html
+    """
+    return len(email.headers) < MAX_HEADERS and all(map(_is_simple_attachment, email.attachments))
+
+
+def _is_simple_attachment(attachment: Attachment) -> bool:
+    name = attachment.filename
+    return ";" not in attachment.content_type and name.isascii() and "." in name.strip(".")
+
+
+def _simple(email: Email, headers: dict[str, str]) -> dict[str, Any]:
+    bodies = {"Text": email.text, "Html": email.html}
+    message: dict[str, Any] = {
+        "Subject": _text(email.subject),
+        "Body": {kind: _text(body) for kind, body in bodies.items() if body is not None},
+        "Headers": [{"Name": name, "Value": value} for name, value in headers.items()],
+    }
+    if email.attachments:
+        message["Attachments"] = [*map(_attachment, email.attachments)]
+    return {"Simple": message}
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"Data": text, "Charset": "UTF-8"}
+
+
+def _attachment(attachment: Attachment) -> dict[str, Any]:
+    described = {
+        "FileName": attachment.filename,
+        "RawContent": attachment.content,
+        "ContentType": attachment.content_type,
+        "ContentDisposition": "INLINE" if attachment.content_id else "ATTACHMENT",
+        "ContentTransferEncoding": "BASE64",  # SES would else take it for seven-bit text
+    }
+    return described | ({"ContentId": attachment.content_id} if attachment.content_id else {})

@@ -1,0 +1,163 @@
+"""The way to SES v2 through boto3: one call an email.
+
+All retrying is sesmail's: boto3 is told to ask once, because its own retries after a timeout send an email twice. What
+SES answers becomes the `SesError` of what happens next: see `answers.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+import botocore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from sesmail.errors import OutcomeUnknown, SesMisconfigured, SesUnavailable
+from sesmail.ses.answers import what_happens_next
+from sesmail.ses.request import send_email_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_sesv2.client import SESV2Client
+
+    from sesmail.message import Email
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What SES says of the account in one Region.
+
+    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html
+    """
+
+    max_send_rate: float
+    """Recipients a second."""
+    max_24_hour_send: float
+    """Recipients in any 24 hours; -1 means unlimited."""
+    sent_last_24_hours: float
+    sending_enabled: bool
+    production_access: bool
+    """False in the sandbox, where only verified addresses can be written to."""
+    enforcement_status: str
+    """`HEALTHY`, `PROBATION` or `SHUTDOWN`."""
+
+    def standing(self) -> str:
+        """All that is out of the ordinary, for people; `healthy` where nothing is."""
+        said = {
+            "sandbox": not self.production_access,
+            "probation": self.enforcement_status == "PROBATION",
+            "shut down": self.enforcement_status == "SHUTDOWN",
+            "sending paused": not self.sending_enabled,
+        }
+        return ", ".join(name for name, holds in said.items() if holds) or "healthy"
+
+
+_wire_log = logging.getLogger("botocore")
+if _wire_log.level == logging.NOTSET:
+    _wire_log.setLevel(logging.INFO)  # at DEBUG it writes whole emails into the log; who wants that sets it explicitly
+
+
+class SesTransport:
+    """The way to SES. Cheap to make, used by any number of threads; each process makes its boto3 client on first use.
+
+    Credentials, Region and endpoint come from boto3's own chain where they are not given; `AWS_ENDPOINT_URL_SESV2` in
+    the environment points it at a simulator.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        connect_timeout_seconds: float = 5,
+        read_timeout_seconds: float = 60,
+        max_connections: int = 10,
+    ) -> None:
+        """Give as many connections as threads will send. A short read timeout makes unknown outcomes, not speed."""
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._profile = profile
+        self._config = Config(
+            connect_timeout=connect_timeout_seconds,
+            read_timeout=read_timeout_seconds,
+            max_pool_connections=max_connections,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            tcp_keepalive=True,
+            parameter_validation=False,  # `Email` has checked more than boto3 would
+            # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
+            user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+        )
+        self._lock = threading.Lock()
+        self._client: tuple[int, SESV2Client] | None = None
+
+    def prepare(self) -> None:
+        """Make this process's client, which takes longer than a slot of the throttle is good for.
+
+        What is wrong with the set-up is raised when something is sent.
+        """
+        with suppress(SesMisconfigured):
+            self._client_of_this_process()
+
+    def send(self, email: Email, *, send_id: str) -> str:
+        """Ask SES once to send it, and return the MessageId. `send_id` travels along as a tag and as a header.
+
+        Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
+        """
+        answer = self._ask(lambda client: client.send_email(**send_email_request(email, send_id)), email)
+        if not (message_id := answer.get("MessageId")):
+            raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
+        return message_id
+
+    def account(self) -> Account:
+        """Ask for the account's limits and state. SES allows one such call a second. Raises `SesError`."""
+        try:
+            answer = self._ask(lambda client: client.get_account())
+        except OutcomeUnknown as error:
+            raise SesUnavailable("SES did not say what the account's limits are: ask again.", code=error.code) from None
+        return _account(answer)
+
+    def _ask(self, call: Callable[[SESV2Client], Answer], email: Email | None = None) -> Answer:
+        client = self._client_of_this_process()
+        try:
+            return call(client)
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
+            failure = what_happens_next(error, email)
+        raise failure  # out here, so that no traceback shows SES's words with the addresses in them
+
+    def _client_of_this_process(self) -> SESV2Client:
+        with self._lock:
+            if self._client is None or self._client[0] != os.getpid():
+                self._client = os.getpid(), self._new_client()
+            return self._client[1]
+
+    def _new_client(self) -> SESV2Client:
+        try:
+            session = boto3.Session(profile_name=self._profile, region_name=self._region)
+            return session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
+        except (BotoCoreError, ValueError) as error:
+            raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
+
+
+def _account(answer: Any) -> Account:
+    # The model requires no member; emulators leave out what is not a limit.
+    quota = answer["SendQuota"]
+    return Account(
+        max_send_rate=quota["MaxSendRate"],
+        max_24_hour_send=quota["Max24HourSend"],
+        sent_last_24_hours=quota["SentLast24Hours"],
+        sending_enabled=answer.get("SendingEnabled", True),
+        production_access=answer.get("ProductionAccessEnabled", True),
+        enforcement_status=answer.get("EnforcementStatus", ""),
+    )

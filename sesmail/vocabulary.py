@@ -1,0 +1,140 @@
+"""The records that the floors share, and what each state and word means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sesmail.errors import SesError
+    from sesmail.message import Email, Lane
+
+
+class State(StrEnum):
+    """Where a send is in its life."""
+
+    QUEUED = "queued"  #: accepted; its ticket is, or will be, in the broker
+    SCHEDULED = "scheduled"  #: waits for a time: asked for, backing off, or the line is closed
+    CLAIMED = "claimed"  #: a worker holds it; SES has not been asked
+    SENDING = "sending"  #: SES is being asked
+    UNKNOWN = "unknown"  #: SES may have it: no clear answer came
+    SENT = "sent"  #: SES took it and gave a message id
+    REJECTED = "rejected"  #: SES refused it for good
+    SUPPRESSED = "suppressed"  #: every recipient has opted out, complained or bounced
+    CANCELLED = "cancelled"  #: taken back before SES was asked
+    EXPIRED = "expired"  #: its expiry time passed first
+    ABANDONED = "abandoned"  #: attempts or age used up
+
+
+WAITING = (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
+FAILED = (State.REJECTED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED, State.ABANDONED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The id of an email's send, which may be an earlier one with the same idempotency key."""
+
+    send_id: str
+    state: str
+    new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Claim:
+    """One worker's hold on one send. Its token goes with every move; once another worker has it, moves are refused."""
+
+    send_id: str
+    token: str
+    lane: Lane
+    express: bool
+    """Whether it goes ahead of bulk: its ticket was issued again."""
+    attempts: int
+    """How often SES was asked without a clear answer."""
+    waits: int
+    """How often it backed off: what the next back-off grows with."""
+    email: Email
+    """Without the recipients who have opted out."""
+
+    def __repr__(self) -> str:
+        return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
+
+    send_id: str
+    state: State
+    lane: Lane
+    recipients: int
+    accepted_at: float
+    changed_at: float
+    attempts: int
+    waits: int
+    message_id: str | None
+    reason: str | None
+    code: str | None
+    deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
+    """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """A send that needs a ticket in the broker."""
+
+    send_id: str
+    lane: Lane
+
+
+class Delivery(StrEnum):
+    """How far an email got with one recipient. Later ones win, in whatever order the events come."""
+
+    SUPPRESSED = "suppressed"  #: left out when the email was sent: opted out, bounced or complained before
+    ACCEPTED = "accepted"  #: SES took it
+    DELAYED = "delayed"  #: the recipient's server asks SES to wait
+    UNDELIVERED = "undelivered"  #: SES gave up for a passing reason, such as a full mailbox
+    DELIVERED = "delivered"  #: the recipient's server took it; it may still bounce
+    REJECTED = "rejected"  #: SES found a virus in it
+    RENDERING_FAILED = "rendering_failed"  #: SES could not fill its template
+    BOUNCED = "bounced"  #: it did not arrive and never will
+    COMPLAINED = "complained"  #: the reader called it spam
+
+
+class Reason(StrEnum):
+    """Why nothing is sent to an address; a later one in this list is stronger and replaces an earlier one."""
+
+    UNSUBSCRIBED = "unsubscribed"  #: the reader asked for no more; transactional email may ignore it
+    SES_LIST = "ses-list"  #: SES has it on a suppression list of its own and would not send
+    INVALID = "invalid"  #: SES's validation takes it for no working address
+    BOUNCED = "bounced"  #: the address does not exist
+    MANUAL = "manual"  #: an operator put it here
+    COMPLAINED = "complained"  #: the reader called an email spam
+
+
+class Cause(StrEnum):
+    """Why a send has to wait."""
+
+    RATE = "rate"  #: too many wait before it for a worker to hold it
+    QUOTA = "quota"  #: the 24-hour quota is used up, or its part for bulk
+    PAUSED = "paused"  #: an operator paused the line
+    STOPPED = "stopped"  #: SES refuses everything of this kind
+    SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
+    THROTTLED = "throttled"  #: SES said that the send rate was exceeded
+    UNREACHABLE = "unreachable"  #: SES, or Redis just before SES was to be asked, could not be reached
+    LOT = "lot"  #: one before it under the same ticket has to wait
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Postponed:
+    """The send has to wait. Come back later; no attempt was used up."""
+
+    seconds: float
+    """When it is worth coming back: soon where the sweeper watches, a minute where only an operator knows."""
+    cause: Cause
+    reason: str
+    """For people: what is closed and why."""
+    error: SesError | None = None
+    """What SES answered, where it was asked."""

@@ -1,0 +1,48 @@
+"""An email's way out, where several parts must work together."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+
+from sesmail import Client
+from sesmail.message import Email, Lane
+from sesmail.vocabulary import Cause, Claim, Postponed
+
+
+def accept(client: Client, *send_ids: str) -> None:
+    email = Email("success@simulator.amazonses.com", "s", "t", from_email="shop@example.com", lane="bulk")
+    for send_id in send_ids:
+        client.ledger.accept(send_id, email)
+
+
+def claimed(client: Client, send_id: str) -> Claim:
+    claim = client.delivery.claim(send_id)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def test_a_process_makes_its_client_before_it_takes_a_slot_so_that_its_first_emails_do_not_arrive_together(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(client, "first")
+    client.throttle.update_account(rate=1000, quota_24h=-1, sent_24h=0)
+    client.turns.take("account", 60)  # another worker asks for the limits
+    steps = []
+    acquire, session = client.throttle.acquire, boto3.Session
+    monkeypatch.setattr(client.throttle, "acquire", lambda *a, **k: steps.append("slot") or acquire(*a, **k))
+    monkeypatch.setattr(boto3, "Session", lambda **k: steps.append("client") or session(**k))
+    outcome = client.delivery.work(claimed(client, "first"), "worker")
+    assert (type(outcome), outcome.cause) == (Postponed, Cause.UNREACHABLE)
+    assert steps == ["client", "slot"]
+
+
+def test_bulk_that_an_operator_sends_again_does_not_wait_for_its_turn_behind_bulk(client: Client) -> None:
+    """With a slot every second and one just given, the next lies too far ahead for bulk."""
+    accept(client, "in-turn", "again")
+    client.ledger.cancel("again")
+    client.ledger.requeue("again")
+    client.throttle.update_account(rate=1, quota_24h=-1, sent_24h=0)
+    client.throttle.acquire(1, Lane.BULK)
+    causes = [client.delivery.work(claimed(client, one), "worker").cause for one in ("in-turn", "again")]
+    assert causes == [Cause.RATE, Cause.UNREACHABLE]
