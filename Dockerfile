@@ -3,6 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md ./
 COPY sesmail sesmail
+COPY seslocal seslocal
 ARG EXTRAS=flower,simulator
 RUN python -m venv /opt/sesmail \
  && /opt/sesmail/bin/pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"

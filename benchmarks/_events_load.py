@@ -15,13 +15,13 @@ from uuid import uuid4
 
 import uvloop
 
-from sesmail.simulator.signing import certificate_url
+from seslocal.sns.signing import certificate_url
 from tests.signing import TOPIC, fixture_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sesmail.simulator.signing import Signer
+    from seslocal.sns.signing import Signer
 
 KINDS = ("ev_send.json", "ev_delivery.json", "ev_open.json", "ev_click.json")
 

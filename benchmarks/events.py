@@ -30,12 +30,12 @@ import sqlalchemy as sa
 from benchmarks._events_load import Server, flood, fresh_name, letters_events, notification, request, requests
 from benchmarks._events_server import store_of
 from benchmarks._report import Report, parser
+from seslocal.sns.signing import Signer
 from sesmail import signals
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import SesmailError
 from sesmail.events.processing import EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.simulator.signing import Signer
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList

@@ -139,12 +139,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(intake: Intake, listening: socket.socket) -> None:
-    """Serve the door by itself until SIGTERM, with uvicorn (extra `simulator`), as lean as it can be."""
+    """Serve the door by itself until SIGTERM, with uvicorn (extra `server`), as lean as it can be."""
     try:
         import uvicorn  # noqa: PLC0415  who mounts the app elsewhere does not need it
     except ImportError as error:
         raise MissingExtra(
-            "The door cannot be served: uvicorn is not installed. Install it with `pip install 'sesmail[simulator]'`, "
+            "The door cannot be served: uvicorn is not installed. Install it with `pip install 'sesmail[server]'`, "
             "or serve sesmail.doors.asgi:app with an ASGI server of your own."
         ) from error
 

@@ -29,7 +29,7 @@ try:
 except ImportError as error:
     raise MissingExtra(
         "Prometheus can be told nothing: prometheus_client is not installed. Email is sent all the same. Install it "
-        "with `pip install 'sesmail[flower]'`."
+        "with `pip install 'sesmail[metrics]'`."
     ) from error
 
 if TYPE_CHECKING:

@@ -1,11 +1,7 @@
-"""A local SES that behaves like SES: its limits, its errors, its events and, on demand, its bad days.
-
-It knows nothing of the rest of sesmail: any program that mails through SES, in any language, can be pointed at it.
-"""
+"""The local SES by its name in sesmail; what it is stands in `seslocal`."""
 
 from __future__ import annotations
 
-from sesmail.simulator.options import Options
-from sesmail.simulator.server import CannotStart, Simulator, serve
+from seslocal import CannotStart, Options, Simulator, serve
 
 __all__ = ["CannotStart", "Options", "Simulator", "serve"]

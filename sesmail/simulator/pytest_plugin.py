@@ -1,38 +1,7 @@
-"""A pytest fixture: `pytest_plugins = ["sesmail.simulator.pytest_plugin"]` in a conftest.py makes it known.
-
-    @pytest.mark.ses_simulator(rate=2, quota=100)
-    def test_my_sending(ses_simulator):
-        send_everything()
-        assert ses_simulator.report()["accepted"]["calls"] == 3
-
-While the fixture lasts, boto3's clients for SES and SNS find it by themselves, and find credentials.
-"""
+"""`pytest_plugins = ["sesmail.simulator.pytest_plugin"]` in a conftest.py; what it is stands in `seslocal`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from seslocal.pytest_plugin import pytest_configure, ses_simulator
 
-import pytest
-
-from sesmail.simulator.server import Simulator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    config.addinivalue_line("markers", "ses_simulator(**options): options of the fixture ses_simulator")
-
-
-@pytest.fixture
-def ses_simulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A fresh simulated SES account, with the options of the marker of the same name."""
-    marker = request.node.get_closest_marker("ses_simulator")
-    with Simulator(**(marker.kwargs if marker else {})) as simulator:
-        for service in ("SESV2", "SES", "SNS"):
-            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", simulator.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "simulator")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "simulator")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", simulator.options.region)
-        yield simulator
+__all__ = ["pytest_configure", "ses_simulator"]

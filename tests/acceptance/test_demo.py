@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance.programs import eventually
 
 ROOT = Path(__file__).parents[2]
-STARTED = ("worker", "beat", "sesmail.simulator", "--appendonly")
+STARTED = ("worker", "beat", "seslocal", "--appendonly")
 """What the command lines of the programs that the demo starts hold: two of Celery's, the local SES, the server."""
 
 

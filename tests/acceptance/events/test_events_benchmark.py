@@ -7,8 +7,8 @@ import pytest
 from benchmarks._events_load import requests
 from benchmarks._report import Report
 from benchmarks.events import Place, Size, burst, measured
+from seslocal.sns.signing import Signer
 from sesmail.embedded import EmbeddedRedis
-from sesmail.simulator.signing import Signer
 
 
 def test_a_burst_loses_and_doubles_nothing_while_redis_and_the_door_are_killed(tmp_path) -> None:

@@ -121,6 +121,16 @@ def test_a_function_is_found_in_the_working_directory(tmp_path):
         process.terminate()
 
 
+def test_without_sesmail_it_is_the_same_command():
+    def help_of(*command: str) -> list[str]:
+        done = subprocess.run([*command, "-h"], capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.splitlines()
+
+    usage, *rest = help_of(sys.executable, "-m", "seslocal")
+    assert usage == "Usage: python -m seslocal [OPTIONS]"
+    assert rest == help_of(*SESMAIL, "simulator")[1:]
+
+
 def test_a_latency_that_is_none_is_explained():
     arguments = [*SESMAIL, "simulator", "--latency", "fast"]
     ended = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
@@ -180,8 +190,9 @@ def test_my_sending(ses_simulator):
 """
 
 
-def test_the_fixture_points_boto3_at_a_fresh_account(tmp_path):
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["sesmail.simulator.pytest_plugin"]\n')
+@pytest.mark.parametrize("plugin", ["sesmail.simulator.pytest_plugin", "seslocal.pytest_plugin"])
+def test_the_fixture_points_boto3_at_a_fresh_account(tmp_path, plugin):
+    (tmp_path / "conftest.py").write_text(f"pytest_plugins = [{plugin!r}]\n")
     (tmp_path / "test_site.py").write_text(A_SITES_TEST)
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_site.py"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -56,6 +57,16 @@ def test_it_is_gone_when_the_context_ends():
     with Simulator() as ses:
         assert answers(ses.url)
     assert not answers(ses.url)
+
+
+def test_as_a_module_of_sesmail_it_takes_what_it_always_took():
+    command = [sys.executable, "-m", "sesmail.simulator", json.dumps({"rate": 3}), str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = json.loads(process.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/_sim/report", timeout=20) as answer:
+            assert json.load(answer)["rate"] == 3
+        process.terminate()
 
 
 def test_a_wrong_option_is_named():

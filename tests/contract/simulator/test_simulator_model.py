@@ -8,7 +8,7 @@ import time
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from sesmail.simulator.api_v2 import OPERATIONS
+from seslocal.api.json_api import OPERATIONS
 from tests.contract.simulator.simulator_client import send, simple
 
 TYPES = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sesmail.simulator.control import Control
-from sesmail.simulator.faults import Fault, Rule
-from sesmail.simulator.options import Options
-from sesmail.simulator.outcomes import PATTERNS, SIMULATOR_OUTCOMES, Outcome
-from sesmail.simulator.publisher import EventFaults
-from sesmail.simulator.ses import Ses
+from seslocal.account.faults import Fault, Rule
+from seslocal.control import Control
+from seslocal.events.outcomes import PATTERNS, SIMULATOR_OUTCOMES, Outcome
+from seslocal.events.publisher import EventFaults
+from seslocal.options import Options
+from seslocal.ses import Ses
 
 PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"
 NAMES = {

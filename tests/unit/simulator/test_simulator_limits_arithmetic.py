@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesmail.simulator.limits import DAY_SECONDS, CallRate, DailyQuota, RollingSecond, SendRate
+from seslocal.account.limits import DAY_SECONDS, CallRate, DailyQuota, RollingSecond, SendRate
 
 gaps = st.lists(st.floats(min_value=0, max_value=0.7), min_size=1, max_size=150)
 

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesmail.simulator import events, validation
-from sesmail.simulator.delivery_policy import DeliveryPolicy, aws_managed
-from sesmail.simulator.errors import WIRE, Kind, Refused
-from sesmail.simulator.faults import REFUSALS, Fault
-from sesmail.simulator.mailbox import Mailbox
-from sesmail.simulator.options import Options
-from sesmail.simulator.outcomes import STORIES, Happening, Outcome, outcome_of, plan
-from sesmail.simulator.rendering import RenderingError, render
-from sesmail.simulator.submission import Content, Submission
+from seslocal.account.faults import REFUSALS, Fault
+from seslocal.account.mailbox import Mailbox
+from seslocal.api.requests import validation
+from seslocal.errors import WIRE, Kind, Refused
+from seslocal.events import payload
+from seslocal.events.outcomes import STORIES, Happening, Outcome, outcome_of, plan
+from seslocal.message.rendering import RenderingError, render
+from seslocal.message.submission import Content, Submission
+from seslocal.options import Options
+from seslocal.sns.delivery_policy import DeliveryPolicy, aws_managed
 
 
 def submission(number: int = 0, **more) -> Submission:
@@ -43,8 +44,8 @@ def test_every_fault_either_refuses_or_is_met_after_the_call_began():
 
 def test_every_outcome_but_reject_has_a_story_and_every_happening_an_event():
     assert set(STORIES) == set(Outcome) - {Outcome.REJECT}
-    assert set(events.EVENT_TYPES) == set(Happening)
-    assert set(events.API_EVENT_TYPES) == set(events.EVENT_TYPES.values())
+    assert set(payload.EVENT_TYPES) == set(Happening)
+    assert set(payload.API_EVENT_TYPES) == set(payload.EVENT_TYPES.values())
 
 
 @pytest.mark.parametrize(

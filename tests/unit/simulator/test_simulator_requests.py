@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sesmail.simulator.calls import Call
-from sesmail.simulator.errors import Kind, Refused
-from sesmail.simulator.options import Options
-from sesmail.simulator.sending import parse_send_email, send_email
-from sesmail.simulator.ses import Changes, Ses
+from seslocal.account.account import Account, Changes
+from seslocal.api.call import Call
+from seslocal.api.operations.sending import send_email
+from seslocal.api.requests.submissions import parse_send_email
+from seslocal.errors import Kind, Refused
+from seslocal.options import Options
+from seslocal.ses import Ses
 
 VALID = {
     "FromEmailAddress": "News <news@example.com>",
@@ -77,7 +79,7 @@ def call(body) -> Call:
 def test_any_value_anywhere_is_taken_or_refused(path, value):
     ses = Ses(Options())
     try:
-        submission = parse_send_email(ses, call(changed(VALID, path, value)))
+        submission = parse_send_email(ses.account, call(changed(VALID, path, value)))
     except Refused as refused:
         kind = refused.kind
     else:
@@ -92,7 +94,7 @@ def test_any_bytes_as_a_mime_message_are_taken_or_refused(raw):
 
     body = VALID | {"Content": {"Raw": {"Data": base64.b64encode(raw).decode()}}}
     try:
-        submission = parse_send_email(Ses(Options()), call(body))
+        submission = parse_send_email(Account(Options()), call(body))
     except Refused:
         return
     assert submission.recipients == ("reader@example.org",)
@@ -102,12 +104,12 @@ def test_an_account_counts_what_it_takes_by_its_own_limits():
     async def scenario() -> None:
         ses = Ses(Options(rate=1, quota=5))
         ses.set_up()
-        ses.send(parse_send_email(ses, call(VALID)))
+        ses.send(parse_send_email(ses.account, call(VALID)))
         with pytest.raises(Refused, match="sending rate"):
-            ses.send(parse_send_email(ses, call(VALID)))
-        ses.change(Changes(rate=100, sent_last_24_hours=5))
+            ses.send(parse_send_email(ses.account, call(VALID)))
+        ses.account.change(Changes(rate=100, sent_last_24_hours=5))
         with pytest.raises(Refused, match="Daily message quota exceeded"):
-            ses.send(parse_send_email(ses, call(VALID)))
+            ses.send(parse_send_email(ses.account, call(VALID)))
         await ses.publisher.close()
 
     asyncio.run(scenario())

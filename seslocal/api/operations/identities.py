@@ -1,0 +1,91 @@
+"""What calls do with identities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seslocal.api.requests import validation
+from seslocal.api.requests.listing import page
+from seslocal.errors import Kind, Refused
+
+if TYPE_CHECKING:
+    from seslocal.api.call import Call, Operation
+    from seslocal.ses import Ses
+
+
+def create(ses: Ses, call: Call) -> dict[str, Any]:
+    """CreateEmailIdentity: not verified until `PUT /_sim/identities/NAME` says so."""
+    name = validation.text(validation.required(call.body, "EmailIdentity"), "EmailIdentity").lower()
+    validation.address(name if "@" in name else f"postmaster@{name}")
+    if name in ses.account.identities.known:
+        raise Refused(Kind.ALREADY_EXISTS, f"Email identity {name} already exist.")
+    ses.account.identities.known[name] = False
+    return _described(ses, name)
+
+
+def get(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetEmailIdentity."""
+    name = _existing(ses, call)
+    status = "SUCCESS" if ses.account.identities.known[name] else "PENDING"
+    return _described(ses, name) | {
+        "FeedbackForwardingStatus": True,
+        "Policies": {},
+        "Tags": [],
+        "VerificationStatus": status,
+    }
+
+
+def delete(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteEmailIdentity."""
+    del ses.account.identities.known[_existing(ses, call)]
+    return {}
+
+
+def list_all(ses: Ses, call: Call) -> dict[str, Any]:
+    """ListEmailIdentities."""
+    names, more = page(sorted(ses.account.identities.known), call)
+    return {"EmailIdentities": [_summary(ses, name) for name in names]} | more
+
+
+def _summary(ses: Ses, name: str) -> dict[str, Any]:
+    verified = ses.account.identities.known[name]
+    status = "SUCCESS" if verified else "PENDING"
+    return {
+        "IdentityType": _type(name),
+        "IdentityName": name,
+        "SendingEnabled": verified,
+        "VerificationStatus": status,
+    }
+
+
+def _described(ses: Ses, name: str) -> dict[str, Any]:
+    verified = ses.account.identities.known[name]
+    return {
+        "IdentityType": _type(name),
+        "VerifiedForSendingStatus": verified,
+        "DkimAttributes": {
+            "SigningEnabled": True,
+            "Status": "SUCCESS" if verified else "PENDING",
+            "SigningAttributesOrigin": "AWS_SES",
+        },
+    }
+
+
+def _type(name: str) -> str:
+    return "EMAIL_ADDRESS" if "@" in name else "DOMAIN"
+
+
+def _existing(ses: Ses, call: Call) -> str:
+    name = call.path["EmailIdentity"].lower()
+    if name not in ses.account.identities.known:
+        raise Refused(Kind.NOT_FOUND, f"Email identity {name} does not exist.")
+    return name
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    ("POST", "/v2/email/identities", "CreateEmailIdentity", create),
+    ("GET", "/v2/email/identities/{EmailIdentity:path}", "GetEmailIdentity", get),
+    ("DELETE", "/v2/email/identities/{EmailIdentity:path}", "DeleteEmailIdentity", delete),
+    ("GET", "/v2/email/identities", "ListEmailIdentities", list_all),
+    ("POST", "/v2/email/list-identities", "ListEmailIdentities", list_all),
+)

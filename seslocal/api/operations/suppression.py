@@ -1,0 +1,88 @@
+"""What calls do with the suppression list."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from seslocal import clock
+from seslocal.account.suppression import REASONS
+from seslocal.api.requests import validation
+from seslocal.api.requests.listing import page, query
+from seslocal.errors import Kind, Refused, invalid
+
+if TYPE_CHECKING:
+    from seslocal.account.suppression import Suppressed
+    from seslocal.api.call import Call, Operation
+    from seslocal.ses import Ses
+
+
+def put(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutSuppressedDestination; refused in the sandbox, as AWS documents."""
+    if not ses.account.production_access:
+        raise Refused(Kind.ACCESS_DENIED, "The suppression list cannot be changed in the sandbox.")
+    address = validation.address(validation.text(validation.required(call.body, "EmailAddress"), "EmailAddress"))
+    reason = validation.one_of(validation.required(call.body, "Reason"), "reason", REASONS)
+    ses.account.suppression.add(address, reason, clock.now())
+    return {}
+
+
+def get(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetSuppressedDestination."""
+    found = _existing(ses, call)
+    attributes = {"Attributes": found.attributes} if found.attributes else {}
+    return {"SuppressedDestination": found.summary() | attributes}
+
+
+def delete(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteSuppressedDestination."""
+    del ses.account.suppression.entries[_existing(ses, call).address]
+    return {}
+
+
+def list_all(ses: Ses, call: Call) -> dict[str, Any]:
+    """ListSuppressedDestinations, by reason and time."""
+    reasons = [validation.one_of(reason, "reasons", REASONS) for reason in call.query.get("Reason", ())] or REASONS
+    start, end = _moment(query(call, "StartDate"), 0.0), _moment(query(call, "EndDate"), float("inf"))
+    wanted = [
+        one
+        for one in ses.account.suppression.entries.values()
+        if one.reason in reasons and start <= one.updated_at <= end
+    ]
+    found, more = page(wanted, call)
+    return {"SuppressedDestinationSummaries": [one.summary() for one in found]} | more
+
+
+def put_account_attributes(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutAccountSuppressionAttributes: what puts an address on the list by itself."""
+    given = validation.items(call.body.get("SuppressedReasons"), "SuppressedReasons")
+    ses.account.suppression.reasons = tuple(validation.one_of(reason, "suppressedReasons", REASONS) for reason in given)
+    return {}
+
+
+def _existing(ses: Ses, call: Call) -> Suppressed:
+    address = call.path["EmailAddress"].lower()
+    if address not in ses.account.suppression.entries:
+        raise Refused(Kind.NOT_FOUND, f"Email address {address} does not exist on your suppression list.")
+    return ses.account.suppression.entries[address]
+
+
+def _moment(given: str | None, default: float) -> float:
+    if given is None:
+        return default
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise invalid("StartDate and EndDate must be times.") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+_ADDRESSES = "/v2/email/suppression/addresses"
+
+OPERATIONS: tuple[Operation, ...] = (
+    ("PUT", _ADDRESSES, "PutSuppressedDestination", put),
+    ("GET", _ADDRESSES, "ListSuppressedDestinations", list_all),
+    ("GET", _ADDRESSES + "/{EmailAddress:path}", "GetSuppressedDestination", get),
+    ("DELETE", _ADDRESSES + "/{EmailAddress:path}", "DeleteSuppressedDestination", delete),
+    ("PUT", "/v2/email/account/suppression", "PutAccountSuppressionAttributes", put_account_attributes),
+)

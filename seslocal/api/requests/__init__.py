@@ -1,0 +1,1 @@
+"""What calls say, read and checked as SES does."""

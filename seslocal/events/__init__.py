@@ -1,0 +1,1 @@
+"""What becomes of an accepted email, and the notifications about it."""

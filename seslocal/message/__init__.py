@@ -1,0 +1,1 @@
+"""An email: what is submitted, its MIME form, and the template language."""

@@ -1,0 +1,1 @@
+"""SNS: topics, their subscriptions, and signed notifications that are delivered, tried again and given up."""
