@@ -14,7 +14,7 @@ from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of, task
 from sesmail.celery.queues import STAND_ALONE, declared_queue
-from sesmail.celery.send_task import SendTask, email_of, typed
+from sesmail.celery.send_task import SendTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SendRejected, SendThrottled, SesUnavailable
 from sesmail.message import Email
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EVENTS_BATCH = 500
 
 
+@called_like(Email)
 @task(
     SEND,
     bind=True,
@@ -39,7 +40,7 @@ EVENTS_BATCH = 500
     max_retries=None,
     typing=False,
 )
-def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
+def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
     """Send one email through SES: the worker's half.
 
     A ticket names a send of the ledger. A client without sesmail gives the email itself; it is written down first,
@@ -55,9 +56,6 @@ def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: 
         return {"state": claim or unknown_here(self, {"send_id": send_id})}
     self.request.retries = claim.waits
     return _in_celerys_words(self, delivery.work(claim, self.request.hostname))
-
-
-send_ses_email = typed(Email, _send_ses_email)
 
 
 def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
