@@ -18,7 +18,7 @@ from sesmail.celery.send_task import SendTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SendRejected, SendThrottled, SesUnavailable
 from sesmail.message import Email
-from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale
+from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale, Unknown
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import Claim, Postponed
 
@@ -72,6 +72,8 @@ def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
             )
         case Rejected(error=error):
             raise error
+        case Unknown(bug=bug) if bug is not None:
+            raise bug
         case Stale():
             return {"state": "stale"}
     return {"state": "unknown", "message_id": None}

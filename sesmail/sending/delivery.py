@@ -65,6 +65,8 @@ class Unknown:
     """SES gave no clear answer: it may have it. An event settles it, or the end of the evidence window."""
 
     reason: str
+    bug: OutcomeUnknown | None = None
+    """Where it was a bug that cut the call off: with its traceback, but without its words, which may quote the email."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +142,8 @@ class Delivery:
         waiting = iter(claims)
         for claim in waiting:
             outcome = self.work(claim, worker)
+            if isinstance(outcome, Unknown) and outcome.bug:
+                log.error("a bug cut off a send", exc_info=outcome.bug, extra={"send_id": claim.send_id})
             yield outcome
             if isinstance(outcome, Postponed):
                 break
@@ -284,11 +288,10 @@ class Delivery:
         return Unknown(reason=reason)
 
     def _cut_off(self, claim: Claim, bug: Exception) -> Unknown:
-        """Logged with its traceback, but without the bug's own words, which may quote the email."""
         reason = f"{type(bug).__name__} while SES was asked"
-        without_words = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
-        log.error("a bug cut off a send while SES was asked", exc_info=without_words, extra={"send_id": claim.send_id})
-        return self._no_answer(claim, reason)
+        self._no_answer(claim, reason)
+        shown = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
+        return Unknown(reason=reason, bug=shown)
 
 
 def _waits(error: SesError, seconds: float, cause: Cause) -> Postponed:
