@@ -66,7 +66,7 @@ class Unknown:
 
     reason: str
     bug: OutcomeUnknown | None = None
-    """Where it was a bug that cut the call off: with its traceback, but without its words, which may quote the email."""
+    """What cut the call off where it was a bug: its traceback, without its words, which may quote the email."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
