@@ -136,8 +136,8 @@ def process_ses_events() -> dict[str, int]:
     helps when a batch takes long. One that fails tries again when its turn has passed.
     """
     parts = runtime.current()
-    turn, done = f"events:{parts.settings.site}", Counter(processed=0, failed=0)
-    while parts.turns.take(turn, EVENTS_TURN_SECONDS):
+    name, done = f"events:{parts.settings.site}", Counter(processed=0, failed=0)
+    while turn := parts.turns.take(name, EVENTS_TURN_SECONDS):
         batch = parts.events.processor.process(limit=EVENTS_BATCH)
         parts.turns.give_back(turn)
         done.update(processed=batch.processed, failed=batch.failed)
