@@ -14,8 +14,8 @@ from sesmail.cli.parts import parts
 def migrate(check: bool, as_json: bool) -> None:
     """Show how many emails that wait are kept in the form of a former release.
 
-    They are sent as they are, so nothing has to be done. A release that no longer reads a form says so in its notes:
-    install it once none is left, and go back to a former one only as docs/upgrading.md tells.
+    They are sent as they are: nothing has to be done. A release that no longer reads a form says so in its changelog;
+    install that once none is left.
     """
     from sesmail.state.former import former_rows
 

@@ -133,7 +133,7 @@ def test_an_earlier_release_and_this_one_side_by_side_lose_nothing_double_nothin
     copies = fleet.copies()
     assert [send_id for send_id in emails if copies[send_id] == 0] == [], "lost"
     assert [send_id for send_id in emails if copies[send_id] > 1] == [], "doubled"
-    assert fleet.ses.report()["refused_calls"] <= 5
+    assert fleet.ses.report()["refused_calls"] <= 5 + len(emails) / 200, "more than what a busy machine's delays cost"
     for worker in (old, new):
         assert worker.starts > 1, f"{worker.name} was not killed"
         assert "'state': 'sent'" in worker.said(), f"{worker.name} sent nothing"
