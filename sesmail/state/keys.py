@@ -68,7 +68,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("seen:<day>", "hash", "7 days", "digest of a fact: digest of the notification that first told of it"),
     Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
     # Events of SES, where Redis is their store
-    Key("event:<event id>", "hash", "until processed; then the store's retention", "one notification: `message`, ..."),
+    Key(
+        "event:<event id>",
+        "hash",
+        "until processed; then the store's retention",
+        "one notification: `v`, `message`, ...",
+    ),
     Key(
         "events:unprocessed:<site>",
         "zset",

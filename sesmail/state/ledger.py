@@ -384,13 +384,13 @@ class Ledger:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
         if self._settings.on_unknown == "hold":
             return [], 0
-        window_ms, passed_over = round(self._settings.evidence_window_seconds * 1000), 0
+        window_ms, skipped = round(self._settings.evidence_window_seconds * 1000), 0
         while True:
-            arguments = (window_ms, self._settings.max_attempts, page, passed_over, self._sent_retention_ms)
-            looked_at, newer, abandoned, *found = self._run("sweep_unknown", *arguments)
-            if newer < page:
+            limits = (window_ms, self._settings.max_attempts, page, skipped, self._sent_retention_ms)
+            looked_at, left, abandoned, *found = self._run("sweep_unknown", *limits, DEFAULT_ACCOUNT)
+            if left < page:
                 return _tickets(found), abandoned
-            passed_over += looked_at
+            skipped += looked_at
 
     def queue_lost(
         self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200

@@ -214,6 +214,16 @@ def test_no_sweep_changes_what_a_newer_release_has_whatever_state_it_is_in(
     assert row(redis, "theirs").get("state") != state
 
 
+def test_whether_an_email_of_another_account_is_sent_again_or_given_up_is_for_those_who_serve_it(
+    ledger: Ledger, redis: Redis, clocked_scripts: ClockedScripts
+) -> None:
+    bring_to(ledger, accept(ledger), State.UNKNOWN)
+    for_another_account(redis)
+    clocked_scripts.advance(MONTHS)
+    assert ledger.queue_unproven() == ([], 0)
+    assert ledger.status("a").state is State.UNKNOWN
+
+
 def test_unknown_sends_are_not_held_up_by_many_that_a_newer_release_has_before_them(
     clocked_scripts: ClockedScripts, redis: Redis
 ) -> None:
