@@ -129,8 +129,8 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     client, done = client_of(self.app), Counter(processed=0, failed=0)
     if site not in (None, client.settings.site):
         return dict(done)
-    turn = f"events:{client.settings.site}"
-    while client.turns.take(turn, EVENTS_TURN_SECONDS):
+    turn_name = f"events:{client.settings.site}"
+    while turn := client.turns.take(turn_name, EVENTS_TURN_SECONDS):
         batch = client.event_processor.process(limit=EVENTS_BATCH)
         client.turns.give_back(turn)
         done.update(processed=batch.processed, failed=batch.failed)

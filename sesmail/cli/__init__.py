@@ -23,6 +23,7 @@ COMMANDS = {
     "events": "events:events",
     "failed": "sends:failed",
     "metrics": "metrics:metrics",
+    "migrate": "migrate:migrate",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
     "purge": "events:purge",
