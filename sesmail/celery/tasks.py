@@ -120,7 +120,9 @@ def sweep(self: Any) -> dict[str, int]:
 
 @task(PROCESS_EVENTS, bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
 def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
-    """Act on what SES has told of this site's emails; answers how many events were processed, and how many failed.
+    """Act on what SES has told of this site's emails, and tell receivers how its sends have ended.
+
+    Answers how many events were processed, how many failed, and of how many sends was told.
 
     `site` is whose events were announced: another's are left to its own workers. One call in the fleet works at a time,
     so that a burst of events leaves the other threads to email; a second one helps when a batch takes long. One that
@@ -136,7 +138,7 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
         done.update(processed=batch.processed, failed=batch.failed)
         if batch.gathered < EVENTS_BATCH:
             break
-    return dict(done)
+    return {**done, "told": client.teller.tell_what_ended()}
 
 
 def _take_over(client: Client, task_id: str, args: Any, kwargs: dict[str, Any]) -> str:

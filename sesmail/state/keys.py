@@ -42,6 +42,8 @@ CATALOGUE: tuple[Key, ...] = (
     Key("worker-rate:<worker>", "string", "an hour after it was told", "recipients a second that a worker may send"),
     Key("claimed_up_to", "hash", "for ever", "queue: the latest issue time (ms) among its tickets that were claimed"),
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
+    Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
+    Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

@@ -80,18 +80,33 @@ local function drop_body(id)
   redis.call('HDEL', row, 'email', 'blobs', 'addresses', 'list')
 end
 
+-- Where a site has receivers for the ends of its sends, its workers tell them: see endings.py.
+local function to_be_told(id)
+  if redis.call('EXISTS', key('listeners')) == 0 then
+    return
+  end
+  local site, now = redis.call('HGET', key('send', id), 'site'), now_ms()
+  if site and number_of(redis.call('HGET', key('listeners'), site)) > now then
+    redis.call('ZADD', key('untold', site), now, id)
+  end
+end
+
 local function finish_sent(id, from, lane, message_id, retention_ms)
   drop_body(id)
   move(id, from, 'sent', lane, now_ms())
   redis.call('HSET', key('send', id), 'message_id', message_id)
   redis.call('HDEL', key('send', id), 'reason', 'code')
   redis.call('PEXPIRE', key('send', id), retention_ms)
+  to_be_told(id)
 end
 
 -- Ends or parks a send with a reason. Its text stays, so that an operator can send it again.
 local function finish(id, from, to, lane, reason, code)
   move(id, from, to, lane, now_ms())
   redis.call('HSET', key('send', id), 'reason', reason, 'code', code or '')
+  if to ~= 'unknown' then
+    to_be_told(id)
+  end
 end
 
 -- No answer from SES: parked as unknown, unless an event has proved meanwhile that SES took it.

@@ -386,7 +386,7 @@ def test_two_receivers_of_one_name_are_both_told(world, listen) -> None:
 
 def test_every_signal_has_its_event_and_every_event_its_signal() -> None:
     named = {kind.signal for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, model.Event)}
-    assert named - {None} == set(signals.ALL)
+    assert named - {None} == set(signals.OF_EVENTS)
 
 
 # -- rebuilding and links
