@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
     from sesmail.tasks import process_ses_events, send_ses_email, sweep
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Attachment",
     "Email",
