@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from sesmail.errors import (
+    ConfigurationError,
     DailyQuotaExceeded,
     InvalidEmail,
     LedgerUnavailable,
@@ -138,7 +139,7 @@ class Mailer:
         Raises `SendRejected` once that is written down, and `StaleClaim` when another worker has the send.
         """
         transport = self._transport()
-        transport.prepare()
+        self._prepare(transport)
         slot = self._wait_for_slot(claim, worker)
         self._begin(claim, slot)
         try:
@@ -164,6 +165,15 @@ class Mailer:
         self._throttle.stop()
 
     # -- the steps of deliver() --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _prepare(transport: SesTransport) -> None:
+        """A worker whose installation cannot ask SES at all gives the send back, for one that can."""
+        try:
+            transport.prepare()
+        except ConfigurationError as error:
+            log.error("no email is sent by this worker: %s", error)  # noqa: TRY400  it is no bug of ours
+            raise SendPostponed(STOPPED_SECONDS, str(error)) from None
 
     def _wait_for_slot(self, claim: Claim, worker: str) -> Granted:
         email = claim.email

@@ -39,6 +39,17 @@ def test_a_process_makes_its_client_before_it_takes_a_slot_so_that_its_first_ema
     assert steps == ["client", "slot"]
 
 
+def test_a_worker_that_cannot_ask_ses_at_all_gives_the_email_back_and_says_why(
+    parts: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept(parts, "first")
+    monkeypatch.setattr("sesmail.sending.ses._request_with_everything", lambda: {"NewerThanBotocore": "-"})
+    with pytest.raises(SendPostponed, match="does not know NewerThanBotocore"):
+        parts.mailer.deliver(claimed(parts, "first"), "worker")
+    assert parts.ledger.status("first").state == "claimed", "the caller postpones it; nobody may think that SES has it"
+    assert "no email is sent by this worker: botocore" in caplog.text
+
+
 def test_bulk_that_an_operator_sends_again_does_not_wait_for_its_turn_behind_bulk(parts: Runtime) -> None:
     """With a slot every second and one just given, the next lies too far ahead for bulk."""
     accept(parts, "in-turn", "again")
