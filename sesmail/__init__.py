@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     )
     from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Accepted",
     "Attachment",

@@ -124,6 +124,7 @@ class Cause(StrEnum):
     VERSION = "version"  #: a newer release keeps the books in a way that this one does not know
     SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
     THROTTLED = "throttled"  #: SES said that the send rate was exceeded
+    CONFIGURATION = "configuration"  #: this worker cannot ask SES as it is installed; another one may
     UNREACHABLE = "unreachable"  #: SES, or Redis just before SES was to be asked, could not be reached
     LOT = "lot"  #: one before it under the same ticket has to wait
 

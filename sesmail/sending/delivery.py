@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail.errors import (
+    ConfigurationError,
     DailyQuotaExceeded,
     LedgerUnavailable,
     LineStopped,
@@ -155,7 +156,8 @@ class Delivery:
     def _ask_in_turn(self, claim: Claim, worker: str) -> Outcome:
         """Wait for the turn, note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
         transport = self._transport()
-        transport.prepare()
+        if held_up := self._prepare(transport):
+            return self._postpone(claim, held_up)
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
             return self._postpone(claim, slot)
@@ -168,6 +170,16 @@ class Delivery:
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
             return self._cut_off(claim, bug)
         return self._sent(claim, slot, message_id)
+
+    @staticmethod
+    def _prepare(transport: SesTransport) -> Postponed | None:
+        """A worker whose installation cannot ask SES at all gives the send back, for one that can."""
+        try:
+            transport.prepare()
+        except ConfigurationError as error:
+            log.error("no email is sent by this worker: %s", error)  # noqa: TRY400  it is no bug of ours
+            return Postponed(seconds=STOPPED_SECONDS, cause=Cause.CONFIGURATION, reason=str(error))
+        return None
 
     def _wait_for_slot(self, claim: Claim, worker: str) -> Granted | Postponed:
         try:
