@@ -57,7 +57,7 @@ def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: 
     return _in_celerys_words(self, delivery.work(claim, self.request.hostname))
 
 
-send_ses_email = typed(Email, _send_ses_email)
+send_ses_email = typed(Email, Email, _send_ses_email)
 
 
 def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
