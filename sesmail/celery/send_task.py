@@ -194,16 +194,18 @@ def _seconds_until(when: float | datetime | None, app: Celery) -> float | None:
 class SendSesEmail(Protocol[P, Rest]):
     """`send_ses_email` as a type checker sees it: its calls take what `Email` takes, and nothing else.
 
-    delay                  Accept an email, given as `Email` or as its arguments.
-    adelay                 `delay` for async code, to be awaited: the loop goes on while Redis is asked.
-    delay_on_commit        In Django: `delay` when the transaction commits, so that no email tells of what was
-                           rolled back.
-    apply_async            `delay` with options, below; the email's arguments as a tuple and a dictionary.
-    apply_async_on_commit  In Django: `apply_async` when the transaction commits.
-    si                     A signature that takes nothing of the task before it: for `chain` and `link`.
-    s                      A signature; in a `chain`, `to` may be left to the task before it.
-    signature              A signature with Celery's options.
-    AsyncResult            Celery's result of a send, by its id.
+        delay                  Accept an email, given as `Email` or as its arguments.
+        adelay                 `delay` for async code, to be awaited: the loop goes on while Redis is asked.
+        delay_on_commit        In Django: `delay` when the transaction commits, so that no email tells of what was
+                               rolled back.
+        apply_async            `delay` with options, below; the email's arguments as a tuple and a dictionary.
+        apply_async_on_commit  In Django: `apply_async` when the transaction commits.
+        si                     A signature that takes nothing of the task before it: for `chain` and `link`.
+        s                      A signature; in a `chain`, `to` may be left to the task before it.
+        signature              A signature with Celery's options.
+        AsyncResult            Celery's result of a send, by its id.
+
+    Whatever else a Celery task has is there, but not known to a type checker.
     """
 
     name: str

@@ -58,6 +58,7 @@ def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: 
 
 
 send_ses_email = typed(Email, Email, _send_ses_email)
+"""The Celery task. Its calls accept an email, which any worker then sends."""
 
 
 def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:

@@ -1,5 +1,7 @@
 -- needs: rows
 -- Sends again what stayed unknown for the whole evidence window; gives up after the last attempt.
+-- Moves: unknown -> queued: no evidence came within the window; it is sent again
+--        unknown -> abandoned: no evidence came, and SES was asked SESMAIL_MAX_ATTEMPTS times
 --
 -- ARGV: 1 evidence window (ms), 2 attempts allowed, 3 how many at most
 -- Answers {how many abandoned, id, lane, ...}: the ids need tickets.
