@@ -46,6 +46,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
     [
         ("import sesmail", {"celery", "redis", "boto3", "pydantic", "django", "flask"}),
         ("from sesmail import Email, InvalidEmail", {"celery", "redis", "boto3", "django", "flask"}),
+        ("from sesmail import Client, Settings; Client(Settings())", {"celery", "boto3", "django", "flask"}),
         ("from sesmail import send_ses_email", {"boto3", "botocore", "flask", "sesmail.celery.standalone"}),
     ],
 )

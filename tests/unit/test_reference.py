@@ -42,8 +42,9 @@ def names_in_broker() -> set[str]:
     """Queues and tasks have names that look like modules."""
     settings = Settings()
     queues = {*map(settings.queue_of, ("transactional", "bulk")), settings.sweep_queue, settings.events_queue}
+    queues |= {Settings(site="shop").events_queue}
     tasks = {broker.SEND, broker.SEND_LOT, broker.PROCESS_EVENTS}
-    return {one.partition(".")[2] for one in queues | tasks} | {"events"}
+    return {one.partition(".")[2] for one in queues | tasks}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
