@@ -208,6 +208,11 @@ class Settings(BaseSettings):
         default=["unsubscribed"],
         description="The opt-outs, by their reasons, that transactional email goes out despite.",
     )
+    share_opt_outs_with: list[str] = Field(
+        default=[],
+        description="Other sites of the same event store, with ledgers of their own, for whom hard bounces, complaints "
+        "and other opt-outs of everything hold, too.",
+    )
     unsubscribe_url: str | None = Field(
         default=None,
         description="Where readers reach the unsubscribe door: `https://example.com/sesmail/unsubscribe/`.",

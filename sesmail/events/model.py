@@ -163,6 +163,11 @@ class Unsubscribed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptedOutElsewhere(Event):
+    """The reader opted out of everything at another site that shares its opt-outs with this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp(Event):
     """SES greets a topic, or SNS us. Nothing happened to any email."""
 

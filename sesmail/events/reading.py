@@ -20,6 +20,7 @@ from sesmail.events.model import (
     Delivered,
     Event,
     Opened,
+    OptedOutElsewhere,
     Rejected,
     RenderingFailed,
     Sent,
@@ -63,6 +64,8 @@ def _not_json(message: str, site: str) -> Event:
     return Unhandled(site=site, what="not JSON")
 
 
+SHARED_OPT_OUT = "SesmailSharedOptOut"
+"""What `sharing.py` calls the kind of event that is ours, not SES's."""
 _GREETINGS = {"AmazonSnsSubscriptionSucceeded", "SubscriptionConfirmation"}
 
 
@@ -72,11 +75,23 @@ def _events(document: Mapping[str, Any], site: str) -> Iterator[Event]:
     kind = document.get("eventType") or document.get("notificationType") or document.get("Type")
     if kind in _GREETINGS:
         yield SetUp(site=site)
+    elif kind == SHARED_OPT_OUT:
+        yield _opted_out_elsewhere(document["optOut"], site)
     elif kind in _READERS:
         name, reader = _READERS[kind]
         yield from reader(_Email(document["mail"], site), document.get(name) or {})
     else:
         yield from _unhandled(document, site, str(kind))
+
+
+def _opted_out_elsewhere(said: Mapping[str, Any], site: str) -> Event:
+    reason = Reason(said["reason"])
+    return OptedOutElsewhere(
+        site=site,
+        recipient=_bare(said["address"]),
+        occurred_at=_time(said["since"]),
+        suppresses=((reason, Scope()),),
+    )
 
 
 def _unhandled(document: Mapping[str, Any], site: str, what: str) -> Iterator[Event]:
