@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 
 TAKES_NO_WRITES = (OutOfMemoryError, ReadOnlyError, MasterDownError)
-TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS")
-"""Memory is full, a replica after a failover, the disk is full: conditions that end, not mistakes in a call.
+TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS", "BUSY ")
+"""Memory is full, a replica after a failover, the disk is full, somebody's script runs for seconds: conditions which
+end, not mistakes in a call.
 
 https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
 """

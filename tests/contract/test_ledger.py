@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from math import ceil
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from sesmail.errors import LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Email, Lane
@@ -496,6 +498,27 @@ def test_a_full_redis_takes_no_new_email_but_what_was_sent_is_written_down(ledge
         assert ledger.sent(claim, "ses-1") is State.SENT
     finally:
         redis.config_set("maxmemory", 0)
+
+
+def asked_again_and_again(ledger: Ledger) -> None:
+    for _ in range(10_000):
+        ledger.record_evidence("b", "ses-1")
+
+
+def test_a_redis_that_somebodys_script_keeps_busy_is_waited_for(ledger: Ledger, redis: Redis) -> None:
+    """It says BUSY once a script runs for `busy-reply-threshold`; were that another error, SES's yes would be dropped."""
+    ledger.accept("a", email())
+    threshold = redis.config_get("busy-reply-threshold")
+    redis.config_set("busy-reply-threshold", 1)
+    with ThreadPoolExecutor() as pool:
+        endless = pool.submit(redis.eval, "while true do end", 0)
+        try:
+            with pytest.raises(LedgerUnavailable):
+                asked_again_and_again(ledger)
+        finally:
+            redis.script_kill()
+            assert isinstance(endless.exception(), ResponseError)
+    redis.config_set("busy-reply-threshold", *threshold.values())
 
 
 def test_an_unreachable_redis_is_said_in_our_words() -> None:
