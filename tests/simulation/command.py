@@ -36,5 +36,5 @@ def main() -> None:
             for v in r.violations:
                 if v.rule in seen: continue
                 seen.add(v.rule)
-                if v is r.violations[0] and r.seed == o.seed: print(*map(str, r.story.of(v.send_id)), sep="\n")
+                if v is r.violations[0] and o.seeds == 1: print(*map(str, r.story.of(v.send_id)), sep="\n")
                 print("   ", v, sum(x.rule == v.rule for x in r.violations))

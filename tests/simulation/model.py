@@ -51,6 +51,8 @@ class Send:
     heard: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
     receiver_failed: bool = False
+    silent: bool = False
+    """Whether a former release has ended it, which tells nobody."""
 
 
 class Model:
@@ -62,6 +64,8 @@ class Model:
         self.sends: dict[tuple[str, str], Send] = {}
         self.of_number: dict[int, Send] = {}
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        self.listening_since: dict[tuple[str, str], float] = {}
+        """When the receivers of a site were first there to be told."""
         self.paused: dict[str, set[str]] = defaultdict(set)
 
     def accept(self, base: str, argv: tuple[Any, ...], state: str, now: float) -> tuple[Send, Send | None]:

@@ -24,10 +24,12 @@ class Network:
     """The one way of all processes to the ledger's Redis."""
 
     def __init__(
-        self, scheduler: Scheduler, server: Server, faults: Faults, rng: random.Random, disturb: Callable[[float], None]
+        self, scheduler: Scheduler, server: Server, faults: Faults, rng: random.Random, disturb: Callable[..., None]
     ) -> None:
         self._scheduler, self._server, self._faults, self._rng = scheduler, server, faults, rng
         self._disturb = disturb
+        self._refuses = True
+        """Whether a Redis that is away says so at once."""
         self.away_until = self.slow_until = self.busy_until = self.readonly_until = 0.0
         self._snapshot: dict[bytes, bytes] | None = None
         self.on_forgotten: Callable[[set[str], float], None] = lambda _names, _seconds: None
@@ -52,13 +54,14 @@ class Network:
         self.step()
         now = scheduler.now
         if now < self.away_until:
-            scheduler.sleep(min(timeout_seconds, self._rng.choice((0.01, 0.3, 5.0))))
+            scheduler.sleep(0.01 if self._refuses else min(timeout_seconds, 5.0))
             raise RedisConnectionError("away")
         if now < self.slow_until:
             scheduler.sleep(pause := self._rng.uniform(0.05, 1.2))
             if pause > timeout_seconds:
                 raise RedisTimeoutError("slow")
         if faults.strikes("call_lost"):
+            self._disturb(timeout_seconds)
             scheduler.sleep(timeout_seconds)
             raise RedisTimeoutError("the call was lost")
         if now < self.busy_until:
@@ -67,6 +70,7 @@ class Network:
             return [ReadOnlyError("You can't write against a read only replica.")] * len(commands)
         replies = self._server.execute(commands)
         if faults.strikes("answer_lost"):
+            self._disturb(timeout_seconds)
             scheduler.sleep(timeout_seconds)
             raise RedisTimeoutError("the answer was lost")
         self._travel()
@@ -105,7 +109,9 @@ class Network:
     def _redis_falls_ill(self) -> None:
         now, faults = self._scheduler.now, self._faults
         if faults.strikes("redis_away"):
-            self.away_until = self._for(now, faults.choose(0.5, 3.0, 12.0, 40.0))
+            self._refuses = bool(faults.choose(0, 1))
+            self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
+            self._disturb(self.away_until - now, leases=not self._refuses)
         if faults.strikes("redis_slow"):
             self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))
         if faults.strikes("redis_busy"):

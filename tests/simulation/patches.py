@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
+import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
-NOT_SIMULATED = ("sesmail.cli", "sesmail.doors", "sesmail.contrib", "sesmail.embedded", "sesmail.testing", "sesmail.ses.")
+import sesmail
+
+NOT_SIMULATED = ("sesmail.cli", "sesmail.doors", "sesmail.contrib", "sesmail.embedded", "sesmail.testing", "sesmail.ses.", "sesmail.simulator")
 
 
+@cache
 def product_modules() -> list[ModuleType]:
-    """The modules of the product whose code runs under virtual time."""
-    return [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("sesmail.") and not name.startswith(NOT_SIMULATED)
-    ]
+    """The modules of the product whose code runs under virtual time, also those that are loaded late elsewhere."""
+    names = [found.name for found in pkgutil.walk_packages(sesmail.__path__, "sesmail.", onerror=lambda _name: None)]
+    return [importlib.import_module(name) for name in sorted(names) if not name.startswith(NOT_SIMULATED)]
 
 
 class Patches:

@@ -60,8 +60,8 @@ class Sender:
             self._scheduler.sleep(self._rng.expovariate(pauses / over_seconds))
         self.done = True
 
-    def send(self, seed: int, numbers: list[int]) -> None:
-        """Some at once: bulk in lots, the others one by one."""
+    def send(self, seed: int, numbers: list[int], *, at_once: bool = False) -> None:
+        """Some together: bulk in lots, the others one by one."""
         emails = {number: made(seed, number) for number in numbers}
         for number, email in emails.items():
             self._model.wanted[number] = email, self._client.settings.site
@@ -70,11 +70,11 @@ class Sender:
             self._until_done(lambda: self._client.outbox.send_lot([emails[number] for number in bulk]), bulk)
         for number in numbers:
             if number not in bulk or len(bulk) <= 2:
-                self._send_one(number, emails[number])
+                self._send_one(number, emails[number], at_once=at_once)
 
-    def _send_one(self, number: int, email: Email) -> None:
-        delay_seconds = self._rng.choice((0.0, 0.0, 0.0, 0.0, 3.0, 30.0))
-        expires = self._rng.choice((None, None, None, None, None, 60.0))
+    def _send_one(self, number: int, email: Email, *, at_once: bool) -> None:
+        delay_seconds = 0.0 if at_once else self._rng.choice((0.0, 0.0, 0.0, 0.0, 3.0, 30.0))
+        expires = None if at_once else self._rng.choice((None, None, None, None, None, 60.0))
         outbox = self._client.outbox
         self._until_done(
             lambda: outbox.send(
@@ -92,7 +92,8 @@ class Sender:
             else:
                 break
         for number in numbers:
-            self._model.of_number[number].accepted = True
+            if send := self._model.of_number.get(number):  # Redis may have forgotten it already
+                send.accepted = True
 
 
 class Operator:
@@ -129,7 +130,7 @@ class Operator:
             self._client.outbox.cancel(send_id)
 
     def _requeue(self) -> None:
-        states = ("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired")
+        states = ("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent")
         if (send_id := self._any(*states)) and self._faults.strikes("operator_requeues", send_id):
             self._client.outbox.requeue(send_id)
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from docs.source import moves
 from sesmail.message import Email
+from sesmail.vocabulary import Reason
 from tests.simulation.model import ENDS, HELD, Model, Send
 from tests.simulation.scheduler import Fiber, Scheduler
 from tests.simulation.ses import Taken
 from tests.simulation.story import Story
 
 QUIET_SECONDS = 20.0
+HOLDING_SECONDS = 75.0
+"""Less than what a worker may hold a send for, and less than what asking SES may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,16 @@ class Violation:
 class Rules:
     """Judges a history while it is made."""
 
-    def __init__(self, scheduler: Scheduler, story: Story, model: Model, window_seconds: float) -> None:
+    def __init__(self, scheduler: Scheduler, story: Story, model: Model, window_seconds: float, max_attempts: int) -> None:
         self._scheduler, self._story, self._model = scheduler, story, model
-        self._window_seconds = window_seconds
+        self._window_seconds, self._max_attempts = window_seconds, max_attempts
         self._said = {(move.script, origin, move.to) for move in moves() for origin in move.origins}
         self.violations: list[Violation] = []
         self.used: Counter[str] = Counter()
         self.moves: Counter[str] = Counter()
         self.quiet_since = 0.0
+        self.leases_since = 0.0
+        """Since when nothing has kept a living worker from renewing its lease, but for a Redis that was plainly away."""
         self.troubles: list[tuple[float, float]] = []
         self.excused: Counter[str] = Counter()
         self.redis_now: Callable[[], float] = lambda: scheduler.now
@@ -51,9 +56,11 @@ class Rules:
             self.violations.append(Violation(rule, send_id, what, self._scheduler.now))
             self._story.tell(f"BROKEN {rule}", f"{send_id} {what}")
 
-    def disturb(self, seconds: float) -> None:
-        """Something goes wrong that bounds in time do not allow for."""
+    def disturb(self, seconds: float, *, leases: bool = True) -> None:
+        """Something goes wrong that bounds in time do not allow for. `leases`: it may keep the living from renewing them."""
         now = self._scheduler.now
+        if leases:
+            self.leases_since = max(self.leases_since, now + seconds)
         self.quiet_since = max(self.quiet_since, now + seconds)
         self.troubles.append((now, now + seconds))
 
@@ -89,8 +96,10 @@ class Rules:
             self.check("not_before_due", at_redis >= send.due_at - 0.01, send.id)
         send.state, send.state_at, send.state_at_redis = state, self._scheduler.now, at_redis
         send.unknown_times += state == "unknown"
+        self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts, send.id)
         if state in ENDS:
             send.ended[state] += 1
+            send.silent = self._scheduler.current().process.former_release
             send.first_end_at = min(send.first_end_at, self._scheduler.now)
         if state not in HELD:
             send.holder_process = None
@@ -98,9 +107,9 @@ class Rules:
     def _taken_back(self, send: Send, came_from: str) -> None:
         holder = send.holder_process
         living = holder is not None and not holder.dead and not holder.stopping
-        if living and self.quiet_for(QUIET_SECONDS) and came_from == "claimed":
-            self.check("the_living_keep_their_claims", False, send.id, holder.name)
-        self.used["the_living_keep_their_claims"] += 1
+        heard = self._scheduler.now - self.leases_since >= QUIET_SECONDS
+        in_time = send.state_at + HOLDING_SECONDS > self._scheduler.now
+        self.check("the_living_keep_their_claims", not (living and heard and in_time), send.id, came_from)
 
     def _accept(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if reply[0] != b"accepted":
@@ -115,6 +124,7 @@ class Rules:
         send.due_at = max(float(argv[4] or 0) / 1000, now + float(argv[5]) / 1000)
         if argv[7] != "":
             send.expires_at = now + float(argv[7]) / 1000
+        self.check("waits_as_it_was_asked_to", (send.state == "scheduled") == (float(argv[5]) > 0), send.id, send.state)
         self.moves[f"nothing -> {send.state}"] += 1
         self._story.tell(f"Redis: accepts as {send.state}:", send.id)
 
@@ -126,10 +136,12 @@ class Rules:
         if argv[0] in before:
             self.check("claimed_by_one", before[argv[0]] not in HELD, send.id, f"was {before[argv[0]]}")
             self.check("not_claimed_when_expired", self.redis_now() < send.expires_at + 0.01, send.id)
-            self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
+            if before[argv[0]] == "scheduled":
+                self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
             send.opted_out = self._model.whom_not(send)
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
+        fiber.claims[base, send.id] = argv[2]
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -142,8 +154,10 @@ class Rules:
         else:
             self._scheduler.current().begun.setdefault(send.id, self._scheduler.now)
 
-    def _settle(self, base: str, argv: tuple[Any, ...], _: Any, before: dict[str, str]) -> None:
+    def _settle(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
+        if reply:
+            self._scheduler.current().yes.discard(argv[0])
         if send and argv[0] in before:
             self.check("only_the_holder_moves_it", send.holder == argv[1], send.id, f"settle as {send.state}")
 
@@ -156,8 +170,10 @@ class Rules:
     def _evidence(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send is None:
+            self._scheduler.current().yes.discard(argv[0])
             return
         self._story.tell(f"Redis: evidence {reply.decode()}:", send.id)
+        self._scheduler.current().yes.discard(argv[0])
         if send.told_at is None and reply != b"gone":
             send.told_at = self._scheduler.now
         if before:
@@ -165,8 +181,9 @@ class Rules:
         self.check("evidence_settles", reply == b"kept" or send.state == "sent", send.id, send.state)
 
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
-        if reply:
-            self._model.opt_outs[base][argv[1]][argv[0]] = str(argv[2])
+        reasons = self._model.opt_outs[base][argv[1]]
+        order = list(Reason)
+        reasons[argv[0]] = str(max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason))))
 
     def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -185,6 +202,9 @@ class Rules:
         send = self._model.sends.get((base, argv[0]))
         if send and before and reply == b"scheduled":
             send.due_at = float(argv[1]) / 1000
+
+    def _listen(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
+        self._model.listening_since.setdefault((base, argv[0]), self._scheduler.now)
 
     def _line(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if argv[0] == "paused" and reply:
@@ -225,10 +245,25 @@ class Rules:
     def answers(self, base: str, send_id: str, answer: str) -> None:
         """SES has answered."""
         self._model.sends[base, send_id].answers[answer] += 1
+        if answer.startswith("ses-"):
+            self._scheduler.current().yes.add(send_id)
         self._story.tell(f"SES answers {answer}:", send_id)
 
-    def hears(self, base: str, send_id: str, state: str, *, failed: bool) -> None:
+    def task_ended(self) -> None:
+        """A worker's thread is done with a ticket, whatever came of it."""
+        fiber: Any = self._scheduler.current()
+        for (base, send_id), token in fiber.claims.items():
+            send = self._model.sends.get((base, send_id))
+            stopping = fiber.process.stopping  # then what cannot be given back is taken back
+            left = send is not None and send.state in HELD and send.holder == token and not stopping
+            self.check("no_claim_without_an_owner", not left, send_id, "its task has ended")
+        self.check("a_yes_is_written_down", not fiber.yes, " ".join(sorted(fiber.yes)))
+        fiber.claims.clear()
+        fiber.yes.clear()
+
+    def hears(self, base: str, send_id: str, state: str, signal: str, *, failed: bool) -> None:
         """A receiver is told of an end."""
+        self.check("the_right_receivers_hear", (signal == "email_sent") == (state == "sent"), send_id, signal)
         send = self._model.sends[base, send_id]
         self._story.tell(f"receivers hear {state}:", send_id)
         again = send.heard.total() - send.ended.total() >= 0 and not send.receiver_failed and not send.forgotten

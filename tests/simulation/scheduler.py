@@ -36,6 +36,10 @@ class Fiber(greenlet):
         self.woken = False
         self.begun: dict[str, float] = {}
         """When `begin` said yes to it, by send."""
+        self.claims: dict[tuple[str, str], object] = {}
+        """What it has claimed for the ticket that it works on: the token, by base and send."""
+        self.yes: set[str] = set()
+        """Sends to which SES has said yes to it, until that is written down."""
 
 
 class Scheduler:

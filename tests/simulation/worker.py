@@ -25,11 +25,24 @@ NO_BUGS = (SendPostponed, SesError, LedgerUnavailable, EventStoreUnavailable)
 class Worker(Process):
     """One process with some threads for tasks, and the threads that every worker has."""
 
-    def __init__(self, name: str, number: int, scheduler: Scheduler, client: Client, broker: Broker) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        scheduler: Scheduler,
+        client: Client,
+        broker: Broker,
+        on_bug: Callable[[Exception], None],
+        on_end: Callable[[], None],
+    ) -> None:
         super().__init__(name, number)
+        self._on_bug, self._on_end = on_bug, on_end
         self._scheduler, self.client, self.broker = scheduler, client, broker
         self.stopping = False
         self._held: list[Message] = []
+        self._working = 0
+        self.on_idle: Callable[[], None] = lambda: None
+        """What is done when a stopped worker has finished all that it had begun."""
         self._duties: list[Any] = []
 
     def start(self, threads: int) -> None:
@@ -37,6 +50,7 @@ class Worker(Process):
         self._duties = Duties(self.client, self.name, own_rate=lambda: None, takes_events=True).threads()
         for duty in self._duties:
             self._scheduler.spawn(self, duty.run, duty.name)
+        self._working = threads
         for number in range(threads):
             self._scheduler.spawn(self, self._work, f"thread-{number}")
 
@@ -57,7 +71,11 @@ class Worker(Process):
         while message := self.broker.take(lambda: self.stopping):
             self._held.append(message)
             self._call(message)
+            self._on_end()
             self._held.remove(message)
+        self._working -= 1
+        if not self._working:
+            self.on_idle()
 
     def _call(self, message: Message) -> None:
         try:
@@ -66,6 +84,8 @@ class Worker(Process):
             return
         except Reject:
             self.broker.give_back([message], 0.1)
+        except Exception as error:  # Celery acknowledges the ticket, and its thread goes on
+            self._on_bug(error)
 
     def _body(self, message: Message) -> Callable[[], Any]:
         request = SimpleNamespace(id="", retries=0, hostname=self.name, delivery_info=None)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sesmail import Client, Settings, client, signals
@@ -30,7 +33,8 @@ from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
 PEACE_AT_MOST_SECONDS = 7200.0
-PROBE_SECONDS = 30.0
+TELLING_AT_MOST_SECONDS = 2400.0
+PROBE_SECONDS = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ class World:
         self.story = Story(clock)
         self.model = Model()
         self.window_seconds = self.rng.choice((20.0, 60.0, 120.0))
-        self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds)
+        self.max_attempts = self.rng.choice((2, 5))
+        self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
         self.texts = Texts(run.lua_bugs)
@@ -85,8 +90,11 @@ class World:
         self.network.on_death = self._died
         self.network.on_redeployment = self._redeployed
         self.counts: Counter[str] = Counter()
+        self.bounced: list[tuple[str, str]] = []
         self.stored: Counter[tuple[str, str]] = Counter()
         self.has_forgotten = False
+        self.on_their_way = 0
+        """Events of SES that have not come to a door yet."""
         self.outside = Process("outside")
         self.web = Process("web")
         self.numbers = iter(range(1, 10_000))
@@ -141,7 +149,13 @@ class World:
             if all(sender.done for each in self.installations for sender in each.senders) and not self.model.waiting():
                 break
         self.counts["peace_seconds"] = round(self.scheduler.now - self.faults.until)
-        self.scheduler.run(self.scheduler.now + 10.0)
+        self._wait_for_what_is_told()
+
+    def _wait_for_what_is_told(self) -> None:
+        """Events that come late, and receivers that are called again."""
+        end = self.scheduler.now + TELLING_AT_MOST_SECONDS
+        while self.scheduler.now < end and (self.on_their_way or ends.untold(self)):
+            self.scheduler.run(self.scheduler.now + 10.0)
 
     def _probe(self) -> None:
         """After all that, the next email goes out at once: nothing is worn out."""
@@ -151,18 +165,23 @@ class World:
                 numbers = [100_000 + 100 * place + 10 * offset + n for n in range(4)]
                 self.probes += numbers
                 self.scheduler.spawn(
-                    self.web, lambda s=sender, n=numbers: [s.send(self.run.seed, [one]) for one in n], "probe"
+                    self.web, lambda s=sender, n=numbers: [s.send(self.run.seed, [one], at_once=True) for one in n], "probe"
                 )
-        self.scheduler.run(self.scheduler.now + PROBE_SECONDS + 40.0)
+        self.scheduler.run(self.scheduler.now + PROBE_SECONDS)
+        ends.judge_probes(self)
+        self.scheduler.run(self.scheduler.now + 60.0)
 
     # -- what happens to it -----------------------------------------------------------------------------------------
 
-    def _crashed(self, fiber: Fiber, error: Exception) -> None:
-        import traceback
+    def _crashed(self, _fiber: Fiber, error: Exception) -> None:
+        self.bug(error)
+
+    def bug(self, error: Exception) -> None:
+        """Something was raised that nobody expects."""
 
         frames = traceback.extract_tb(error.__traceback__)
         where = " ".join(f"{frame.name}:{frame.lineno}" for frame in frames[-5:])
-        self.rules.check("no_thread_ends", False, "", f"{fiber.name} {type(error).__name__}: {error} at {where}")
+        self.rules.check("nothing_unexpected_is_raised", False, "", f"{type(error).__name__}: {error} at {where}")
 
     def _installation_of(self, process: Process) -> Installation:
         return next(each for each in self.installations if process in each.workers)
@@ -177,6 +196,7 @@ class World:
         assert isinstance(process, Worker)
         if process.stopping:
             return
+        process.on_idle = lambda: self._end(process)
         process.stop()
         self.scheduler.spawn(self.outside, lambda: self._end(process), "supervisor", 85.0)
         self._installation_of(process).replace(process)
@@ -207,7 +227,7 @@ class Installation:
         self.sites = ("alpha", "beta") if rng.random() < 0.4 else ("alpha",)
         self.workers: list[Worker] = []
         self.threads = rng.choice((2, 3, 4))
-        self.doors = {site: self.client(site, world.web) for site in self.sites}
+        self.doors = {site: self.client(site) for site in self.sites}
         self.base = self.doors["alpha"].scripts.keys.base
         rules = world.rules
         self.ses.on_call = lambda send_id, email: rules.asks(self.base, send_id, email)
@@ -236,22 +256,26 @@ class Installation:
         for operator in self.operators:
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 
-    def client(self, site: str, process: Process) -> Client:
+    def client(self, site: str) -> Client:
         """A client of a site, with the broker."""
         world = self.world
-        settings = Settings(
+        lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
+        made = Client(self._settings_of(site), Broker(world.scheduler, world.faults, self.queues, lost, site))
+        vars(made)["transport"] = Transport(self.ses, world.network.step)
+        return made
+
+    @cache  # noqa: B019  it lives as long as its world
+    def _settings_of(self, site: str) -> Settings:
+        return Settings(
             key_prefix=self.prefix,
             site=site,
-            evidence_window_seconds=world.window_seconds,
+            evidence_window_seconds=self.world.window_seconds,
+            max_attempts=self.world.max_attempts,
             raw_delivery_site=site,
             verify_queues=False,
             from_email="shop@example.com",
             suppress_send=False,
         )
-        lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
-        made = Client(settings, Broker(world.scheduler, world.faults, self.queues, lost, site))
-        vars(made)["transport"] = Transport(self.ses, world.network.step)
-        return made
 
     def replace(self, process: Worker) -> None:
         """The supervisor starts another in its place."""
@@ -262,10 +286,10 @@ class Installation:
     def _start(self, site: str) -> None:
         world = self.world
         number = next(world.numbers)
-        made = self.client(site, world.outside)
+        made = self.client(site)
         broker = made.broker
         assert isinstance(broker, Broker)
-        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker)
+        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, world.bug, world.rules.task_ended)
         worker.former_release = world.faults.strikes("former_release", worker.name)
         self.workers.append(worker)
         world.scheduler.spawn(worker, lambda: worker.start(self.threads), "start")
@@ -274,9 +298,21 @@ class Installation:
         world = self.world
         world.rules.takes(self.base, taken)
         send = world.model.sends[self.base, taken.send_id]
-        self.sns[send.site].tell(taken, lambda run, delay: world.scheduler.spawn(world.web, run, "sns", delay))
+        self.sns[send.site].tell(taken, self._bring)
+
+    def _bring(self, run: Callable[[], None], delay_seconds: float) -> None:
+        world = self.world
+        world.on_their_way += 1
+
+        def bring() -> None:
+            run()
+            world.on_their_way -= 1
+
+        world.scheduler.spawn(world.web, bring, "sns", delay_seconds)
 
     def _stored(self, kind: str, taken: Taken) -> None:
+        if kind == "Bounce":
+            self.world.bounced.append((self.base, taken.email.recipients[0]))
         if kind == "Send":
             self.world.stored[self.base, taken.message_id] = taken.email.recipient_count
 
@@ -326,19 +362,25 @@ class _receivers:
         self._world = world
 
     def __enter__(self) -> None:
-        for signal in (signals.email_sent, signals.email_failed):
-            signal.connect(self._hear)
+        signals.email_sent.connect(self._hear_of_sent)
+        signals.email_failed.connect(self._hear_of_failed)
 
     def __exit__(self, *_: object) -> None:
-        for signal in (signals.email_sent, signals.email_failed):
-            signal.disconnect(self._hear)
+        signals.email_sent.disconnect(self._hear_of_sent)
+        signals.email_failed.disconnect(self._hear_of_failed)
 
-    def _hear(self, site: str, *, status: Any, metadata: Any) -> None:
+    def _hear_of_sent(self, _site: str, *, status: Any, metadata: Any) -> None:
+        self._hear("email_sent", status, metadata)
+
+    def _hear_of_failed(self, _site: str, *, status: Any, metadata: Any) -> None:
+        self._hear("email_failed", status, metadata)
+
+    def _hear(self, signal: str, status: Any, metadata: Any) -> None:
         world = self._world
         fiber = world.scheduler.current()
         base = fiber.process.client.scripts.keys.base  # type: ignore[attr-defined]
         failed = world.faults.strikes("receiver_raises", status.send_id)
-        world.rules.hears(base, status.send_id, str(status.state), failed=failed)
+        world.rules.hears(base, status.send_id, str(status.state), signal, failed=failed)
         world.rules.check("receivers_get_the_metadata", metadata == {"number": self._number(base, status.send_id)}, "")
         if failed:
             raise ValueError("a receiver has a bug")
