@@ -110,7 +110,8 @@ def _judge_rate(world: World, each: Installation) -> None:
         most = max(most, total)
     world.rules.check("offers_no_more_than_the_rate", most <= each.ses.rate * RATE_TOLERANCE + 3, "", f"{most} in a second")
     world.counts["ses_calls"] += each.ses.calls
-    world.counts["ses_throttled"] += each.ses.throttled
+    world.counts["ses_throttled"] += len(each.ses.throttled_at)
+    world.counts["ses_throttled_in_peace"] += sum(not _troubled(world, at) for at in each.ses.throttled_at)
 
 
 def _troubled(world: World, at: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from sesmail import Client
@@ -17,6 +18,7 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.ses import Taken, event
 from tests.simulation.story import Story
 
+ACCOUNT_IS_READ_SECONDS = 200.0
 LETTER = "A letter to many. " * 90
 """Long enough to be kept once for all."""
 
@@ -120,6 +122,15 @@ class Operator:
         """The end of all pauses."""
         for scope in ("account", "lane:bulk", "lane:transactional"):
             self._resume(scope)
+
+    def give_time_anew(self) -> None:
+        """What was told to wait for tomorrow's quota goes now: SES has raised it, and an operator knows."""
+        self._scheduler.sleep(ACCOUNT_IS_READ_SECONDS)
+        now = datetime.fromtimestamp(self._scheduler.now, UTC)
+        for send in self._model.waiting():
+            if send.base == self._base and send.state == "scheduled" and send.due_at > self._scheduler.now + 700.0:
+                with suppress(MoveRefused, UnknownSend):
+                    self._client.outbox.reschedule(send.id, now)
 
     def _any(self, *states: str) -> str | None:
         ids = [s.id for s in self._model.sends.values() if s.state in states and s.base == self._base]

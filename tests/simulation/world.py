@@ -17,6 +17,7 @@ from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
 from tests.simulation.broker import Broker, Queues
+from tests.simulation.bugs import Bug
 from tests.simulation.faults import Faults, Plan
 from tests.simulation.lua import Texts
 from tests.simulation.model import Model, Send
@@ -32,6 +33,8 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
+VERSION = 1
+"""Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
 PROBE_SECONDS = 12.0
@@ -44,7 +47,8 @@ class Run:
     seed: int
     emails: int = 120
     plan: Plan = field(default_factory=Plan)
-    lua_bugs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    bug: Bug | None = None
+    """A bug that is planted."""
 
 
 @dataclass(kw_only=True)
@@ -82,7 +86,7 @@ class World:
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
-        self.texts = Texts(run.lua_bugs)
+        self.texts = Texts(run.bug.in_lua() if run.bug else {})
         self.server = Server(wire, self.texts, self.rules, clock)
         self.rules.redis_now = self.server.now
         self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)
@@ -106,13 +110,13 @@ class World:
 
     def _patch(self, patches: Patches) -> None:
         patches.replace_everywhere(modules(self.scheduler, random.Random(f"{self.run.seed} product")))
-        patches.set(Scripts, "source", self._source)
+        texts = self.texts
+        patches.set(Scripts, "source", lambda scripts, name: texts.source(scripts, name, former=_is_former()))
+        if self.run.bug:
+            self.run.bug.plant(patches)
         patches.set(client, "connect", self._connect)
         for module in (tasks, strangers):
             patches.set(module, "client_of", lambda app: app)
-
-    def _source(self, name: str) -> str:
-        raise NotImplementedError
 
     def _connect(self, _url: str, *, timeout_seconds: float) -> Any:
         return SimulatedRedis(self.network.client(timeout_seconds))
@@ -141,6 +145,7 @@ class World:
             ses = installation.ses
             ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
+            self.scheduler.spawn(self.outside, installation.operators[0].give_time_anew, "peace")
 
     def _wait_for_the_rest(self) -> None:
         end = self.scheduler.now + PEACE_AT_MOST_SECONDS
@@ -324,7 +329,6 @@ def simulate(run: Run, wire: Wire) -> Result:
     log.setLevel(logging.CRITICAL)
     with patched() as patches:
         world = World(run, wire, patches)
-        patches.set(Scripts, "source", lambda scripts, name: world.texts.source(scripts, name, former=_is_former()))
         with _receivers(world):
             try:
                 world.live()
