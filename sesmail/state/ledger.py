@@ -167,10 +167,13 @@ class Ledger:
     def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> None:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
+        What an event has proved meanwhile to be sent, by an earlier attempt, is sent.
+
         `backs_off` counts the wait, so that the next back-off is longer. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        if not self._run("postpone", claim.send_id, claim.token, delay_ms, reason, int(backs_off)):
+        how = (delay_ms, reason, int(backs_off), self._sent_retention_ms)
+        if not self._run("postpone", claim.send_id, claim.token, *how):
             raise StaleClaim
 
     def _left(self, send_id: str, reason: str) -> State:

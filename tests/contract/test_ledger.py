@@ -484,6 +484,25 @@ def test_tickets_that_take_long_to_be_issued_again_are_not_taken_for_lost_meanwh
     assert [ticket.send_id for ticket in found] == [f"s{n}" for n in range(6)]
 
 
+@pytest.mark.parametrize("answer", ["postpone", "rejected", "outcome_unknown"])
+def test_what_an_event_proves_while_ses_is_asked_again_is_sent_whatever_ses_answers_this_time(
+    ledger: Ledger, clocked_scripts: ClockedScripts, answer: str
+) -> None:
+    """The event tells of the first attempt, whose answer was lost. Another attempt would be another copy."""
+    ledger.accept("a", email())
+    ledger.begin(first := claimed(ledger))
+    ledger.outcome_unknown(first, "no answer")
+    time_passes(ledger, clocked_scripts, 1801)
+    ledger.queue_unproven()
+    ledger.begin(second := claimed(ledger))
+    assert ledger.record_evidence("a", "ses-1") == "kept"
+    words = (1.0, "no connection") if answer == "postpone" else ("no",)
+    getattr(ledger, answer)(second, *words)
+    getattr(ledger, answer)(second, *words)  # again, where the answer was lost
+    status = ledger.status("a")
+    assert (status.state, status.message_id) == (State.SENT, "ses-1")
+
+
 def test_a_full_redis_takes_no_new_email_but_what_was_sent_is_written_down(ledger: Ledger, redis: Redis) -> None:
     """Were it another error than being away, workers would drop what they hold."""
     for send_id in "ab":

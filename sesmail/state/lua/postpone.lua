@@ -1,20 +1,26 @@
 -- needs: rows
 -- Gives a claimed send back: it waits in `scheduled` until it is due again. Waiting is not trying.
 -- Moves: claimed, sending -> scheduled: it has to wait for the rate, the quota or the line, or SES could not be reached
+--        sending -> sent: SES did not take it this time, but an event has proved meanwhile that it had taken it before
 --
--- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer
+-- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer, 6 retention of a sent row
+--       (ms)
 -- Answers 1, or 0 when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at')
+local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'evidence')
 if f[2] ~= token then
   return 0
 end
-if f[1] == 'scheduled' then
+if f[1] == 'scheduled' or f[1] == 'sent' then
   return 1
 end
 if f[1] ~= 'sending' and f[1] ~= 'claimed' then
   return 0
+end
+if f[1] == 'sending' and f[5] then
+  finish_sent(id, f[1], f[3], f[5], ARGV[6])
+  return 1
 end
 if f[1] == 'sending' then
   redis.call('HINCRBY', row, 'attempts', -1)
