@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 WEIGHTS = (0, 0, 1, 1, 4, 12)
 
+SINGLE_MINDED = 0.35
+"""The part of the seeds that have a few kinds of misfortunes only."""
+
 CHANCES: dict[str, float] = {
     # at each step of a process (before and after each call to Redis, and while SES is asked)
     "process_dies": 0.0006,
@@ -80,17 +83,39 @@ class Faults:
     def __init__(self, seed: int, plan: Plan, clock: Callable[[], float], tell: Callable[[str, str], None]) -> None:
         self._rng = random.Random(f"{seed} faults")
         self._plan, self._clock, self._tell = plan, clock, tell
-        drawn = {kind: float(self._rng.choice(WEIGHTS)) for kind in CHANCES}
-        self.weights = {**drawn, **plan.weights}
+        self.weights = {**self._drawn(), **plan.weights}
+        self._together: dict[tuple[str, ...], float] = {}
         self.until = float("inf")
         self.counts: Counter[str] = Counter()
         self.happened = 0
+
+    def _drawn(self) -> dict[str, float]:
+        """Most seeds have a bit of everything; the others a lot of little, so that bounds in time can be looked at."""
+        rng = self._rng
+        if rng.random() < SINGLE_MINDED:
+            few = set(rng.sample(sorted(CHANCES), 4))
+            return {kind: 6.0 if kind in few else 0.0 for kind in CHANCES}
+        return {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
 
     def strikes(self, kind: str, about: str = "") -> bool:
         """Whether it goes wrong in this way, here and now."""
         chance = CHANCES[kind] * self.weights[kind]
         if not chance or self._clock() >= self.until or self._rng.random() >= chance:
             return False
+        return self._happens(kind, about)
+
+    def one_of(self, kinds: tuple[str, ...], about: str = "") -> str | None:
+        """Which one of several strikes, where one does: with a single look, for what may happen at any step."""
+        chance = self._together.get(kinds)
+        if chance is None:
+            chance = self._together[kinds] = sum(CHANCES[kind] * self.weights[kind] for kind in kinds)
+        if not chance or self._clock() >= self.until or self._rng.random() >= chance:
+            return None
+        weights = [CHANCES[kind] * self.weights[kind] for kind in kinds]
+        kind = self._rng.choices(kinds, weights)[0]
+        return kind if self._happens(kind, about) else None
+
+    def _happens(self, kind: str, about: str) -> bool:
         number, self.happened = self.happened, self.happened + 1
         if number in self._plan.left_out or (self._plan.at_most is not None and number >= self._plan.at_most):
             return False

@@ -15,6 +15,8 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.server import Server
 from tests.simulation.wire import Command
 
+OF_PROCESSES = ("process_dies", "process_freezes", "process_is_redeployed", "host_clock_jumps")
+OF_REDIS = ("redis_away", "redis_slow", "redis_busy", "redis_readonly", "redis_clock_jumps", "redis_forgets")
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""
@@ -91,38 +93,40 @@ class Network:
 
     def _process_falls_ill(self, process: Process) -> None:
         faults = self._faults
-        if faults.strikes("process_dies", process.name):
-            self._disturb(0.0)
-            self.on_death(process)
-            self._scheduler.park()  # never to return
-        if faults.strikes("process_freezes", process.name):
-            seconds = faults.choose(1.0, 6.0, 9.0, 12.0, 20.0, 40.0, 100.0, 300.0)
-            process.frozen_until = self._scheduler.now + seconds
-            self._disturb(seconds)
-            self._scheduler.sleep(0.0)
-        if faults.strikes("process_is_redeployed", process.name):
-            self._disturb(10.0)
-            self.on_redeployment(process)
-        if faults.strikes("host_clock_jumps", process.name):
-            process.skew_seconds += faults.choose(-3600.0, -60.0, -1.0, 1.0, 60.0, 3600.0)
+        match faults.one_of(OF_PROCESSES, process.name):
+            case "process_dies":
+                self._disturb(0.0)
+                self.on_death(process)
+                self._scheduler.park()  # never to return
+            case "process_freezes":
+                seconds = faults.choose(1.0, 6.0, 9.0, 12.0, 20.0, 40.0, 100.0, 300.0)
+                process.frozen_until = self._scheduler.now + seconds
+                self._disturb(seconds)
+                self._scheduler.sleep(0.0)
+            case "process_is_redeployed":
+                self._disturb(10.0)
+                self.on_redeployment(process)
+            case "host_clock_jumps":
+                process.skew_seconds += faults.choose(-60.0, -1.0, -0.2, 0.2, 1.0, 60.0)
 
     def _redis_falls_ill(self) -> None:
         now, faults = self._scheduler.now, self._faults
-        if faults.strikes("redis_away"):
-            self._refuses = bool(faults.choose(0, 1))
-            self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
-            self._disturb(self.away_until - now, leases=not self._refuses)
-        if faults.strikes("redis_slow"):
-            self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))
-        if faults.strikes("redis_busy"):
-            self.busy_until = self._for(now, faults.choose(0.2, 5.0, 15.0))
-        if faults.strikes("redis_readonly"):
-            self.readonly_until = self._for(now, faults.choose(1.0, 10.0, 30.0))
-        if faults.strikes("redis_clock_jumps"):
-            self._server.skew_seconds += faults.choose(-20.0, -2.0, -0.3, 0.3, 2.0, 20.0)
-            self._for(now, 30.0)
-        if self._snapshot is None and faults.strikes("redis_forgets"):
-            self._will_forget(faults.choose(0.05, 0.3, 1.0, 1.0, 3.0), faults.choose(0.5, 3.0))
+        match faults.one_of(OF_REDIS):
+            case "redis_away":
+                self._refuses = bool(faults.choose(0, 1))
+                self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
+                self._disturb(self.away_until - now, leases=not self._refuses)
+            case "redis_slow":
+                self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))
+            case "redis_busy":
+                self.busy_until = self._for(now, faults.choose(0.2, 5.0, 15.0))
+            case "redis_readonly":
+                self.readonly_until = self._for(now, faults.choose(1.0, 10.0, 30.0))
+            case "redis_clock_jumps":
+                self._server.skew_seconds += faults.choose(-20.0, -2.0, -0.3, 0.3, 2.0, 20.0)
+                self._for(now, 30.0)
+            case "redis_forgets" if self._snapshot is None:
+                self._will_forget(faults.choose(0.05, 0.3, 1.0, 1.0, 3.0), faults.choose(0.5, 3.0))
 
     def _for(self, now: float, seconds: float) -> float:
         self._disturb(seconds)

@@ -254,8 +254,10 @@ class Rules:
         fiber: Any = self._scheduler.current()
         for (base, send_id), token in fiber.claims.items():
             send = self._model.sends.get((base, send_id))
-            stopping = fiber.process.stopping  # then what cannot be given back is taken back
-            left = send is not None and send.state in HELD and send.holder == token and not stopping
+            stopping = fiber.process.stopping  # then what cannot be given back is taken back, as is what is forgotten
+            left = send is not None and send.state in HELD and send.holder == token
+            if stopping or (send and send.forgotten):
+                continue
             self.check("no_claim_without_an_owner", not left, send_id, "its task has ended")
         self.check("a_yes_is_written_down", not fiber.yes, " ".join(sorted(fiber.yes)))
         fiber.claims.clear()

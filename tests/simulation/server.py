@@ -50,10 +50,6 @@ class Server:
             self.wire.ask(("EVAL", PURGE, 0, self._ms()))
         return [self._one(command) for command in commands]
 
-    def writes(self, command: Command) -> bool:
-        """Whether a replica refuses it."""
-        return command[0] not in {"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"}
-
     def _one(self, command: Command) -> Any:
         self.commands += 1
         match command[0]:
