@@ -25,7 +25,7 @@ from sesmail.state.meters import Meters
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList
-from sesmail.state.workers import Turns, WorkerLease, WorkerRates
+from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -234,6 +234,11 @@ class Client:
     def turns(self) -> Turns:
         """What one worker of the fleet does for all."""
         return Turns(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def fleet(self) -> Fleet:
+        """Whether workers are there."""
+        return Fleet(self.scripts.redis, self.scripts.keys)
 
     @part
     def worker_rates(self) -> WorkerRates:

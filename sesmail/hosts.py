@@ -39,11 +39,14 @@ def flask_settings(app: Any) -> Mapping[str, Any]:
 
 
 _flask_apps: WeakSet[Any] = WeakSet()
+_latest_flask_app: list[Any] = []
+"""Kept alive: `celery_app = create_app().extensions["celery"]`, as a worker's module has it, may let go of it."""
 
 
 def know_flask_app(app: Any) -> None:
     """Remember a Flask application with the extension: its worker has no context to find it by."""
     _flask_apps.add(app)
+    _latest_flask_app[:] = [app]
 
 
 def known_flask_apps() -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.site import site_client
+from sesmail.cli.site import client_with_workers
 from sesmail.errors import LedgerUnavailable
 from sesmail.message import Lane
 
@@ -135,7 +135,7 @@ def _queue(
     from sesmail.celery.current import current_app
     from sesmail.sending.outbox import lot_size
 
-    client = site_client()
+    client = client_with_workers()
     size = lot_size(letter.lane, client.throttle.snapshot().rate)
     queued = known = 0
     with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
