@@ -49,12 +49,16 @@ if TYPE_CHECKING:
         email_complained,
         email_delayed,
         email_delivered,
+        email_failed,
         email_opened,
         email_rejected,
+        email_sent,
         email_unsubscribed,
         rendering_failed,
     )
     from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Accepted",
@@ -94,8 +98,10 @@ __all__ = [
     "email_complained",
     "email_delayed",
     "email_delivered",
+    "email_failed",
     "email_opened",
     "email_rejected",
+    "email_sent",
     "email_unsubscribed",
     "process_ses_events",
     "record_evidence",
@@ -146,8 +152,10 @@ _HOMES = {
     "email_complained": "signals",
     "email_delayed": "signals",
     "email_delivered": "signals",
+    "email_failed": "signals",
     "email_opened": "signals",
     "email_rejected": "signals",
+    "email_sent": "signals",
     "email_unsubscribed": "signals",
     "process_ses_events": "celery.tasks",
     "record_evidence": "api",

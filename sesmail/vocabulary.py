@@ -121,8 +121,10 @@ class Cause(StrEnum):
     QUOTA = "quota"  #: the 24-hour quota is used up, or its part for bulk
     PAUSED = "paused"  #: an operator paused the line
     STOPPED = "stopped"  #: SES refuses everything of this kind
+    VERSION = "version"  #: a newer release keeps the books in a way that this one does not know
     SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
     THROTTLED = "throttled"  #: SES said that the send rate was exceeded
+    CONFIGURATION = "configuration"  #: this worker cannot ask SES as it is installed; another one may
     UNREACHABLE = "unreachable"  #: SES, or Redis just before SES was to be asked, could not be reached
     LOT = "lot"  #: one before it under the same ticket has to wait
 

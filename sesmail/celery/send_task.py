@@ -223,7 +223,6 @@ class SendSesEmail(Protocol[P]):
         """The result of a send."""
 
 
-def typed(_constructor: Callable[P, Email], task: Any) -> SendSesEmail[P]:
-    """The task, bound to the arguments of the constructor of `Email` for type checkers."""
-    bound: SendSesEmail[P] = task
-    return bound
+def called_like(_constructor: Callable[P, Email]) -> Callable[[Any], SendSesEmail[P]]:
+    """For type checkers: the decorated task takes the arguments of this constructor."""
+    return lambda task: task

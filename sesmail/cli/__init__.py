@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from sesmail import __version__
 from sesmail.cli.site import app_option
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
@@ -25,6 +26,7 @@ COMMANDS = {
     "events": "events:events",
     "failed": "sends:failed",
     "metrics": "metrics:metrics",
+    "migrate": "migrate:migrate",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
     "purge": "events:purge",
@@ -101,7 +103,7 @@ class Commands(click.Group):
     is_eager=True,
     help="The folder to work in.",
 )
-@click.version_option(package_name="sesmail")
+@click.version_option(__version__)
 def main() -> None:
     """Email through Amazon SES in the background: queued, paced to the account's rate, lost by no crash.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.request import Request, urlopen
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 """How long something may take on a busy machine before it counts as not happening."""
 
 CELERY = [sys.executable, "-m", "celery"]

@@ -14,6 +14,7 @@ from tests.acceptance.conftest import Site
 from tests.acceptance.programs import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SENT = 'delay("ann@example.org", "Hello", "Hi.", from_email="shop@example.com")'
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -143,6 +144,22 @@ print(in_a_thread(lambda: sesmail.send_ses_email.delay("ann@example.org", "Hello
     assert before == "LedgerUnavailable LedgerUnavailable"
     assert after == "UnknownSend UnknownSend"
     assert all(map(shop.has_sent, sent))
+
+
+PREFIXED = {"SESMAIL_KEY_PREFIX": "club"}
+
+
+def test_two_installations_on_one_broker_and_machine_send_each_its_own_email_whatever_prefix_they_have(new_site):
+    """Their workers have the same name: what one is told is no matter of the other's."""
+    shop = Shop(site=new_site(), sender="shop@example.com")
+    shop.site.start_worker("sesmail", "-c", "1")
+    stranger = shop.site.start_worker("sesmail", "-c", "1", **PREFIXED)
+    script = f"from sesmail import send_ses_email\nfor _ in range(8):\n    print(send_ses_email.{SENT}.id)"
+    while "no longer takes from that queue" not in stranger.output:
+        own = shop.site.python(script).split()
+        strangers = shop.site.python(script, **PREFIXED).split()
+        assert all(map(shop.has_sent, own))
+        assert {shop.site.received(send_id)["from"] for send_id in strangers} == {shop.sender}
 
 
 # Flask applications

@@ -15,6 +15,7 @@ from celery.worker.control import shutdown as celery_shutdown
 from sesmail.celery.broker import SEND
 from sesmail.celery.current import client_of
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
+from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
@@ -94,7 +95,7 @@ def prepare(options: Mapping[str, Any]) -> None:
             _refuse(instance, error)
 
     signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
-    Panel.data |= {"revoke": revoke, "shutdown": _shut_down}
+    Panel.data |= {"revoke": revoke, "shutdown": _shut_down, LEAVE_QUEUE: leave_queue}
 
 
 def _shows_no_email(record: logging.LogRecord) -> bool:

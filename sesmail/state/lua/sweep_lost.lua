@@ -13,9 +13,9 @@ local lane, grace = ARGV[1], tonumber(ARGV[2])
 local now = now_ms()
 local marks = key('overtaken')
 local mark = redis.call('HMGET', marks, lane .. ':before', lane .. ':next', lane .. ':at')
-local before = tonumber(mark[1]) or 0
-if now - (tonumber(mark[3]) or 0) >= grace then
-  before = tonumber(mark[2]) or 0
+local before = number_of(mark[1])
+if now - number_of(mark[3]) >= grace then
+  before = number_of(mark[2])
   redis.call('HSET', marks, lane .. ':before', before, lane .. ':at', now,
     lane .. ':next', redis.call('HGET', key('claimed_up_to'), lane) or '0')
 end
