@@ -1,4 +1,5 @@
-"""The commands: `sesmail ...`. Each takes `--json`; each says by its exit code how it went.
+"""The commands: `sesmail ...`, and the same as `manage.py sesmail ...` and `flask sesmail ...`.
+Each tells standard error first which ledger it looks at, takes `--json`, and says by its exit code how it went.
 
 0    done
 1    not done, or something is wrong with an email or a setting: the message says what
