@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sesmail.api import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
-    from sesmail.celery.current import current_client
+    from sesmail.celery.current import client_of, current_client
     from sesmail.celery.standalone import app
     from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
     from sesmail.client import Client
@@ -92,6 +92,7 @@ __all__ = [
     "Unsubscribed",
     "app",
     "cancel",
+    "client_of",
     "current_client",
     "email_bounced",
     "email_clicked",
@@ -146,6 +147,7 @@ _HOMES = {
     "Unsubscribed": "events.model",
     "app": "celery.standalone",
     "cancel": "api",
+    "client_of": "celery.current",
     "current_client": "celery.current",
     "email_bounced": "signals",
     "email_clicked": "signals",

@@ -310,6 +310,7 @@ class Client:
             self.reputation,
             record_evidence=self.ledger.record_evidence,
             metadata=self.ledger.metadata,
+            share_opt_outs_with=self.settings.share_opt_outs_with,
         )
 
     @part

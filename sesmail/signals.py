@@ -2,12 +2,12 @@
 
     from sesmail.signals import email_bounced
 
+
     @email_bounced.connect
-    def on_bounce(site, *, event, metadata):
-        ...
+    def on_bounce(site, *, event, metadata): ...
 
 The sender is the site's name, so `email_bounced.connect(on_bounce, sender="alpha")` hears of one site only. `event` is
-a typed event (see `sesmail.events.model`), `metadata` what the caller gave with the email: empty for email that sesmail
+a typed event (docs/event-types.md), `metadata` what the caller gave with the email: empty for email that sesmail
 did not send or no longer remembers. Receivers run in the worker that processes events. They may be called more than
 once for the same event, after a crash; `event.key` is the same each time. One that raises is called again later, with
 growing pauses; the others are not. A receiver may be an `async def`: it is awaited, in a loop of its own.
@@ -16,13 +16,15 @@ Two signals tell how a send ended, by whoever or whatever it was settled:
 
     from sesmail.signals import email_failed, email_sent
 
+
     @email_sent.connect
     def after(site, *, status, metadata):
-        ...     # status.send_id, status.message_id
+        print(status.send_id, status.message_id)
+
 
     @email_failed.connect
     def not_sent(site, *, status, metadata):
-        ...     # status.state, status.reason, status.code
+        print(status.send_id, status.state, status.reason, status.code)
 
 `status` is a `sesmail.Status`. They are told within seconds by a worker of the site that has receivers for them, at
 least once; of sends that ended before such a worker first ran, nothing is told.
@@ -64,6 +66,9 @@ OF_EVENTS = dict(_signals)
 
 email_sent = _signals.signal("email_sent", "SES took it and gave a message id.")
 email_failed = _signals.signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
+
+ALL = dict(_signals)
+"""Each signal by its name."""
 
 
 def tell(signal: NamedSignal, site: str, *, only: Collection[str] = (), **said: Any) -> dict[str, str]:

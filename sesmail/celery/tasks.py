@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EVENTS_BATCH = 500
 
 
-@called_like(Email)
+@called_like(Email, Email)
 @task(
     SEND,
     bind=True,

@@ -136,7 +136,7 @@ def _queue(
     from sesmail.sending.outbox import lot_size
 
     client = client_with_workers()
-    size = lot_size(letter.lane, client.throttle.snapshot().rate)
+    size = lot_size(letter.lane, client.throttle.snapshot().limit)
     queued = known = 0
     with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
         row = bar.add_task("queueing", total=len(people))

@@ -45,7 +45,8 @@ def quota(as_json: bool) -> None:
 
 def _rate(snapshot: Snapshot) -> dict[str, Any]:
     return {
-        "max_send_rate": snapshot.rate,
+        "max_send_rate": round(snapshot.rate, 2),
+        "share": snapshot.share,
         "limit_now": round(snapshot.limit, 2),
         "sent_last_second": snapshot.rate_now,
         "throttled_recipients": snapshot.refused,

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, Unhandled, read
+from sesmail.events.model import Event, OptedOutElsewhere, Unhandled
+from sesmail.events.reading import read
+from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.reputation import Fact, Sight
 from sesmail.state.suppression import OptOut
@@ -67,10 +69,13 @@ class EventProcessor:
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
+        share_opt_outs_with: Sequence[str] = (),
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it from its parts.
+
+        `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
         caller gave with it. What was gathered when a processor or its store went away is gathered again after
@@ -82,6 +87,7 @@ class EventProcessor:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._metadata = metadata
+        self._share_opt_outs_with = share_opt_outs_with
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._unmarked: dict[str, StoredEvent] = {}
@@ -151,10 +157,17 @@ class EventProcessor:
                 self._record_evidence(send_id, message_id)
 
     def _suppress(self, batch: Iterable[_Told]) -> None:
-        for told in batch:
-            for event in told.events:
-                for opt_out in opt_outs(event, told.stored.event_id):
-                    self._suppression.add(opt_out)
+        found = [
+            (event, opt_out)
+            for told in batch
+            for event in told.events
+            for opt_out in opt_outs(event, told.stored.event_id)
+        ]
+        for _, opt_out in found:
+            self._suppression.add(opt_out)
+        own = [opt_out for event, opt_out in found if not isinstance(event, OptedOutElsewhere)]
+        if shared := [*handed_on(own, self._share_opt_outs_with, received_at=self._clock())]:
+            self._store.put(shared)
 
     def _note_progress(self, batch: Iterable[_Told]) -> None:
         self._reputation.progress(

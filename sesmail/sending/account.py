@@ -68,7 +68,8 @@ class AccountWatch:
 
     def _update(self, rate: float, quota: float, sent: float | None, source: str, standing: str = "") -> None:
         self._throttle.update_account(
-            rate=rate if rate < 0 else rate * self._settings.share,
+            rate=rate,
+            share=self._settings.share,
             quota_24h=quota,
             sent_24h=sent,
             bulk_reserve=self._settings.quota_reserve,

@@ -59,6 +59,8 @@ class Snapshot:
 
     rate: float
     """Recipients a second that SES allows; -1 is no limit."""
+    share: float
+    """The part of that rate which is given out here; the rest is left to others."""
     limit: float
     """Recipients a second that are given out by now: the rate less the margin."""
     margin: float
@@ -193,18 +195,19 @@ class SendThrottle:
         rate: float,
         quota_24h: float,
         sent_24h: float | None,
+        share: float = 1.0,
         bulk_reserve: float = 0.1,
         source: str = "ses",
         standing: str = "",
     ) -> None:
         """Take over the account's limits, for the whole fleet and from the next slot on; -1 is no limit.
 
-        `rate` is in recipients a second, `quota_24h` in recipients; times a share, where room is to be left for others.
+        `rate` is in recipients a second, of which the part `share` is given out; `quota_24h` is in recipients.
         `sent_24h` is what SES counted, by whomever it was sent; None where SES cannot be asked. Bulk leaves the part
         `bulk_reserve` of the quota to transactional email.
         """
         sent = "" if sent_24h is None else sent_24h
-        self._run("throttle_account", rate, quota_24h, sent, bulk_reserve, source, standing)
+        self._run("throttle_account", rate, quota_24h, sent, bulk_reserve, source, standing, share)
 
     def snapshot(self) -> Snapshot:
         """How the throttle stands by now."""
@@ -310,8 +313,10 @@ def _snapshot(told: dict[str, str], closures: tuple[Closure, ...]) -> Snapshot:
     rate, quota, used = number("rate"), int(number("quota")), int(number("sent") + number("foreign"))
     reserve, margin = number("reserve"), number("margin")
     usable = {Lane.TRANSACTIONAL: quota, Lane.BULK: int(quota * (1 - reserve))}
+    share = number("share") or 1.0
     return Snapshot(
-        rate=rate,
+        rate=rate if rate < 0 else rate / share,
+        share=share,
         limit=rate if rate < 0 else rate / (1 + margin),
         margin=margin,
         rate_now=int(number("rate_now")),

@@ -71,7 +71,9 @@ def test_one_worker_asks_for_the_whole_fleet(throttle, turns) -> None:
 def test_a_share_leaves_the_rest_of_the_rate_to_others(ses, throttle, turns) -> None:
     ses.change(rate=10)
     watch(throttle, turns, SesTransport(endpoint_url=ses.url), share=0.5).refresh_if_due()
-    assert throttle.snapshot().rate == 5
+    snapshot = throttle.snapshot()
+    assert (snapshot.rate, snapshot.share) == (10, 0.5), "what SES allows, and what of it is given out"
+    assert 4.9 < snapshot.limit <= 5
 
 
 def test_the_settings_hold_where_ses_may_not_be_asked(throttle, turns) -> None:

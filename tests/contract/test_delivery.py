@@ -5,8 +5,11 @@ from __future__ import annotations
 import boto3
 import pytest
 
-from sesmail import Client
+from sesmail import Client, Settings
+from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email, Lane
+from sesmail.sending.delivery import Sent
+from sesmail.simulator import Simulator
 from sesmail.vocabulary import Cause, Claim, Postponed
 
 
@@ -58,3 +61,26 @@ def test_bulk_that_an_operator_sends_again_does_not_wait_for_its_turn_behind_bul
     client.throttle.acquire(1, Lane.BULK)
     causes = [client.delivery.work(claimed(client, one), "worker").cause for one in ("in-turn", "again")]
     assert causes == [Cause.RATE, Cause.UNREACHABLE]
+
+
+def test_when_ses_says_that_the_daily_quota_is_used_up_the_email_waits_without_an_attempt_and_nobody_asks_again(
+    redis: object, redis_server: EmbeddedRedis
+) -> None:
+    """Others have used it: what was read of the account says that there is room."""
+    with Simulator(quota=1, rate=100) as ses:
+        client = Client(Settings(redis_url=redis_server.url, endpoint_url=ses.url, region="us-east-1"))
+        client.throttle.update_account(rate=100, quota_24h=1000, sent_24h=0, bulk_reserve=0)
+        client.turns.take("account", 60)
+        email = Email("ann@example.org", "s", "t", from_email="shop@example.com")
+        for send_id in ("first", "second", "third"):
+            client.ledger.accept(send_id, email)
+        outcomes = [
+            client.delivery.work(claimed(client, send_id), "worker") for send_id in ("first", "second", "third")
+        ]
+        assert [type(outcome) for outcome in outcomes] == [Sent, Postponed, Postponed]
+        assert [outcome.cause for outcome in outcomes[1:]] == [Cause.QUOTA, Cause.QUOTA]
+        assert "Daily message quota exceeded" in outcomes[1].reason
+        status = client.ledger.status("second")
+        assert (status.state, status.attempts, status.waits) == ("scheduled", 0, 0)
+        assert sum(ses.report()["refused"].values()) == 1, "the third did not ask"
+        client.close()

@@ -41,6 +41,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
     [
         ("import sesmail", {"celery", "redis", "boto3", "pydantic", "django", "flask"}),
         ("from sesmail import Email, InvalidEmail", {"celery", "redis", "boto3", "django", "flask"}),
+        ("from sesmail import Client, Settings; Client(Settings())", {"celery", "boto3", "django", "flask"}),
         ("from sesmail import send_ses_email", {"boto3", "botocore", "flask", "sesmail.celery.standalone"}),
     ],
 )
@@ -50,10 +51,24 @@ def test_importing_loads_no_more_than_is_needed(statement, absent):
     assert done.stdout.split() == []
 
 
+def type_check(file: Path) -> str:
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-pretty", str(file)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
 def test_the_public_api_is_typed_as_its_examples_use_it():
-    command = [sys.executable, "-m", "mypy", "--strict", "tests/typing/api.py"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert type_check(ROOT / "tests" / "typing" / "api.py").startswith("Success")
+
+
+def test_wrong_calls_are_reported_by_a_type_checker_and_nothing_else_is():
+    file = ROOT / "tests" / "typing" / "wrong.py"
+    reported = re.findall(
+        rf"^{re.escape(str(file.relative_to(ROOT)))}:(\d+): error: .* \[([a-z-]+)\]$", type_check(file), re.MULTILINE
+    )
+    numbered = enumerate(file.read_text().splitlines(), start=1)
+    expected = {(n, found[1]) for n, line in numbered if (found := re.search(r"  # error: ([a-z-]+)$", line))}
+    assert {(int(line), code) for line, code in reported} == expected
+    assert len(expected) > 20
 
 
 @pytest.mark.parametrize(

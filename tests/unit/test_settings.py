@@ -69,6 +69,7 @@ OTHER_VALUES = {
     "sqs_queue_urls": '["https://sqs.eu-west-1.amazonaws.com/123456789012/ses-events"]',
     "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
     "verify_queues": "false",
+    "share_opt_outs_with": '["beta"]',
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',

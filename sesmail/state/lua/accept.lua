@@ -1,5 +1,7 @@
 -- needs: rows
 -- Accepts an email into the ledger.
+-- Moves: nothing -> queued: it may go at once
+--        nothing -> scheduled: it is to go later
 --
 -- ARGV: 1 id, 2 email (JSON), 3 lane, 4 recipients, 5 send at (epoch ms or ''), 6 delay (ms), 7 expires at (epoch ms or ''),
 --       8 expires in (ms or ''), 9 idempotency digest (or ''), 10 its lifetime (ms), 11 the recipients' addresses as

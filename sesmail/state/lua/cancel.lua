@@ -1,5 +1,6 @@
 -- needs: rows
 -- Cancels a send that SES has not been asked to take. A worker that holds it is refused at its next move.
+-- Moves: queued, scheduled, claimed -> cancelled: somebody takes it back
 --
 -- ARGV: 1 id
 -- Answers the state that it has now, 'gone', or 'of a newer release'.

@@ -1,6 +1,10 @@
 -- needs: rows, suppression
 -- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
 -- out, also where they did so after it was queued.
+-- Moves: queued, scheduled -> claimed: a worker takes it
+--        queued, scheduled -> expired: its expiry time has passed
+--        queued, scheduled -> abandoned: it is older than SESMAIL_MAX_AGE_SECONDS
+--        queued, scheduled, claimed -> suppressed: every recipient has opted out, bounced or complained
 --
 -- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, for rows that do not say theirs, 6 how long deliveries are
 --       remembered (ms), 7 the account of SES that the worker serves, then the reasons for an opt-out that transactional

@@ -1,5 +1,7 @@
 -- needs: rows
 -- An event of SES carries this send's id: SES took it. It is settled as sent, whatever was known before.
+-- Moves: queued, scheduled, claimed, unknown -> sent: an event of SES, or an operator, says that SES took it
+--        rejected, suppressed, cancelled, expired, abandoned -> sent: an event says that SES took it all the same
 --
 -- ARGV: 1 id, 2 SES message id, 3 retention of a sent row (ms)
 -- Answers 'settled' (it counts as sent from now), 'kept' (SES is being asked, or the row is of a newer release; noted for

@@ -1,5 +1,6 @@
 -- needs: rows
 -- An operator sends again what was not sent: a new start, with all attempts.
+-- Moves: rejected, suppressed, cancelled, expired, abandoned, unknown -> queued: an operator sends it again
 --
 -- ARGV: 1 id
 -- Answers the state that it has now ('queued' if it was moved), 'gone', or 'of a newer release'.

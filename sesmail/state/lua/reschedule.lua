@@ -1,5 +1,6 @@
 -- needs: rows
 -- Gives a waiting send another time.
+-- Moves: queued, scheduled -> scheduled: somebody gives it another time
 --
 -- ARGV: 1 id, 2 send at (epoch ms)
 -- Answers the state that it has now ('scheduled' if it was moved), 'gone', or 'of a newer release'.

@@ -1,5 +1,6 @@
 -- needs: rows
 -- Keeps a message that asked for a send but cannot be understood, where `sesmail failed` lists it.
+-- Moves: nothing -> abandoned: what came as an email is none
 --
 -- ARGV: 1 id, 2 its content, 3 reason, 4 the site, 5 the account of SES that it would have gone through
 -- Answers 1, or 0 when the id is in use.

@@ -1,6 +1,9 @@
 -- needs: rows, fleet
 -- Takes back what dead workers hold. A claim goes back to the queue; what SES was being asked becomes unknown. So does what
 -- is held past its hard end under a living owner.
+-- Moves: claimed -> queued: its worker died, or held it for too long
+--        sending -> unknown: its worker died, or got no answer, while SES was asked
+--        sending -> sent: its worker died, but an event has proved meanwhile that SES took it
 --
 -- ARGV: 1 state to look at (claimed or sending), 2 position to start from, 3 how many to look at, 4 lease (ms),
 --       5 hard end: how long (ms) past its place in the index a send may be in this state, 6 retention of a sent row (ms)

@@ -1,6 +1,7 @@
 -- needs: rows
 -- Finds queued sends whose ticket the broker has lost: later tickets of the same queue were claimed long since, or the queue
 -- is empty. Each is given a new place at the end, so that it is not found again at once.
+-- Moves: queued -> queued: its ticket must be lost; it gets another
 --
 -- `overtaken` holds for each queue what `claimed_up_to` was at the end of the last period of grace (`before`: tickets older
 -- than that are overdue) and what it was at the beginning of the present one (`next`).

@@ -1,6 +1,7 @@
 -- needs: rows
 -- Forgets what is past its retention: the index entries of sent rows (Redis expires the rows themselves), and the rows and
 -- bodies of sends that were not sent. Those of a newer release are its own to forget; so many are passed over in each state.
+-- Moves: rejected, suppressed, cancelled, expired, abandoned -> nothing: it was not sent, and its retention is over
 --
 -- ARGV: 1 retention of sent rows (ms), 2 retention of failed rows (ms), 3 how many of each at most
 -- Answers {how many index entries, how many failed sends} were forgotten.

@@ -1,6 +1,9 @@
 -- needs: rows
 -- Sends again what stayed unknown for the whole evidence window; gives up after the last attempt. What SES is proved to have
 -- taken, counts as sent: a release that did not know the form of its row has kept the proof.
+-- Moves: unknown -> queued: no evidence came within the window; it is sent again
+--        unknown -> abandoned: no evidence came, and SES was asked SESMAIL_MAX_ATTEMPTS times
+--        unknown -> sent: a proof was kept by a release that did not know the form of its row
 --
 -- ARGV: 1 evidence window (ms), 2 attempts allowed, 3 how many at most, 4 how many to skip: those that are left to others,
 --       which earlier calls have found, 5 retention of a sent row (ms), 6 the account of SES that the caller serves

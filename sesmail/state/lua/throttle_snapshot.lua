@@ -33,7 +33,7 @@ end
 for _, name in ipairs({'rate', 'quota', 'reserve', 'total', 'refused', 'quota_probe_at', 'foreign', 'sent'}) do
   tell(name, row and row[name])
 end
-for _, name in ipairs({'source', 'read_at', 'refused_at'}) do
+for _, name in ipairs({'source', 'read_at', 'refused_at', 'share'}) do
   tell(name, redis.call('HGET', key('throttle', 'facts'), name))
 end
 tell('standing', newer or redis.call('HGET', key('throttle', 'facts'), 'standing'))

@@ -14,7 +14,9 @@ from sesmail.events import model, processing
 from sesmail.events.link_opt_out import LinkOptOut
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
+from sesmail.state.keys import Keys
 from sesmail.state.reputation import Counter, Reputation
+from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import Scope, SuppressionList
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Delivery, Reason
@@ -42,8 +44,9 @@ class Ledger:
 class World:
     """A site's processing with everything around it, and a clock."""
 
-    def __init__(self, scripts, store, site="alpha") -> None:
+    def __init__(self, scripts, store, site="alpha", share_opt_outs_with=()) -> None:
         self.store, self.ledger, self.now, self.site = store, Ledger(), NOW, site
+        self.share_opt_outs_with = share_opt_outs_with
         self.suppression, self.reputation = SuppressionList(scripts), Reputation(scripts)
         self.restart()
 
@@ -56,6 +59,7 @@ class World:
             self.reputation,
             record_evidence=self.ledger.record_evidence,
             metadata=self.ledger.metadata,
+            share_opt_outs_with=self.share_opt_outs_with,
             clock=lambda: self.now,
         )
 
@@ -214,6 +218,25 @@ def test_each_site_processes_its_own(scripts, redis_store, world) -> None:
     beta.put("ev_delivery.json")
     assert beta.processor.process().processed == 1
     assert (world.counts(), beta.counts()) == ({}, {"delivered": 1})
+
+
+def test_sites_that_share_a_store_alone_can_share_opt_outs_of_everything(redis, redis_store, listen) -> None:
+    """Each has a ledger of its own. What is of one site or list stays there; nothing is counted, told or echoed."""
+    alpha_s, beta_s = (Scripts(redis, Keys(prefix)) for prefix in ("alpha", "beta"))
+    alpha = World(alpha_s, redis_store, "alpha", share_opt_outs_with=["beta"])
+    beta = World(beta_s, redis_store, "beta", share_opt_outs_with=["alpha"])
+    heard = []
+    listen(signals.email_bounced, lambda site, **_: heard.append(site))
+    alpha.put("ev_bounce_permanent_general.json")
+    alpha.put("ev_subscription.json")
+    alpha.processor.process()
+    assert beta.processor.process().processed == 1
+    assert alpha.processor.process().gathered == 0
+    (opt_out,) = beta.suppression.read()
+    assert (opt_out.scope, opt_out.reason) == (Scope(), Reason.BOUNCED)
+    assert opt_out.address in {one.address for one in alpha.suppression.read() if one.scope == Scope()}
+    assert beta.counts() == {}
+    assert heard == ["alpha"]
 
 
 def test_a_receiver_may_listen_to_one_site_only(scripts, redis_store, world, listen) -> None:
