@@ -136,7 +136,7 @@ def _queue(
     from sesmail.sending.outbox import lot_size
 
     client = client_with_workers()
-    size = lot_size(letter.lane, client.throttle.snapshot().limit)
+    size = lot_size(letter.lane, client.throttle.snapshot().given_rate)
     queued = known = 0
     with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
         row = bar.add_task("queueing", total=len(people))

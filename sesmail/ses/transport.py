@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -19,7 +20,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail import __version__
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
 from sesmail.ses.request import request_with_everything, send_email_request
@@ -97,7 +97,7 @@ class SesTransport:
             tcp_keepalive=True,
             parameter_validation=False,  # `Email` has checked more than boto3 would
             # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
-            user_agent=f"sesmail/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+            user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
         self._lock = threading.Lock()
         self._client: tuple[int, SESV2Client] | None = None
