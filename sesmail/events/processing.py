@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sesmail.events.stores import EventStore
-    from sesmail.state.reputation import Reputation
-    from sesmail.state.suppression import SuppressionList
+    from sesmail.state.reputation import Tally
+    from sesmail.state.suppression import OptOutBook
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +62,20 @@ class EventProcessor:
         self,
         site: str,
         store: EventStore,
-        suppression: SuppressionList,
-        reputation: Reputation,
+        suppression: OptOutBook,
+        reputation: Tally,
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
+        on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it from its parts.
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. What was gathered when a processor or its store went away is gathered again after
-        `lease_seconds`. `clock` gives epoch seconds.
+        caller gave with it. `on_failure` is told what a receiver raised: for tests. What was gathered when a processor
+        or its store went away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -82,6 +83,7 @@ class EventProcessor:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._metadata = metadata
+        self._on_failure = on_failure
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._unmarked: dict[str, StoredEvent] = {}
@@ -230,7 +232,7 @@ class EventProcessor:
         if not receivers:
             return {}
         metadata = self._metadata(event.send_id) if event.send_id else {}
-        problems = [(_name(receiver), _call(receiver, event, metadata)) for receiver in receivers]
+        problems = [(_name(receiver), _call(receiver, event, metadata, self._on_failure)) for receiver in receivers]
         return {name: problem for name, problem in problems if problem}
 
 
@@ -255,7 +257,12 @@ def _fact(event: Event, told_by: str) -> Fact:
     )
 
 
-def _call(receiver: Callable[..., object], event: Event, metadata: Mapping[str, Any]) -> str:
+def _call(
+    receiver: Callable[..., object],
+    event: Event,
+    metadata: Mapping[str, Any],
+    on_failure: Callable[[Exception], object] | None,
+) -> str:
     """Call a receiver; what went wrong, or nothing."""
     try:
         receiver(event.site, event=event, metadata=metadata)
@@ -263,6 +270,8 @@ def _call(receiver: Callable[..., object], event: Event, metadata: Mapping[str, 
         # The text of the error stays out of the log: it may hold an address.
         name = _name(receiver)
         log.warning("%s raised %s", name, type(error).__name__, extra={"action": "receiver_failed", "receiver": name})
+        if on_failure:
+            on_failure(error)
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -1,4 +1,4 @@
-"""The list of those who must not be written to."""
+"""The list of those who must not be written to, in Redis and in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import permutations
 
 import pytest
 
+from sesmail.state.memory import MemoryOptOuts
 from sesmail.state.suppression import IGNORED_BY_TRANSACTIONAL, OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Reason
 
@@ -15,9 +16,9 @@ ANN = "ann@example.org"
 EVERYTHING = Scope()
 
 
-@pytest.fixture
-def suppression(scripts):
-    return SuppressionList(scripts)
+@pytest.fixture(params=["redis", "memory"])
+def suppression(request):
+    return MemoryOptOuts() if request.param == "memory" else SuppressionList(request.getfixturevalue("scripts"))
 
 
 def opt_out(address=ANN, reason=Reason.BOUNCED, scope=EVERYTHING, **fields) -> OptOut:
@@ -130,8 +131,8 @@ def test_a_scope_that_could_not_be_read_back_cannot_be_made(site, list_name) -> 
         Scope(site, list_name)
 
 
-def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts, suppression) -> None:
-    suppression.add(opt_out(scope=Scope("alpha", "monthly")))
+def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts) -> None:
+    SuppressionList(scripts).add(opt_out(scope=Scope("alpha", "monthly")))
     from sesmail.state.scripts import _file
 
     text = "\n".join(
