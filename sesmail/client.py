@@ -33,6 +33,8 @@ from sesmail.state.workers import Turns, WorkerLease, WorkerRates
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from redis import Redis
+
     from sesmail.events.intake import Intake
     from sesmail.events.processing import EventProcessor
     from sesmail.events.sns import Confirmation, SnsVerifier
@@ -109,6 +111,7 @@ class Client:
         self.broker: Broker = broker or NoBroker()
         self.pid = os.getpid()
         self.lock = threading.RLock()
+        self._connections: list[Redis] = []
 
     # -- an email's way out -----------------------------------------------------------------------------------------
 
@@ -239,8 +242,10 @@ class Client:
         """Runs the Lua scripts on the ledger's Redis."""
         return Scripts(self._connect(self.settings.redis_timeout_seconds), Keys(self.settings.key_prefix))
 
-    def _connect(self, timeout_seconds: float, url: str | None = None) -> Any:
-        return connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+    def _connect(self, timeout_seconds: float, url: str | None = None) -> Redis:
+        connection = connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+        self._connections.append(connection)
+        return connection
 
     @part
     def ledger(self) -> Ledger:
@@ -369,9 +374,9 @@ class Client:
             lease.stop()
         if delivery := made.pop("delivery", None):
             delivery.stop()
-        if scripts := made.get("scripts"):
-            scripts.redis.close()
         with self.lock:
+            while self._connections:
+                self._connections.pop().close()
             for name in [name for name, kind in vars(Client).items() if isinstance(kind, part)]:
                 made.pop(name, None)
 

@@ -34,13 +34,12 @@ def flask_app() -> Any:
 
 
 def flask_is_testing() -> bool:
-    """Whether the Flask application whose context this is has TESTING; outside of any, whether all that are known do.
+    """Whether the Flask application whose context this is has TESTING; outside of any, whether one that is known has.
 
     Known are those with the extension.
     """
     here = flask_app()
-    apps = known_flask_apps() if here is None else [here]
-    return bool(apps) and all(app.testing for app in apps)
+    return any(app.testing for app in (known_flask_apps() if here is None else [here]))
 
 
 def flask_settings(app: Any) -> Mapping[str, Any]:
