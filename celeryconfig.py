@@ -1,13 +1,14 @@
 """Settings for `celery -A sesmail worker` (beat, flower, ...) and for programs without a Celery app of their own.
 
-Copy it into the folder where those are started. Everything works without this file, too: a line that begins with `# `
-and a setting shows a default, to be changed where its reason applies to you. All of Celery's settings can be set here;
-those of sesmail begin with `sesmail_`, or are in the environment as SESMAIL_...
+Copy it into the folder where those are started. As it is it changes nothing: a line that begins with `# ` and a setting
+shows a default; take the `# ` away and change it where its reason applies to you. All of Celery's settings can be set
+here; those of sesmail begin with `sesmail_`, or are in the environment as SESMAIL_..., over which this file wins.
 A file with an error stops whatever reads it; a misspelt name is warned of.
 """
 
-# Who emails are from that do not say so themselves. SES must have verified the address or its domain.
-sesmail_from_email = "Example Shop <shop@example.com>"
+# Who emails are from that do not say so themselves, such as "Example Shop <shop@example.com>". SES must have verified
+# the address or its domain.
+# sesmail_from_email = None
 
 # -- Where things are --------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ def main() -> int:
         say(f"a local SES that takes {options.rate} recipients a second")
         ses = running.enter_context(Simulator(rate=options.rate, quota=50_000))
         environment = settings(redis.url, ses.url)
-        (Path(folder) / "celeryconfig.py").touch()  # else the example of the project's own folder would be found
+        (Path(folder) / "celeryconfig.py").touch()  # else one from elsewhere on the path would count
         start(running, folder, environment, "celery -A sesmail worker --loglevel=info")
         start(running, folder, environment, "celery -A sesmail beat --loglevel=info")
         queue(running, options, folder, environment)

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/commands.md from the code: `python -m docs.generate` in the project's folder."""
+"""Writes the pages that are made from the code: `python -m docs.generate` in the project's folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 from pydantic_core import PydanticUndefined
 
+from docs import public_names, reference
 from sesmail import cli, settings
 
 if TYPE_CHECKING:
@@ -32,12 +33,21 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """The text of each page that is made from the code, by file name."""
-    return {"settings.md": settings_page(), "commands.md": commands_page()}
+    return {
+        "arguments.md": reference.arguments_page(),
+        "commands.md": commands_page(),
+        "errors.md": reference.errors_page(),
+        "event-types.md": reference.events_page(),
+        "keys.md": reference.keys_page(),
+        "names.md": public_names.page(),
+        "settings.md": settings_page(),
+        "states.md": reference.states_page(),
+    }
 
 
 def settings_page() -> str:
     """Every field of `Settings`, under the headings that stand above them there."""
-    lines = [_made_from("sesmail/settings.py"), "# Settings", "", inspect.cleandoc(settings.__doc__ or "")]
+    lines = [reference.made_from("sesmail/settings.py"), "# Settings", "", inspect.cleandoc(settings.__doc__ or "")]
     for heading, names in _groups():
         lines += ["", f"## {heading}", "", "| environment variable | value | default | meaning |", "|---|---|---|---|"]
         lines += [_setting(name, settings.Settings.model_fields[name]) for name in names]
@@ -50,15 +60,20 @@ def commands_page() -> str:
     codes = [
         f"| {code} | {meaning} |" for code, meaning in (line.split(maxsplit=1) for line in exit_codes.splitlines())
     ]
-    lines = [_made_from("sesmail/cli"), "# Commands", "", usage, "", "| exit code | meaning |", "|---|---|", *codes]
+    lines = [
+        reference.made_from("sesmail/cli"),
+        "# Commands",
+        "",
+        usage,
+        "",
+        "| exit code | meaning |",
+        "|---|---|",
+        *codes,
+    ]
     for context in _contexts():
         heading = "#" * max(2, len(context.command_path.split()))
         lines += ["", f"{heading} {context.command_path}", "", "```text", context.command.get_help(context), "```"]
     return "\n".join(lines) + "\n"
-
-
-def _made_from(source: str) -> str:
-    return f"<!-- Made from {source} by `python -m docs.generate`: change it there. -->"
 
 
 def _groups() -> Iterator[tuple[str, list[str]]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sesmail.api import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
-    from sesmail.celery.current import current_client
+    from sesmail.celery.current import client_of, current_client
     from sesmail.celery.standalone import app
     from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
     from sesmail.client import Client
@@ -49,12 +49,16 @@ if TYPE_CHECKING:
         email_complained,
         email_delayed,
         email_delivered,
+        email_failed,
         email_opened,
         email_rejected,
+        email_sent,
         email_unsubscribed,
         rendering_failed,
     )
     from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Accepted",
@@ -88,14 +92,17 @@ __all__ = [
     "Unsubscribed",
     "app",
     "cancel",
+    "client_of",
     "current_client",
     "email_bounced",
     "email_clicked",
     "email_complained",
     "email_delayed",
     "email_delivered",
+    "email_failed",
     "email_opened",
     "email_rejected",
+    "email_sent",
     "email_unsubscribed",
     "process_ses_events",
     "record_evidence",
@@ -140,14 +147,17 @@ _HOMES = {
     "Unsubscribed": "events.model",
     "app": "celery.standalone",
     "cancel": "api",
+    "client_of": "celery.current",
     "current_client": "celery.current",
     "email_bounced": "signals",
     "email_clicked": "signals",
     "email_complained": "signals",
     "email_delayed": "signals",
     "email_delivered": "signals",
+    "email_failed": "signals",
     "email_opened": "signals",
     "email_rejected": "signals",
+    "email_sent": "signals",
     "email_unsubscribed": "signals",
     "process_ses_events": "celery.tasks",
     "record_evidence": "api",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sesmail.sending.delivery import Delivery
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.sending.sweeper import Sweeper
+    from sesmail.sending.telling import Teller
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
@@ -207,6 +208,14 @@ class Client:
 
         grace_seconds = self.settings.ticket_grace_seconds
         return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+
+    @part
+    def teller(self) -> Teller:
+        """Tells this site's own functions how its sends have ended."""
+        from sesmail.sending.telling import Teller  # noqa: PLC0415
+        from sesmail.state.endings import Endings  # noqa: PLC0415
+
+        return Teller(self.settings.site, Endings(self.scripts))
 
     @part
     def throttle(self) -> SendThrottle:

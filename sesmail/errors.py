@@ -1,27 +1,27 @@
 """What can go wrong: one class per what the caller does next.
 
     SesmailError
-    ├── InvalidEmail              mend the email: nothing was queued
-    ├── ConfigurationError        mend the settings (never swallowed with a failed email)
-    │   └── MissingExtra          install an optional part
-    ├── LedgerUnavailable         Redis cannot be reached: call again
-    ├── UnknownSend               no such id (or its record has expired)
-    ├── MoveRefused               the send is not in a state that allows this
-    ├── StaleClaim                this worker was given up; another one has the send
-    ├── SendPostponed             the email waits, as is written down: nothing to do
-    ├── NotificationRefused       not from SES for us: answer 4xx, it must never be tried again
-    ├── EventNotStored            our trouble: answer 503 or raise, so that AWS delivers it again
-    │   └── EventStoreUnavailable the store of events cannot be reached, or has no room: call again later
-    ├── QueueUnavailable          the queue of events cannot be read: call again later
+    ├── InvalidEmail              mend the email
+    ├── ConfigurationError        mend the setting that it names; never swallow it together with a failed email
+    │   └── MissingExtra          install the optional part that it names
+    ├── LedgerUnavailable         call again when Redis is back
+    ├── UnknownSend               check the id; its record may have expired
+    ├── MoveRefused               look at the state that it names: it is too late for this, or too early
+    ├── StaleClaim                nothing: another worker has the send
+    ├── SendPostponed             nothing: the email waits, as is written down
+    ├── NotificationRefused       answer 4xx: it must never be tried again
+    ├── EventNotStored            answer 503 or raise, so that AWS delivers it again
+    │   └── EventStoreUnavailable call again when the store is back, or has room
+    ├── QueueUnavailable          call again later
     └── SesError                  what SES answered, by what happens next
-        ├── SendThrottled         the rate is exceeded: slow down and try again
+        ├── SendThrottled         slow down and try again
         ├── DailyQuotaExceeded    wait until the 24-hour window frees
-        ├── SesUnavailable        SES was not reached, nothing was sent: try again
-        ├── OutcomeUnknown        SES may have it: wait for evidence
-        ├── SendRejected          SES refuses this email for good
-        └── LineStopped           no email would pass: stop, keep them all, tell somebody
-            ├── SendingPaused     the account or configuration set is paused or suspended
-            └── SesMisconfigured  identity, credentials, configuration set or permission
+        ├── SesUnavailable        try again: nothing was sent
+        ├── OutcomeUnknown        wait for evidence: SES may have it
+        ├── SendRejected          read SES's words; send it again when their reason is gone
+        └── LineStopped           stop, keep them all, tell somebody: no email would pass
+            ├── SendingPaused     ask AWS, or whoever paused it
+            └── SesMisconfigured  mend the identity, credentials, configuration set or permission
 
 A class's docstring is its default message. Messages never hold an address, a subject or a body: they go to logs.
 """

@@ -69,143 +69,163 @@ class Settings(BaseSettings):
 
     # Where things are
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
+        default="redis://127.0.0.1:6379/0",
         description="The Redis that holds the ledger; else Celery's broker, where that is one.",
     )
-    key_prefix: str = Field("sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with.")
-    redis_timeout_seconds: Seconds = Field(5.0, description="How long one Redis command may take.")
+    key_prefix: str = Field(
+        default="sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with."
+    )
+    redis_timeout_seconds: Seconds = Field(default=5.0, description="How long one Redis command may take.")
     accept_timeout_seconds: Seconds = Field(
-        0.5,
+        default=0.5,
         description="How long `.delay()` waits for Redis, once more on a new connection; "
         "with a megabyte of attachments or more, SESMAIL_REDIS_TIMEOUT_SECONDS.",
     )
-    region: str | None = Field(None, description="AWS Region of SES; without it boto3's own chain decides.")
-    endpoint_url: str | None = Field(None, description="Another address for SES, such as a local simulator.")
+    region: str | None = Field(default=None, description="AWS Region of SES; without it boto3's own chain decides.")
+    endpoint_url: str | None = Field(default=None, description="Another address for SES, such as a local simulator.")
     transactional_queue: str | None = Field(
-        None, description="Celery queue of transactional tickets; else the key prefix and `.transactional`."
+        default=None, description="Celery queue of transactional tickets; else the key prefix and `.transactional`."
     )
-    bulk_queue: str | None = Field(None, description="Celery queue of bulk tickets; else the key prefix and `.bulk`.")
+    bulk_queue: str | None = Field(
+        default=None, description="Celery queue of bulk tickets; else the key prefix and `.bulk`."
+    )
 
     # What is put into an email that does not say
-    from_email: str | None = Field(None, description="Sender of emails that name none.")
-    configuration_set: str | None = Field(None, description="SES configuration set of emails that name none.")
+    from_email: str | None = Field(default=None, description="Sender of emails that name none.")
+    configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
 
     # Where no email should reach people
     suppress_send: bool | None = Field(
-        None,
+        default=None,
         description="Whether emails are kept in the process's memory instead of being sent (see docs/testing.md); "
         "by itself under Django's test runner and in a Flask app with `TESTING`.",
     )
     redirect_to: list[str] = Field(
-        [],
+        default=[],
         description="For staging: every email goes to these addresses instead; "
         "who it was for stands in the subject and in a header.",
     )
     redirect_except_domains: list[str] = Field(
-        [], description="Domains whose addresses are not redirected, such as your own."
+        default=[], description="Domains whose addresses are not redirected, such as your own."
     )
 
     # The rate
     max_send_rate: float | None = Field(
-        None, gt=0, description="Recipients a second, where SES cannot be asked (`ses:GetAccount` not permitted)."
+        default=None,
+        gt=0,
+        description="Recipients a second, where SES cannot be asked (`ses:GetAccount` not permitted).",
     )
     max_24_hour_send: float | None = Field(
-        None, description="Recipients in 24 hours, where SES cannot be asked; -1 is unlimited."
+        default=None, description="Recipients in 24 hours, where SES cannot be asked; -1 is unlimited."
     )
     worker_rate_limit: RateLimit | None = Field(
-        None,
+        default=None,
         description="Recipients a second (or `6/s`, `300/m`) that one worker may send; the account's rate holds too.",
     )
     share: float = Field(
-        1.0, gt=0, le=1, description="The part of the account's rate that is used; the rest is left to others."
+        default=1.0, gt=0, le=1, description="The part of the account's rate that is used; the rest is left to others."
     )
     quota_reserve: float = Field(
-        0.1, ge=0, lt=1, description="The part of the 24-hour quota that bulk leaves to transactional email."
+        default=0.1, ge=0, lt=1, description="The part of the 24-hour quota that bulk leaves to transactional email."
     )
     configuration_set_rate_limits: dict[str, RateLimit] = Field(
-        {},
+        default={},
         description='Recipients a second under a configuration set: `{"news": "5/s"}`; the account\'s rate holds too.',
     )
-    patience_seconds: Seconds = Field(10.0, description="How long a worker keeps a send that waits for its turn.")
+    patience_seconds: Seconds = Field(
+        default=10.0, description="How long a worker keeps a send that waits for its turn."
+    )
 
     # How hard to try
-    max_attempts: int = Field(5, ge=1, description="How often SES is asked with no clear answer before giving up.")
-    max_age_seconds: Seconds = Field(7 * DAY, description="A send older than this is abandoned, not sent.")
+    max_attempts: int = Field(
+        default=5, ge=1, description="How often SES is asked with no clear answer before giving up."
+    )
+    max_age_seconds: Seconds = Field(default=7 * DAY, description="A send older than this is abandoned, not sent.")
     evidence_window_seconds: Seconds = Field(
-        1800.0, description="How long an event may still prove a send of unknown outcome."
+        default=1800.0, description="How long an event may still prove a send of unknown outcome."
     )
     on_unknown: Literal["resend", "hold"] = Field(
-        "resend", description="After the window: send again, or leave it for an operator."
+        default="resend", description="After the window: send again, or leave it for an operator."
     )
-    ses_connect_timeout_seconds: Seconds = Field(5.0, description="Bound on reaching SES.")
+    ses_connect_timeout_seconds: Seconds = Field(default=5.0, description="Bound on reaching SES.")
     ses_read_timeout_seconds: Seconds = Field(
-        60.0, description="Bound on SES's answer; short ones make unknown outcomes."
+        default=60.0, description="Bound on SES's answer; short ones make unknown outcomes."
     )
 
     # Workers
-    lease_seconds: Seconds = Field(8.0, description="A worker silent for this long is dead; its claims go to others.")
-    sweep_interval_seconds: Seconds = Field(3.0, description="How often each worker sweeps.")
+    lease_seconds: Seconds = Field(
+        default=8.0, description="A worker silent for this long is dead; its claims go to others."
+    )
+    sweep_interval_seconds: Seconds = Field(default=3.0, description="How often each worker sweeps.")
     ticket_grace_seconds: Seconds = Field(
-        15.0, description="How long a ticket that later ones overtook may be on its way before it counts as lost."
+        default=15.0,
+        description="How long a ticket that later ones overtook may be on its way before it counts as lost.",
     )
 
     # What SES tells back
     site: str = Field(
-        "default",
+        default="default",
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="The name of this site: it gathers its own events, and opt-outs may be for it alone.",
     )
     topics: dict[str, str] = Field(
-        {},
+        default={},
         description="SNS topics whose events are believed, each with its site: "
         '`{"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}`.',
     )
     event_store: str | None = Field(
-        None,
+        default=None,
         description="Where events are kept: `redis://...`, `sqlite:////var/lib/site/events.db`, "
         "`postgresql+psycopg://...` or `dynamodb://TABLE?region=eu-west-1`; else the ledger's Redis.",
     )
     max_stored_events: int = Field(
-        250_000, ge=1, description="How many events of one site Redis keeps, 2.2 KB each; other stores have no bound."
+        default=250_000,
+        ge=1,
+        description="How many events of one site Redis keeps, 2.2 KB each; other stores have no bound.",
     )
-    sqs_queue_urls: list[str] = Field([], description="The queues that `sesmail poll-sqs` reads when it is given none.")
+    sqs_queue_urls: list[str] = Field(
+        default=[], description="The queues that `sesmail poll-sqs` reads when it is given none."
+    )
     raw_delivery_site: str | None = Field(
-        None, description="The site of what comes through queues by raw message delivery; without it that is refused."
+        default=None,
+        description="The site of what comes through queues by raw message delivery; without it that is refused.",
     )
     verify_queues: bool = Field(
-        True, description="Whether the signature of what comes through queues is verified, too."
+        default=True, description="Whether the signature of what comes through queues is verified, too."
     )
     sns_certificate_url: str | None = Field(
-        None,
+        default=None,
         pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/",  # whoever serves it can sign anything
         description="Where SNS's certificate is in tests with a simulator, on this machine only: "
         "`http://127.0.0.1:8005/_sim/certificate.pem`. Never set it where mail is real.",
     )
     events_interval_seconds: Seconds = Field(
-        5.0,
+        default=5.0,
         description="How often the workers look for events that wait; what comes through a door of this site is "
         "processed within two seconds.",
     )
     transactional_ignores: list[SuppressionReason] = Field(
-        ["unsubscribed"], description="The opt-outs, by their reasons, that transactional email goes out despite."
+        default=["unsubscribed"],
+        description="The opt-outs, by their reasons, that transactional email goes out despite.",
     )
     unsubscribe_url: str | None = Field(
-        None, description="Where readers reach the unsubscribe door: `https://example.com/sesmail/unsubscribe/`."
+        default=None,
+        description="Where readers reach the unsubscribe door: `https://example.com/sesmail/unsubscribe/`.",
     )
     unsubscribe_secrets: list[str] = Field(
-        [],
+        default=[],
         repr=False,
         description="Secrets of unsubscribe links, of 16 characters or more: the first signs, all can be read.",
     )
 
     # How long to remember
-    sent_retention_seconds: Seconds = Field(7 * DAY, description="How long the record of a sent email is kept.")
+    sent_retention_seconds: Seconds = Field(default=7 * DAY, description="How long the record of a sent email is kept.")
     failed_retention_seconds: Seconds = Field(
-        30 * DAY, description="How long an email that was not sent is kept, body and all."
+        default=30 * DAY, description="How long an email that was not sent is kept, body and all."
     )
-    idempotency_seconds: Seconds = Field(7 * DAY, description="How long an idempotency key is remembered.")
+    idempotency_seconds: Seconds = Field(default=7 * DAY, description="How long an idempotency key is remembered.")
     event_retention_seconds: Seconds = Field(
-        90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
+        default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
     )
 
     @property

@@ -2,24 +2,52 @@
 
     from sesmail.signals import email_bounced
 
+
     @email_bounced.connect
-    def on_bounce(site, *, event, metadata):
-        ...
+    def on_bounce(site, *, event, metadata): ...
 
 The sender is the site's name, so `email_bounced.connect(on_bounce, sender="alpha")` hears of one site only. `event` is
-a typed event (see `sesmail.events.model`), `metadata` what the caller gave with the email: empty for email that sesmail
+a typed event (docs/event-types.md), `metadata` what the caller gave with the email: empty for email that sesmail
 did not send or no longer remembers. Receivers run in the worker that processes events. They may be called more than
 once for the same event, after a crash; `event.key` is the same each time. One that raises is called again later, with
-growing pauses; the others are not.
+growing pauses; the others are not. A receiver may be an `async def`: it is awaited, in a loop of its own.
+
+Two signals tell how a send ended, by whoever or whatever it was settled:
+
+    from sesmail.signals import email_failed, email_sent
+
+    @email_sent.connect
+    def after(site, *, status, metadata):
+        ...     # status.send_id, status.message_id
+
+    @email_failed.connect
+    def not_sent(site, *, status, metadata):
+        ...     # status.state, status.reason, status.code
+
+`status` is a `sesmail.Status`. They are told within seconds by a worker of the site that has receivers for them, at
+least once; of sends that ended before such a worker first ran, nothing is told.
 
 blinker rather than Celery's or Django's signals: it works in every process, with or without either of them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
 from blinker import Namespace
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from blinker import NamedSignal
+
+log = logging.getLogger("sesmail")
+
 _signals = Namespace()
+
 
 email_delivered = _signals.signal("email_delivered", "The recipient's server took it. It may bounce yet.")
 email_bounced = _signals.signal("email_bounced", "It did not arrive; `event.permanent` says whether it ever will.")
@@ -31,5 +59,61 @@ email_delayed = _signals.signal("email_delayed", "The recipient's server asks SE
 email_rejected = _signals.signal("email_rejected", "SES found a virus in it and did not send it.")
 rendering_failed = _signals.signal("rendering_failed", "SES could not fill its template and did not send it.")
 
+OF_EVENTS = dict(_signals)
+"""Each signal of SES's events, by its name."""
+
+email_sent = _signals.signal("email_sent", "SES took it and gave a message id.")
+email_failed = _signals.signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
+
 ALL = dict(_signals)
 """Each signal by its name."""
+
+
+def tell(
+    signal: NamedSignal,
+    site: str,
+    *,
+    only: Collection[str] = (),
+    on_failure: Callable[[Exception], object] | None = None,
+    **said: Any,
+) -> dict[str, str]:
+    """Call those who listen to a signal of a site, or of them only those named; what went wrong, by receiver.
+
+    `on_failure` is given what they raised: for tests.
+    """
+    listening = [*signal.receivers_for(site)]
+    # One that failed and was renamed since is among those that have not failed before.
+    receivers = [receiver for receiver in listening if name_of(receiver) in only] or listening
+    problems = {name_of(receiver): _call(receiver, site, said, on_failure) for receiver in receivers}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+def name_of(receiver: Callable[..., object]) -> str:
+    """How a receiver is called in the log, and told from others when it failed."""
+    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _call(
+    receiver: Callable[..., object],
+    site: str,
+    said: dict[str, Any],
+    on_failure: Callable[[Exception], object] | None,
+) -> str:
+    """Call a receiver; what went wrong, or nothing."""
+    try:
+        answer = receiver(site, **said)
+        if inspect.isawaitable(answer):
+            asyncio.run(_done(answer))
+    except Exception as error:  # noqa: BLE001  a site's own code may raise anything
+        # The text of the error stays out of the log: it may hold an address.
+        name = name_of(receiver)
+        log.warning("%s raised %s", name, type(error).__name__, extra={"action": "receiver_failed", "receiver": name})
+        if on_failure:
+            on_failure(error)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+async def _done(answer: Any) -> None:
+    await answer

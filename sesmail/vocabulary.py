@@ -39,7 +39,9 @@ class Accepted:
 
     send_id: str
     state: str
+    """The state that it is in by now."""
     new: bool
+    """Whether this call made it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -70,13 +72,20 @@ class Status:
     state: State
     lane: Lane
     recipients: int
+    """How many SES counts: `to`, `cc` and `bcc` together."""
     accepted_at: float
     changed_at: float
+    """When it came into its state."""
     attempts: int
+    """How often SES was asked without a clear answer."""
     waits: int
+    """How often it backed off."""
     message_id: str | None
+    """SES's id of it, once it is sent."""
     reason: str | None
+    """For people: why it waits, or was not sent."""
     code: str | None
+    """The error's code, as SES spells it."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 
@@ -121,8 +130,10 @@ class Cause(StrEnum):
     QUOTA = "quota"  #: the 24-hour quota is used up, or its part for bulk
     PAUSED = "paused"  #: an operator paused the line
     STOPPED = "stopped"  #: SES refuses everything of this kind
+    VERSION = "version"  #: a newer release keeps the books in a way that this one does not know
     SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
     THROTTLED = "throttled"  #: SES said that the send rate was exceeded
+    CONFIGURATION = "configuration"  #: this worker cannot ask SES as it is installed; another one may
     UNREACHABLE = "unreachable"  #: SES, or Redis just before SES was to be asked, could not be reached
     LOT = "lot"  #: one before it under the same ticket has to wait
 

@@ -20,7 +20,7 @@ from sybil import Document, Example, Region
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 COMMENT = re.compile(
     r"^[ ]*<!-- (?:not run: (?P<reason>\S.*)|(?P<file>examples/\S+)) -->(?=\n\s*```python\n)", re.MULTILINE

@@ -69,11 +69,17 @@ class CeleryBroker:
         if len(tickets) == 1:
             send_id = tickets[0].send_id
             # Celery's own way to publish: that of the task leads through the ledger.
-            Task.apply_async(self._app.tasks[SEND], (), {"send_id": send_id}, task_id=send_id, **options)
+            Task.apply_async(self._task(SEND), (), {"send_id": send_id}, task_id=send_id, **options)
         else:
             ids = [ticket.send_id for ticket in tickets]
-            lot = self._app.tasks[SEND_LOT]
+            lot = self._task(SEND_LOT)
             lot.apply_async((), {"send_ids": ids}, kwargsrepr=f"{{{len(ids)} sends}}", **options)
+
+    def _task(self, name: str) -> Any:
+        """The task of that name; a program that asks a client alone has not imported it yet."""
+        if name not in self._app.tasks:
+            self._app.loader.import_task_module("sesmail.tasks")
+        return self._app.tasks[name]
 
     @contextmanager
     def _producer(self, in_a_hurry: bool) -> Iterator[dict[str, Any]]:
@@ -111,6 +117,6 @@ class CeleryBroker:
         """
         if site != self._settings.site:
             return
-        self._app.tasks[PROCESS_EVENTS].apply_async(
+        self._task(PROCESS_EVENTS).apply_async(
             (), {"site": site}, retry=False, countdown=ANNOUNCE_EVERY_SECONDS, expires=EVENTS_TURN_SECONDS
         )

@@ -168,9 +168,10 @@ def _new_client(app: Celery) -> Client:
 
 def _celery_source(app: Celery) -> Source:
     """Settings in Celery's configuration: `sesmail_region = ...`, or `CELERY_SESMAIL_REGION` in Django's."""
+    names = [*app.conf]  # this loads it; what it is then knows its prefix
     conf = app.conf
     ours = f"{conf.prefix or ''}sesmail_"
-    said = {name[len(ours) :].lower(): conf[name] for name in conf if name.lower().startswith(ours.lower())}
+    said = {name[len(ours) :].lower(): conf[name] for name in names if name.lower().startswith(ours.lower())}
     spelling = f"{ours.upper()}{{}}" if conf.prefix else "sesmail_{}"
     return Source(name="Celery's configuration", spelling=spelling, said=said)
 

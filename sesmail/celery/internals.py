@@ -13,6 +13,9 @@ from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.loaders.default import Loader as DefaultLoader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
     from celery import Celery
     from celery.worker.request import Request
 
@@ -39,6 +42,22 @@ def apps_of_this_process() -> list[Celery]:
 def is_made_up(app: Celery) -> bool:
     """Whether Celery made this app up, for a process or thread without one (celery/_state.py: `_get_current_app`)."""
     return bool(app.main == "default" and type(app.loader) is DefaultLoader)
+
+
+def import_configuration(loader: DefaultLoader, name: str) -> ModuleType:
+    """A configuration module, also one in the working directory (celery/loaders/base.py: `_import_config_module`)."""
+    module: ModuleType = loader._import_config_module(name)  # noqa: SLF001
+    return module
+
+
+def answer_control_commands(**handlers: Callable[..., Any]) -> None:
+    """Have these functions answer `celery control ...` instead of Celery's own.
+
+    celery/worker/control.py: `Panel.data`. The decorator that Celery documents would also replace what `--help` says.
+    """
+    from celery.worker.control import Panel  # noqa: PLC0415  only workers have it
+
+    Panel.data |= handlers
 
 
 def hide_arguments(request: Request) -> None:

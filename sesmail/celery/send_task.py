@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
 from celery import Task
 from celery.exceptions import Retry
@@ -20,13 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celery import Celery
+    from celery.canvas import Signature
     from celery.result import AsyncResult, EagerResult
 
     from sesmail.client import Client
 
+    class SendResult(AsyncResult):  # type: ignore[misc]  # Celery has no types
+        """Celery's AsyncResult. Its id is that of the send."""
+
+        id: str
+
+
 log = logging.getLogger("sesmail")
 
 P = ParamSpec("P")
+Rest = ParamSpec("Rest")
 
 
 class PrivateRequest(Request):  # type: ignore[misc]  # Celery has no types
@@ -89,7 +97,23 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         """Accept an email (`args` and `kwargs` are those of `sesmail.Email`, or one is given) and publish its ticket.
 
         Answers the AsyncResult of the send, or of the earlier one with the same idempotency key. Once it returns, the
-        email is sent in the end. `countdown` (seconds), `eta` and `expires` are kept by the ledger.
+        email is sent in the end. The ledger keeps what the first four say, the broker the others:
+
+            task_id        The id of the send: 1 to 128 letters, digits, _ and -. The same id again answers the first
+                           send and makes none. Without it, a new one.
+            countdown      Seconds until it goes out, at the earliest. Where the email has `send_at`, the later one
+                           counts.
+            eta            The same as a time. A naive one is in Celery's timezone.
+            expires        Seconds, or a time, after which it is worth nothing any more. `expires_at` of the email goes
+                           before it.
+            link           What Celery calls once it is sent. It travels with the ticket that is published at once: an
+                           email that has to wait, or whose ticket is issued again, calls nothing.
+            link_error     The same for when SES refuses it.
+            queue          Another queue for that ticket.
+            priority       Of that ticket, where the broker has priorities.
+            headers        Of that ticket; those of the email are an argument of `Email`.
+            producer       What publishes that ticket, instead of one that gives up within a second.
+            ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
         Raises `InvalidEmail` when something is wrong with it, `LedgerUnavailable` when Redis cannot be reached; then
         nothing was queued.
@@ -167,63 +191,81 @@ def _seconds_until(when: float | datetime | None, app: Celery) -> float | None:
     return (aware - datetime.now(UTC)).total_seconds()
 
 
-class SendSesEmail(Protocol[P]):
-    """`send_ses_email` as a type checker sees it: its calls take what `Email` takes, and nothing else."""
+class SendSesEmail(Protocol[P, Rest]):
+    """`send_ses_email` as a type checker sees it: its calls take what `Email` takes, and nothing else.
+
+        delay                  Accept an email, given as `Email` or as its arguments.
+        adelay                 `delay` for async code, to be awaited: the loop goes on while Redis is asked.
+        delay_on_commit        In Django: `delay` when the transaction commits, so that no email tells of what was
+                               rolled back.
+        apply_async            `delay` with options, below; the email's arguments as a tuple and a dictionary.
+        apply_async_on_commit  In Django: `apply_async` when the transaction commits.
+        si                     A signature that takes nothing of the task before it: for `chain` and `link`.
+        s                      A signature; in a `chain`, `to` may be left to the task before it.
+        signature              A signature with Celery's options.
+        AsyncResult            Celery's result of a send, by its id.
+
+    Whatever else a Celery task has is there, but not known to a type checker.
+    """
 
     name: str
     app: Any
     rate_limit: str | None
 
     @overload
-    def delay(self, email: Email, /) -> AsyncResult: ...
+    def delay(self, email: Email, /) -> SendResult: ...
     @overload
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult: ...
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> SendResult: ...
     @overload
-    async def adelay(self, email: Email, /) -> AsyncResult: ...
+    async def adelay(self, email: Email, /) -> SendResult: ...
     @overload
-    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult: ...
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> SendResult: ...
     @overload
     def delay_on_commit(self, email: Email, /) -> None: ...
     @overload
     def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
     def apply_async(
         self,
-        args: Sequence[Any] | None = None,
+        args: tuple[Any, ...] | list[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         task_id: str | None = None,
         countdown: float | None = None,
         eta: datetime | None = None,
         expires: float | datetime | None = None,
         *,
-        link: Any = None,
-        link_error: Any = None,
+        link: Signature | Sequence[Signature] | None = None,
+        link_error: Signature | Sequence[Signature] | None = None,
         queue: Any = None,
         priority: int | None = None,
         headers: Mapping[str, Any] | None = None,
         producer: Any = None,
         ignore_result: bool = False,
-    ) -> AsyncResult:
+    ) -> SendResult:
         """See `SendTask.apply_async`."""
 
     def apply_async_on_commit(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, args: tuple[Any, ...] | list[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
         """See `SendTask.apply_async_on_commit`."""
 
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """A signature, for chains and groups."""
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """A signature that takes nothing of the task before it."""
 
-    def si(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """An immutable signature."""
-
-    def signature(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None) -> Any:
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature: ...
+    @overload
+    def s(self, *args: Rest.args, **kwargs: Rest.kwargs) -> Signature: ...
+    def signature(
+        self, args: tuple[Any, ...] | list[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Signature:
         """A signature, with Celery's options."""
 
-    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802  Celery's name
+    def AsyncResult(self, task_id: str) -> SendResult:  # noqa: N802  Celery's name
         """The result of a send."""
 
 
-def typed(_constructor: Callable[P, Email], task: Any) -> SendSesEmail[P]:
-    """The task, bound to the arguments of the constructor of `Email` for type checkers."""
-    bound: SendSesEmail[P] = task
-    return bound
+def called_like(
+    _email: Callable[P, Email], _without_to: Callable[Concatenate[Any, Rest], Email]
+) -> Callable[[Any], SendSesEmail[P, Rest]]:
+    """For type checkers: the decorated task takes the arguments of this constructor, given twice."""
+    return lambda task: task

@@ -16,7 +16,7 @@ from celery import Celery
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
 
-from sesmail.celery.internals import KNOWN_SETTINGS, NEW_NAMES, TODAYS_SETTINGS
+from sesmail.celery.internals import KNOWN_SETTINGS, NEW_NAMES, TODAYS_SETTINGS, import_configuration
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.errors import ConfigurationError
 
@@ -88,7 +88,7 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
     def _users_settings(self, name: str) -> dict[str, Any]:
         """What the file says, by today's names of the settings."""
         try:
-            module = self._import_config_module(name)
+            module = import_configuration(self, name)
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and error.name == name == DEFAULT_CONFIG_MODULE:
                 return {}
@@ -116,3 +116,4 @@ app = Celery(
     set_as_current=False,
     fixups=[],  # Django's would make this the default app of a process that has another
 )
+"""The Celery app of `celery -A sesmail`, for applications that have none of their own."""

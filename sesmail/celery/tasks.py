@@ -14,11 +14,11 @@ from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of, task
 from sesmail.celery.queues import STAND_ALONE, declared_queue
-from sesmail.celery.send_task import SendTask, email_of, typed
+from sesmail.celery.send_task import SendTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SendRejected, SendThrottled, SesUnavailable
 from sesmail.message import Email
-from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale
+from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale, Unknown
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import Claim, Postponed
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EVENTS_BATCH = 500
 
 
+@called_like(Email, Email)
 @task(
     SEND,
     bind=True,
@@ -39,7 +40,7 @@ EVENTS_BATCH = 500
     max_retries=None,
     typing=False,
 )
-def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
+def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
     """Send one email through SES: the worker's half.
 
     A ticket names a send of the ledger. A client without sesmail gives the email itself; it is written down first,
@@ -59,9 +60,6 @@ def _send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: 
     return _in_celerys_words(self, delivery.work(claim, self.request.hostname))
 
 
-send_ses_email = typed(Email, _send_ses_email)
-
-
 def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
     """What became of an email, as the task's result, or as what Celery is told by raising."""
     match outcome:
@@ -76,6 +74,8 @@ def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
             )
         case Rejected(error=error):
             raise error
+        case Unknown(bug=bug) if bug is not None:
+            raise bug
         case Stale():
             return {"state": "stale"}
     return {"state": "unknown", "message_id": None}
@@ -122,7 +122,9 @@ def sweep(self: Any) -> dict[str, int]:
 
 @task(PROCESS_EVENTS, bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
 def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
-    """Act on what SES has told of this site's emails; answers how many events were processed, and how many failed.
+    """Act on what SES has told of this site's emails, and tell receivers how its sends have ended.
+
+    Answers how many events were processed, how many failed, and of how many sends was told.
 
     `site` is whose events were announced: another's are left to its own workers. One call in the fleet works at a time,
     so that a burst of events leaves the other threads to email; a second one helps when a batch takes long. One that
@@ -131,14 +133,14 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     client, done = client_of(self.app), Counter(processed=0, failed=0)
     if site not in (None, client.settings.site):
         return dict(done)
-    turn = f"events:{client.settings.site}"
-    while client.turns.take(turn, EVENTS_TURN_SECONDS):
+    turn_name = f"events:{client.settings.site}"
+    while turn := client.turns.take(turn_name, EVENTS_TURN_SECONDS):
         batch = client.event_processor.process(limit=EVENTS_BATCH)
         client.turns.give_back(turn)
         done.update(processed=batch.processed, failed=batch.failed)
         if batch.gathered < EVENTS_BATCH:
             break
-    return dict(done)
+    return {**done, "told": client.teller.tell_what_ended()}
 
 
 def _take_over(client: Client, task_id: str, args: Any, kwargs: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from sesmail import __version__
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
@@ -23,6 +24,7 @@ COMMANDS = {
     "events": "events:events",
     "failed": "sends:failed",
     "metrics": "metrics:metrics",
+    "migrate": "migrate:migrate",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
     "purge": "events:purge",
@@ -82,7 +84,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="sesmail")
+@click.version_option(__version__)
 def main() -> None:
     """Email through Amazon SES in the background: queued, paced to the account's rate, lost by no crash.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from sesmail import doors
+from sesmail.doors import answer_by_settings, site_client
 from sesmail.events.sns import BODY_LIMIT_BYTES
 from sesmail.hosts import know_flask_app
 
@@ -26,7 +26,7 @@ class SESMail:
 
     def __init__(self, app: Flask | None = None, *, url_prefix: str = "/sesmail") -> None:
         self.url_prefix = url_prefix
-        self.blueprint = doors_blueprint()
+        self.blueprint = doors()
         if app is not None:
             self.init_app(app)
 
@@ -37,21 +37,19 @@ class SESMail:
         app.extensions["sesmail"] = self
 
 
-def doors_blueprint(
-    intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = None, name: str = "sesmail"
-) -> Blueprint:
+def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = None, name: str = "sesmail") -> Blueprint:
     """A blueprint with `/events/` and `/unsubscribe/<token>`; what is not given is made by the settings."""
     blueprint = Blueprint(name, __name__)
 
     @blueprint.post("/events/")
     def events() -> Response:
         body = request.stream.read(BODY_LIMIT_BYTES + 1)
-        answer = intake.answer(body, request.headers) if intake else doors.answer(body, request.headers)
+        answer = intake.answer(body, request.headers) if intake else answer_by_settings(body, request.headers)
         return Response(answer.text, status=answer.status, mimetype="text/plain")
 
     @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"])
     def unsubscribed(token: str) -> Response:
-        page = (unsubscribe or doors.site_client().unsubscribe_door).answer(request.method, token)
+        page = (unsubscribe or site_client().unsubscribe_door).answer(request.method, token)
         return Response(page.html, status=page.status, headers=page.headers)
 
     return blueprint

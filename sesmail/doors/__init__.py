@@ -19,7 +19,7 @@ def site_client() -> Client:
     return current_client()
 
 
-def answer(body: bytes, headers: Headers) -> Answer:
+def answer_by_settings(body: bytes, headers: Headers) -> Answer:
     """What the site answers to a post of SNS. Never raises: also a wrong setting must make SNS come again."""
     try:
         return site_client().intake.answer(body, headers)

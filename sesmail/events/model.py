@@ -35,6 +35,7 @@ class Event:
     """The signal that tells of it."""
 
     site: str
+    """Whose email it was about: the site that its topic belongs to."""
     key: str = field(default="", repr=False)
     """Equal for two notifications of one fact, whatever ids they came under. It holds the address."""
     recipient: str = field(default="", repr=False)
@@ -46,7 +47,9 @@ class Event:
     list: str = ""
     """The list it was sent to, by its tag `sesmail-list`."""
     occurred_at: datetime = _NO_TIME
+    """By SES's clock, in UTC."""
     sent_at: datetime = _NO_TIME
+    """When SES took the email."""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """SES's own words about it: the `bounce`, `open`, ... part of its JSON."""
     counter: Counter | None = None
@@ -80,7 +83,9 @@ class Bounced(Event):
 
     signal = "email_bounced"
     bounce_type: str
+    """`Permanent`, `Transient` or `Undetermined`."""
     bounce_sub_type: str
+    """`General`, `MailboxFull`, `OnAccountSuppressionList`, ..., as SES says."""
     permanent: bool
     """Whether the address is to blame for good; otherwise SES gave up for a passing reason."""
 
@@ -120,6 +125,7 @@ class Clicked(Event):
     by_bot: bool
     """SES takes it for a machine's doing (`isBotEvent: Likely`): told, not counted."""
     link: str = field(repr=False)
+    """The address that was opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +134,7 @@ class Delayed(Event):
 
     signal = "email_delayed"
     delay_type: str
+    """`MailboxFull`, `IPFailure`, `TransientCommunicationFailure`, ..., as SES says."""
     delivery: Delivery | None = Delivery.DELAYED
 
 
@@ -145,7 +152,9 @@ class RenderingFailed(Event):
 
     signal = "rendering_failed"
     error_message: str = field(repr=False)
+    """Why, in SES's words."""
     template: str
+    """Its name at SES."""
     delivery: Delivery | None = Delivery.RENDERING_FAILED
 
 

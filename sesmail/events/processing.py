@@ -226,14 +226,11 @@ class EventProcessor:
         """Call those who listen, or only those named; what went wrong, by receiver."""
         if event.signal is None:
             return {}
-        listening = [*signals.ALL[event.signal].receivers_for(event.site)]
-        # One that failed and was renamed since is among those that have not failed before.
-        receivers = [receiver for receiver in listening if _name(receiver) in only] or listening
-        if not receivers:
+        signal = signals.OF_EVENTS[event.signal]
+        if not signal.has_receivers_for(event.site):
             return {}
         metadata = self._metadata(event.send_id) if event.send_id else {}
-        problems = [(_name(receiver), _call(receiver, event, metadata, self._on_failure)) for receiver in receivers]
-        return {name: problem for name, problem in problems if problem}
+        return signals.tell(signal, event.site, only=only, on_failure=self._on_failure, event=event, metadata=metadata)
 
 
 def opt_outs(event: Event, source: str) -> list[OptOut]:
@@ -255,30 +252,6 @@ def _fact(event: Event, told_by: str) -> Fact:
         sent_on=event.sent_at.date(),
         counter=event.counter,
     )
-
-
-def _call(
-    receiver: Callable[..., object],
-    event: Event,
-    metadata: Mapping[str, Any],
-    on_failure: Callable[[Exception], object] | None,
-) -> str:
-    """Call a receiver; what went wrong, or nothing."""
-    try:
-        receiver(event.site, event=event, metadata=metadata)
-    except Exception as error:  # noqa: BLE001  a site's own code may raise anything
-        # The text of the error stays out of the log: it may hold an address.
-        name = _name(receiver)
-        log.warning("%s raised %s", name, type(error).__name__, extra={"action": "receiver_failed", "receiver": name})
-        if on_failure:
-            on_failure(error)
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _name(receiver: Callable[..., object]) -> str:
-    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _failed_before(stored: StoredEvent) -> set[str]:

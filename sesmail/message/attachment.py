@@ -24,11 +24,14 @@ class Attachment:
     """A file that travels with an email. Its `repr` shows neither name nor content."""
 
     filename: str
+    """As the reader sees it: 1 to 255 bytes in UTF-8."""
     content: bytes
+    """Bytes, or a text, which is encoded as UTF-8."""
     content_type: str
-    """A MIME type. Guessed from the file's name when not given."""
+    """A MIME type of at most 78 characters. Guessed from the file's name when not given."""
     content_id: str | None
-    """For a picture that the HTML shows as `<img src="cid:logo">`: `"logo"`, without angle brackets."""
+    """For a picture that the HTML shows as `<img src="cid:logo">`: `"logo"`, without angle brackets, at most 76
+    printable ASCII characters."""
 
     def __init__(
         self, filename: str, content: bytes | str, content_type: str | None = None, *, content_id: str | None = None

@@ -61,29 +61,49 @@ class Email:
     """One email. Immutable; compared by value, but not hashable: a send is known by its id. `repr` is not personal."""
 
     to: tuple[str, ...]
-    """Mailboxes as they will appear in the header, domains in lower-case ASCII; the same for `cc` and `bcc`."""
+    """Who gets it: `ann@example.org`, `Ann <ann@example.org>`, or several in a list, who see each other. Together with
+    `cc` and `bcc` 1 to 50, none twice; an address has at most 254 characters, 64 of them before the @, a name 200. The
+    domain is kept in lower-case ASCII."""
     subject: str
+    """One line of at most 989 characters. It may be empty."""
     text: str | None
+    """The body as plain text. An email needs `text`, `html` or both."""
     html: str | None
+    """The body as HTML, which most readers see instead of `text`."""
     from_email: str | None
-    """`None` until the default sender is filled in: see `with_defaults`."""
+    """The sender, of a domain or an address that SES has verified. Without it, SESMAIL_FROM_EMAIL."""
     cc: tuple[str, ...]
+    """Who gets a copy; everybody sees it."""
     bcc: tuple[str, ...]
+    """Who gets a copy; nobody sees it."""
     reply_to: tuple[str, ...]
+    """Where answers go, instead of to the sender: at most 50."""
     headers: Mapping[str, str]
-    """At most 15. Values that are not ASCII are encoded on the way out (RFC 2047)."""
+    """Headers of your own: at most 15, each at most 996 characters with its name, none that SES sets itself, such as
+    `Subject` or `Date`. Values that are not ASCII are encoded on the way out (RFC 2047)."""
     attachments: tuple[Attachment, ...]
-    """Given as `Attachment`, `(filename, content, mimetype)` as in Django, `pathlib.Path`, bytes, an `email.message`
-    part, or a mapping with `filename`, `content` (text) or `content_base64`, `content_type`, `content_id`."""
+    """Files, at most 495, each as `Attachment`, `(filename, content, mimetype)` as in Django, `pathlib.Path`, bytes, an
+    `email.message` part, or a mapping with `filename`, `content` (text) or `content_base64`, `content_type`,
+    `content_id`. Files are read at once. The whole email has at most 40 MiB as encoded for sending."""
     tags: Mapping[str, str]
-    """SES's message tags; they come back with every event. `tags=["newsletter"]` is short for `{"newsletter": "1"}`."""
+    """SES's message tags; they come back with every event. At most 49; names and values of 1 to 256 letters, digits, _
+    and -. `["newsletter"]` is short for `{"newsletter": "1"}`. The tag `sesmail-list` names the list that the email
+    goes to: rates are counted by it, and readers may leave it alone."""
     _metadata: dict[str, Any]
+    """A JSON object of your own, kept with the send and handed to your receivers of signals; SES never gets it. At most
+    16384 bytes as JSON, 20 levels deep."""
     configuration_set: str | None
+    """SES's configuration set, a name of 1 to 64 letters, digits, _ and -. Without it, SESMAIL_CONFIGURATION_SET."""
     lane: Lane
+    """Which queue it waits in: `transactional` goes first, `bulk` gives way to it."""
     send_at: datetime | None
-    """In UTC, as is `expires_at`."""
+    """When it goes out at the earliest: an aware datetime, or ISO 8601 with an offset. Kept in UTC."""
     expires_at: datetime | None
+    """When it is worth nothing any more, written as `send_at` is and after it: what no worker has taken by then ends as
+    `expired`."""
     idempotency_key: str | None
+    """A text of 1 to 256 characters that stands for this email: the same key again answers the first send and makes
+    none, for as long as SESMAIL_IDEMPOTENCY_SECONDS says."""
 
     __hash__ = None  # type: ignore[assignment]  # mappings are not hashable, and nobody needs a set of emails
 
@@ -110,7 +130,10 @@ class Email:
         message: str | None = None,
         html_message: str | None = None,
     ) -> None:
-        """Check everything and keep it. `message` and `html_message` are Django's words for `text` and `html`.
+        """Check everything and keep it: what each argument is and may be stands at the field of its name.
+
+            message       Django's word for `text`.
+            html_message  Django's word for `html`.
 
         Raises `InvalidEmail` for any value that SES would not take.
         """

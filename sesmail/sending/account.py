@@ -50,14 +50,15 @@ class AccountWatch:
 
     def refresh_if_due(self) -> None:
         """Ask SES if no worker has lately. Where SES cannot be asked, the settings hold; without those, the sandbox."""
-        if not self._turns.take("account", READ_AGAIN_SECONDS):
+        turn = self._turns.take("account", READ_AGAIN_SECONDS)
+        if turn is None:
             return
         try:
             self._tell(self._transport().account())
         except SesError as error:
             self._fall_back(error)
         else:
-            self._turns.extend("account", READ_EVERY_SECONDS)
+            self._turns.extend(turn, READ_EVERY_SECONDS)
 
     def _tell(self, account: Account) -> None:
         standing = account.standing()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail.errors import (
+    ConfigurationError,
     DailyQuotaExceeded,
     LedgerUnavailable,
     LineStopped,
@@ -65,6 +66,8 @@ class Unknown:
     """SES gave no clear answer: it may have it. An event settles it, or the end of the evidence window."""
 
     reason: str
+    bug: OutcomeUnknown | None = None
+    """What cut the call off where it was a bug: its traceback, without its words, which may quote the email."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +143,8 @@ class Delivery:
         waiting = iter(claims)
         for claim in waiting:
             outcome = self.work(claim, worker)
+            if isinstance(outcome, Unknown) and outcome.bug:
+                log.error("a bug cut off a send", exc_info=outcome.bug, extra={"send_id": claim.send_id})
             yield outcome
             if isinstance(outcome, Postponed):
                 break
@@ -151,7 +156,8 @@ class Delivery:
     def _ask_in_turn(self, claim: Claim, worker: str) -> Outcome:
         """Wait for the turn, note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
         transport = self._transport()
-        transport.prepare()
+        if held_up := self._prepare(transport):
+            return self._postpone(claim, held_up)
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
             return self._postpone(claim, slot)
@@ -164,6 +170,16 @@ class Delivery:
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
             return self._cut_off(claim, bug)
         return self._sent(claim, slot, message_id)
+
+    @staticmethod
+    def _prepare(transport: SesTransport) -> Postponed | None:
+        """A worker whose installation cannot ask SES at all gives the send back, for one that can."""
+        try:
+            transport.prepare()
+        except ConfigurationError as error:
+            log.error("no email is sent by this worker: %s", error)  # noqa: TRY400  it is no bug of ours
+            return Postponed(seconds=STOPPED_SECONDS, cause=Cause.CONFIGURATION, reason=str(error))
+        return None
 
     def _wait_for_slot(self, claim: Claim, worker: str) -> Granted | Postponed:
         try:
@@ -284,11 +300,10 @@ class Delivery:
         return Unknown(reason=reason)
 
     def _cut_off(self, claim: Claim, bug: Exception) -> Unknown:
-        """Logged with its traceback, but without the bug's own words, which may quote the email."""
         reason = f"{type(bug).__name__} while SES was asked"
-        without_words = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
-        log.error("a bug cut off a send while SES was asked", exc_info=without_words, extra={"send_id": claim.send_id})
-        return self._no_answer(claim, reason)
+        self._no_answer(claim, reason)
+        shown = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
+        return Unknown(reason=reason, bug=shown)
 
 
 def _waits(error: SesError, seconds: float, cause: Cause) -> Postponed:

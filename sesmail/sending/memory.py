@@ -53,6 +53,8 @@ class Memory:
         self.sends: dict[str, Kept] = {}
         self.idempotency: dict[str, tuple[str, float]] = {}
         """The id of the send that a caller's key stands for, and until when."""
+        self.untold: dict[str, None] = {}
+        """The ids of those that have ended since somebody was told of it, in order."""
         self.opt_outs = MemoryOptOuts(self.outage)
         self.reputation = MemoryReputation(self.outage)
         self.events = MemoryEventStore(is_away=lambda: self.outage.is_on)
@@ -75,12 +77,14 @@ class Memory:
         if self._most_sends is not None and len(self.sends) > self._most_sends:
             forgotten = self.sends.pop(next(iter(self.sends)))
             self.idempotency.pop(forgotten.email.idempotency_key or "", None)
+            self.untold.pop(forgotten.status.send_id, None)
 
     def clear(self) -> None:
         """Forget everything."""
         with self.lock:
             self.sends.clear()
             self.idempotency.clear()
+            self.untold.clear()
             self.opt_outs.clear()
             self.reputation.clear()
             self.events.clear()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
 
 HELD = (State.CLAIMED, State.SENDING)
+ENDED = (State.SENT, *FAILED)
 
 
 class MemoryLedger:
@@ -119,7 +120,7 @@ class MemoryLedger:
         email, status = kept.email, kept.status
         ignoring = self._settings.transactional_ignores if status.lane is Lane.TRANSACTIONAL else ()
         opted_out = self._memory.opt_outs.screen(
-            email.recipients, site=self._settings.site, list_name=email.tags.get(LIST_TAG, ""), ignoring=ignoring
+            email.recipients, site=kept.settings.site, list_name=email.tags.get(LIST_TAG, ""), ignoring=ignoring
         )
         self._memory.reputation.progress([(status.send_id, address, Delivery.SUPPRESSED) for address in opted_out])
         if len(opted_out) == email.recipient_count:
@@ -239,6 +240,8 @@ class MemoryLedger:
 
     def _move(self, kept: Kept, state: State, **changes: Any) -> State:
         kept.status = replace(kept.status, state=state, changed_at=self._memory.now(), **changes)
+        if state in ENDED:
+            self._memory.untold[kept.status.send_id] = None
         return state
 
     @contextmanager

@@ -120,7 +120,8 @@ class Outbox:
     ) -> Accepted:
         """Accept an email and issue its ticket; `options` are for the broker that publishes it.
 
-        Answers the id of its send, or of the earlier one with the same idempotency key. Raises as `accept`.
+        Answers the id of its send, or of the earlier one with the same idempotency key.
+        Raises `InvalidEmail`, `LedgerUnavailable`.
         """
         accepted = self.accept(
             email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
@@ -201,7 +202,7 @@ class Outbox:
         self._broker.issue([self._ledger.requeue(send_id)], express=True)
 
     def record_evidence(self, send_id: str, message_id: str) -> str:
-        """Tell that SES took a send, and under which message id. Answers as `Ledger.record_evidence`."""
+        """Tell that SES took a send, and under which message id. Answers as `sesmail.record_evidence`."""
         return self._ledger.record_evidence(send_id, message_id)
 
 

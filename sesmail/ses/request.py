@@ -5,14 +5,11 @@ https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS
+from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email
 from sesmail.message.addresses import encoded_mailbox, encoded_words
 from sesmail.ses import mime
-
-if TYPE_CHECKING:
-    from sesmail.message import Attachment, Email
 
 
 def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
@@ -77,3 +74,20 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
         "ContentTransferEncoding": "BASE64",  # SES would else take it for seven-bit text
     }
     return described | ({"ContentId": attachment.content_id} if attachment.content_id else {})
+
+
+def request_with_everything() -> dict[str, Any]:
+    """A request that has every member that any request may have."""
+    email = Email(
+        "to@example.com",
+        "-",
+        "-",
+        "-",
+        from_email="from@example.com",
+        cc="cc@example.com",
+        bcc="bcc@example.com",
+        reply_to="reply@example.com",
+        configuration_set="-",
+        attachments=Attachment("logo.png", b"-", content_id="logo"),
+    )
+    return send_email_request(email, send_id="-")

@@ -11,7 +11,6 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -20,12 +19,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail.errors import OutcomeUnknown, SesMisconfigured, SesUnavailable
+from sesmail import __version__
+from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
-from sesmail.ses.request import send_email_request
+from sesmail.ses.request import request_with_everything, send_email_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_sesv2.client import SESV2Client
 
@@ -101,7 +101,7 @@ class SesTransport:
             tcp_keepalive=True,
             parameter_validation=False,  # `Email` has checked more than boto3 would
             # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
-            user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+            user_agent=f"sesmail/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
         self._lock = threading.Lock()
         self._client: tuple[tuple[object, ...], SESV2Client] | None = None
@@ -109,7 +109,8 @@ class SesTransport:
     def prepare(self) -> None:
         """Make this process's client, which takes longer than a slot of the throttle is good for.
 
-        What is wrong with the set-up is raised when something is sent.
+        What is wrong with the set-up is raised when something is sent; `ConfigurationError`, for a botocore that is too
+        old to send with, at once.
         """
         with suppress(SesMisconfigured):
             self._client_of_this_process()
@@ -151,9 +152,11 @@ class SesTransport:
     def _new_client(self) -> SESV2Client:
         try:
             session = boto3.Session(profile_name=self._profile, region_name=self._region)
-            return session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
+            client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         except (BotoCoreError, ValueError) as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
+        _check_that_all_can_be_asked(client)
+        return client
 
 
 def _account(answer: Any) -> Account:
@@ -167,3 +170,26 @@ def _account(answer: Any) -> Account:
         production_access=answer.get("ProductionAccessEnabled", True),
         enforcement_status=answer.get("EnforcementStatus", ""),
     )
+
+
+def _check_that_all_can_be_asked(client: SESV2Client) -> None:
+    """An older model of SES lacks members that requests have, and unvalidated parameters then fail within the call."""
+    send_email = client.meta.service_model.operation_model("SendEmail").input_shape
+    if unknown := sorted(set(_unknown_members(send_email, request_with_everything()))):
+        raise ConfigurationError(
+            f"botocore {botocore.__version__} is too old: its model of SES does not know {', '.join(unknown)}. SES was "
+            "not asked; the emails wait. Install a newer one, `pip install --upgrade boto3`, and restart the workers."
+        )
+
+
+def _unknown_members(shape: Any, request: Any, path: str = "") -> Iterator[str]:
+    """Those of a request that a shape of botocore's does not have, as `Content.Simple.Headers`."""
+    if isinstance(request, list):
+        for each in request:
+            yield from _unknown_members(shape.member, each, path)
+    elif isinstance(request, dict):
+        for name, value in request.items():
+            if name in shape.members:
+                yield from _unknown_members(shape.members[name], value, f"{path}{name}.")
+            else:
+                yield path + name

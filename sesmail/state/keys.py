@@ -25,7 +25,7 @@ CATALOGUE: tuple[Key, ...] = (
         "send:<id>",
         "hash",
         "while waiting; then `sent_` or `failed_retention_seconds`",
-        "one send: state, lane, text, ...",
+        "one send: `v` (version of the row), site, account, state, lane, text, ...",
     ),
     Key("blob:<sha256>", "hash", "as long as a row uses it", "a large part of emails: `data` (zlib), `references`"),
     Key("in:queued:<lane>", "zset", "for ever", "ids by the time (ms) at which a ticket was issued in its queue"),
@@ -36,13 +36,20 @@ CATALOGUE: tuple[Key, ...] = (
     Key("idempotency:<sha256>", "string", "`idempotency_seconds`", "the id of the send that a caller's key stands for"),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
     Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
-    Key("turn:<name>", "string", "until it is due again", "a worker of the fleet does, or did, what one does for all"),
+    Key(
+        "turn:<name>", "string", "until it is due again", "token of the worker that does, or did, what one does for all"
+    ),
     Key("worker-rate:<worker>", "string", "an hour after it was told", "recipients a second that a worker may send"),
     Key("claimed_up_to", "hash", "for ever", "queue: the latest issue time (ms) among its tickets that were claimed"),
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
+    Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
+    Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
+    Key(
+        "throttle:version", "string", "for ever", "the version of what the books mean; whoever does not know it lets be"
+    ),
     Key("throttle:facts", "hash", "for ever", "`source`, `standing`, `read_at` (us) of the limits, `refused_at`"),
     Key("throttle:slots", "list", "for ever", "a second's slots, packed: the slot (us), recipients up to and with it"),
     Key("throttle:shares", "zset", "for ever", "shares in use, by the time (us) at which they have room again"),
@@ -63,7 +70,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("seen:<day>", "hash", "7 days", "digest of a fact: digest of the notification that first told of it"),
     Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
     # Events of SES, where Redis is their store
-    Key("event:<event id>", "hash", "until processed; then the store's retention", "one notification: `message`, ..."),
+    Key(
+        "event:<event id>",
+        "hash",
+        "until processed; then the store's retention",
+        "one notification: `v`, `message`, ...",
+    ),
     Key(
         "events:unprocessed:<site>",
         "zset",

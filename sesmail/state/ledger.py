@@ -16,6 +16,7 @@ from uuid import uuid4
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.record import attach, detach
+from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
 from sesmail.state.scripts import reachable
 from sesmail.state.suppression import normal_address
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
+RECORD_VERSION = 1
+"""Of an email's JSON. A release that puts in what older ones must not leave out counts it up."""
+DEFAULT_ACCOUNT = "default"
+"""The SES account of emails for which none is named."""
 
 
 class Ledger:
@@ -42,6 +47,7 @@ class Ledger:
         self._settings = settings
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
         self._known_blobs: dict[str, None] = {}
+        self._warn_of_sends_left = WarnOfSendsLeft()
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -69,6 +75,8 @@ class Ledger:
             "\n".join(map(normal_address, email.recipients)),
             email.tags.get(LIST_TAG, ""),
             json.dumps(email.metadata) if email.metadata else "",
+            self._settings.site,
+            DEFAULT_ACCOUNT,
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
@@ -90,12 +98,15 @@ class Ledger:
 
     def set_aside(self, send_id: str, content: str, reason: str) -> None:
         """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason)
+        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
 
     # -- out --------------------------------------------------------------------------------------------------------
 
     def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:
-        """Take a send for `owner`; the state it is in when it is not to be had, None when there is no such send."""
+        """Take a send for `owner`; the state it is in when it is not to be had, None when there is no such send.
+
+        `SCHEDULED` also when it is left to a worker that can take it: of a newer release, or for another SES account.
+        """
         token = token or uuid4().hex
         answer = self._run(
             "claim",
@@ -105,15 +116,21 @@ class Ledger:
             round(self._settings.max_age_seconds * 1000),
             self._settings.site,
             DELIVERY_DAYS * 86_400_000,
+            DEFAULT_ACCOUNT,
             *self._settings.transactional_ignores,
         )
         if answer[0] == b"gone":
             return None
         if len(answer) == 1:
             return State(answer[0].decode())
+        if answer[0] == b"left":
+            return self._left(send_id, answer[1].decode())
         _, lane, express, opted_out, attempts, waits, record, *blobs = answer
         try:
             email = unpack(record, blobs)
+        except Newer as newer:
+            self._run("leave", send_id, token, str(newer))
+            return self._left(send_id, str(newer))
         except (ValueError, LookupError, TypeError, zlib.error) as error:
             return self._set_aside(send_id, token, f"its record cannot be read ({type(error).__name__})")
         return Claim(
@@ -143,10 +160,6 @@ class Ledger:
         """SES refused it for good, in its own words (without addresses)."""
         return self._settle(claim.send_id, claim.token, State.REJECTED, reason=reason, code=code)
 
-    def abandoned(self, claim: Claim, reason: str, code: str = "") -> State:
-        """Nobody will try it again by themselves."""
-        return self._settle(claim.send_id, claim.token, State.ABANDONED, reason=reason, code=code)
-
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
         return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
@@ -159,6 +172,11 @@ class Ledger:
         delay_ms = max(0, round(delay_seconds * 1000))
         if not self._run("postpone", claim.send_id, claim.token, delay_ms, reason, int(backs_off)):
             raise StaleClaim
+
+    def _left(self, send_id: str, reason: str) -> State:
+        """It waits for a worker that can take it."""
+        self._warn_of_sends_left(send_id, reason)
+        return State.SCHEDULED
 
     def _set_aside(self, send_id: str, token: str, reason: str) -> State:
         """A row that cannot be understood is listed with its bytes, not tried again and again."""
@@ -289,9 +307,13 @@ class Ledger:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
         if self._settings.on_unknown == "hold":
             return [], 0
-        window_ms = round(self._settings.evidence_window_seconds * 1000)
-        abandoned, *found = self._run("sweep_unknown", window_ms, self._settings.max_attempts, page)
-        return _tickets(found), abandoned
+        window_ms, skipped = round(self._settings.evidence_window_seconds * 1000), 0
+        while True:
+            limits = (window_ms, self._settings.max_attempts, page, skipped, self._sent_retention_ms)
+            looked_at, left, abandoned, *found = self._run("sweep_unknown", *limits, DEFAULT_ACCOUNT)
+            if left < page:
+                return _tickets(found), abandoned
+            skipped += looked_at
 
     def queue_lost(
         self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200
@@ -330,12 +352,15 @@ def pack(email: Email) -> tuple[str, dict[str, bytes]]:
             digest = _digest(part)
             blobs[digest] = part
             places.append(list(blobs).index(digest))
-    return json.dumps({"v": 1, "email": record, "parts": places}, separators=(",", ":"), ensure_ascii=False), blobs
+    row = {"v": RECORD_VERSION, "email": record, "parts": places}
+    return json.dumps(row, separators=(",", ":"), ensure_ascii=False), blobs
 
 
 def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:
-    """The email again, from its record and its blobs in order."""
+    """The email again, from its record and its blobs in order. Raises `Newer` for a record of a newer release."""
     row = json.loads(record)
+    if row["v"] != RECORD_VERSION:
+        raise Newer("its record", row["v"], RECORD_VERSION)
     contents = [zlib.decompress(blob) for blob in blobs]
     parts = [contents[place] if isinstance(place, int) else b64decode(place) for place in row["parts"]]
     return attach(row["email"], parts)

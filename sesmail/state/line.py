@@ -13,6 +13,7 @@ would refuse all of it, until a single send that is let through now and then is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
@@ -71,13 +72,23 @@ class Line:
         """Everything that is closed, the longest closed first; empty when all is open."""
         with reachable():
             entries = cast("dict[bytes, bytes]", self._scripts.redis.hgetall(self._key))
-        closures = (_closure(field, entry) for field, entry in entries.items())
+        closures = filter(None, map(_closure, entries.keys(), entries.values()))
         return tuple(sorted(closures, key=lambda closure: closure.since))
 
 
-def _closure(field: bytes, entry: bytes) -> Closure:
+_ENTRY = re.compile(r"(\d+) \d+ (\d+) ([^\n]*)")
+"""As `lua/line.lua` writes it."""
+
+
+def _closure(field: bytes, entry: bytes) -> Closure | None:
+    """None for a way to close that a newer release has. What is closed in words that we do not know, is closed."""
     how, _, scope = field.decode().partition(":")
-    next_probe_ms, _, since_ms, reason = entry.decode().split(" ", 3)
+    known = _ENTRY.match(entry.decode())
+    if how not in {*How}:
+        return None
+    if known is None:
+        return Closure(scope=scope, how=How(how), reason="closed by a newer release", since=0.0, next_probe_at=None)
+    next_probe_ms, since_ms, reason = known.groups()
     return Closure(
         scope=scope,
         how=How(how),

@@ -55,7 +55,7 @@ class MemoryOptOuts:
                 scope=opt_out.scope,
                 reason=opt_out.reason,
                 since=opt_out.since,
-                source=opt_out.source,
+                source=opt_out.source.replace("\n", " "),
             )
             return True
 
@@ -73,7 +73,7 @@ class MemoryOptOuts:
     def screen(
         self, addresses: Sequence[str], *, site: str = "", list_name: str = "", ignoring: Collection[Reason | str] = ()
     ) -> dict[str, Reason]:
-        """Those of the addresses that must not be written to, and why."""
+        """Those of the addresses that must not be written to, and why; a ledger asks, as `lua/suppression.lua` does."""
         self._outage.check()
         scopes = ("everything", f"site:{site}", f"list:{site}/{list_name}")
         found = {

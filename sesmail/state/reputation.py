@@ -148,7 +148,8 @@ class Reputation:
         """How far an email got with each recipient of whom an event told."""
         with reachable():
             row: Any = self._redis.hgetall(self._key("delivery", send_id))
-        return {recipient.decode(): Delivery(status.decode()) for recipient, status in row.items()}
+        known = {status.encode(): status for status in Delivery}  # a newer release may know more
+        return {recipient.decode(): known[status] for recipient, status in row.items() if status in known}
 
 
 def _digest(text: str) -> bytes:
@@ -158,8 +159,10 @@ def _digest(text: str) -> bytes:
 
 def _by_list(site: str, day: date, row: Mapping[bytes, bytes]) -> Iterator[Rates]:
     counts: dict[str, dict[Counter, int]] = {}
+    known = {str(counter): counter for counter in Counter}  # a newer release may count more
     for name, count in row.items():
         counter, _, list_name = name.decode().partition(" ")
-        counts.setdefault(list_name, {})[Counter(counter)] = int(count)
+        if counter in known:
+            counts.setdefault(list_name, {})[known[counter]] = int(count)
     for list_name in sorted(counts):
         yield Rates(site=site, list=list_name, day=day, counts=counts[list_name])

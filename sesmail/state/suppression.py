@@ -12,7 +12,7 @@ from sesmail.state.scripts import reachable
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator
 
     from sesmail.state.scripts import Scripts
 
@@ -44,10 +44,6 @@ class Scope:
         if str(scope) != text:
             raise ValueError(f"{text!r} is no scope: write everything, site:NAME or list:SITE/NAME.")
         return scope
-
-
-IGNORED_BY_TRANSACTIONAL = frozenset({Reason.UNSUBSCRIBED})
-"""A receipt goes to those who left the e-letter; never to those who complained or whose address is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +83,8 @@ class SuppressionList:
         weaker = reasons[: reasons.index(opt_out.reason)]
         since_ms = round(opt_out.since.timestamp() * 1000)
         address, scope = normal_address(opt_out.address), str(opt_out.scope)
-        return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, opt_out.source, *weaker))
+        source = opt_out.source.replace("\n", " ")
+        return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, source, *weaker))
 
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
@@ -104,14 +101,6 @@ class SuppressionList:
             records = pipeline.execute()
         return [_opt_out(address, scope, record) for scope, record in zip(scopes, records, strict=True) if record]
 
-    def screen(
-        self, addresses: Sequence[str], *, site: str = "", list_name: str = "", ignoring: Collection[Reason] = ()
-    ) -> dict[str, Reason]:
-        """Those of the addresses that must not be written to, and why."""
-        normal = [normal_address(address) for address in addresses]
-        answer = self._run("screen", site, list_name, len(ignoring), *ignoring, *normal)
-        return {address: Reason(why.decode()) for address, why in zip(addresses, answer, strict=True) if why}
-
     def read(self) -> Iterator[OptOut]:
         """All entries, in no order. One that is added or removed meanwhile may be missed."""
         for scope in self._scopes():
@@ -120,9 +109,18 @@ class SuppressionList:
                     yield _opt_out(address.decode(), scope, record)
 
     def _scopes(self) -> list[str]:
+        """Those that we can tell; a newer release may have more, which it heeds itself."""
         with reachable():
             scopes: Any = self._redis.smembers(self._key("optouts"))
-        return sorted(scope.decode() for scope in scopes)
+        return sorted(filter(_is_scope, map(bytes.decode, scopes)))
+
+
+def _is_scope(text: str) -> bool:
+    try:
+        Scope.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def normal_address(address: str) -> str:
@@ -140,6 +138,9 @@ def normal_address(address: str) -> str:
 
 
 def _opt_out(address: str, scope: str, record: bytes) -> OptOut:
-    reason, since_ms, source = record.decode().split(" ", 2)
+    """What a newer release puts behind a line break is not read; a reason of its own holds as an operator's does."""
+    reason, since_ms, source = record.decode().partition("\n")[0].split(" ", 2)
     since = datetime.fromtimestamp(int(since_ms) / 1000, UTC)
+    if reason not in {*Reason}:
+        reason, source = Reason.MANUAL, f"{reason}, by a newer release: {source}"
     return OptOut(address=address, scope=Scope.parse(scope), reason=Reason(reason), since=since, source=source)

@@ -7,11 +7,12 @@ import os
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 from sesmail.errors import LedgerUnavailable
-from sesmail.state.scripts import reachable
+from sesmail.state.scripts import Scripts, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,27 +72,36 @@ class WorkerLease:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """That it is one's turn. Once its time is over it may be another's, and handing this one in changes nothing."""
+
+    name: str
+    token: str
+
+
 class Turns:
     """Things that one worker of the fleet does for all, once in a while."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        self._run = Scripts(redis, keys).run
 
-    def take(self, name: str, seconds: float) -> bool:
-        """Whether it is the caller's turn; then it is nobody's for `seconds`."""
+    def take(self, name: str, seconds: float) -> Turn | None:
+        """The caller's turn, or None; then it is nobody else's for `seconds`."""
+        turn = Turn(name, uuid4().hex)
         with reachable():
-            return bool(self._redis.set(self._keys("turn", name), "1", nx=True, px=round(seconds * 1000)))
+            taken = self._redis.set(self._keys("turn", name), turn.token, nx=True, px=round(seconds * 1000))
+        return turn if taken else None
 
-    def give_back(self, name: str) -> None:
+    def give_back(self, turn: Turn) -> None:
         """It is done: anybody's turn at once."""
-        with reachable():
-            self._redis.delete(self._keys("turn", name))
+        self._run("turn", turn.name, turn.token, 0)
 
-    def extend(self, name: str, seconds: float) -> None:
+    def extend(self, turn: Turn, seconds: float) -> None:
         """It is done: nobody's turn for `seconds` from now."""
-        with reachable():
-            self._redis.set(self._keys("turn", name), "1", px=round(seconds * 1000))
+        self._run("turn", turn.name, turn.token, round(seconds * 1000))
 
 
 RATE_IS_OLD_SECONDS = 1.0

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sesmail.message import Lane
-from sesmail.sending.delivery import Delivery
-from sesmail.sending.memory_ledger import MemoryLedger
+from sesmail.sending.delivery import Delivery, Unknown
+from sesmail.sending.memory_ledger import ENDED, MemoryLedger
 from sesmail.sending.throttle import Granted
+from sesmail.signals import email_failed, email_sent, tell
 from sesmail.vocabulary import Claim, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sesmail.errors import SesError
     from sesmail.message import Email
     from sesmail.sending.memory import Kept, Memory
@@ -116,4 +119,21 @@ def _work(memory: Memory, kept: Kept, ses: MemorySes) -> None:
     )
     claim = delivery.claim(kept.status.send_id)
     if isinstance(claim, Claim):
-        delivery.work(claim, "testing")
+        outcome = delivery.work(claim, "testing")
+        if isinstance(outcome, Unknown) and outcome.bug:
+            raise outcome.bug
+
+
+def tell_what_ended(memory: Memory, on_failure: Callable[[Exception], object]) -> None:
+    """Tell the receivers of `email_sent` and `email_failed` of each send that has ended, as a worker within seconds.
+
+    `on_failure` is given what they raise.
+    """
+    while memory.untold:
+        send_id = next(iter(memory.untold))
+        del memory.untold[send_id]
+        kept = memory.sends[send_id]
+        if kept.status.state in ENDED:  # else it was sent again meanwhile
+            signal = email_sent if kept.status.state is State.SENT else email_failed
+            site, metadata = kept.settings.site, kept.email.metadata
+            tell(signal, site, on_failure=on_failure, status=kept.status, metadata=metadata)

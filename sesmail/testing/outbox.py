@@ -14,7 +14,7 @@ from sesmail.events.stores import StoredEvent
 from sesmail.sending.memory import Memory, switch
 from sesmail.sending.memory_ledger import MemoryLedger
 from sesmail.settings import Settings
-from sesmail.testing.delivering import Answer, MemorySes, deliver
+from sesmail.testing.delivering import Answer, MemorySes, deliver, tell_what_ended
 from sesmail.testing.sends import Send, Wanted
 from sesmail.testing.ses_events import ses_event
 
@@ -102,10 +102,18 @@ class SesOutbox:
     def deliver(self) -> list[Send]:
         """Ask SES about each email whose time has come, once, as a worker does; those that were taken up.
 
-        SES says yes, unless another answer was laid ready. Recipients who have opted out are left out. Raises
-        `LedgerUnavailable` within `redis_away`: a worker would wait.
+        SES says yes, unless another answer was laid ready. Recipients who have opted out are left out. Then your
+        receivers hear of what has ended, by this or before, through `email_sent` and `email_failed`; what they raise is
+        raised. Raises `LedgerUnavailable` within `redis_away`: a worker would wait.
         """
-        return [Send(self._memory, kept) for kept in deliver(self._memory, self._ses)]
+        worked_on = deliver(self._memory, self._ses)
+        self._tell([])
+        return [Send(self._memory, kept) for kept in worked_on]
+
+    def _tell(self, failures: list[Exception]) -> None:
+        tell_what_ended(self._memory, failures.append)
+        if failures:
+            raise failures[0]
 
     def time_passes(self, seconds: float) -> None:
         """Put the outbox's clock forward, for what waits for a time, for its next try, or expires."""
@@ -178,11 +186,13 @@ class SesOutbox:
         return read(message, site=about.site)
 
     def process_events(self) -> int:
-        """Act on the events that doors have stored, as a worker does; how many. What a receiver raises is raised."""
+        """Act on the events that doors have stored, as a worker does; how many. What a receiver raises is raised.
+
+        An event may also end a send, and have `email_sent` told.
+        """
         failures: list[Exception] = []
         processed = sum(self._process(site, failures) for site in self._memory.events.waiting())
-        if failures:
-            raise failures[0]
+        self._tell(failures)
         return processed
 
     def _process(self, site: str, failures: list[Exception]) -> int:

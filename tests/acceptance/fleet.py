@@ -115,7 +115,7 @@ class Fleet:
         self.server = redis
         self.ses = ses
         self.redis = Redis.from_url(redis.url)
-        scripts = Scripts(self.redis, Keys())
+        scripts = Scripts(self.redis, Keys(environment.get("SESMAIL_KEY_PREFIX", "sesmail")))
         self.ledger = Ledger(scripts, Settings())
         self.throttle = SendThrottle(scripts)
         self.celery = Celery("test", broker=redis.url, set_as_current=False)

@@ -45,6 +45,7 @@ def test_the_worker_shows_its_queues_and_the_user_s_settings_over_ours(worker):
     assert [line.split()[1] for line in worker.output.splitlines() if ".> sesmail" in line] == [
         "sesmail.bulk",
         "sesmail.events",
+        "sesmail.events.default",
         "sesmail.sweep",
         "sesmail.transactional",
     ]
@@ -183,12 +184,14 @@ def test_misspelt_settings_are_noticed(site, tmp_path):
 
 def test_a_wrong_setting_of_ours_stops_the_worker_with_its_name(site, tmp_path):
     (tmp_path / "celeryconfig.py").write_text("sesmail_max_sendrate = 3\n")
-    assert_refused(site, tmp_path, "max_sendrate: no such setting")
+    assert_refused(
+        site, tmp_path, "sesmail_max_sendrate in Celery's configuration: no such setting; is max_send_rate meant?"
+    )
 
 
 def test_a_wrong_setting_in_the_environment_stops_the_worker_with_its_name(site, tmp_path):
     wrong = replace(site, variables=site.variables | {"SESMAIL_CONFIGURATION_SET_RATE_LIMITS": "not JSON"})
-    assert_refused(wrong, tmp_path, 'error parsing value for field "configuration_set_rate_limits"')
+    assert_refused(wrong, tmp_path, "SESMAIL_CONFIGURATION_SET_RATE_LIMITS in the environment: is no mapping")
 
 
 # Pools
@@ -270,7 +273,7 @@ BY_NAME = "from sesmail import app; print(app.send_task('sesmail.send_ses_email'
 
 def test_rabbitmq_can_be_the_broker_with_the_ledger_in_redis(on_rabbitmq):
     site = on_rabbitmq()
-    sweep = "from sesmail.tasks import sweeper; print(sweeper().sweep().tickets_reissued)"
+    sweep = "from sesmail import current_client; print(current_client().sweeper.sweep().tickets_reissued)"
     assert site.python(sweep) == "0"  # there is no queue yet
     ids = [*site.python(SEND.format("['transactional', 'bulk']")).split(), site.python(BY_NAME)]
     site.start_worker("sesmail", "-X", "sesmail.sweep", "-n", f"{uuid4().hex}@%h")

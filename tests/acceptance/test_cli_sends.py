@@ -99,6 +99,18 @@ def test_a_sweep_by_hand_says_what_it_did(ledger: Ledger, redis: Redis, sesmail:
     assert redis.llen("sesmail.transactional") == 1
 
 
+def test_a_check_before_an_upgrade_fails_while_an_email_waits_in_a_former_form(
+    ledger: Ledger, redis: Redis, sesmail: Any
+) -> None:
+    accept(ledger, "a")
+    assert sesmail("migrate", "--check")[:2] == (0, {"former": 0, "sends": {}})
+    redis.hset("{sesmail}:send:a", "v", "1")
+    assert sesmail("migrate", "--check")[:2] == (1, {"former": 1, "sends": {"queued": 1}})
+    assert sesmail("migrate")[0] == 0
+    ledger.sent(begun(ledger, "a"), "ses-1")
+    assert sesmail("migrate", "--check")[0] == 0
+
+
 def test_a_redis_that_is_away_has_an_exit_code_of_its_own(sesmail: Any) -> None:
     code, _, words = sesmail("unknown", redis_url=NOWHERE)
     assert code == 75

@@ -39,7 +39,7 @@ SesTransport.send = send
 EMAIL = f"""
 import json, logging, sys
 logging.basicConfig(level=logging.DEBUG)
-from sesmail import send_ses_email
+from sesmail import current_client, send_ses_email
 email = dict(
     to=["{SECRET} <{SECRET}@example.org>"], cc="{SECRET}@example.net", subject="{SECRET}", text="{SECRET}",
     html="<p>{SECRET}</p>" * 200, from_email="{SECRET}@example.com", reply_to="{SECRET}@example.com",
@@ -50,7 +50,7 @@ DELAY = """
 from sesmail import Email
 for lane in ("transactional", "bulk"):
     send_ses_email.delay(**email, lane=lane)
-send_ses_email.enqueue_lot([Email(**email, lane="bulk")] * 2)
+current_client().outbox.send_lot([Email(**email, lane="bulk")] * 2)
 """
 BY_NAME = """
 from uuid import uuid4

@@ -37,6 +37,18 @@ def test_a_process_makes_its_client_before_it_takes_a_slot_so_that_its_first_ema
     assert steps == ["client", "slot"]
 
 
+def test_a_worker_that_cannot_ask_ses_at_all_gives_the_email_back_and_says_why(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept(client, "first")
+    monkeypatch.setattr("sesmail.ses.transport.request_with_everything", lambda: {"NewerThanBotocore": "-"})
+    outcome = client.delivery.work(claimed(client, "first"), "worker")
+    assert (type(outcome), outcome.cause) == (Postponed, Cause.CONFIGURATION)
+    assert "does not know NewerThanBotocore" in outcome.reason
+    assert client.ledger.status("first").state == "scheduled", "nobody may think that SES has it"
+    assert "no email is sent by this worker: botocore" in caplog.text
+
+
 def test_bulk_that_an_operator_sends_again_does_not_wait_for_its_turn_behind_bulk(client: Client) -> None:
     """With a slot every second and one just given, the next lies too far ahead for bulk."""
     accept(client, "in-turn", "again")

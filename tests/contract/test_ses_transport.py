@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email as stdlib_email
+import gzip
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.policy import default
 from pathlib import Path
 
+import botocore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sesmail.errors import (
+    ConfigurationError,
     DailyQuotaExceeded,
     LineStopped,
     OutcomeUnknown,
@@ -131,6 +134,51 @@ def transport(server, shared):
 def an_email(**changes) -> Email:
     values = {"from_email": SENDER, "text": "Hello.", "configuration_set": "alpha-events"}
     return Email(changes.pop("to", "ann@example.org"), "The secret subject", **(values | changes))
+
+
+# A botocore that is older than what is asked
+
+
+@pytest.fixture
+def older_model(monkeypatch, tmp_path):
+    """Has boto3 find a model of SES in which shapes lack members, as older ones do."""
+
+    def install(**lacking: str) -> None:
+        builtin = Path(botocore.__file__).parent / "data" / "sesv2"
+        (version,) = (folder.name for folder in builtin.iterdir())
+        model = json.loads(gzip.decompress((builtin / version / "service-2.json.gz").read_bytes()))
+        for shape, member in lacking.items():
+            del model["shapes"][shape]["members"][member]
+        folder = tmp_path / "sesv2" / version
+        folder.mkdir(parents=True)
+        (folder / "service-2.json").write_text(json.dumps(model))
+        monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+
+    return install
+
+
+def test_members_that_botocore_does_not_know_are_named_with_its_version_and_what_to_install(server, older_model):
+    older_model(Message="Attachments", SendEmailRequest="EmailTags", Body="Html")
+    transport = SesTransport(region="eu-west-1", endpoint_url=server.url)
+    for ask in (transport.prepare, transport.account, lambda: transport.send(an_email(), send_id="id-1")):
+        with pytest.raises(ConfigurationError) as caught:
+            ask()
+        assert f"botocore {botocore.__version__} is too old" in str(caught.value)
+        assert " not know Content.Simple.Attachments, Content.Simple.Body.Html, EmailTags. SES" in str(caught.value)
+        assert "pip install --upgrade boto3" in str(caught.value)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("member", ["ContentId", "ContentTransferEncoding"])
+def test_members_of_an_attachment_are_looked_for_too(server, older_model, member):
+    older_model(Attachment=member)
+    with pytest.raises(ConfigurationError, match=rf" not know Content\.Simple\.Attachments\.{member}\. "):
+        SesTransport(region="eu-west-1", endpoint_url=server.url).prepare()
+
+
+def test_a_model_that_lacks_only_what_is_never_asked_will_do(server, older_model):
+    older_model(SendEmailRequest="FeedbackForwardingEmailAddress")
+    assert SesTransport(region="eu-west-1", endpoint_url=server.url).send(an_email(), send_id="id-1")
 
 
 # What each answer becomes
@@ -313,7 +361,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 def test_a_certificate_that_is_not_trusted_means_nothing_was_sent(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-        thread = threading.Thread(target=refused_handshake, args=(listening, self_signed(tmp_path)))
+        thread = threading.Thread(target=refused_handshake, args=(listening, self_signed(tmp_path)), daemon=True)
         thread.start()
         with pytest.raises(SesUnavailable):
             SesTransport(endpoint_url=url).send(an_email(), send_id="id-1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,20 +15,7 @@ from sesmail.state.line import Line
 from sesmail.state.meters import Meters
 from sesmail.vocabulary import Claim, State, Ticket
 from tests.conftest import ClockedScripts
-
-
-class Broker:
-    """Remembers the tickets that it was given."""
-
-    def __init__(self) -> None:
-        self.tickets: list[tuple[str, bool]] = []
-        self.empty = False
-
-    def issue(self, tickets: Sequence[Ticket], *, express: bool = False, **_: object) -> None:
-        self.tickets += [(ticket.send_id, express) for ticket in tickets]
-
-    def is_empty(self, lane: Lane) -> bool:
-        return self.empty
+from tests.tickets import Broker
 
 
 @pytest.fixture

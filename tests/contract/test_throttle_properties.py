@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from collections import defaultdict
 from itertools import cycle, pairwise
 
@@ -19,6 +20,10 @@ from tests.contract.throttle_clock import SimulatedTime
 from tests.contract.throttle_model import MARGIN, Model
 
 DAY = 86_400.0
+BOOKS = "{sesmail}:throttle"
+UNWRITTEN = [1, 200, *[0] * 16]
+"""What the books' numbers are before anything is written: the sandbox's rate and quota."""
+LAYOUT = f"<{len(UNWRITTEN)}d"
 examples = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 messages = st.tuples(
@@ -57,6 +62,49 @@ def test_the_script_gives_the_slots_that_the_model_gives(
         answer = throttle.acquire(recipients, Lane.TRANSACTIONAL, patience_seconds=1e6)
         assert isinstance(answer, Granted)
         assert abs(answer.slot - model.reserve(now, recipients)) <= 2  # microseconds: asked again after a sleep
+
+
+@examples
+@given(
+    rate=st.integers(1, 40),
+    coming=st.lists(messages, min_size=1, max_size=40),
+    following=st.binary(min_size=1, max_size=40),
+)
+def test_what_a_later_release_put_behind_the_books_changes_no_slot_and_stays_as_it_is(
+    simulated: SimulatedTime, rate: int, coming: list[tuple[int, float]], following: bytes
+) -> None:
+    throttle, model = fresh(simulated, rate=rate), Model(rate)
+    simulated.redis.append(BOOKS, following)
+    for recipients, pause in coming:
+        simulated.sleep(pause)
+        now = round((simulated.clock() + simulated.START_SECONDS) * 1e6)
+        answer = throttle.acquire(recipients, Lane.TRANSACTIONAL, patience_seconds=1e6)
+        assert isinstance(answer, Granted)
+        assert abs(answer.slot - model.reserve(now, recipients)) <= 2
+    assert (simulated.redis.get(BOOKS) or b"")[8 * len(UNWRITTEN) :] == following
+
+
+@examples
+@given(
+    numbers=st.lists(st.integers(0, 10**12), min_size=len(UNWRITTEN), max_size=len(UNWRITTEN)),
+    known=st.integers(0, len(UNWRITTEN)),
+    torn=st.integers(0, 7),
+)
+def test_books_that_lack_numbers_are_as_if_these_had_never_been_written(
+    simulated: SimulatedTime, numbers: list[int], known: int, torn: int
+) -> None:
+    """Whatever the numbers mean: what an older release did not have holds as on the first day."""
+
+    def used(books: bytes) -> tuple[object, ...]:
+        throttle = fresh(simulated)
+        simulated.redis.set(BOOKS, books)
+        snapshot = throttle.snapshot()
+        throttle.unused(Granted(slot=0, recipients=0, quota_recipients=1))
+        return snapshot, simulated.redis.get(BOOKS)
+
+    lacking = struct.pack(LAYOUT, *numbers)[: 8 * known + torn]
+    completed = struct.pack(LAYOUT, *numbers[:known], *UNWRITTEN[known:])
+    assert used(lacking) == used(completed)
 
 
 @examples

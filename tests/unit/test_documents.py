@@ -48,6 +48,42 @@ def test_every_link_to_a_file_leads_to_one(document):
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+HOUSE = (ROOT / "CONTRIBUTING.md").read_text()
+LAYERS = [
+    contract["layers"]
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    if contract.get("containers") in (["sesmail"], ["seslocal"])
+]
+
+
+def test_every_path_that_contributors_are_shown_is_there():
+    paths = set(re.findall(r"\b(?:sesmail|seslocal|docs|tests)(?:/[\w.]+)+|\b\w+\.(?:toml|md)\b", HOUSE))
+    assert len(paths) > 50
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_files_named_beside_another_are_beside_it():
+    for line in HOUSE.splitlines():
+        folders = [ROOT / path for path in re.findall(r"(?:sesmail|seslocal)/[\w/]+(?=/\w+\.py)", line)]
+        alone = re.findall(r"(?<![\w/.])\w+\.py\b", line)
+        assert [file for file in alone if not any((folder / file).exists() for folder in [ROOT, *folders])] == []
+
+
+@pytest.mark.parametrize("layers", LAYERS, ids=["sesmail", "seslocal"])
+def test_the_floors_that_contributors_are_shown_are_those_that_import_linter_checks(layers):
+    drawn = [re.findall(r"^(\w+(?: \| \w+)*)  +", block, re.MULTILINE) for block in HOUSE.split("```")]
+    assert layers in drawn
+
+
+def test_the_steps_of_an_email_and_an_event_are_where_contributors_are_told():
+    steps = re.findall(r"^ +(\w+)\.(\w+)\b.* (sesmail/\S+\.py) ", HOUSE, re.MULTILINE)
+    assert len(steps) > 8
+    for owner, method, file in steps:
+        text = (ROOT / file).read_text()
+        assert re.search(rf"^class \w*{owner}\b", text, re.MULTILINE), (owner, file)
+        assert re.search(rf"^    (?:async )?def {method}\b", text, re.MULTILINE), (method, file)
+
+
 @every_document
 def test_every_variable_that_is_named_is_a_setting(document):
     named = re.findall(rf"\b{ENVIRONMENT_PREFIX}([A-Z0-9_]*[A-Z0-9])\b", document.read_text())

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.exceptions import WorkerShutdown
-from celery.worker.control import Panel
 from celery.worker.control import shutdown as celery_shutdown
 
 from sesmail.celery.broker import SEND
 from sesmail.celery.current import client_of
+from sesmail.celery.internals import answer_control_commands
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
 from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.revoke import revoke
@@ -95,7 +95,7 @@ def prepare(options: Mapping[str, Any]) -> None:
             _refuse(instance, error)
 
     signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
-    Panel.data |= {"revoke": revoke, "shutdown": _shut_down}
+    answer_control_commands(revoke=revoke, shutdown=_shut_down)
 
 
 def _shows_no_email(record: logging.LogRecord) -> bool:

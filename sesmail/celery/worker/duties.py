@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
+TELL_EVERY_SECONDS = 1.0
+
 
 class RepeatingThread(threading.Thread):
     """Something that a worker does again and again: a thread each, so that none holds up others."""
@@ -66,6 +68,7 @@ class Duties:
         return [
             RepeatingThread("sweep", self.once, interval_seconds),
             RepeatingThread("check of the limits", self._check_limits, interval_seconds),
+            RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
         ]
 
     def once(self) -> None:
@@ -88,6 +91,13 @@ class Duties:
         site = self._client.settings.site
         # Other stores are not asked in this thread, which must not be held up.
         if self._client.settings.event_store or self._client.event_store.counts(site).unprocessed:
+            self._client.broker.process_events(site)
+
+    def _look_for_endings(self) -> None:
+        """Receivers are told in a task, as those of events are: there, Django's connections are looked after."""
+        site = self._client.settings.site
+        waits = self._takes_events and self._client.teller.listen()
+        if waits and self._client.turns.take(f"tell-of-ends:{site}", TELL_EVERY_SECONDS):
             self._client.broker.process_events(site)
 
     def _check_limits(self) -> None:

@@ -11,7 +11,7 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
-from sesmail import doors
+from sesmail.doors import answer_by_settings, site_client
 from sesmail.errors import EventNotStored, NotificationRefused
 from sesmail.events.intake import Answer, answer_to
 
@@ -37,14 +37,14 @@ def _answer(request: HttpRequest) -> Answer:
     except UnreadablePostError:
         return answer_to(EventNotStored("The body did not come whole."))
     instead = _app().intake
-    return instead.answer(body, request.headers) if instead else doors.answer(body, request.headers)
+    return instead.answer(body, request.headers) if instead else answer_by_settings(body, request.headers)
 
 
 @csrf_exempt  # mail providers post here without a cookie; the signed token in the path is the proof
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind an unsubscribe link."""
-    page = (_app().unsubscribe or doors.site_client().unsubscribe_door).answer(request.method or "", token)
+    page = (_app().unsubscribe or site_client().unsubscribe_door).answer(request.method or "", token)
     return HttpResponse(page.html, status=page.status, headers=page.headers)
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 RETENTION_SECONDS = 90 * 86_400.0
 """How long processed events are kept unless told otherwise."""
+EVENT_VERSION = 1
+"""Of a stored event, which says it in `v`; one that does not is of version 1."""
 
 
 class EventState(StrEnum):
@@ -52,6 +54,9 @@ class EventStore(Protocol):
     Several processes may use one store, and several sites: each gathers its own. Every method raises
     `EventStoreUnavailable` when the store cannot do it; what was asked may then be done, in part or whole, and may be
     asked again. `now` and other times are epoch seconds.
+
+    What a newer release has stored in a version that this one does not know, is left for it: `counts` counts it, and
+    for all else it is not there.
     """
 
     def put(self, events: Sequence[StoredEvent]) -> int:

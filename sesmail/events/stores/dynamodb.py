@@ -8,17 +8,19 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
 
 from __future__ import annotations
 
+import heapq
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sesmail.errors import EventStoreUnavailable
-from sesmail.events.stores import RETENTION_SECONDS, Counts, EventState, StoredEvent
+from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +42,10 @@ WRITE_CONFIG = Config(
 _UNPROCESSED_TRIES = 8
 _DELETES_A_CALL = 25
 _GETS_A_CALL = 100
+
+_KNOWN = "(attribute_not_exists(v) OR v <= :version)"
+"""A condition: what a newer release has written is not ours to touch."""
+_KNOWN_VALUES: dict[str, Any] = {":version": {"N": str(EVENT_VERSION)}}
 
 
 class DynamoDbEventStore:
@@ -102,6 +108,7 @@ class DynamoDbEventStore:
             "received_at": _number(event.received_at),
             "due_at": _number(event.received_at),
             "pending": _string(_shard_of(event)),
+            "v": {"N": str(EVENT_VERSION)},
         }
         try:
             self._client.put_item(
@@ -112,30 +119,34 @@ class DynamoDbEventStore:
         return True
 
     def gather(self, source: str, *, limit: int, lease_seconds: float, now: float) -> list[StoredEvent]:
+        leased: list[StoredEvent] = []
         with _reached():
-            due = [key for shard in range(SHARDS) for key in self._due(f"{source}#{shard}", now, limit)]
-            due.sort(key=lambda key: float(key["due_at"]["N"]))
-            leased = self._threads.map(lambda key: self._lease(key, now + lease_seconds), due[:limit])
-            return sorted(filter(None, leased), key=lambda event: event.received_at)
+            shards = (self._due(f"{source}#{shard}", now, limit) for shard in range(SHARDS))
+            due = heapq.merge(*shards, key=lambda key: float(key["due_at"]["N"]))
+            while keys := [*islice(due, limit - len(leased))]:
+                leased += filter(None, self._threads.map(lambda key: self._lease(key, now + lease_seconds), keys))
+        return sorted(leased, key=lambda event: event.received_at)
 
-    def _due(self, pending: str, now: float, limit: int) -> list[dict[str, Any]]:
-        return self._client.query(
+    def _due(self, pending: str, now: float, page: int) -> Iterator[Any]:
+        """The keys of a shard's events that are due, the oldest first; what comes after a page is asked when needed."""
+        pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=INDEX,
             KeyConditionExpression="pending = :pending AND due_at <= :now",
             ExpressionAttributeValues={":pending": _string(pending), ":now": _number(now)},
-            Limit=limit,
-        )["Items"]
+            PaginationConfig={"PageSize": page},
+        )
+        return (key for found in pages for key in found["Items"])
 
     def _lease(self, key: dict[str, Any], until: float) -> StoredEvent | None:
-        """The event, or None where another gatherer was first: the index may be behind its table."""
+        """The event, or None where another gatherer was first (the index may be behind) or a newer release wrote it."""
         try:
             answer = self._client.update_item(
                 TableName=self._table,
                 Key={"event_id": key["event_id"]},
                 UpdateExpression="SET due_at = :until",
-                ConditionExpression="attribute_exists(pending) AND due_at = :seen",
-                ExpressionAttributeValues={":until": _number(until), ":seen": key["due_at"]},
+                ConditionExpression=f"attribute_exists(pending) AND due_at = :seen AND {_KNOWN}",
+                ExpressionAttributeValues={":until": _number(until), ":seen": key["due_at"], **_KNOWN_VALUES},
                 ReturnValues="ALL_NEW",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -201,7 +212,7 @@ class DynamoDbEventStore:
             item = self._client.get_item(
                 TableName=self._table, Key={"event_id": _string(event_id)}, ConsistentRead=True
             ).get("Item")
-        return _event(item) if item else None
+        return _event(item) if item and _is_known(item) else None
 
     def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
         with _reached():
@@ -212,7 +223,7 @@ class DynamoDbEventStore:
             for pending in shards if state is EventState.UNPROCESSED else [_set_aside(source)]:
                 keys = [{"event_id": item["event_id"]} for page in self._pages(pending) for item in page["Items"]]
                 for start in range(0, len(keys), _GETS_A_CALL):
-                    yield from map(_event, self._get_all(keys[start : start + _GETS_A_CALL]))
+                    yield from map(_event, filter(_is_known, self._get_all(keys[start : start + _GETS_A_CALL])))
 
     def counts(self, source: str) -> Counts:
         with _reached():
@@ -247,9 +258,14 @@ class DynamoDbEventStore:
     def _scan(self, condition: str, source: str, values: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table,
-            FilterExpression=condition,
+            FilterExpression=f"{condition} AND {_KNOWN}",
             ExpressionAttributeNames={"#source": "source", "#processed": "processed"},
-            ExpressionAttributeValues={":source": _string(source), ":true": {"BOOL": True}, **(values or {})},
+            ExpressionAttributeValues={
+                ":source": _string(source),
+                ":true": {"BOOL": True},
+                **_KNOWN_VALUES,
+                **(values or {}),
+            },
         )
         for page in pages:
             yield from page["Items"]
@@ -296,6 +312,10 @@ def _shard_of(event: StoredEvent) -> str:
 
 def _set_aside(source: str) -> str:
     return f"{source}#set-aside"
+
+
+def _is_known(item: Any) -> bool:
+    return int(item["v"]["N"]) <= EVENT_VERSION if "v" in item else True
 
 
 def _string(value: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
-from sesmail.events.stores import RETENTION_SECONDS, Counts, EventState, StoredEvent
+from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ MOST_EVENTS = 250_000
 """Per site. An event takes about 2.2 KB of memory, so this is about 550 MB: 60,000 letters with four events each."""
 WARN_FROM = 0.8
 WARN_EVERY_SECONDS = 60.0
-_FIELDS = ("source", "topic_arn", "received_at", "message", "attempts", "error")
+_FIELDS = ("source", "topic_arn", "received_at", "message", "attempts", "error", "v")
 _PAGE = 500
 
 
@@ -47,7 +47,7 @@ class RedisEventStore:
             (event.event_id, event.source, event.topic_arn, _ms(event.received_at), event.message) for event in events
         )
         with _reached():
-            new, fullest = self._run("put_events", self._most_events, *arguments)
+            new, fullest = self._run("put_events", self._most_events, EVENT_VERSION, *arguments)
         self._warn_before_it_is_full(fullest)
         if new < 0:
             raise EventStoreUnavailable(
@@ -70,8 +70,21 @@ class RedisEventStore:
 
     def gather(self, source: str, *, limit: int, lease_seconds: float, now: float) -> list[StoredEvent]:
         with _reached():
-            ids = self._run("gather_events", source, limit, _ms(now), _ms(now + lease_seconds))
-            return self._rows(ids)
+            return self._rows(self._lease(source, limit, _ms(now), _ms(now + lease_seconds)))
+
+    def _lease(self, source: str, limit: int, now_ms: int, until_ms: int) -> list[bytes]:
+        """Ids of events of this release, page by page: those of a newer one may be many."""
+        ids: list[bytes] = []
+        passed_over = 0
+        while wanted := limit - len(ids):
+            looked_at, *leased = self._run(
+                "gather_events", source, wanted, now_ms, until_ms, EVENT_VERSION, passed_over
+            )
+            ids += leased
+            passed_over += looked_at - len(leased)
+            if looked_at < wanted:
+                break
+        return ids
 
     def mark_processed(self, events: Sequence[StoredEvent], *, now: float) -> None:
         with _reached(), self._redis.pipeline() as pipeline:
@@ -127,24 +140,21 @@ class RedisEventStore:
         return Counts(unprocessed=unprocessed, set_aside=set_aside)
 
     def purge(self, source: str, *, older_than: float) -> int:
-        done = self._key("events", EventState.PROCESSED, source)
-        purged = 0
+        looked_at, purged, passed_over = _PAGE, 0, 0
         with _reached():
-            while ids := self._processed_before(done, older_than):
-                self._redis.delete(*(self._key("event", id_.decode()) for id_ in ids))
-                self._redis.zrem(done, *ids)
-                purged += len(ids)
+            while looked_at == _PAGE:
+                arguments = (source, _ms(older_than), EVENT_VERSION, passed_over, _PAGE)
+                looked_at, forgotten = map(int, self._run("purge_events", *arguments))
+                purged += forgotten
+                passed_over += looked_at - forgotten
         return purged
-
-    def _processed_before(self, done: str, older_than: float) -> list[bytes]:
-        ids: Any = self._redis.zrange(done, "-inf", f"({_ms(older_than)}", byscore=True, offset=0, num=_PAGE)
-        return list(ids)
 
     def _rows(self, ids: Sequence[bytes]) -> list[StoredEvent]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for id_ in ids:
                 pipeline.hmget(self._key("event", id_.decode()), _FIELDS)
-            return [_event(id_, fields) for id_, fields in zip(ids, pipeline.execute(), strict=True) if fields[0]]
+            found = zip(ids, pipeline.execute(), strict=True)
+        return [_event(id_, fields) for id_, (*fields, version) in found if fields[0] and _is_known(version)]
 
     def _row(self, event: StoredEvent) -> str:
         return self._key("event", event.event_id)
@@ -163,6 +173,10 @@ def _reached() -> Iterator[None]:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _is_known(version: bytes | None) -> bool:
+    return version is None or (version.isdigit() and int(version) <= EVENT_VERSION)
 
 
 def _event(event_id: bytes, fields: list[bytes | None]) -> StoredEvent:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, MissingExtra
-from sesmail.events.stores import Counts, EventState, StoredEvent
+from sesmail.events.stores import EVENT_VERSION, Counts, EventState, StoredEvent
 
 try:
     import sqlalchemy as sa
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
+
+log = logging.getLogger(__name__)
 
 _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _PAGE = 500
@@ -38,18 +41,61 @@ class SqlEventStore:
                 f"Events cannot be kept in {self.engine.dialect.name}: none are accepted. Use PostgreSQL or SQLite."
             ) from None
         # Not `returning` what is new: SQLAlchemy puts that together anew for each write, half of the write's cost.
+        self._versioned: bool | None = None
         self._insert = insert(self.table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _make_sqlite_durable)
 
     def create_table(self) -> None:
-        """Make the table and its indexes, where they are not there yet."""
+        """Make the table and its indexes, where they are not there yet, and the column that a former release lacked."""
         with _reached():
             self.table.metadata.create_all(self.engine)
+            if not self._says_versions():
+                self._add_versions()
+
+    def _add_versions(self) -> None:
+        """A release that does not know the column goes on beside this one: what it writes is of the default's version.
+
+        Where the table may not be changed, or is in use for too long, this process does without the column.
+        """
+        column = sa.schema.CreateColumn(self.table.c.v).compile(dialect=self.engine.dialect)
+        change = f"ALTER TABLE {self.engine.dialect.identifier_preparer.format_table(self.table)} ADD COLUMN {column}"
+        try:
+            with self.engine.begin() as connection:
+                if self.engine.dialect.name == "postgresql":  # whoever waits for a table holds up all who come after
+                    connection.execute(sa.text("SET LOCAL lock_timeout = '3s'"))
+                connection.execute(sa.text(change))
+        except SQLAlchemyError as error:
+            problem = type(getattr(error, "orig", None) or error).__name__
+        else:
+            problem = ""
+        self._versioned = None
+        if not self._says_versions():  # had it been added meanwhile, by another process, all would be well
+            log.warning(
+                "The table of events lacks a column, and it could not be added (%s). Events are taken in and processed "
+                "without it. Before a later release than this one is installed, have the table's owner do it: %s",
+                problem,
+                change,
+            )
+
+    def _says_versions(self) -> bool:
+        """Whether the table has the column for the events' versions. Without it, no release has written a later one."""
+        if self._versioned is None:
+            columns = sa.inspect(self.engine).get_columns(self.table.name)
+            self._versioned = any(column["name"] == "v" for column in columns)
+        return self._versioned
+
+    def _is_known(self) -> sa.ColumnElement[bool]:
+        """What a newer release has written is not ours to touch."""
+        with _reached():
+            return self.table.c.v <= EVENT_VERSION if self._says_versions() else sa.true()
 
     def put(self, events: Sequence[StoredEvent]) -> int:
         # In one order everywhere: two writers with the same events in different orders would wait for each other.
-        rows = [_row(event) for event in sorted(events, key=lambda event: event.event_id)]
+        in_order = sorted(events, key=lambda event: event.event_id)
+        with _reached():
+            version = {"v": EVENT_VERSION} if self._says_versions() else {}
+        rows = [_row(event) | version for event in in_order]
         with self._begun() as connection:
             return connection.execute(self._insert, rows).rowcount if rows else 0
 
@@ -57,7 +103,7 @@ class SqlEventStore:
         t = self.table.c
         due = (
             sa.select(t.event_id)
-            .where(t.source == source, t.due_at <= now)
+            .where(t.source == source, t.due_at <= now, self._is_known())
             .order_by(t.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)  # PostgreSQL's; SQLite has one writer at a time anyhow
@@ -87,14 +133,15 @@ class SqlEventStore:
         self._update(events, processed=False, processed_at=None, due_at=now, attempts=0, error="")
 
     def get(self, event_id: str) -> StoredEvent | None:
-        query = sa.select(*_fields(self.table)).where(self.table.c.event_id == event_id)
+        query = sa.select(*_fields(self.table)).where(self.table.c.event_id == event_id, self._is_known())
         with self._begun() as connection:
             row = connection.execute(query).mappings().first()
         return StoredEvent(**row) if row else None
 
     def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
         t = self.table.c
-        query = sa.select(*_fields(self.table)).where(t.source == source, _is(state, t)).order_by(t.received_at)
+        of_site = sa.select(*_fields(self.table)).where(t.source == source, self._is_known())
+        query = of_site.where(_is(state, t)).order_by(t.received_at)
         with self._begun() as connection:
             rows = connection.execution_options(yield_per=_PAGE).execute(query).mappings()
             yield from (StoredEvent(**row) for row in rows)
@@ -108,7 +155,7 @@ class SqlEventStore:
 
     def purge(self, source: str, *, older_than: float) -> int:
         t = self.table.c
-        old = self.table.delete().where(t.source == source, t.processed, t.processed_at < older_than)
+        old = self.table.delete().where(t.source == source, t.processed, t.processed_at < older_than, self._is_known())
         with self._begun() as connection:
             return connection.execute(old).rowcount
 
@@ -155,6 +202,7 @@ def _table(name: str) -> sa.Table:
         sa.Column("processed_at", sa.Double),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("error", sa.Text, nullable=False, server_default=""),
+        sa.Column("v", sa.Integer, nullable=False, server_default="1"),  # what does not say its own
     )
     due = table.c.due_at.is_not(None)
     sa.Index(f"{name}_due", table.c.source, table.c.due_at, postgresql_where=due, sqlite_where=due)

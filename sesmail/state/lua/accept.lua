@@ -1,10 +1,13 @@
 -- needs: rows
 -- Accepts an email into the ledger.
+-- Moves: nothing -> queued: it may go at once
+--        nothing -> scheduled: it is to go later
 --
 -- ARGV: 1 id, 2 email (JSON), 3 lane, 4 recipients, 5 send at (epoch ms or ''), 6 delay (ms), 7 expires at (epoch ms or ''),
 --       8 expires in (ms or ''), 9 idempotency digest (or ''), 10 its lifetime (ms), 11 the recipients' addresses as
---       opt-outs have them, one a line, 12 the list that it goes to (or ''), 13 the caller's metadata (JSON or ''), then
---       for each blob: digest, data (data '' means: it should be there already).
+--       opt-outs have them, one a line, 12 the list that it goes to (or ''), 13 the caller's metadata (JSON or ''), 14 the
+--       site that it is of, 15 the account of SES that it goes through, then for each blob: digest, data (data '' means: it
+--       should be there already).
 -- Answers {'accepted', id, state}; {'exists', id, state} where the key or the id was seen before;
 --         {'missing', digest, ...} where blobs are not there: nothing was done, call again with their data.
 local id, email, lane, recipients = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -17,7 +20,7 @@ if state or seen ~= id then
 end
 
 local missing, digests = {}, {}
-for i = 14, #ARGV, 2 do
+for i = 16, #ARGV, 2 do
   digests[#digests + 1] = ARGV[i]
   if ARGV[i + 1] == '' and redis.call('EXISTS', key('blob', ARGV[i])) == 0 then
     missing[#missing + 1] = ARGV[i]
@@ -26,7 +29,7 @@ end
 if #missing > 0 then
   return {'missing', unpack(missing)}
 end
-for i = 14, #ARGV, 2 do
+for i = 16, #ARGV, 2 do
   if ARGV[i + 1] ~= '' then
     redis.call('HSETNX', key('blob', ARGV[i]), 'data', ARGV[i + 1])
   end
@@ -37,7 +40,7 @@ local now = now_ms()
 local due = math.max(tonumber(ARGV[5]) or 0, now + tonumber(ARGV[6]))
 local expires = tonumber(ARGV[7]) or (tonumber(ARGV[8]) and now + tonumber(ARGV[8])) or ''
 state = due > now and 'scheduled' or 'queued'
-redis.call('HSET', key('send', id), 'v', '1', 'state', state, 'lane', lane, 'recipients', recipients, 'email', email,
+redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', ARGV[14], 'account', ARGV[15], 'state', state, 'lane', lane, 'recipients', recipients, 'email', email,
   'blobs', table.concat(digests, ' '), 'accepted_at', now, 'moved_at', now, 'expires_at', expires, 'addresses', ARGV[11])
 for i, name in ipairs({'list', 'metadata'}) do
   if ARGV[11 + i] ~= '' then

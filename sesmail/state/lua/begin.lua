@@ -1,5 +1,6 @@
 -- needs: rows
 -- The last step before SES is asked: from here on, SES may have it.
+-- Moves: claimed -> sending: SES is asked now
 --
 -- ARGV: 1 id, 2 token, 3 longest that asking SES can take (ms)
 -- Answers 1, or 0 when the claim is stale: the caller must not ask SES.

@@ -1,20 +1,26 @@
 -- needs: rows, suppression
 -- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
 -- out, also where they did so after it was queued.
+-- Moves: queued, scheduled -> claimed: a worker takes it
+--        queued, scheduled -> expired: its expiry time has passed
+--        queued, scheduled -> abandoned: it is older than SESMAIL_MAX_AGE_SECONDS
+--        queued, scheduled, claimed -> suppressed: every recipient has opted out, bounced or complained
 --
--- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, 6 how long deliveries are remembered (ms), then the reasons
---       for an opt-out that transactional email ignores
+-- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, for rows that do not say theirs, 6 how long deliveries are
+--       remembered (ms), 7 the account of SES that the worker serves, then the reasons for an opt-out that transactional
+--       email ignores
 -- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, email,
---         blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in.
+--         blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
+--         {'left', why it is left to another worker (or '' where another has it)}.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
-local function screen(addresses, list, lane)
+local function screen(addresses, site, list, lane)
   local opted_out, remaining, why, ignored = {}, 0, '', {}
-  for i = 7, lane == 'transactional' and #ARGV or 0 do
+  for i = 8, lane == 'transactional' and #ARGV or 0 do
     ignored[ARGV[i]] = true
   end
   for address in string.gmatch(addresses, '[^\n]+') do
-    local reason = suppressed(address, ARGV[5], list, ignored)
+    local reason = suppressed(address, site, list, ignored)
     if reason then
       opted_out[#opted_out + 1], why = address, reason
     else
@@ -27,17 +33,27 @@ end
 local id, owner, token = ARGV[1], ARGV[2], ARGV[3]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'lane', 'token', 'expires_at', 'accepted_at', 'addresses', 'attempts',
-  'waits', 'email', 'blobs', 'list', 'express')
-local state, lane = f[1], f[2]
+  'waits', 'email', 'blobs', 'list', 'express', 'v', 'site', 'account')
+local state, lane, version, site, account = f[1], f[2], f[13], f[14] or ARGV[5], f[15] or ARGV[7]
 if not state then
   return {'gone'}
 end
 
 local now = now_ms()
-local score = tonumber(redis.call('ZSCORE', index(state, id, lane), id))
-local free = state == 'queued' or (state == 'scheduled' and score <= now)
+local score = lane and tonumber(redis.call('ZSCORE', index(state, id, lane), id))
+local free = score and (state == 'queued' or (state == 'scheduled' and score <= now))
 if not free and not (state == 'claimed' and f[3] == token) then
-  return {state}
+  return is_known(version) and {state} or {'left', ''}
+end
+local not_ours
+if not is_known(version) then
+  not_ours = 'its row is of a newer release (version ' .. version .. '; this worker knows ' .. ROW_VERSION .. ')'
+elseif account ~= ARGV[7] then
+  not_ours = 'it goes through the SES account ' .. account .. ' (this worker serves ' .. ARGV[7] .. ')'
+end
+if not_ours then
+  leave(id, state, lane, not_ours)
+  return {'left', not_ours}
 end
 if free and tonumber(f[4]) and tonumber(f[4]) <= now then
   finish(id, state, 'expired', lane, 'its expiry time passed before it could be sent', '')
@@ -50,7 +66,7 @@ end
 
 local opted_out, remaining, why = {}, 1, ''
 if redis.call('EXISTS', key('optouts')) == 1 then
-  opted_out, remaining, why = screen(f[6] or '', f[11] or '', lane)
+  opted_out, remaining, why = screen(f[6] or '', site, f[11] or '', lane)
 end
 for _, address in ipairs(opted_out) do
   redis.call('HSETNX', key('delivery', id), address, 'suppressed')
@@ -66,7 +82,7 @@ end
 if free then
   if state == 'queued' then
     local marks, place = key('claimed_up_to'), queue(id, lane)
-    local mark = tonumber(redis.call('HGET', marks, place)) or 0
+    local mark = number_of(redis.call('HGET', marks, place))
     redis.call('HSET', marks, place, string.format('%.0f', math.max(mark, score)))
   end
   redis.call('HSET', row, 'owner', owner, 'token', token)

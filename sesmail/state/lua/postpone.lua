@@ -1,5 +1,6 @@
 -- needs: rows
 -- Gives a claimed send back: it waits in `scheduled` until it is due again. Waiting is not trying.
+-- Moves: claimed, sending -> scheduled: it has to wait for the rate, the quota or the line, or SES could not be reached
 --
 -- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer
 -- Answers 1, or 0 when the claim is stale.

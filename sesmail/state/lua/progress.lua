@@ -12,7 +12,7 @@ local changed = 0
 for i = 3, #ARGV, 3 do
   local row = key('delivery', ARGV[i])
   local before = redis.call('HGET', row, ARGV[i + 1])
-  if not before or (rank[before] or 0) < rank[ARGV[i + 2]] then
+  if not before or (rank[before] or math.huge) < rank[ARGV[i + 2]] then  -- one of a newer release is left
     redis.call('HSET', row, ARGV[i + 1], ARGV[i + 2])
     redis.call('EXPIRE', row, ARGV[2])
     changed = changed + 1

@@ -1,19 +1,23 @@
 -- needs: rows
 -- An operator sends again what was not sent: a new start, with all attempts.
+-- Moves: rejected, suppressed, cancelled, expired, abandoned, unknown -> queued: an operator sends it again
 --
 -- ARGV: 1 id
--- Answers the state that it has now ('queued' if it was moved), or 'gone'.
+-- Answers the state that it has now ('queued' if it was moved), 'gone', or 'of a newer release'.
 local row = key('send', ARGV[1])
-local f = redis.call('HMGET', row, 'state', 'lane')
+local f = redis.call('HMGET', row, 'state', 'lane', 'v')
 local state = f[1]
 if not state then
   return 'gone'
+end
+if not is_known(f[3]) then
+  return OF_NEWER
 end
 local again = { rejected = 1, suppressed = 1, cancelled = 1, expired = 1, abandoned = 1, unknown = 1 }
 if not again[state] then
   return state
 end
-redis.call('HDEL', row, 'attempts', 'waits', 'reason', 'code', 'token', 'expires_at')
+redis.call('HDEL', row, 'attempts', 'waits', 'left', 'reason', 'code', 'token', 'expires_at')
 redis.call('HSET', row, 'accepted_at', now_ms())
 requeue(ARGV[1], state, f[2], true)
 return 'queued'

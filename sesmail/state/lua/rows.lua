@@ -3,6 +3,25 @@
 -- `send:<id>` is a hash: one row a send. Every state has one index, a sorted set of ids: `in:<state>`; queued sends have
 -- one for each of the broker's queues, `in:queued:<lane>`, so that each is in the order of its tickets; scheduled ones have
 -- one for each lane, so that a closed lane can be left alone. A row is in exactly the index of its state.
+--
+-- A row says in `v` which version of its form it has, and in `site` and `account` whose it is: the site that accepted it and
+-- the account of SES that it goes through. (Version 1 says neither.) What a newer release wrote is left for it: no worker of
+-- this one sends it, no sweep of this one settles, resends or forgets it. Only its tickets are issued, which tell nothing.
+local ROW_VERSION = 2
+local OF_NEWER = 'of a newer release'
+
+local function is_known(version)
+  return not version or (tonumber(version) or math.huge) <= ROW_VERSION
+end
+
+local function is_newer(id)
+  return not is_known(redis.call('HGET', key('send', id), 'v'))
+end
+
+-- The number at the head of a text, or 0; a later release may put more behind it.
+local function number_of(text)
+  return tonumber(string.match(text or '', '^%d+')) or 0
+end
 
 -- The lane in whose queue the ticket of a queued send is: express tickets go with the transactional ones.
 local function queue(id, lane)
@@ -41,6 +60,14 @@ local function requeue(id, from, lane, express)
   enter(id, 'queued', lane, now_ms())
 end
 
+-- Gives a send back that this worker must leave to another. It is due again soon, and later each time: where no worker can
+-- take it, many of them must not keep broker and workers busy. It has not been tried, and waited for nothing of its own.
+local function leave(id, from, lane, reason)
+  local times = redis.call('HINCRBY', key('send', id), 'left', 1)
+  redis.call('HSET', key('send', id), 'reason', reason)
+  move(id, from, 'scheduled', lane, now_ms() + math.min(5 * times, 60) * 1000)
+end
+
 -- Frees the email's text; a blob goes with the last row that uses it.
 local function drop_body(id)
   local row = key('send', id)
@@ -53,18 +80,33 @@ local function drop_body(id)
   redis.call('HDEL', row, 'email', 'blobs', 'addresses', 'list')
 end
 
+-- Where a site has receivers for the ends of its sends, its workers tell them: see endings.py.
+local function to_be_told(id)
+  if redis.call('EXISTS', key('listeners')) == 0 then
+    return
+  end
+  local site, now = redis.call('HGET', key('send', id), 'site'), now_ms()
+  if site and number_of(redis.call('HGET', key('listeners'), site)) > now then
+    redis.call('ZADD', key('untold', site), now, id)
+  end
+end
+
 local function finish_sent(id, from, lane, message_id, retention_ms)
   drop_body(id)
   move(id, from, 'sent', lane, now_ms())
   redis.call('HSET', key('send', id), 'message_id', message_id)
   redis.call('HDEL', key('send', id), 'reason', 'code')
   redis.call('PEXPIRE', key('send', id), retention_ms)
+  to_be_told(id)
 end
 
 -- Ends or parks a send with a reason. Its text stays, so that an operator can send it again.
 local function finish(id, from, to, lane, reason, code)
   move(id, from, to, lane, now_ms())
   redis.call('HSET', key('send', id), 'reason', reason, 'code', code or '')
+  if to ~= 'unknown' then
+    to_be_told(id)
+  end
 end
 
 -- No answer from SES: parked as unknown, unless an event has proved meanwhile that SES took it.

@@ -1,5 +1,9 @@
 -- needs: rows
 -- Writes down how a claimed send ended.
+-- Moves: claimed, sending -> sent: SES took it
+--        claimed, sending -> rejected: SES refuses it for good, or it cannot be composed
+--        claimed, sending -> abandoned: its record cannot be read
+--        claimed, sending -> unknown: SES gave no clear answer
 --
 -- ARGV: 1 id, 2 token, 3 state (sent, rejected, abandoned or unknown), 4 SES message id, 5 reason, 6 code,
 --       7 retention of a sent row (ms)

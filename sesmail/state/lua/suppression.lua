@@ -1,5 +1,6 @@
 -- Opt-outs, for scripts that ask: put `-- needs: suppression` at their head.
--- One hash per scope holds address -> 'reason at source': why, since when (ms), and the event it came from.
+-- One hash per scope holds address -> 'reason at source': why, since when (ms), and the event it came from. What a later
+-- release puts behind a line break is not read by this one; a reason of its own holds.
 
 -- Why mail of this site and list must not go to an address (as `normal_address` in suppression.py writes it), or false.
 -- `ignored` is a table of reasons that do not count, such as {unsubscribed = true}; site and list may be ''.

@@ -1,6 +1,9 @@
 -- needs: rows, fleet
 -- Takes back what dead workers hold. A claim goes back to the queue; what SES was being asked becomes unknown. So does what
 -- is held past its hard end under a living owner.
+-- Moves: claimed -> queued: its worker died, or held it for too long
+--        sending -> unknown: its worker died, or got no answer, while SES was asked
+--        sending -> sent: its worker died, but an event has proved meanwhile that SES took it
 --
 -- ARGV: 1 state to look at (claimed or sending), 2 position to start from, 3 how many to look at, 4 lease (ms),
 --       5 hard end: how long (ms) past its place in the index a send may be in this state, 6 retention of a sent row (ms)
@@ -14,8 +17,8 @@ local found = redis.call('ZRANGE', key('in', state), first, first + count - 1, '
 local answer, moved, settled, unknown = {}, 0, 0, 0
 for i = 1, #found, 2 do
   local id, score = found[i], tonumber(found[i + 1])
-  local f = redis.call('HMGET', key('send', id), 'owner', 'lane')
-  if not is_alive(f[1], now) or score + tonumber(ARGV[5]) < now then
+  local f = redis.call('HMGET', key('send', id), 'owner', 'lane', 'v')
+  if is_known(f[3]) and (not is_alive(f[1], now) or score + tonumber(ARGV[5]) < now) then
     moved = moved + 1
     if state == 'claimed' then
       requeue(id, state, f[2], true)

@@ -1,5 +1,6 @@
 -- needs: rows
 -- Queues the scheduled sends of a lane whose time has come.
+-- Moves: scheduled -> queued: its time has come
 --
 -- ARGV: 1 lane, 2 how many at most
 -- Answers {id, lane, ...}: they need tickets.

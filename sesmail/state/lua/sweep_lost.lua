@@ -1,6 +1,7 @@
 -- needs: rows
 -- Finds queued sends whose ticket the broker has lost: later tickets of the same queue were claimed long since, or the queue
 -- is empty. Each is given a new place at the end, so that it is not found again at once.
+-- Moves: queued -> queued: its ticket must be lost; it gets another
 --
 -- `overtaken` holds for each queue what `claimed_up_to` was at the end of the last period of grace (`before`: tickets older
 -- than that are overdue) and what it was at the beginning of the present one (`next`).
@@ -13,9 +14,9 @@ local lane, grace = ARGV[1], tonumber(ARGV[2])
 local now = now_ms()
 local marks = key('overtaken')
 local mark = redis.call('HMGET', marks, lane .. ':before', lane .. ':next', lane .. ':at')
-local before = tonumber(mark[1]) or 0
-if now - (tonumber(mark[3]) or 0) >= grace then
-  before = tonumber(mark[2]) or 0
+local before = number_of(mark[1])
+if now - number_of(mark[3]) >= grace then
+  before = number_of(mark[2])
   redis.call('HSET', marks, lane .. ':before', before, lane .. ':at', now,
     lane .. ':next', redis.call('HGET', key('claimed_up_to'), lane) or '0')
 end

@@ -8,10 +8,31 @@ local BUCKET_SECONDS, BUCKETS = 600, 144
 local QUOTA_PROBE_SECONDS = 600
 local PAUSED_SECONDS = 60                         -- only an operator knows; come and see
 local WATCHED_SECONDS = 1                         -- the sweeper knows when the account and the lanes are open, and waits
+local NEWER_SECONDS = 10                          -- for a worker of the newer release that keeps the books
 local books, slots = key('throttle'), key('throttle', 'slots')
-local BOOKS = 'dddddddddddddddddd'
 
+-- The numbers of the books. A later release may add some behind them: these are kept as they are. Numbers of another
+-- meaning are another version, which stands in a key of its own, `throttle:version`.
+local VERSION = 1
+local BOOKS = 'dddddddddddddddddd'
+local BYTES = struct.size(BOOKS)
+
+local function packed(row)
+  return struct.pack(BOOKS,
+    row.rate, row.quota, row.reserve, row.margin, row.began, row.reacted_at, row.step, row.total, row.next, row.tail,
+    row.bucket, row.in_bucket, row.sent, row.foreign, row.quota_probe_at, row.refused,
+    row.oldest, row.oldest_sum)
+end
+
+-- The books; or nothing, and words for people, where a newer release keeps them in a meaning that this one does not know:
+-- they are its own then, to be left as they are.
 local function read_books()
+  local found = redis.call('MGET', books, key('throttle', 'version'))
+  local written, version = found[1] or '', found[2]
+  if version and (tonumber(version) or math.huge) > VERSION then
+    return nil, 'the throttle is kept by a newer release (version ' .. version .. '; this one knows ' .. VERSION ..
+      '), whose workers send: upgrade this one'
+  end
   -- What holds before the account was read: SES's sandbox, https://docs.aws.amazon.com/ses/latest/dg/quotas.html
   local row = {
     rate = 1, quota = 200, reserve = 0,           -- recipients a second, in 24 hours; the part kept for transactional
@@ -21,21 +42,25 @@ local function read_books()
     foreign = 0, quota_probe_at = 0,              -- sent by others; when to try after SES said that the quota is used up
     refused = 0,                                  -- recipients that SES throttled
     oldest = 0, oldest_sum = 0,                   -- the entry of the log that must leave the window next
+    version = version, following = '',            -- as they are written
   }
-  local packed = redis.call('GET', books)
-  if packed and #packed == struct.size(BOOKS) then
-    row.rate, row.quota, row.reserve, row.margin, row.began, row.reacted_at, row.step, row.total, row.next, row.tail,
-      row.bucket, row.in_bucket, row.sent, row.foreign, row.quota_probe_at, row.refused,
-      row.oldest, row.oldest_sum = struct.unpack(BOOKS, packed)
+  if #written < BYTES then  -- none, or an older release's, which lacks numbers
+    local whole = math.floor(#written / 8) * 8
+    written = string.sub(written, 1, whole) .. string.sub(packed(row), whole + 1)
   end
+  row.rate, row.quota, row.reserve, row.margin, row.began, row.reacted_at, row.step, row.total, row.next, row.tail,
+    row.bucket, row.in_bucket, row.sent, row.foreign, row.quota_probe_at, row.refused,
+    row.oldest, row.oldest_sum = struct.unpack(BOOKS, written)
+  row.following = string.sub(written, BYTES + 1)
   return row
 end
 
 local function write_books(row)
-  redis.call('SET', books, struct.pack(BOOKS,
-    row.rate, row.quota, row.reserve, row.margin, row.began, row.reacted_at, row.step, row.total, row.next, row.tail,
-    row.bucket, row.in_bucket, row.sent, row.foreign, row.quota_probe_at, row.refused,
-    row.oldest, row.oldest_sum))
+  redis.call('SET', books, packed(row) .. row.following)
+  if not row.version then
+    redis.call('SET', key('throttle', 'version'), VERSION)
+    row.version = VERSION
+  end
 end
 
 -- Head-room by now, as a fraction: slots are spread over 1 + margin seconds instead of one.

@@ -4,6 +4,9 @@
 -- ARGV: what the send probed, as throttle_reserve answered it
 -- Repeated: as once.
 local row = read_books()
+if not row then
+  return 0
+end
 for _, field in ipairs(ARGV) do
   if field == 'quota' then
     row.foreign, row.quota_probe_at = 0, 0

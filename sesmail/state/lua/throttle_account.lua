@@ -4,9 +4,12 @@
 -- ARGV: 1 recipients a second (-1: no limit), 2 recipients in 24 hours (-1: no limit), 3 recipients that SES counted in the
 --       last 24 hours ('' where it was not asked), 4 the part of the quota kept for transactional email, 5 who said so,
 --       6 how the account stands with SES, for people
--- Repeated: as once.
+-- Answers 1, or 0 where the books are a newer release's to keep. Repeated: as once.
 local now = now_us()
 local row = read_books()
+if not row then
+  return 0
+end
 roll_24_hours(row, now)
 row.rate, row.quota, row.reserve = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 if ARGV[3] ~= '' then

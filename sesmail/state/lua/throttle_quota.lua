@@ -5,6 +5,9 @@
 -- Answers the milliseconds until a single send may try again. Repeated: as once.
 local now = now_us()
 local row = read_books()
+if not row then
+  return QUOTA_PROBE_SECONDS * 1000
+end
 if row.quota_probe_at <= now then
   count_sent(row, now, -tonumber(ARGV[1]))
 end

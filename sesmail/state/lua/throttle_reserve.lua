@@ -11,7 +11,10 @@
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = now_us()
-local row = read_books()
+local row, newer = read_books()
+if not row then
+  return {'postponed', NEWER_SECONDS * 1000, 'version', newer}
+end
 
 -- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
 local function closed()
@@ -26,15 +29,16 @@ local function closed()
   local entries = redis.call('HMGET', key('line'), unpack(fields))
   for i = 1, #entries do
     if entries[i] then
-      local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ (.*)$')
+      local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)')
       local cause = string.match(fields[i], '^[^:]+')
-      if cause == 'paused' or tonumber(due) * 1000 > now then
+      local tried = cause == 'stopped' and due  -- what is closed in words that we do not know, is closed
+      if not tried or tonumber(due) * 1000 > now then
         local scope = string.match(fields[i], ':(.*)$')
-        local wait = cause == 'paused' and PAUSED_SECONDS * 1000 or tonumber(due) - math.floor(now / 1000)
+        local wait = tried and tonumber(due) - math.floor(now / 1000) or PAUSED_SECONDS * 1000
         if scope == 'account' or string.find(scope, '^lane:') then
           wait = WATCHED_SECONDS * 1000
         end
-        return {'postponed', wait, cause, scope .. ': ' .. text}
+        return {'postponed', wait, cause, scope .. ': ' .. (text or 'closed by a newer release')}
       end
       probes[#probes + 1] = {field = fields[i], every = tonumber(every)}
     end

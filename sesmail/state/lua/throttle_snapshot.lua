@@ -1,10 +1,13 @@
 -- needs: throttle
 -- What is going on, for people: changes nothing but what is forgotten after 24 hours.
 --
--- Answers {name, value, ...}; times in microseconds of Redis' clock.
+-- Answers {name, value, ...}; times in microseconds of Redis' clock. Where a newer release keeps the books, the values are
+-- empty and `standing` says so.
 local now = now_us()
-local row = read_books()
-roll_24_hours(row, now)
+local row, newer = read_books()
+if row then
+  roll_24_hours(row, now)
+end
 
 -- Recipients in the last full second before now, from the end of the log of slots.
 local function sent_in_last_second()
@@ -28,13 +31,14 @@ local function tell(name, value)
 end
 
 for _, name in ipairs({'rate', 'quota', 'reserve', 'total', 'refused', 'quota_probe_at', 'foreign', 'sent'}) do
-  tell(name, row[name])
+  tell(name, row and row[name])
 end
-for _, name in ipairs({'source', 'read_at', 'refused_at', 'standing'}) do
+for _, name in ipairs({'source', 'read_at', 'refused_at'}) do
   tell(name, redis.call('HGET', key('throttle', 'facts'), name))
 end
-tell('margin', row.rate > 0 and margin_at(row, now) or 0)
-tell('rate_now', sent_in_last_second())
+tell('standing', newer or redis.call('HGET', key('throttle', 'facts'), 'standing'))
+tell('margin', row and row.rate > 0 and margin_at(row, now) or 0)
+tell('rate_now', row and sent_in_last_second())
 for _, lane in ipairs({'transactional', 'bulk'}) do
   tell('waiting:' .. lane, redis.call('ZCARD', key('throttle', 'waiting', lane)))
 end

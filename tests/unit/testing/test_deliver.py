@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sesmail import Client, Email, Settings, State, email_bounced
+from sesmail import Client, Email, Settings, State, email_bounced, email_failed, email_sent
 from sesmail.errors import DailyQuotaExceeded, SendingPaused, SesUnavailable
 from sesmail.vocabulary import Delivery, Reason
 from tests.unit.testing.conftest import NOWHERE
@@ -139,3 +139,63 @@ def test_a_receiver_may_send_itself(client, ses_outbox, listen):
     listen(email_bounced, lambda site, *, event, metadata: client.send(Email("staff@example.com", "Bounced", "!")))
     ses_outbox.bounced(send(client))
     ses_outbox.one(subject="Bounced")
+
+
+@pytest.fixture
+def told(listen):
+    """What receivers hear of the ends of sends."""
+    heard: list[tuple] = []
+    for signal in (email_sent, email_failed):
+        listen(signal, lambda site, *, status, metadata, name=signal.name: heard.append((name, site, status, metadata)))
+    return heard
+
+
+def test_receivers_hear_how_each_send_has_ended_once(client, ses_outbox, told):
+    first = send(client, metadata={"order": 7})
+    send(client, "bob@example.org", send_at=datetime.now(UTC) + timedelta(hours=1))
+    last = send(client, "carol@example.org")
+    ses_outbox.reject("no", to="carol@example.org")
+    assert told == []
+    ses_outbox.deliver()
+    assert told == [
+        ("email_sent", "shop", client.outbox.status(first), {"order": 7}),
+        ("email_failed", "shop", client.outbox.status(last), {}),
+    ]
+    ses_outbox.deliver()
+    assert len(told) == 2
+
+
+def test_receivers_hear_of_what_was_cancelled_and_not_of_what_is_sent_again(client, ses_outbox, told):
+    cancelled, again = send(client), send(client)
+    client.outbox.cancel(cancelled)
+    client.outbox.cancel(again)
+    client.outbox.requeue(again)
+    ses_outbox.deliver()
+    assert [(name, status.send_id, status.state) for name, _, status, _ in told] == [
+        ("email_failed", cancelled, "cancelled"),
+        ("email_sent", again, "sent"),
+    ]
+
+
+def test_an_event_that_settles_an_unknown_send_tells_that_it_was_sent(client, ses_outbox, told):
+    send_id = send(client)
+    ses_outbox.unknown()
+    ses_outbox.deliver()
+    assert told == []
+    ses_outbox.delivered(send_id)
+    assert [(name, status.send_id) for name, _, status, _ in told] == [("email_sent", send_id)]
+
+
+def test_a_receiver_may_be_async_and_what_it_raises_reaches_the_test(client, ses_outbox, listen):
+    heard = []
+
+    async def after(site, *, status, metadata):
+        heard.append(status.send_id)
+        raise KeyError("order")
+
+    listen(email_sent, after)
+    ids = [send(client), send(client)]
+    with pytest.raises(KeyError, match="order"):
+        ses_outbox.deliver()
+    assert heard == ids
+    assert states(ses_outbox) == ["sent", "sent"]
