@@ -104,8 +104,10 @@ def test_with_a_wrong_setting_of_ours_a_host_s_own_tasks_can_be_revoked(new_site
     said = site.celery("-A", "host", "control", "revoke", "its-id", folder=tmp_path)
     assert "OK" in said
     assert "ConfigurationError" not in said
+    celery = Celery(broker=broker["CELERY_BROKER_URL"], set_as_current=False)
     for task_id in ("its-id", "another-id"):
-        site.celery("-A", "host", "call", "host.mine", "--task-id", task_id, folder=tmp_path)
+        celery.send_task("host.mine", task_id=task_id, queue="host")
+    celery.close()
     worker.wait_for("[another-id] succeeded")
     assert worker.output.count("MINE RAN") == 1
 

@@ -166,6 +166,14 @@ def it_came_and_then_the_worker_died(story: Story) -> None:
     time_passes(LEASE_SECONDS + 1)(story)
 
 
+def an_older_release_kept_the_proof_and_the_window_passed(story: Story) -> None:
+    """It did not know the form of the row, so it only noted what the event told."""
+    row = story.scripts.keys("send", "a")
+    if story.scripts.redis.hget(row, "state") == b"unknown":
+        story.scripts.redis.hset(row, "evidence", "ses-2")
+    time_passes(WINDOW_SECONDS + 1)(story)
+
+
 CIRCUMSTANCES = [
     nothing_happens,
     time_passes(WINDOW_SECONDS + 1),
@@ -174,6 +182,7 @@ CIRCUMSTANCES = [
     opts_out_and_time_passes,
     an_event_came,
     it_came_and_then_the_worker_died,
+    an_older_release_kept_the_proof_and_the_window_passed,
 ]
 ACTS: list[Callable[[Ledger, Any], Any]] = [
     lambda ledger, _: ledger.accept("a", Email(ADDRESS, "Hello", "Hi.", from_email="shop@example.com")),
