@@ -16,13 +16,13 @@ Two signals tell how a send ended, by whoever or whatever it was settled:
 
     from sesmail.signals import email_failed, email_sent
 
+
     @email_sent.connect
-    def after(site, *, status, metadata):
-        ...     # status.send_id, status.message_id
+    def after(site, *, status, metadata): ...  # status.send_id, status.message_id
+
 
     @email_failed.connect
-    def not_sent(site, *, status, metadata):
-        ...     # status.state, status.reason, status.code
+    def not_sent(site, *, status, metadata): ...  # status.state, status.reason, status.code
 
 `status` is a `sesmail.Status`. They are told within seconds by a worker of the site that has receivers for them, at
 least once; of sends that ended before such a worker first ran, nothing is told.
