@@ -52,7 +52,7 @@ def _list(client: Client, unprocessed: bool, limit: int, as_json: bool) -> None:
 
 
 def _described(stored: StoredEvent, site: str) -> dict[str, Any]:
-    from sesmail.events.model import read
+    from sesmail.events.reading import read
 
     received_at = datetime.fromtimestamp(stored.received_at, UTC).isoformat(timespec="seconds")
     return {

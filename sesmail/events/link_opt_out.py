@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import read
 from sesmail.events.processing import opt_outs
+from sesmail.events.reading import read
 from sesmail.events.stores import StoredEvent
 from sesmail.message import ID_TAG, LIST_TAG
 

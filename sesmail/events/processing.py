@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, Unhandled, read
+from sesmail.events.model import Event, Unhandled
+from sesmail.events.reading import read
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.reputation import Fact, Sight
 from sesmail.state.suppression import OptOut

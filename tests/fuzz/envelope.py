@@ -17,8 +17,8 @@ import zlib
 import atheris
 
 with atheris.instrument_imports(include=["sesmail"]):
-    from sesmail.events import model
     from sesmail.events.intake import Intake
+    from sesmail.events.reading import read
     from sesmail.events.sns import Certificates, SnsVerifier
 
 from tests.signing import FIXTURES, TOPIC, Signer
@@ -40,7 +40,7 @@ VERIFIER = SnsVerifier({TOPIC: "alpha"}, Certificates(SIGNER.fetch))
 def one_body(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     signed = zlib.crc32(data) % 8 == 0  # signing is slow
-    assert model.read(text, site="alpha")
+    assert read(text, site="alpha")
     body = json.dumps(SIGNER.notification(text)) if signed else text
     posted, queued = Rows(), Rows()
     answer = Intake(VERIFIER, posted).answer(body.encode(), {})

@@ -14,7 +14,7 @@ import pytest
 from sesmail.doors.aws_lambda import lambda_handler
 from sesmail.errors import EventNotStored
 from sesmail.events.intake import Intake
-from sesmail.events.model import read
+from sesmail.events.reading import read
 from sesmail.events.sns import Certificates, SnsVerifier
 from sesmail.events.stores import EventState
 from tests.signing import FIXTURE_PEM, FIXTURES, TOPIC, Signer, fixture_json, fixture_text

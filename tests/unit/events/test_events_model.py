@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sesmail.events import model
-from sesmail.events.model import read
+from sesmail.events.reading import read
 from tests.signing import FIXTURES, fixture_json, fixture_text
 
 EVENT_FILES = sorted(path.name for path in FIXTURES.glob("*.json") if path.name.startswith(("ev_", "id_")))
