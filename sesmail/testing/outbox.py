@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
 from sesmail.errors import OutcomeUnknown, SendRejected, SendThrottled
-from sesmail.events.model import read
 from sesmail.events.processing import EventProcessor
+from sesmail.events.reading import read
 from sesmail.events.stores import StoredEvent
 from sesmail.sending.memory import Memory, switch
 from sesmail.sending.memory_ledger import MemoryLedger

@@ -20,7 +20,8 @@ from sesmail import (
     email_delivered,
     signals,
 )
-from sesmail.events.model import Unhandled, read
+from sesmail.events.model import Unhandled
+from sesmail.events.reading import read
 from sesmail.testing import ses_event
 from tests.signing import fixture_json
 from tests.unit.testing.test_outbox import send
