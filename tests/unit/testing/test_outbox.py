@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import unittest
 from datetime import UTC, datetime, timedelta
 
@@ -208,3 +210,9 @@ def test_the_mixin_gives_each_test_of_a_class_an_outbox_of_its_own(client):
         Case(name).run(result)
     assert (result.testsRun, result.errors, result.failures) == (2, [], [])
     assert not client.is_suppressed
+
+
+def test_it_needs_no_extra_and_loads_neither_celery_nor_boto3():
+    absent = ("seslocal", "celery", "boto3", "pytest", "uvicorn", "starlette", "sqlalchemy", "django", "flask")
+    script = f"import sys; sys.modules.update(dict.fromkeys({absent!r})); import sesmail.testing"
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
