@@ -208,6 +208,7 @@ def test_evidence_that_comes_before_the_answer_is_kept_for_it(book: Book) -> Non
     book.ledger.accept("a", email())
     claim = book.begun()
     assert book.ledger.record_evidence("a", "ses-1") == "kept"
+    assert book.ledger.record_evidence("a", "ses-2") == "kept"
     assert book.ledger.outcome_unknown(claim, "read timeout") is State.SENT
     assert book.ledger.status("a").message_id == "ses-1"
 
@@ -287,13 +288,15 @@ def test_a_waiting_send_can_be_given_another_time(book: Book) -> None:
 
 def test_a_rejected_send_keeps_its_text_and_can_be_sent_again_with_all_its_attempts(book: Book) -> None:
     book.ledger.accept("a", email(lane="bulk"), expires_in_seconds=60)
+    book.ledger.postpone(book.begun(), 0, "throttled", backs_off=True)
     book.ledger.rejected(book.begun(), "SES's words", "MessageRejected")
     assert (book.state(), book.ledger.status("a").code) == (State.REJECTED, "MessageRejected")
     book.advance(100)
     assert book.ledger.requeue("a") == Ticket(send_id="a", lane=Lane.BULK)
     assert book.ledger.requeue("a") == Ticket(send_id="a", lane=Lane.BULK), "asked for twice"
     status = book.ledger.status("a")
-    assert (status.attempts, status.reason, status.code, status.accepted_at) == (0, None, None, book.now())
+    assert (status.attempts, status.waits, status.reason, status.code) == (0, 0, None, None)
+    assert status.accepted_at == book.now()
     claim = book.claimed()
     assert (claim.email.text, claim.express) == ("Hi.", True)
     with pytest.raises(MoveRefused):
