@@ -33,6 +33,15 @@ def flask_app() -> Any:
     return flask.current_app._get_current_object()  # noqa: SLF001  what the proxy stands for, as Flask documents it
 
 
+def flask_is_testing() -> bool:
+    """Whether the Flask application whose context this is has TESTING; outside of any, whether one that is known has.
+
+    Known are those with the extension.
+    """
+    here = flask_app()
+    return any(app.testing for app in (known_flask_apps() if here is None else [here]))
+
+
 def flask_settings(app: Any) -> Mapping[str, Any]:
     """The configuration of a Flask application; empty where there is none."""
     return app.config if app is not None else {}

@@ -200,11 +200,16 @@ def current_client() -> Client:
 def close_clients() -> None:
     """Close the clients of all apps in this process; settings are read anew by the next. For tests."""
     with _lock:
-        for app in list(_apps_with_a_client):
-            client: Client | None = vars(app).pop("_sesmail_client", None)
-            if client is not None and client.pid == os.getpid():
-                client.close()
+        for app, client in clients_of_this_process():
+            del vars(app)["_sesmail_client"]
+            client.close()
         _apps_with_a_client.clear()
+
+
+def clients_of_this_process() -> list[tuple[Celery, Client]]:
+    """The apps of this process that have a client, each with it."""
+    found = [(app, vars(app).get("_sesmail_client")) for app in list(_apps_with_a_client)]
+    return [(app, client) for app, client in found if client is not None and client.pid == os.getpid()]
 
 
 def _new_client(app: Celery) -> Client:

@@ -68,6 +68,10 @@ if _wire_log.level == logging.NOTSET:
     _wire_log.setLevel(logging.INFO)  # at DEBUG it writes whole emails into the log; who wants that sets it explicitly
 
 
+_WHERE = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+"""Variables that say where SES is."""
+
+
 class SesTransport:
     """The way to SES. Cheap to make, used by any number of threads; each process makes its boto3 client on first use.
 
@@ -100,7 +104,7 @@ class SesTransport:
             user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
         self._lock = threading.Lock()
-        self._client: tuple[int, SESV2Client] | None = None
+        self._client: tuple[tuple[object, ...], SESV2Client] | None = None
 
     def prepare(self) -> None:
         """Make this process's client, which takes longer than a slot of the throttle is good for.
@@ -138,9 +142,11 @@ class SesTransport:
         raise failure  # out here, so that no traceback shows SES's words with the addresses in them
 
     def _client_of_this_process(self) -> SESV2Client:
+        """Made anew after a fork, and where the environment points elsewhere by now: tests have one SES each."""
+        place = os.getpid(), *map(os.environ.get, _WHERE)
         with self._lock:
-            if self._client is None or self._client[0] != os.getpid():
-                self._client = os.getpid(), self._new_client()
+            if self._client is None or self._client[0] != place:
+                self._client = place, self._new_client()
             return self._client[1]
 
     def _new_client(self) -> SESV2Client:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sesmail.celery.worker.duties import RepeatingThread
+    from sesmail.client import Client
 
 log = logging.getLogger("sesmail")
 
@@ -47,7 +48,7 @@ class MailWorker:
         self.app: Celery = instance.app
         stand_alone = is_stand_alone(instance)
         client = client_of(self.app)
-        _check_pool(instance, [client.settings.events_queue, *lanes(client.settings)])
+        _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
         takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
@@ -117,10 +118,19 @@ def _refuse(instance: Any, error: ConfigurationError) -> None:
     raise WorkerShutdown(os.EX_CONFIG)
 
 
-def _check_pool(instance: Any, queues: list[str]) -> None:
+def _check(instance: Any, client: Client) -> None:
+    """Raise `ConfigurationError` where it must not take email, and leave our queues to others."""
+    try:
+        client.check_not_suppressed()
+        _check_pool(instance)
+    except ConfigurationError:
+        instance.app.amqp.queues.deselect([client.settings.events_queue, *lanes(client.settings)])
+        raise
+
+
+def _check_pool(instance: Any) -> None:
     pool = instance.pool_cls.__module__.rpartition(".")[2]
     if reason := UNFIT_POOLS.get(pool):
-        instance.app.amqp.queues.deselect(queues)
         raise ConfigurationError(f"The {pool} pool cannot send mail: {reason}. Use --pool=threads.")
 
 
