@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.site import client_with_workers
+from sesmail.cli.site import client_with_workers, site_client
 from sesmail.errors import LedgerUnavailable
 from sesmail.message import Lane
 

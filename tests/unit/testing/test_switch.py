@@ -22,6 +22,7 @@ def client_of(**said: object) -> Client:
 
 @pytest.fixture(autouse=True)
 def no_other_flask():
+    SESMail(Flask("the latest is kept alive"))
     gc.collect()  # those of other tests are gone, and known no more
     assert not any(app.testing for app in known_flask_apps())
 
