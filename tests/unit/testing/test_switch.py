@@ -10,7 +10,7 @@ from flask import Flask
 
 from sesmail import Client, ConfigurationError, Email, LedgerUnavailable, Settings, State
 from sesmail.contrib.flask import SESMail
-from sesmail.hosts import known_flask_apps
+from sesmail.hosts import know_flask_app, known_flask_apps
 from sesmail.sending.memory import MOST_SENDS, Memory, switch
 from tests.unit.testing.conftest import NOWHERE
 from tests.unit.testing.test_outbox import send
@@ -22,7 +22,8 @@ def client_of(**said: object) -> Client:
 
 @pytest.fixture(autouse=True)
 def no_other_flask():
-    gc.collect()  # those of other tests are gone, and known no more
+    know_flask_app(Flask("of nobody"))  # the latest one is kept alive, the others are gone
+    gc.collect()
     assert not any(app.testing for app in known_flask_apps())
 
 
