@@ -57,7 +57,6 @@ def send(csv_path: Path, column: str | None, key: str | None, **options: Any) ->
     from sesmail.sending import letters
 
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
-    site_client().check_not_suppressed()
     letter, named, key = _letter(**options), bool(key), key or secrets.token_hex(4)
     good, bad = _sorted_out(letters.check(letter, letters.read_people(csv_path, column), key))
     _report_bad(bad)
@@ -136,6 +135,7 @@ def _queue(
     from sesmail.celery.current import current_app
     from sesmail.sending.outbox import lot_size
 
+    site_client().check_not_suppressed()
     client = client_with_workers()
     size = lot_size(letter.lane, client.throttle.snapshot().given_rate)
     queued = known = 0
