@@ -10,7 +10,7 @@ from flask import Flask
 
 from sesmail import Client, ConfigurationError, Email, LedgerUnavailable, Settings, State
 from sesmail.contrib.flask import SESMail
-from sesmail.hosts import know_flask_app, known_flask_apps
+from sesmail.hosts import known_flask_apps
 from sesmail.sending.memory import MOST_SENDS, Memory, switch
 from tests.unit.testing.conftest import NOWHERE
 from tests.unit.testing.test_outbox import send
