@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 
-class TimeRange(click.ParamType[tuple[float, float]]):
+class TimeRange(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`30..80ms`, `50ms` or `0.5s`: a range of times, in seconds."""
 
     name = "time range"
