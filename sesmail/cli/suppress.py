@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("address", "scope", "reason", "since", "source")
 
 
-class ScopeName(click.ParamType[Scope]):
+class ScopeName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`everything`, `site:NAME` or `list:SITE/NAME`."""
 
     name = "scope"
