@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.connection import parse_url
+from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
 from sesmail.errors import ConfigurationError
@@ -32,6 +33,9 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         health_check_interval=15,
         retry=Retry(ConstantBackoff(0.05), 1),
+        # After a failover behind a stable name, a connection that is kept leads to the old master, now a replica, for
+        # ever: https://github.com/redis/redis-py/issues/1764. With these the client drops it and asks once more.
+        retry_on_error=[ReadOnlyError, MasterDownError],
         client_name="sesmail",
         redis_connect_func=_greet,
         **keepalive,
