@@ -121,8 +121,11 @@ class Delivery:
         """
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner()))
 
-    def work(self, claim: Claim, worker: str) -> Outcome:
-        """Send a claimed email, and write down what became of it. `worker` is whose own rate limit is kept to."""
+    def work(self, claim: Claim, worker: str | None) -> Outcome:
+        """Send a claimed email, and write down what became of it.
+
+        `worker` is whose own rate limit is kept to; None in a process that is no worker.
+        """
         try:
             return self._ask_in_turn(claim, worker)
         except StaleClaim:
@@ -134,7 +137,7 @@ class Delivery:
         claims = [claim for claim in found.values() if isinstance(claim, Claim)]
         return claims, [send_id for send_id, claim in found.items() if claim is None]
 
-    def work_lot(self, claims: Iterable[Claim], worker: str) -> Iterator[Outcome]:
+    def work_lot(self, claims: Iterable[Claim], worker: str | None) -> Iterator[Outcome]:
         """Send several, one after the other.
 
         What holds one back (SES out of reach, the line closed, a shutdown) most likely holds back those behind it: they
@@ -153,7 +156,7 @@ class Delivery:
 
     # -- the steps of work() ------------------------------------------------------------------------------------------
 
-    def _ask_in_turn(self, claim: Claim, worker: str) -> Outcome:
+    def _ask_in_turn(self, claim: Claim, worker: str | None) -> Outcome:
         """Wait for the turn, note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
         transport = self._transport()
         if held_up := self._prepare(transport):
@@ -181,14 +184,14 @@ class Delivery:
             return Postponed(seconds=STOPPED_SECONDS, cause=Cause.CONFIGURATION, reason=str(error))
         return None
 
-    def _wait_for_slot(self, claim: Claim, worker: str) -> Granted | Postponed:
+    def _wait_for_slot(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         try:
             self.patience.unless_stopped(self._account.make_sure)
             return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
         except LedgerUnavailable:
             return Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
 
-    def _acquire(self, claim: Claim, worker: str) -> Granted | Postponed:
+    def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
         scopes = [f"identity:{email.sender_domain}"]
         if email.configuration_set:
@@ -203,11 +206,11 @@ class Delivery:
             patience_seconds=self._settings.patience_seconds,
         )
 
-    def _shares(self, email: Email, worker: str) -> list[Share]:
+    def _shares(self, email: Email, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
         under = email.configuration_set or ""
         rates = {
-            f"worker:{worker}": self._rates.of(worker),
+            f"worker:{worker}": self._rates.of(worker) if worker else None,
             f"configuration-set:{under}": self._set_rates.get(under),
         }
         return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
