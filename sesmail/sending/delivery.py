@@ -25,7 +25,7 @@ from sesmail.errors import (
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
-from sesmail.vocabulary import Cause, Claim, Postponed
+from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease, WorkerRates
-    from sesmail.vocabulary import State
-
 log = logging.getLogger("sesmail")
 
 SIMULATOR_DOMAIN = "@simulator.amazonses.com"
@@ -252,12 +250,13 @@ class Delivery:
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
 
-    def _rejected(self, claim: Claim, error: SendRejected) -> Rejected:
-        self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code))
+    def _rejected(self, claim: Claim, error: SendRejected) -> Rejected | Sent:
+        if self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code)) is State.SENT:
+            return self._proved(claim)
         log.warning("not sent: %s", error, extra={"send_id": claim.send_id, "code": error.code})
         return Rejected(error=error)
 
-    def _back_off(self, claim: Claim, cause: Cause, error: SesError) -> Postponed:
+    def _back_off(self, claim: Claim, cause: Cause, error: SesError) -> Postponed | Sent:
         """Wait for a random part of a time that doubles with each such wait: whole fleets must not come back at once.
 
         https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
@@ -266,23 +265,31 @@ class Delivery:
         seconds = random.uniform(0, longest_seconds)  # noqa: S311  nobody must not guess it
         return self._postpone(claim, _waits(error, seconds, cause), asked=True, backs_off=True)
 
-    def _postpone(self, claim: Claim, waiting: Postponed, *, asked: bool = False, backs_off: bool = False) -> Postponed:
+    def _postpone(
+        self, claim: Claim, waiting: Postponed, *, asked: bool = False, backs_off: bool = False
+    ) -> Postponed | Sent:
         """Write down that it waits.
 
         Where SES was not `asked` and it cannot be written before this worker ends, its claim is taken back anyhow.
         """
 
-        def give_back() -> None:
-            self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
+        def give_back() -> State:
+            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
 
         try:
-            (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)
+            state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)
         except LedgerUnavailable:
             log.warning(
                 "Redis cannot be reached and this worker stops: another one takes over what it held",
                 extra={"send_id": claim.send_id},
             )
-        return waiting
+            return waiting
+        return self._proved(claim) if state is State.SENT else waiting
+
+    def _proved(self, claim: Claim) -> Sent:
+        """An event came while SES was asked: it took the email by an earlier call, whatever it answered to this one."""
+        status = self.patience.whatever_happens(lambda: self._ledger.status(claim.send_id))
+        return Sent(message_id=status.message_id or "")
 
     def _give_back(self, claim: Claim) -> Outcome:
         waiting = Postponed(seconds=0.0, cause=Cause.LOT, reason="one before it in its lot has to wait")

@@ -109,11 +109,18 @@ local function finish(id, from, to, lane, reason, code)
   end
 end
 
--- No answer from SES: parked as unknown, unless an event has proved meanwhile that SES took it.
-local function finish_unknown(id, from, lane, reason, code, retention_ms)
+-- Whatever SES answered to this call: if an event has proved meanwhile that it took the email, it counts as sent.
+local function finish_proved(id, from, lane, retention_ms)
   local proof = redis.call('HGET', key('send', id), 'evidence')
   if proof then
     finish_sent(id, from, lane, proof, retention_ms)
+  end
+  return proof
+end
+
+-- No answer from SES: parked as unknown, unless an event has proved that SES took it.
+local function finish_unknown(id, from, lane, reason, code, retention_ms)
+  if finish_proved(id, from, lane, retention_ms) then
     return 'sent'
   end
   finish(id, from, 'unknown', lane, reason, code)
