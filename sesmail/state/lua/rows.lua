@@ -38,6 +38,16 @@ local function index(state, id, lane)
   return key('in', state)
 end
 
+-- Whether a send that stands in an index has a row. One whose row was evicted, or deleted by hand, is struck off, so that it
+-- holds up nobody else.
+local function is_there(id, name)
+  if redis.call('EXISTS', key('send', id)) == 1 then
+    return true
+  end
+  redis.call('ZREM', name, id)
+  return false
+end
+
 local function enter(id, state, lane, score)
   redis.call('ZADD', index(state, id, lane), score, id)
   redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())
