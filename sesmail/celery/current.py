@@ -13,7 +13,7 @@ from celery.local import Proxy
 
 from sesmail.celery.addresses import broker_of_redis, redis_of_broker
 from sesmail.celery.broker import CeleryBroker
-from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, is_made_up
+from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, hide_our_addresses, is_made_up
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.client import Client
 from sesmail.errors import ConfigurationError
@@ -270,6 +270,9 @@ def _flask_of(app: Celery) -> Any:
         if flask.extensions.get("celery") is app or vars(flask).get("_sesmail_celery") is app:
             return flask
     return flasks[0] if len(flasks) == 1 and "celery" not in flasks[0].extensions else None
+
+
+hide_our_addresses()
 
 
 def task(name: str, **options: Any) -> Callable[[Any], Any]:

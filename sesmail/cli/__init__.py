@@ -61,11 +61,8 @@ class Failure(click.ClickException):
 
 
 def _in_short(error: SesmailError) -> str:
-    """Of a Redis that is away, what redis-py says of it too; without what an application should know of its call."""
-    if not isinstance(error, LedgerUnavailable):
-        return str(error)
-    first = str(error).partition("\n\n")[0]
-    return f"{first} ({error.__cause__})" if error.__cause__ else first
+    """Of a Redis that is away, without what an application should know of its call."""
+    return str(error).partition("\n\n")[0] if isinstance(error, LedgerUnavailable) else str(error)
 
 
 class Commands(click.Group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import RedisError
 
-from sesmail.errors import ConfigurationError, LedgerUnavailable
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ Answer = TypeVar("Answer")
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+TROUBLE = (LedgerUnavailable, LedgerRefuses)
+"""What a worker waits for to end: also a refusal does, when somebody mends the password or the rights."""
 
 
 class Patience:
@@ -38,13 +40,13 @@ class Patience:
 
     def whatever_happens(self, step: Callable[[], Answer]) -> Answer:
         """A step after SES has answered: above all, its yes must be written down, whatever trouble Redis makes."""
-        return self._until_done(step, self._never, despite=(LedgerUnavailable, ConfigurationError, RedisError))
+        return self._until_done(step, self._never, despite=(*TROUBLE, RedisError))
 
     @staticmethod
     def _until_done(
         step: Callable[[], Answer],
         given_up: threading.Event,
-        despite: tuple[type[Exception], ...] = (LedgerUnavailable,),
+        despite: tuple[type[Exception], ...] = TROUBLE,
     ) -> Answer:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
@@ -52,9 +54,10 @@ class Patience:
                 return step()
             except despite as error:
                 if given_up.is_set():
-                    raise
-                cause = type(error.__cause__ or error).__name__
-                extra = {"pause_seconds": pause_seconds, "cause": cause}
-                log.warning("Redis cannot be reached (%s); waiting for it", cause, extra=extra)
+                    raise LedgerUnavailable(str(error)) from error
+                cause = error.__cause__ or error
+                extra = {"pause_seconds": pause_seconds, "cause": type(cause).__name__}
+                words = str(cause).partition("\n")[0]
+                log.warning("Redis cannot be reached (%s); waiting for it", words, extra=extra)
             given_up.wait(pause_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

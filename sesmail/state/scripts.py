@@ -24,7 +24,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sesmail.errors import ConfigurationError, LedgerUnavailable
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,21 +60,21 @@ NOT_PERMITTED = (
 def reachable() -> Iterator[None]:
     """Turn redis-py's errors of connection, and of a server that takes no writes for now, into `LedgerUnavailable`.
 
-    A database that the server does not have, or a user who may not do it, is a `ConfigurationError`.
+    A wrong password, a database that the server does not have, or a user who may not do it, is `LedgerRefuses`.
     """
     try:
         yield
     except AuthenticationError as error:  # one of connection, to redis-py
-        raise LedgerUnavailable(REFUSED) from error
+        raise LedgerRefuses(REFUSED) from error
     except (RedisConnectionError, RedisTimeoutError) as error:
-        raise LedgerUnavailable from error
+        raise LedgerUnavailable.because(error) from error
     except ResponseError as error:
         if isinstance(error, TAKES_NO_WRITES) or str(error).startswith(TAKES_NO_WRITES_WORDS):
-            raise LedgerUnavailable from error
+            raise LedgerUnavailable.because(error) from error
         if str(error).startswith("DB index is out of range"):
-            raise ConfigurationError(NO_SUCH_DATABASE) from error
+            raise LedgerRefuses(NO_SUCH_DATABASE) from error
         if isinstance(error, NoPermissionError):
-            raise ConfigurationError(NOT_PERMITTED) from error
+            raise LedgerRefuses(NOT_PERMITTED) from error
         raise
 
 

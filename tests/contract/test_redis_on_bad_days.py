@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from sesmail import Client
 from sesmail.embedded import EmbeddedRedis
-from sesmail.errors import ConfigurationError, LedgerUnavailable
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
 from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.sending.patience import Patience
@@ -152,7 +152,7 @@ def test_ses_s_yes_is_written_down_through_any_trouble_of_redis(
 def test_a_user_who_may_not_do_what_is_needed_is_told_so(server: EmbeddedRedis) -> None:
     with Redis.from_url(server.url) as admin:
         admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["+@read", "+hello", "+client"])
-    with pytest.raises(ConfigurationError, match="does not permit"):
+    with pytest.raises(LedgerRefuses, match="does not permit"):
         ledger_at(server.url.replace("redis://", "redis://mail:any@")).accept("a", EMAIL)
 
 

@@ -11,6 +11,12 @@ from sesmail import Client, Settings
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
+@pytest.fixture(autouse=True)
+def no_other_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apps that tests of other things have made, and that nobody has collected yet, are none of this site's."""
+    monkeypatch.setattr("sesmail.celery.current.apps_of_this_process", list)
+
+
 @pytest.fixture
 def client() -> Iterator[Client]:
     made = Client(Settings(redis_url=NOWHERE, from_email="Shop <shop@example.com>", site="shop"))
