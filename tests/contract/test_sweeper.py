@@ -227,3 +227,20 @@ def test_a_send_whose_index_was_evicted_is_sent_by_its_ticket(ledger: Ledger, cl
     accept(ledger, "a")
     clocked_scripts.redis.delete(clocked_scripts.keys("in", "queued", "transactional"))
     assert isinstance(ledger.claim("a", "worker"), Claim)
+
+
+def test_when_redis_s_clock_is_set_back_a_dead_worker_is_found_as_soon_as_ever(
+    ledger: Ledger, sweeper: Sweeper, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    """Its lease lies in the future by as much; a living one says so within a quarter of a lease and keeps its claim."""
+    lease_seconds = Settings().lease_seconds
+    accept(ledger, "of-the-dead", "of-the-living")
+    for owner in ("dead", "living"):
+        ledger.heartbeat(owner, lease_seconds)
+        assert isinstance(ledger.claim(f"of-the-{owner}", owner), Claim)
+    clocked_scripts.advance(-121)
+    for _ in range(6):
+        sweeper.sweep()
+        ledger.heartbeat("living", lease_seconds)
+        clocked_scripts.advance(lease_seconds / 4)
+    assert broker.ids == ["of-the-dead"]
