@@ -52,7 +52,12 @@ def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings,
         queues.select([declared_queue(instance.app, name).name for name in wanted])
         queues.deselect(options.get("exclude_queues"))
     missing = [name for name in tickets if name not in queues.consume_from]
-    if len(missing) == 1:
+    if len(missing) == len(tickets):
+        log.warning(
+            "this worker takes no email: it consumes neither %s. See that another one does, or add them to its -Q.",
+            " nor ".join(missing),
+        )
+    elif missing:
         log.warning("this worker consumes one lane but not %s; see that another one does", missing[0])
 
 
