@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Attachment, Lane
-from sesmail.sending.letters import BadRow, Letter, Person, check, read_people
+from sesmail.sending.letters import BadRow, Letter, check
+from sesmail.sending.lists import Person, read_people
 from sesmail.ses import mime
 from tests.emails import names, nasty, texts
 
@@ -35,7 +36,8 @@ def read(tmp_path):
 
     def read(content: str | bytes, column: str | None = None) -> list[Person]:
         (tmp_path / "people.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_people(tmp_path / "people.csv", column)
+        with read_people(tmp_path / "people.csv", column) as people:
+            return list(people)
 
     return read
 
@@ -102,7 +104,8 @@ def test_what_the_standard_library_writes_is_read_back_whole(rows, tmp_path_fact
     csv.writer(file).writerows([("email", "a", "b"), *(("ann@example.org", *row) for row in rows)])
     path = tmp_path_factory.getbasetemp() / "written.csv"
     path.write_text(file.getvalue(), encoding="utf-8", newline="")
-    assert [(one.values["a"], one.values["b"]) for one in read_people(path)] == rows
+    with read_people(path) as people:
+        assert [(one.values["a"], one.values["b"]) for one in people] == rows
 
 
 # Lists that cannot be used at all
@@ -113,11 +116,9 @@ def test_what_the_standard_library_writes_is_read_back_whole(rows, tmp_path_fact
     [
         ("", "its first line names none"),
         ("name,city\nAnn,Bath\n", "no column email or to or address; its first line names name, city"),
-        ("email;name\nann@example.org;Ann\n", "its first line names email;name"),
         ('email,name\nann@example.org,Ann\nbob@example.org,"Bob"by\n', "near line 3"),
         ('email,name\nann@example.org,"Ann\n', "near line 2: unexpected end of data"),
-        ("email,name\nann@example.org,J\xfcrg\n".encode("latin-1"), "not in UTF-8"),
-        ("email,name\n".encode("utf-16"), "not in UTF-8"),
+        (b"email,name\nann@example.org,J\x9frg\n", "not in UTF-8"),
     ],
 )
 def test_a_list_that_cannot_be_read_says_why_and_that_nothing_was_queued(read, content, problem):
@@ -131,11 +132,10 @@ def test_a_column_that_is_asked_for_and_missing_is_named(read):
         read("email\nann@example.org\n", "contact")
 
 
-def test_the_columns_that_a_letter_needs_and_the_list_has_not_are_named_all_at_once(read):
-    people = read("email,name\nann@example.org\n")
+def test_the_columns_that_a_letter_needs_and_the_list_has_not_are_named_all_at_once():
     wrong = letter("For {{ name }} of {{city}}", "{{Name}}", "<p>{{street}}</p>")
     with pytest.raises(ConfigurationError, match=re.escape("{{Name}}, {{city}}, {{street}}")) as error:
-        list(check(wrong, people, "key"))
+        wrong.check(["email", "name"], "key")
     assert "it has email, name" in str(error.value)
 
 
