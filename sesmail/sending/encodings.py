@@ -94,7 +94,7 @@ def _first_line_not_in(file: IO[bytes], encoding: Encoding) -> int | None:
 _ALPHABETS = tuple(
     frozenset(letters + letters.upper())
     for letters in (
-        "äöüßé",  # German
+        "äöüßéç",  # German, with Turkish names
         "àâæçéèêëîïôœùûü",  # French
         "áéíóúüñçïàèò",  # Spanish, Catalan, Irish
         "áâãàçéêíóôõú",  # Portuguese
@@ -104,8 +104,8 @@ _ALPHABETS = tuple(
     )
 )
 # Letters in places where those languages do not have them, and other languages have another letter of the same byte:
-# Hungarian ő, Romanian ă, Polish ń, Czech ě and ů, South Slavic ć.
-_ELSEWHERE = re.compile(r"õ(?!e)|ã(?![oes]|$)|ñ(?![aeiouáéíóúü])|[ìù](?!$)|iæ$", re.IGNORECASE)
+# Latvian ē, Hungarian ő, Romanian ă, Polish ń, Czech ě and ů, South Slavic ć.
+_ELSEWHERE = re.compile(r"ç(?=[b-df-hj-np-tv-z])|õ(?!e)|ã(?![oes]|$)|ñ(?![aeiouáéíóúü])|[ìù](?!$)|iæ$", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _ORDINAL = re.compile(r"(?<=\d)[ºª]|\b[Nn]º")
 _MARKS_BESIDE_LETTERS = frozenset(

@@ -108,19 +108,16 @@ def check(letter: Letter, people: Iterable[Person], key: str) -> Iterator[Person
     """
     first: dict[bytes, int] = {}
     for person in people:
-        problem = person.problem or _problem(letter, person, key)
-        if not problem and (line := first.setdefault(_digest(person.mailbox), person.line)) != person.line:
-            problem = f"the same address stands in line {line}"
+        problem = person.problem or _problem(letter, person, key, first)
         yield BadRow(line=person.line, problem=problem) if problem else person
 
 
-def _problem(letter: Letter, person: Person, key: str) -> str:
+def _problem(letter: Letter, person: Person, key: str, first: dict[bytes, int]) -> str:
+    """`first` has the line in which each key's digest stood first."""
     try:
-        letter.email(person, key)
+        email = letter.email(person, key)
     except InvalidEmail as error:
         return f"{error.field}: {error.problem}" + (f" ({error.limit})" if error.limit else "")
-    return ""
-
-
-def _digest(mailbox: str) -> bytes:
-    return blake2b(mailbox.encode(), digest_size=12).digest()
+    digest = blake2b((email.idempotency_key or "").encode(), digest_size=12).digest()
+    line = first.setdefault(digest, person.line)
+    return "" if line == person.line else f"the same address stands in line {line}"
