@@ -134,7 +134,8 @@ class People:
         try:
             yield text
         finally:
-            text.detach()
+            if not self._file.closed:  # whoever stopped half-way may be rid of the rows only afterwards
+                text.detach()
 
     def _first_line(self) -> str:
         with self._text() as text:
