@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.site import site_client
+from sesmail.cli.site import client_with_workers, site_client
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
 from sesmail.message import Lane
 
@@ -280,8 +280,9 @@ def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
     from sesmail.celery.current import current_app
     from sesmail.sending.outbox import lot_size
 
-    client, queued = site_client(), Queued()
-    size = lot_size(letter.lane, client.throttle.snapshot().limit)
+    site_client().check_not_suppressed()
+    client, queued = client_with_workers(), Queued()
+    size = lot_size(letter.lane, client.throttle.snapshot().given_rate)
     with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
         row = bar.add_task("queueing", total=found.good)
         good = found.good_ones(people)

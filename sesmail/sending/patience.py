@@ -6,7 +6,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from sesmail.errors import LedgerUnavailable
+from redis.exceptions import RedisError
+
+from sesmail.errors import ConfigurationError, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,18 +37,24 @@ class Patience:
         return self._until_done(step, self._stopping)
 
     def whatever_happens(self, step: Callable[[], Answer]) -> Answer:
-        """A step after SES has answered: above all, its yes must be written down, however long that takes."""
-        return self._until_done(step, self._never)
+        """A step after SES has answered: above all, its yes must be written down, whatever trouble Redis makes."""
+        return self._until_done(step, self._never, despite=(LedgerUnavailable, ConfigurationError, RedisError))
 
     @staticmethod
-    def _until_done(step: Callable[[], Answer], given_up: threading.Event) -> Answer:
+    def _until_done(
+        step: Callable[[], Answer],
+        given_up: threading.Event,
+        despite: tuple[type[Exception], ...] = (LedgerUnavailable,),
+    ) -> Answer:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return step()
-            except LedgerUnavailable:
+            except despite as error:
                 if given_up.is_set():
                     raise
-                log.warning("Redis cannot be reached; waiting for it", extra={"pause_seconds": pause_seconds})
+                cause = type(error.__cause__ or error).__name__
+                extra = {"pause_seconds": pause_seconds, "cause": cause}
+                log.warning("Redis cannot be reached (%s); waiting for it", cause, extra=extra)
             given_up.wait(pause_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
