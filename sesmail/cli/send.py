@@ -132,6 +132,10 @@ def send(
 
     All rows are checked before the first is queued. The same run may be repeated with its key, after an interruption or
     with more rows: whoever has been queued is not queued again.
+
+    The list may have commas, semicolons, tabs or pipes between its values, and be in UTF-8, UTF-16 or cp1252 (Excel's
+    in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
+    that stands in the list twice, however it is spelt, is a row that cannot be mailed.
     """
     from sesmail.sending.lists import read_people
 
