@@ -40,11 +40,12 @@ def column_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())
 
 
-def address_columns(names: Sequence[str]) -> list[int]:
-    """The places of the columns that may hold the address by their names, the likeliest first."""
+def address_columns(names: Sequence[str], sample: Sequence[Sequence[str]] = ()) -> list[int]:
+    """The places of the columns that may hold the address by their names, and these rows; the likeliest first."""
     known = {place: _bare(name) for place, name in enumerate(names)}
     found = [place for place in known if known[place] in ADDRESS_COLUMNS]
-    return sorted(found, key=lambda place: ADDRESS_COLUMNS.index(known[place]))
+    likely = [place for place in found if not _is_something_else(known[place], place, sample)]
+    return sorted(likely, key=lambda place: ADDRESS_COLUMNS.index(known[place]))
 
 
 def columns_called(column: str, names: Sequence[str]) -> list[int]:
@@ -68,10 +69,10 @@ def address_column(names: Sequence[str], column: str | None, sample: Sequence[Se
 
     `sample` are the first rows. Raises `ConfigurationError` when there is none, or more than one.
     """
-    found = columns_called(column, names) if column else address_columns(names)
-    likely = [place for place in found if column or not _is_something_else(names[place], place, sample)]
+    likely = columns_called(column, names) if column else address_columns(names, sample)
     if not likely:
-        raise ConfigurationError(_no_column(names, column, [names[place] for place in found]))
+        something_else = [] if column else [names[place] for place in address_columns(names)]
+        raise ConfigurationError(_no_column(names, column, something_else))
     alike = [names[place] for place in likely if _bare(names[place]) == _bare(names[likely[0]])]
     if len(alike) > 1:
         raise ConfigurationError(
@@ -86,9 +87,9 @@ def _bare(name: str) -> str:
     return re.sub(r"[\s._-]|[\u0300-\u036f]", "", letters)
 
 
-def _is_something_else(name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
+def _is_something_else(bare_name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
     values = [row[place] for row in sample if len(row) > place and row[place].strip()]
-    return _bare(name) in _MAY_BE_SOMETHING_ELSE and bool(values) and not any("@" in value for value in values)
+    return bare_name in _MAY_BE_SOMETHING_ELSE and bool(values) and not any("@" in value for value in values)
 
 
 def _no_column(names: Sequence[str], column: str | None, something_else: Sequence[str]) -> str:

@@ -98,7 +98,8 @@ class People:
         self.names, sample = self._head(self._delimiter)
         refuse_doubled(self.names)
         self._address = address_column(self.names, column, sample)
-        self.remarks = self._remarks(column, delimiter, encoding)
+        others = [] if column else [place for place in address_columns(self.names, sample) if place != self._address]
+        self.remarks = self._remarks([self.names[place] for place in others], delimiter, encoding)
 
     def __iter__(self) -> Iterator[Person]:
         """Raise `ConfigurationError` when the file cannot be read as CSV to its end, or changes meanwhile."""
@@ -167,7 +168,7 @@ class People:
         except ConfigurationError:
             return []
 
-    def _remarks(self, column: str | None, delimiter: str | None, encoding: str | None) -> list[str]:
+    def _remarks(self, others: list[str], delimiter: str | None, encoding: str | None) -> list[str]:
         told = []
         if encoding is None and self._encoding.name != "utf-8":
             told.append(f"in {self._encoding.name} (--encoding says otherwise)")
@@ -175,8 +176,7 @@ class People:
             called = DELIMITERS.get(self._delimiter, repr(self._delimiter))
             told.append(f"with {called} between values (--delimiter says otherwise)")
         remarks = [f"{self._name} is read as CSV {', '.join(told)}."] if told else []
-        others = [self.names[place] for place in address_columns(self.names) if place != self._address]
-        if others and column is None:
+        if others:
             remarks.append(
                 f"Addresses are taken from the column {self.names[self._address]}, not from {', '.join(others)} "
                 "(--column says otherwise)."

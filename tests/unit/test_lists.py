@@ -137,7 +137,8 @@ def test_but_one_whose_first_rows_are_only_partly_wrong_is_and_so_is_an_empty_on
 def test_it_is_said_when_another_column_could_have_been_meant(remarks):
     (said,) = remarks("To,email\nold@example.org,ann@example.org\n")
     assert "from the column email, not from To (--column" in said
-    assert remarks("To,email\n", "email") == []
+    assert remarks("To,email\nold@example.org,ann@example.org\n", "email") == []
+    assert remarks("Email Address,Address\nann@example.org,12 High Street\n") == []
 
 
 def test_a_list_without_a_header_is_refused_without_showing_the_first_person(read):
