@@ -214,7 +214,19 @@ def clients_of_this_process() -> list[tuple[Celery, Client]]:
 
 def _new_client(app: Celery) -> Client:
     settings = settings_of(app)
+    _check_transport(app)
     return Client(settings, CeleryBroker(app, settings))
+
+
+def _check_transport(app: Celery) -> None:
+    """A broker that kombu knows no transport for is found out before anything is accepted, not after."""
+    try:
+        app.connection_for_write().get_transport_cls()
+    except (KeyError, ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"Celery knows no way to the broker that is named ({str(error).strip(chr(39))}), so no ticket could be "
+            "issued. Nothing was queued. Mend `broker_url`."
+        ) from None
 
 
 def settings_of(app: Celery) -> Settings:

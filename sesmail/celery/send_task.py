@@ -164,9 +164,13 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
     ) -> Retry:
         """Mark the task RETRY. That the send waits, and until when, is in the ledger already.
 
+        Called as a function, it raises `exc` instead; workers send the email when it is due.
+
         No message with an ETA is published: Celery would keep it in a worker's memory, unacknowledged, past the
         visibility timeout, and deliver it twice; and it would lose it where publishing fails.
         """
+        if self.request.called_directly and exc is not None:
+            raise exc
         waiting = Retry(exc=exc, when=getattr(self.request, "waits_seconds", countdown or eta))
         if throw:
             raise waiting

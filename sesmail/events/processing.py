@@ -155,8 +155,12 @@ class EventProcessor:
         """Whatever SES tells of an email, it proves that SES took it."""
         emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
         for send_id, message_id in emails:
-            if send_id and message_id:
-                self._record_evidence(send_id, message_id)
+            if send_id and message_id and self._record_evidence(send_id, message_id) == "copy":
+                log.warning(
+                    "An email went out twice: SES has taken it under another message id as well (%s).",
+                    send_id,
+                    extra={"action": "sent_twice", "send_id": send_id, "message_id": message_id},
+                )
 
     def _suppress(self, batch: Iterable[_Told]) -> None:
         found = [

@@ -158,29 +158,37 @@ class MemoryLedger:
 
     def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES refused it for good, in its own words (without addresses)."""
-        with self._held(claim, (*HELD, State.REJECTED)) as kept:
-            if kept.status.state is not State.REJECTED:
-                self._move(kept, State.REJECTED, reason=reason, code=code or None)
-            return State.REJECTED
+        with self._held(claim, (*HELD, State.REJECTED, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
+            return self._proved(kept) or self._move(kept, State.REJECTED, reason=reason, code=code or None)
 
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
-        with self._held(claim, (*HELD, State.UNKNOWN)) as kept:
-            if kept.status.state is State.UNKNOWN:
-                return State.UNKNOWN
+        with self._held(claim, (*HELD, State.UNKNOWN, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
             if kept.evidence:
                 return self._finish_sent(kept, kept.evidence)
             return self._move(kept, State.UNKNOWN, reason=reason, code=code or None)
 
-    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> None:
-        """Put it back to wait; an attempt that was begun is given back. Raises `StaleClaim`."""
-        with self._held(claim, (*HELD, State.SCHEDULED)) as kept:
-            if kept.status.state is State.SCHEDULED:
-                return
+    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
+        """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
+        with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
+            if proved := self._proved(kept):
+                return proved
             due_at = self._memory.now() + max(0.0, delay_seconds)
             kept.due_at = due_at if kept.expires_at is None else min(due_at, kept.expires_at)
             attempts, waits = kept.status.attempts - (kept.status.state is State.SENDING), kept.status.waits + backs_off
-            self._move(kept, State.SCHEDULED, reason=reason, attempts=attempts, waits=waits)
+            return self._move(kept, State.SCHEDULED, reason=reason, attempts=attempts, waits=waits)
+
+    def _proved(self, kept: Kept) -> State | None:
+        """Where SES was being asked and an event has proved that it took the email: sent."""
+        if kept.status.state is State.SENDING and kept.evidence:
+            return self._finish_sent(kept, kept.evidence)
+        return None
 
     def _finish_sent(self, kept: Kept, message_id: str) -> State:
         return self._move(kept, State.SENT, message_id=message_id, reason=None, code=None)
