@@ -84,6 +84,11 @@ class Ledger:
         self._remember(blobs)
         return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
 
+    def knows(self, idempotency_key: str) -> bool:
+        """Whether an email was accepted under this key, and the key is still remembered."""
+        with reachable():
+            return bool(self._redis.exists(self._key("idempotency", _digest(idempotency_key.encode()))))
+
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
         """Digest and data of each blob; no data for those which Redis most likely has (a letter sent to many)."""

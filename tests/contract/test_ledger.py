@@ -60,6 +60,13 @@ def test_accepting_the_same_id_twice_changes_nothing(ledger: Ledger, redis: Redi
     assert blobs(redis) == []
 
 
+def test_whether_a_key_is_known_can_be_asked_without_accepting_anything(ledger: Ledger) -> None:
+    assert not ledger.knows("invoice-7")
+    ledger.accept("a", email(idempotency_key="invoice-7"))
+    assert ledger.knows("invoice-7")
+    assert not ledger.knows("invoice-8")
+
+
 def test_an_idempotency_key_is_not_readable_in_redis(ledger: Ledger, redis: Redis) -> None:
     ledger.accept("a", email(idempotency_key="ann@example.org"))
     assert not [key for key in redis.scan_iter("*") if b"ann" in key]
