@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.message import Email
-    from sesmail.sending.letters import BadRow, Letter
-    from sesmail.sending.lists import People, Person
+    from sesmail.sending.letters.letter import BadRow, Letter
+    from sesmail.sending.letters.lists import People, Person
 
 SHOWN_BAD_ROWS = 20
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -137,7 +137,7 @@ def send(
     in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
     that stands in the list twice, however it is spelt, is a row that cannot be mailed.
     """
-    from sesmail.sending.lists import read_people
+    from sesmail.sending.letters.lists import read_people
 
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
     named, key = bool(key), key or secrets.token_hex(4)
@@ -167,7 +167,7 @@ def _letter(
     *, html_path: Path | None, text_path: Path | None, attach: tuple[Path, ...], lane: str, **said: Any
 ) -> Letter:
     from sesmail.message import Attachment
-    from sesmail.sending.letters import Letter
+    from sesmail.sending.letters.letter import Letter
 
     if html_path is None and text_path is None:
         raise click.UsageError("A letter needs --html or --text, or both.")
@@ -234,7 +234,7 @@ class Found:
 
 def _checked(letter: Letter, people: People, key: str) -> Found:
     """Go through the whole list once, and tell what is wrong with the letter, or with which rows."""
-    from sesmail.sending.letters import BadRow, check
+    from sesmail.sending.letters.letter import BadRow, check
 
     with _told_by_its_option():
         letter.check(people.names, key)
@@ -304,7 +304,7 @@ def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
 
 def _not_known_otherwise(client: Client, letter: Letter, lot: Iterable[Person], key: str) -> list[Email]:
     """The emails to those who were not queued under this key by a release that took another spelling for another."""
-    from sesmail.sending.letters import other_keys
+    from sesmail.sending.letters.letter import other_keys
 
     return [
         letter.email(person, key)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Attachment, Lane
-from sesmail.sending.letters import BadRow, Letter, check
-from sesmail.sending.lists import Person, read_people
+from sesmail.sending.letters.letter import BadRow, Letter, check
+from sesmail.sending.letters.lists import Person, read_people
 from sesmail.ses import mime
 from tests.emails import names, nasty, texts
 

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError
-from sesmail.sending.letters import BadRow, Letter, check, other_keys
-from sesmail.sending.lists import Person, read_people
+from sesmail.sending.letters.letter import BadRow, Letter, check, other_keys
+from sesmail.sending.letters.lists import Person, read_people
 
 Read = Callable[..., list[Person]]
 
@@ -410,8 +410,8 @@ def test_a_list_that_changes_while_it_is_read_is_not_read_on(a_list):
 CHECKS_A_LIST = """
 import resource, sys
 from pathlib import Path
-from sesmail.sending.letters import Letter, check
-from sesmail.sending.lists import Person, read_people
+from sesmail.sending.letters.letter import Letter, check
+from sesmail.sending.letters.lists import Person, read_people
 
 def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

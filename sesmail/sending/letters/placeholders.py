@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sesmail.sending.columns import column_name
+from sesmail.sending.letters.columns import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
-from sesmail.sending.lists import Person
-from sesmail.sending.placeholders import filled, foreign_placeholders, placeholders
+from sesmail.sending.letters.lists import Person
+from sesmail.sending.letters.placeholders import filled, foreign_placeholders, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
