@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -19,7 +20,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail import __version__
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
 from sesmail.ses.request import request_with_everything, send_email_request
@@ -68,6 +68,10 @@ if _wire_log.level == logging.NOTSET:
     _wire_log.setLevel(logging.INFO)  # at DEBUG it writes whole emails into the log; who wants that sets it explicitly
 
 
+_WHERE = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+"""Variables that say where SES is."""
+
+
 class SesTransport:
     """The way to SES. Cheap to make, used by any number of threads; each process makes its boto3 client on first use.
 
@@ -97,10 +101,10 @@ class SesTransport:
             tcp_keepalive=True,
             parameter_validation=False,  # `Email` has checked more than boto3 would
             # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
-            user_agent=f"sesmail/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+            user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
         self._lock = threading.Lock()
-        self._client: tuple[int, SESV2Client] | None = None
+        self._client: tuple[tuple[object, ...], SESV2Client] | None = None
 
     def prepare(self) -> None:
         """Make this process's client, which takes longer than a slot of the throttle is good for.
@@ -138,9 +142,11 @@ class SesTransport:
         raise failure  # out here, so that no traceback shows SES's words with the addresses in them
 
     def _client_of_this_process(self) -> SESV2Client:
+        """Made anew after a fork, and where the environment points elsewhere by now: tests have one SES each."""
+        place = os.getpid(), *map(os.environ.get, _WHERE)
         with self._lock:
-            if self._client is None or self._client[0] != os.getpid():
-                self._client = os.getpid(), self._new_client()
+            if self._client is None or self._client[0] != place:
+                self._client = place, self._new_client()
             return self._client[1]
 
     def _new_client(self) -> SESV2Client:

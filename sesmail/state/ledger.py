@@ -84,6 +84,11 @@ class Ledger:
         self._remember(blobs)
         return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
 
+    def knows(self, idempotency_key: str) -> bool:
+        """Whether an email was accepted under this key, and the key is still remembered."""
+        with reachable():
+            return bool(self._redis.exists(self._key("idempotency", _digest(idempotency_key.encode()))))
+
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
         """Digest and data of each blob; no data for those which Redis most likely has (a letter sent to many)."""
@@ -157,24 +162,28 @@ class Ledger:
             raise
 
     def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
-        """SES refused it for good, in its own words (without addresses)."""
+        """SES refused it for good, in its own words (without addresses).
+
+        Answers `SENT` when an event has proved that SES took it by an earlier call, else `REJECTED`.
+        """
         return self._settle(claim.send_id, claim.token, State.REJECTED, reason=reason, code=code)
 
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
         return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
 
-    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> None:
+    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
-        What an event has proved meanwhile to be sent, by an earlier attempt, is sent.
-
-        `backs_off` counts the wait, so that the next back-off is longer. Raises `StaleClaim`.
+        `backs_off` counts the wait, so that the next back-off is longer. Answers `SENT` when an event has proved that
+        SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        how = (delay_ms, reason, int(backs_off), self._sent_retention_ms)
-        if not self._run("postpone", claim.send_id, claim.token, *how):
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms)
+        answer = self._run("postpone", claim.send_id, claim.token, *arguments)
+        if not answer:
             raise StaleClaim
+        return State(answer.decode())
 
     def _left(self, send_id: str, reason: str) -> State:
         """It waits for a worker that can take it."""

@@ -15,14 +15,14 @@ def _python(name: str, module: str, old: str, new: str, harmless: str = "") -> B
 
 STALE_BEGIN = "if f[2] ~= token then\n  return 0\nend\n"
 STALE_SETTLE = "if f[2] ~= token then\n  return ''\nend\n"
-NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return 0\nend\n"
+NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 
 CLAIMS = (
     _lua("begin takes any token", "begin", STALE_BEGIN, ""),
     _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
     _lua("settle takes any token", "settle", STALE_SETTLE, ""),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
-    _lua("postpone takes any token", "postpone", STALE_BEGIN, ""),
+    _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),
     _lua("postpone takes any state", "postpone", NOT_HELD, ""),
     _lua("waiting counts as trying", "postpone", "redis.call('HINCRBY', row, 'attempts', -1)", ""),
     _lua("a wait may outlast the expiry", "postpone", "due = math.min(due, tonumber(f[4]) or due)", "",
@@ -63,7 +63,7 @@ EVIDENCE = (
     _lua("a proof is not looked at", "rows", "if proof then", "if false then"),
     _lua("evidence leaves the token", "evidence", "redis.call('HDEL', row, 'token')", "",
          harmless="a sent send is moved by nobody, whatever the token"),
-    _python("events settle nothing", "events.processing", "self._record_evidence(send_id, message_id)", "pass"),
+    _python("events settle nothing", "events.processing", "self._record_evidence(send_id, message_id)", "None"),
     _python("bounces opt nobody out", "events.processing", "self._suppression.add(opt_out)\n        own", "pass\n        own"),
     _python("a door says yes before it stores", "events.intake", "return set(notifications)", "return set()"),
     _python("events are not stored", "events.intake", "self._store.put(events)", "pass"),

@@ -43,10 +43,13 @@ class Network:
 
         def send(commands: Sequence[Command]) -> list[Any]:
             try:
-                return self._try(commands, timeout_seconds)
+                replies = self._try(commands, timeout_seconds)
             except (RedisConnectionError, RedisTimeoutError):
-                self._scheduler.sleep(RETRY_SECONDS)
-                return self._try(commands, timeout_seconds)
+                replies = []
+            if replies and not isinstance(replies[0], ReadOnlyError):
+                return replies
+            self._scheduler.sleep(RETRY_SECONDS)
+            return self._try(commands, timeout_seconds)
 
         return send
 

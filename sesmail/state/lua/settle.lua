@@ -1,7 +1,7 @@
 -- needs: rows
 -- Writes down how a claimed send ended.
 -- Moves: claimed, sending -> sent: SES took it
---        claimed, sending -> rejected: SES refuses it for good, and no event has proved that it took it before
+--        claimed, sending -> rejected: SES refuses it for good, or it cannot be composed
 --        claimed, sending -> abandoned: its record cannot be read
 --        claimed, sending -> unknown: SES gave no clear answer
 --
@@ -9,12 +9,12 @@
 --       7 retention of a sent row (ms)
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token, to = ARGV[1], ARGV[2], ARGV[3]
-local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id', 'evidence')
+local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id')
 local from, lane = f[1], f[3]
 if f[2] ~= token then
   return ''
 end
-if from == to or (from == 'sent' and (f[4] == ARGV[4] or f[4] == f[5])) then
+if from == to or (from == 'sent' and (to ~= 'sent' or f[4] == ARGV[4])) then
   return from
 end
 if from ~= 'sending' and from ~= 'claimed' then
@@ -24,8 +24,7 @@ if to == 'sent' then
   finish_sent(id, from, lane, ARGV[4], ARGV[7])
 elseif to == 'unknown' then
   return finish_unknown(id, from, lane, ARGV[5], ARGV[6], ARGV[7])
-elseif f[5] then
-  finish_sent(id, from, lane, f[5], ARGV[7])
+elseif from == 'sending' and finish_proved(id, from, lane, ARGV[7]) then
   return 'sent'
 else
   finish(id, from, to, lane, ARGV[5], ARGV[6])
