@@ -110,8 +110,15 @@ def _find_mutants(asked: argparse.Namespace, wire: Wire) -> int:
     rows = [_find(bug, asked, wire) for bug in wanted]
     looked_for = [row for row in rows if not row["harmless"]]
     missed = [row["name"] for row in looked_for if not row["rule"]]
-    figures = {"mutants": len(looked_for), "mutants_found": len(looked_for) - len(missed), "missed": missed, "each": rows}
-    print(json.dumps(figures, indent=2) if asked.json else f"{len(looked_for) - len(missed)} of {len(looked_for)} found")
+    figures = {
+        "mutants": len(looked_for),
+        "mutants_found": len(looked_for) - len(missed),
+        "missed": missed,
+        "each": rows,
+    }
+    print(
+        json.dumps(figures, indent=2) if asked.json else f"{len(looked_for) - len(missed)} of {len(looked_for)} found"
+    )
     return bool(missed)
 
 
@@ -130,7 +137,14 @@ def _find(bug: Bug, asked: argparse.Namespace, wire: Wire) -> dict[str, object]:
     if not asked.json:
         said = f"seed {seed}, {seconds} s: {rule}" if rule else bug.harmless or f"NOT FOUND in {seeds} seeds"
         print(f"{bug.where:<36} {bug.name:<48} {said}", flush=True)
-    return {"name": bug.name, "where": bug.where, "rule": rule, "seeds": seeds, "seconds": seconds, "harmless": bug.harmless}
+    return {
+        "name": bug.name,
+        "where": bug.where,
+        "rule": rule,
+        "seeds": seeds,
+        "seconds": seconds,
+        "harmless": bug.harmless,
+    }
 
 
 def run_one(seed: int, wire: Wire, emails: int = EMAILS, plan: Plan | None = None) -> Result:

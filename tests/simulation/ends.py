@@ -84,7 +84,8 @@ def _judge_failure(world: World, send: Send, state: str) -> None:
         "rejected": send.answers["SendRejected"] > 0,
         "cancelled": send.cancelled_at is not None,
         "expired": send.expires_at < float("inf"),
-        "suppressed": send.opted_out >= set(send.email.recipients) or world.model.whom_not(send) >= set(send.email.recipients),
+        "suppressed": send.opted_out >= set(send.email.recipients)
+        or world.model.whom_not(send) >= set(send.email.recipients),
         "abandoned": send.unknown_times >= world.max_attempts,
     }
     world.rules.check("fails_for_a_reason", reasons.get(state, True), send.id, state)
@@ -108,7 +109,9 @@ def _judge_rate(world: World, each: Installation) -> None:
             total -= calm[first][1]
             first += 1
         most = max(most, total)
-    world.rules.check("offers_no_more_than_the_rate", most <= each.ses.rate * RATE_TOLERANCE + 3, "", f"{most} in a second")
+    world.rules.check(
+        "offers_no_more_than_the_rate", most <= each.ses.rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
+    )
     world.counts["ses_calls"] += each.ses.calls
     world.counts["ses_throttled"] += len(each.ses.throttled_at)
     world.counts["ses_throttled_in_peace"] += sum(not _troubled(world, at) for at in each.ses.throttled_at)
@@ -130,7 +133,9 @@ def _judge_quota(world: World, each: Installation) -> None:
 def _judge_counts(world: World, each: Installation, rows: dict[str, dict[str, str]]) -> None:
     counted = {name: n for name, n in _counts(world, each).items() if n}
     known = Counter(row["state"] for row in rows.values())
-    world.rules.check("counts_agree", counted == dict(known) or world.has_forgotten, "", f"{counted}, not {dict(known)}")
+    world.rules.check(
+        "counts_agree", counted == dict(known) or world.has_forgotten, "", f"{counted}, not {dict(known)}"
+    )
 
 
 def _counts(world: World, each: Installation) -> dict[str, int]:
@@ -153,7 +158,9 @@ def _judge_rates(world: World, each: Installation) -> None:
     for site in each.sites:
         for day in days:
             row = world.server.wire.ask(("HGETALL", f"{each.base}rates:{site}:{day}"))[0]
-            counted += sum(int(v) for k, v in zip(row[::2], row[1::2], strict=True) if k.decode().split(" ")[0] == Rate.SENT)
+            counted += sum(
+                int(v) for k, v in zip(row[::2], row[1::2], strict=True) if k.decode().split(" ")[0] == Rate.SENT
+            )
     world.rules.check("rates_agree", counted == stored, "", f"{counted} counted, {stored} told")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 WEIGHTS = (0, 0, 1, 1, 4, 12)
 
-SINGLE_MINDED = 0.35
+SINGLE_MINDED = 0.4
 """The part of the seeds that have a few kinds of misfortunes only."""
 
 CHANCES: dict[str, float] = {
@@ -93,8 +93,8 @@ class Faults:
         """Most seeds have a bit of everything; the others a lot of little, so that bounds in time can be looked at."""
         rng = self._rng
         if rng.random() < SINGLE_MINDED:
-            few = set(rng.sample(sorted(CHANCES), 4))
-            return {kind: 6.0 if kind in few else 0.0 for kind in CHANCES}
+            few = set(rng.sample(sorted(CHANCES), 3))
+            return {kind: rng.choice((0.3, 1.0, 6.0)) if kind in few else 0.0 for kind in CHANCES}
         return {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
 
     def strikes(self, kind: str, about: str = "") -> bool:

@@ -93,7 +93,9 @@ def simulated(text: str) -> str:
     end = "return math.floor(now_us() / 1000)\nend\n"
     text = replaced(text, end, end + PRELUDE)
     head, body = text.split(PRELUDE)
-    body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace("redis.call('EXPIRE', ", "sim_expire(1000, ")
+    body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace(
+        "redis.call('EXPIRE', ", "sim_expire(1000, "
+    )
     body = body.replace(ACCEPTS, "redis.call('SET', idempotency, id) sim_expire(1, idempotency, ARGV[10])")
     body = body.replace(ENTERS, NOTED)
     if re.search(r"'(PX|EX|PXAT|EXAT|TIME)'", body):

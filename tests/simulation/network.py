@@ -70,7 +70,9 @@ class Network:
             scheduler.sleep(timeout_seconds)
             raise RedisTimeoutError("the call was lost")
         if now < self.busy_until:
-            return [ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL.")] * len(commands)
+            return [ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL.")] * len(
+                commands
+            )
         if now < self.readonly_until and any(command[0] not in READS for command in commands):
             return [ReadOnlyError("You can't write against a read only replica.")] * len(commands)
         replies = self._server.execute(commands)

@@ -12,7 +12,15 @@ from typing import Any
 
 import sesmail
 
-NOT_SIMULATED = ("sesmail.cli", "sesmail.doors", "sesmail.contrib", "sesmail.embedded", "sesmail.testing", "sesmail.ses.", "sesmail.simulator")
+NOT_SIMULATED = (
+    "sesmail.cli",
+    "sesmail.doors",
+    "sesmail.contrib",
+    "sesmail.embedded",
+    "sesmail.testing",
+    "sesmail.ses.",
+    "sesmail.simulator",
+)
 
 
 @cache

@@ -79,9 +79,7 @@ class Sender:
         expires = None if at_once else self._rng.choice((None, None, None, None, None, 60.0))
         outbox = self._client.outbox
         self._until_done(
-            lambda: outbox.send(
-                email, send_id=f"n{number}", delay_seconds=delay_seconds, expires_in_seconds=expires
-            ),
+            lambda: outbox.send(email, send_id=f"n{number}", delay_seconds=delay_seconds, expires_in_seconds=expires),
             [number],
         )
 
@@ -137,7 +135,9 @@ class Operator:
         return self._rng.choice(ids) if ids else None
 
     def _cancel(self) -> None:
-        if (send_id := self._any("queued", "scheduled", "claimed")) and self._faults.strikes("operator_cancels", send_id):
+        if (send_id := self._any("queued", "scheduled", "claimed")) and self._faults.strikes(
+            "operator_cancels", send_id
+        ):
             self._client.outbox.cancel(send_id)
 
     def _requeue(self) -> None:
@@ -184,7 +184,12 @@ class Sns:
     """Brings SES's events to the doors of a site: late, twice, out of order, or never; again where a door says no."""
 
     def __init__(
-        self, scheduler: Scheduler, door: Client, faults: Faults, rng: random.Random, on_stored: Callable[[str, Taken], None]
+        self,
+        scheduler: Scheduler,
+        door: Client,
+        faults: Faults,
+        rng: random.Random,
+        on_stored: Callable[[str, Taken], None],
     ) -> None:
         self._scheduler, self._door, self._faults, self._rng = scheduler, door, faults, rng
         self._on_stored = on_stored

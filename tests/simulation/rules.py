@@ -33,7 +33,9 @@ class Violation:
 class Rules:
     """Judges a history while it is made."""
 
-    def __init__(self, scheduler: Scheduler, story: Story, model: Model, window_seconds: float, max_attempts: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler, story: Story, model: Model, window_seconds: float, max_attempts: int
+    ) -> None:
         self._scheduler, self._story, self._model = scheduler, story, model
         self._window_seconds, self._max_attempts = window_seconds, max_attempts
         self._said = {(move.script, origin, move.to) for move in moves() for origin in move.origins}
@@ -62,11 +64,12 @@ class Rules:
         if leases:
             self.leases_since = max(self.leases_since, now + seconds)
         self.quiet_since = max(self.quiet_since, now + seconds)
-        self.troubles.append((now, now + seconds))
+        self.unsettle(seconds)
 
-    def quiet_for(self, seconds: float) -> bool:
-        """Whether nothing went wrong for so long."""
-        return self._scheduler.now - self.quiet_since >= seconds
+    def unsettle(self, seconds: float) -> None:
+        """What SES allows changes, or the pace of sending: the rate is not judged for a while."""
+        now = self._scheduler.now
+        self.troubles.append((now, now + seconds))
 
     # -- what Redis does --------------------------------------------------------------------------------------------
 
@@ -183,7 +186,9 @@ class Rules:
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
         order = list(Reason)
-        reasons[argv[0]] = str(max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason))))
+        reasons[argv[0]] = str(
+            max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason)))
+        )
 
     def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
+import socket
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
+
+from greenlet import getcurrent
 
 from tests.simulation.scheduler import START, Fiber, Scheduler
 
@@ -53,10 +57,8 @@ class Lock:
         self._depth = 0
         self._waiting: deque[Fiber] = deque()
 
-    def __enter__(self) -> Lock:
-        import greenlet
-
-        me = greenlet.getcurrent()
+    def __enter__(self) -> Self:
+        me = getcurrent()
         while self._owner not in (None, me):
             self._waiting.append(me)  # type: ignore[arg-type]
             self._scheduler.park()
@@ -76,9 +78,7 @@ def modules(scheduler: Scheduler, rng: random.Random) -> dict[int, Any]:
     """What stands in for a module or function of the standard library, by the `id` of the real one."""
 
     def process() -> Any:
-        import greenlet
-
-        return getattr(greenlet.getcurrent(), "process", None)
+        return getattr(getcurrent(), "process", None)
 
     def wall() -> float:
         return scheduler.now + getattr(process(), "skew_seconds", 0.0)
@@ -103,9 +103,6 @@ def modules(scheduler: Scheduler, rng: random.Random) -> dict[int, Any]:
     virtual_random = SimpleNamespace(uniform=rng.uniform, random=rng.random)
     virtual_os = SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
     virtual_os.getpid = lambda: getattr(process(), "number", 0)
-    import secrets
-    import socket
-
     return {
         id(threading): virtual_threading,
         id(time): virtual_time,

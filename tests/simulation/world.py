@@ -6,28 +6,29 @@ import logging
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from typing import Any
 
-from sesmail import Client, Settings, client, signals
+from greenlet import getcurrent
+
+from sesmail import client
 from sesmail.celery import strangers, tasks
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
-from tests.simulation.broker import Broker, Queues
 from tests.simulation.bugs import Bug
 from tests.simulation.faults import Faults, Plan
+from tests.simulation.installation import Installation
 from tests.simulation.lua import Texts
-from tests.simulation.model import Model, Send
+from tests.simulation.model import Model
 from tests.simulation.network import Network
 from tests.simulation.patches import Patches, patched
-from tests.simulation.people import Operator, Sender, Sns
+from tests.simulation.people import Sender
+from tests.simulation.receivers import Receivers
 from tests.simulation.rules import Rules, Violation
 from tests.simulation.scheduler import START, Fiber, Process, Scheduler
 from tests.simulation.server import Server
-from tests.simulation.ses import Ses, Taken, Transport
 from tests.simulation.story import Story
 from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
@@ -169,12 +170,14 @@ class World:
             for offset, sender in enumerate(each.senders):
                 numbers = [100_000 + 100 * place + 10 * offset + n for n in range(4)]
                 self.probes += numbers
-                self.scheduler.spawn(
-                    self.web, lambda s=sender, n=numbers: [s.send(self.run.seed, [one], at_once=True) for one in n], "probe"
-                )
+                self.scheduler.spawn(self.web, partial(self._send_probes, sender, numbers), "probe")
         self.scheduler.run(self.scheduler.now + PROBE_SECONDS)
         ends.judge_probes(self)
         self.scheduler.run(self.scheduler.now + 60.0)
+
+    def _send_probes(self, sender: Sender, numbers: list[int]) -> None:
+        for number in numbers:
+            sender.send(self.run.seed, [number], at_once=True)
 
     # -- what happens to it -----------------------------------------------------------------------------------------
 
@@ -219,109 +222,6 @@ class World:
         ends.forget(self, changed)
 
 
-class Installation:
-    """One key prefix with its account at SES, its queues, and its sites."""
-
-    def __init__(self, world: World, prefix: str) -> None:
-        self.world, self.prefix = world, prefix
-        rng = world.rng
-        self.queues = Queues()
-        rate = rng.choice((5, 14, 40))
-        self.ses = Ses(world.scheduler, world.faults, rng, rate=rate, quota=rng.choice((200, 50_000, 50_000)))
-        self.ses.disturb = world.rules.disturb
-        self.sites = ("alpha", "beta") if rng.random() < 0.4 else ("alpha",)
-        self.workers: list[Worker] = []
-        self.threads = rng.choice((2, 3, 4))
-        self.doors = {site: self.client(site) for site in self.sites}
-        self.base = self.doors["alpha"].scripts.keys.base
-        rules = world.rules
-        self.ses.on_call = lambda send_id, email: rules.asks(self.base, send_id, email)
-        self.ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
-        self.ses.on_taken = self._taken
-        self.sns = {
-            site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
-        }
-        self.senders = [Sender(world.scheduler, door, world.model, rng) for door in self.doors.values()]
-        self.operators = [
-            Operator(world.scheduler, door, world.model, world.faults, rng, world.story) for door in self.doors.values()
-        ]
-
-    def open(self, numbers: list[int], over_seconds: float) -> None:
-        """Workers, senders and operators begin."""
-        world = self.world
-        for place in range(self.world.rng.choice((2, 3))):
-            self._start(self.sites[place % len(self.sites)])
-        for site in self.sites[len(self.workers) :]:
-            self._start(site)
-        seed = world.run.seed
-        for place, sender in enumerate(self.senders):
-            own = numbers[place :: len(self.senders)]
-            send = lambda s=sender, n=own: s.send_all(seed, n, over_seconds)  # noqa: E731
-            world.scheduler.spawn(world.web, send, "sender", 0.5)
-        for operator in self.operators:
-            world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
-
-    def client(self, site: str) -> Client:
-        """A client of a site, with the broker."""
-        world = self.world
-        lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
-        made = Client(self._settings_of(site), Broker(world.scheduler, world.faults, self.queues, lost, site))
-        vars(made)["transport"] = Transport(self.ses, world.network.step)
-        return made
-
-    @cache  # noqa: B019  it lives as long as its world
-    def _settings_of(self, site: str) -> Settings:
-        return Settings(
-            key_prefix=self.prefix,
-            site=site,
-            evidence_window_seconds=self.world.window_seconds,
-            max_attempts=self.world.max_attempts,
-            raw_delivery_site=site,
-            verify_queues=False,
-            from_email="shop@example.com",
-            suppress_send=False,
-        )
-
-    def replace(self, process: Worker) -> None:
-        """The supervisor starts another in its place."""
-        site = process.client.settings.site
-        later = self.world.faults.choose(0.5, 2.0, 10.0)
-        self.world.scheduler.spawn(self.world.outside, lambda: self._start(site), "supervisor", later)
-
-    def _start(self, site: str) -> None:
-        world = self.world
-        number = next(world.numbers)
-        made = self.client(site)
-        broker = made.broker
-        assert isinstance(broker, Broker)
-        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, world.bug, world.rules.task_ended)
-        worker.former_release = world.faults.strikes("former_release", worker.name)
-        self.workers.append(worker)
-        world.scheduler.spawn(worker, lambda: worker.start(self.threads), "start")
-
-    def _taken(self, taken: Taken) -> None:
-        world = self.world
-        world.rules.takes(self.base, taken)
-        send = world.model.sends[self.base, taken.send_id]
-        self.sns[send.site].tell(taken, self._bring)
-
-    def _bring(self, run: Callable[[], None], delay_seconds: float) -> None:
-        world = self.world
-        world.on_their_way += 1
-
-        def bring() -> None:
-            run()
-            world.on_their_way -= 1
-
-        world.scheduler.spawn(world.web, bring, "sns", delay_seconds)
-
-    def _stored(self, kind: str, taken: Taken) -> None:
-        if kind == "Bounce":
-            self.world.bounced.append((self.base, taken.email.recipients[0]))
-        if kind == "Send":
-            self.world.stored[self.base, taken.message_id] = taken.email.recipient_count
-
-
 def simulate(run: Run, wire: Wire) -> Result:
     """Live through one seed."""
     log = logging.getLogger("sesmail")
@@ -329,7 +229,7 @@ def simulate(run: Run, wire: Wire) -> Result:
     log.setLevel(logging.CRITICAL)
     with patched() as patches:
         world = World(run, wire, patches)
-        with _receivers(world):
+        with Receivers(world):
             try:
                 world.live()
             finally:
@@ -354,41 +254,4 @@ def simulate(run: Run, wire: Wire) -> Result:
 
 
 def _is_former() -> bool:
-    import greenlet
-
-    return bool(getattr(getattr(greenlet.getcurrent(), "process", None), "former_release", False))
-
-
-class _receivers:
-    """Somebody listens to the ends of sends, for as long as the block runs."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def __enter__(self) -> None:
-        signals.email_sent.connect(self._hear_of_sent)
-        signals.email_failed.connect(self._hear_of_failed)
-
-    def __exit__(self, *_: object) -> None:
-        signals.email_sent.disconnect(self._hear_of_sent)
-        signals.email_failed.disconnect(self._hear_of_failed)
-
-    def _hear_of_sent(self, _site: str, *, status: Any, metadata: Any) -> None:
-        self._hear("email_sent", status, metadata)
-
-    def _hear_of_failed(self, _site: str, *, status: Any, metadata: Any) -> None:
-        self._hear("email_failed", status, metadata)
-
-    def _hear(self, signal: str, status: Any, metadata: Any) -> None:
-        world = self._world
-        fiber = world.scheduler.current()
-        base = fiber.process.client.scripts.keys.base  # type: ignore[attr-defined]
-        failed = world.faults.strikes("receiver_raises", status.send_id)
-        world.rules.hears(base, status.send_id, str(status.state), signal, failed=failed)
-        world.rules.check("receivers_get_the_metadata", metadata == {"number": self._number(base, status.send_id)}, "")
-        if failed:
-            raise ValueError("a receiver has a bug")
-
-    def _number(self, base: str, send_id: str) -> int:
-        send: Send = self._world.model.sends[base, send_id]
-        return send.number
+    return bool(getattr(getattr(getcurrent(), "process", None), "former_release", False))
