@@ -193,11 +193,15 @@ class Sns:
     ) -> None:
         self._scheduler, self._door, self._faults, self._rng = scheduler, door, faults, rng
         self._on_stored = on_stored
+        self.is_there = rng.random() < 0.75
+        """Some sites have no events at all: what is unknown then waits for its window."""
 
     def tell(self, taken: Taken, spawn: Callable[[Callable[[], None], float], object]) -> None:
         """What follows from an acceptance."""
         rng = self._rng
-        spawn(lambda: self._bring("Send", taken), rng.expovariate(2.0))
+        if not self.is_there:
+            return
+        spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
         recipient = taken.email.recipients[0]
         if rng.random() < 0.06:
             bounced = {"bounceType": "Permanent", "bounceSubType": "General"}

@@ -141,7 +141,7 @@ class Rules:
             self.check("not_claimed_when_expired", self.redis_now() < send.expires_at + 0.01, send.id)
             if before[argv[0]] == "scheduled":
                 self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
-            send.opted_out = self._model.whom_not(send)
+            send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
         fiber.claims[base, send.id] = argv[2]
@@ -228,7 +228,7 @@ class Rules:
         fiber: Fiber = self._scheduler.current()
         self._story.tell("SES is asked:", send_id)
         self.check("begins_before_it_asks", send_id in fiber.begun, send_id)
-        wanted = set(send.email.recipients) - send.opted_out
+        wanted = set(send.email.recipients) - fiber.opted_out.get((base, send_id), frozenset())
         self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
 
     def takes(self, base: str, taken: Taken) -> None:

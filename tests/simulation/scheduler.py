@@ -38,6 +38,8 @@ class Fiber(greenlet):
         """When `begin` said yes to it, by send."""
         self.claims: dict[tuple[str, str], object] = {}
         """What it has claimed for the ticket that it works on: the token, by base and send."""
+        self.opted_out: dict[tuple[str, str], frozenset[str]] = {}
+        """Who of its recipients had opted out when it claimed a send."""
         self.yes: set[str] = set()
         """Sends to which SES has said yes to it, until that is written down."""
 

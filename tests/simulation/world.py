@@ -82,7 +82,7 @@ class World:
         clock = self._clock
         self.story = Story(clock)
         self.model = Model()
-        self.window_seconds = self.rng.choice((20.0, 60.0, 120.0))
+        self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
@@ -133,11 +133,19 @@ class World:
         wanted = [n for n in range(self.run.emails) if n not in self.run.plan.without_emails]
         for place, installation in enumerate(self.installations):
             installation.open(wanted[place :: len(self.installations)], storm_seconds * 0.8)
-        self.scheduler.run(START + storm_seconds)
+        for later in range(10, round(storm_seconds) + 1, 10):
+            self.scheduler.run(START + later)
+            if self._is_seen():
+                return
         self._make_peace()
         self._wait_for_the_rest()
-        self._probe()
-        ends.judge(self)
+        if not self._is_seen():
+            self._probe()
+            ends.judge(self)
+
+    def _is_seen(self) -> bool:
+        """Whether a planted bug has been seen: the rest of the history tells nothing new."""
+        return bool(self.run.bug and self.rules.violations)
 
     def _make_peace(self) -> None:
         self.story.tell("PEACE")
@@ -150,7 +158,7 @@ class World:
 
     def _wait_for_the_rest(self) -> None:
         end = self.scheduler.now + PEACE_AT_MOST_SECONDS
-        while self.scheduler.now < end:
+        while self.scheduler.now < end and not self._is_seen():
             self.scheduler.run(self.scheduler.now + 10.0)
             if all(sender.done for each in self.installations for sender in each.senders) and not self.model.waiting():
                 break
@@ -160,7 +168,7 @@ class World:
     def _wait_for_what_is_told(self) -> None:
         """Events that come late, and receivers that are called again."""
         end = self.scheduler.now + TELLING_AT_MOST_SECONDS
-        while self.scheduler.now < end and (self.on_their_way or ends.untold(self)):
+        while self.scheduler.now < end and not self._is_seen() and (self.on_their_way or ends.untold(self)):
             self.scheduler.run(self.scheduler.now + 10.0)
 
     def _probe(self) -> None:
