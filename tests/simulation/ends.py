@@ -222,7 +222,7 @@ def forget(world: World, changed: set[str]) -> None:
 
 
 def _forget_send(world: World, send: Send) -> None:
-    send.forgotten, send.told_at, send.cancelled_at = True, None, None
+    send.forgotten, send.told_at, send.cancelled_at, send.due_at = True, None, None, 0.0
     fields = ("state", "moved_at", "token")
     state, moved_at, token = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
     world.story.tell(f"Redis has forgotten that it was {send.state}; it is {(state or b'gone').decode()}:", send.id)

@@ -160,10 +160,17 @@ class World:
         end = self.scheduler.now + PEACE_AT_MOST_SECONDS
         while self.scheduler.now < end and not self._is_seen():
             self.scheduler.run(self.scheduler.now + 10.0)
-            if all(sender.done for each in self.installations for sender in each.senders) and not self.model.waiting():
+            if self._all_is_done():
                 break
         self.counts["peace_seconds"] = round(self.scheduler.now - self.faults.until)
         self._wait_for_what_is_told()
+
+    def _all_is_done(self) -> bool:
+        """All is sent, or has failed; and who was frozen has woken up."""
+        done = all(sender.done for each in self.installations for sender in each.senders)
+        workers = [worker for each in self.installations for worker in each.workers if not worker.dead]
+        awake = all(worker.frozen_until <= self.scheduler.now for worker in workers)
+        return done and awake and not self.model.waiting()
 
     def _wait_for_what_is_told(self) -> None:
         """Events that come late, and receivers that are called again."""
