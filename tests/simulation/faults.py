@@ -38,6 +38,7 @@ CHANCES: dict[str, float] = {
     "broker_flushed": 0.002,
     "broker_away": 0.002,
     # at each call to SES
+    "process_freezes_at_ses": 0.004,
     "ses_unreachable": 0.01,
     "ses_fails_before": 0.01,
     "ses_fails_after": 0.015,

@@ -62,7 +62,7 @@ class Installation:
         world = self.world
         lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
         made = Client(self._settings_of(site), Broker(world.scheduler, world.faults, self.queues, lost, site))
-        vars(made)["transport"] = Transport(self.ses, world.network.step)
+        vars(made)["transport"] = Transport(self.ses, world.network.step_at_ses)
         return made
 
     @cache  # noqa: B019  it lives as long as its world

@@ -96,6 +96,18 @@ class Network:
         if process.number:
             self._process_falls_ill(process)
 
+    def step_at_ses(self) -> None:
+        """A step right before or after SES is asked: who sleeps here may wake up as another's."""
+        process = self._scheduler.current().process
+        if process.number and self._faults.strikes("process_freezes_at_ses", process.name):
+            self._freeze(process, self._faults.choose(12.0, 20.0, 40.0, 60.0, 100.0))
+        self.step()
+
+    def _freeze(self, process: Process, seconds: float) -> None:
+        process.frozen_until = self._scheduler.now + seconds
+        self._disturb(seconds)
+        self._scheduler.sleep(0.0)
+
     def _process_falls_ill(self, process: Process) -> None:
         faults = self._faults
         match faults.one_of(OF_PROCESSES, process.name):
@@ -104,10 +116,7 @@ class Network:
                 self.on_death(process)
                 self._scheduler.park()  # never to return
             case "process_freezes":
-                seconds = faults.choose(1.0, 6.0, 9.0, 12.0, 20.0, 40.0, 100.0, 300.0)
-                process.frozen_until = self._scheduler.now + seconds
-                self._disturb(seconds)
-                self._scheduler.sleep(0.0)
+                self._freeze(process, faults.choose(1.0, 6.0, 9.0, 12.0, 20.0, 40.0, 100.0, 300.0))
             case "process_is_redeployed":
                 self._disturb(10.0)
                 self.on_redeployment(process)
