@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sesmail import __version__
-from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
+from sesmail.errors import ConfigurationError, OutcomeUnknown, SendRejected, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
 from sesmail.ses.request import request_with_everything, send_email_request
 
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
     from sesmail.message import Email
 
 Answer = TypeVar("Answer")
+
+NOT_COMPOSED = "not-composed"
+"""The code of a send that was rejected here, before SES was asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Composed:
+    """An email that is ready to be asked for: nothing is left that could fail but the asking."""
+
+    email: Email
+    request: dict[str, Any]
+    """The arguments of boto3's `send_email`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +123,28 @@ class SesTransport:
         with suppress(SesMisconfigured):
             self._client_of_this_process()
 
+    @staticmethod
+    def compose(email: Email, *, send_id: str) -> Composed:
+        """What SES will be asked. `send_id` travels along as a tag and as a header.
+
+        Raises `SendRejected` for what cannot be composed, with the place where that failed: SES is never asked for it.
+        """
+        try:
+            return Composed(email=email, request=send_email_request(email, send_id))
+        except Exception as bug:  # noqa: BLE001  whatever it is, SES was not asked
+            failure, place = _not_composed(bug), bug.__traceback__
+        raise failure.with_traceback(place)  # out here, so that no traceback shows words that may quote the email
+
     def send(self, email: Email, *, send_id: str) -> str:
-        """Ask SES once to send it, and return the MessageId. `send_id` travels along as a tag and as a header.
+        """`compose` and `send_composed`. Raises as they do."""
+        return self.send_composed(self.compose(email, send_id=send_id))
+
+    def send_composed(self, composed: Composed) -> str:
+        """Ask SES once to send it, and return the MessageId.
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda client: client.send_email(**send_email_request(email, send_id)), email)
+        answer = self._ask(lambda client: client.send_email(**composed.request), composed.email)
         if not (message_id := answer.get("MessageId")):
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
         return message_id
@@ -151,6 +179,14 @@ class SesTransport:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
         _check_that_all_can_be_asked(client)
         return client
+
+
+def _not_composed(bug: Exception) -> SendRejected:
+    return SendRejected(
+        f"The email could not be put together ({type(bug).__name__}): SES was not asked, nobody got it. Mend the email, "
+        "or upgrade the workers if the fault is theirs, and send it again.",
+        code=NOT_COMPOSED,
+    )
 
 
 def _account(answer: Any) -> Account:
