@@ -142,8 +142,10 @@ def _queue(
         row = bar.add_task("queueing", total=len(people))
         try:
             for first in range(0, len(people), size):
-                lot = [letter.email(person, key) for person in people[first : first + size]]
-                accepted = client.real_outbox.send_lot(lot, options={"producer": producer})
+                persons = people[first : first + size]
+                lot = [letter.email(person, key) for person in persons]
+                former_keys = [f"{key}:{person.former_mailbox}" for person in persons]
+                accepted = client.real_outbox.send_lot(lot, former_keys=former_keys, options={"producer": producer})
                 new = sum(one.new for one in accepted)
                 queued, known = queued + new, known + len(lot) - new
                 bar.update(row, advance=len(lot))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
+from sesmail.message.addresses import normal_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,11 @@ class Person:
     @property
     def mailbox(self) -> str:
         """The address alone, by which the person is told from others; of a valid row only."""
+        return normal_address(self.address)
+
+    @property
+    def former_mailbox(self) -> str:
+        """How former releases told the person from others: a mailing that they began knows whom it has mailed."""
         return self.address.rpartition("<")[2].removesuffix(">").lower()
 
 

@@ -50,6 +50,7 @@ class MemoryLedger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        former_key: str | None = None,  # noqa: ARG002  nothing here is of a former release
     ) -> Accepted:
         """Keep an email under an id; doing it twice does nothing more."""
         with self._lock:

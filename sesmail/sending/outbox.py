@@ -62,6 +62,7 @@ class SendsBook(Protocol):
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        former_key: str | None = None,
     ) -> Accepted:
         """Write an email down under an id."""
 
@@ -131,13 +132,23 @@ class Outbox:
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
-    def send_lot(self, emails: Sequence[Email], *, options: Mapping[str, Any] | None = None) -> list[Accepted]:
+    def send_lot(
+        self,
+        emails: Sequence[Email],
+        *,
+        former_keys: Sequence[str | None] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> list[Accepted]:
         """`send` several bulk emails under one ticket: each is a send of its own, but Celery's part is paid once.
 
         A lot is worked through one after the other, so it should be small against the account's rate: see `lot_size`.
-        Raises as `accept`; those before the one that failed are accepted.
+        `former_keys` are the idempotency keys that a former release would have given them. Raises as `accept`; those
+        before the one that failed are accepted.
         """
-        accepted = [self.accept(email, in_a_hurry=False) for email in emails]
+        keys = former_keys or [None] * len(emails)
+        accepted = [
+            self.accept(email, in_a_hurry=False, former_key=key) for email, key in zip(emails, keys, strict=True)
+        ]
         lanes = (email.lane for email in emails)
         new = [
             Ticket(send_id=one.send_id, lane=lane)
@@ -156,6 +167,7 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         in_a_hurry: bool = True,
+        former_key: str | None = None,
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
@@ -166,7 +178,11 @@ class Outbox:
         attached_bytes = sum(len(each.content) for each in complete.attachments)
         ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
         return ledger.accept(
-            checked_id(send_id), complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+            checked_id(send_id),
+            complete,
+            delay_seconds=delay_seconds,
+            expires_in_seconds=expires_in_seconds,
+            former_key=former_key,
         )
 
     def _completed(self, email: Email) -> Email:
@@ -174,6 +190,8 @@ class Outbox:
         complete = email.with_defaults(from_email=settings.from_email, configuration_set=settings.configuration_set)
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
+        if settings.text_from_html and complete.html is not None and complete.text is None:
+            complete = complete.replace(text="auto")
         if not settings.redirect_to:
             return complete
         return complete.redirected(settings.redirect_to, except_domains=settings.redirect_except_domains)
