@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import getaddresses
 from urllib.request import urlopen
 from uuid import uuid4
 
@@ -67,6 +69,11 @@ class Received:
         message = message_from_bytes(self.raw, policy=default)
         assert [part.defects for part in message.walk() if part.defects] == []
         return message
+
+    def mailboxes(self, header: str) -> list[tuple[str, str]]:
+        """Names and addresses, by the parser that joins encoded words as RFC 2047 §6.2 says; the strict one does not."""
+        raw = message_from_bytes(self.raw)[header]
+        return [(str(make_header(decode_header(name))), address) for name, address in getaddresses([raw])]
 
     @property
     def parts(self) -> list[EmailMessage]:
