@@ -20,6 +20,7 @@ from sesmail.message.content_types import is_composite, whole_type
 
 if TYPE_CHECKING:
     from email.message import Message
+    from email.policy import Policy
 
 Part: TypeAlias = "Message[Any, Any]"
 
@@ -80,14 +81,12 @@ def _read(part: Part) -> ReadPart:
 
 
 def written(message: Part) -> bytes:
-    """A message, or a part, as it travels. Raises `InvalidEmail` where it cannot be written."""
-    buffer = BytesIO()
+    """A message, or a part, as it travels, in ASCII if possible. Raises `InvalidEmail` if it cannot be written."""
     try:
-        policy = message.policy.clone(cte_type="7bit")
-        BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message, linesep="\r\n")
+        content = _flat(message, message.policy)
     except Exception as error:  # noqa: BLE001  the package raises whatever it stumbles over
         raise InvalidEmail("content", f"the message cannot be written ({type(error).__name__})") from None
-    return buffer.getvalue()
+    return _made_seven_bit(content) or content
 
 
 def as_lines(content: bytes, bare_type: str) -> bytes | None:
@@ -98,12 +97,22 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
     lines = _ENDS.sub(b"\r\n", content)
     if _is_seven_bit(lines):
         return lines
-    if bare_type not in ("message/rfc822", "message/news"):
-        return None
+    return _made_seven_bit(lines) if bare_type in ("message/rfc822", "message/news") else None
+
+
+def _flat(message: Part, policy: Policy[Any]) -> bytes:
+    buffer = BytesIO()
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message, linesep="\r\n")
+    return _ENDS.sub(b"\r\n", buffer.getvalue())
+
+
+def _made_seven_bit(content: bytes) -> bytes | None:
+    if _is_seven_bit(content):
+        return content
     try:
-        message = BytesParser(policy=compat32).parsebytes(lines)
+        message = BytesParser(policy=compat32).parsebytes(content)
         _encode_what_is_not_seven_bit(message)
-        again = _ENDS.sub(b"\r\n", written(message))
+        again = _flat(message, compat32.clone(cte_type="7bit"))
     except Exception:  # noqa: BLE001  the package raises whatever it stumbles over
         return None
     return again if _is_seven_bit(again) else None
