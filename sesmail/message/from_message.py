@@ -153,7 +153,7 @@ def _as_mapping(tags: Any) -> dict[Any, Any]:
 
 def _says(message: Any, name: str) -> bool:
     value = getattr(message, name, None)
-    return value is not None and value not in ({}, [], ())
+    return value is not None and not isinstance(value, type) and value not in ({}, [], ())  # its UNSET is a class
 
 
 def _moment(value: Any) -> Any:

@@ -36,7 +36,7 @@ def as_text(field: str, value: object) -> object:
     """
     if issubclass(type(value), str):
         return str.__str__(value)  # of a subclass, its letters: Markup would escape what is added
-    if value is None or isinstance(value, type):
+    if value is None or issubclass(type(value), type):
         return value
     try:
         return str.__str__(str(value)) if hasattr(value, "casefold") else value

@@ -13,7 +13,9 @@ from email.utils import getaddresses
 from urllib.request import urlopen
 from uuid import uuid4
 
+import django
 import pytest
+from django.conf import settings as django_settings
 
 from sesmail import Client, Settings, Status
 from sesmail.embedded import EmbeddedRedis
@@ -21,6 +23,10 @@ from sesmail.message import Email
 from sesmail.sending.delivery import Outcome
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim
+
+if not django_settings.configured:
+    django_settings.configure(DEFAULT_CHARSET="utf-8", USE_I18N=False)
+    django.setup()
 
 SENDER = "shop@example.com"
 
@@ -80,15 +86,21 @@ class Received:
         """Those that hold something, in order, those of forwarded messages left out."""
         return [*_leaves(self.message)]
 
+    @property
+    def top_parts(self) -> list[EmailMessage]:
+        """The same, with multiparts that are attachments as one."""
+        return [*_leaves(self.message, but_attached=True)]
+
     def part(self, content_type: str) -> EmailMessage:
         (found,) = [part for part in self.parts if part.get_content_type() == content_type]
         return found
 
 
-def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:
-    if message.get_content_maintype() == "multipart":
+def _leaves(message: EmailMessage, *, but_attached: bool = False) -> Iterator[EmailMessage]:
+    is_attached = but_attached and message.get_content_disposition() is not None
+    if message.get_content_maintype() == "multipart" and not is_attached:
         for part in message.iter_parts():
-            yield from _leaves(part)
+            yield from _leaves(part, but_attached=but_attached)
     else:
         yield message
 
