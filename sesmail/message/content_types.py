@@ -65,12 +65,8 @@ def charset_of(content_type: str) -> str:
 
 
 def is_composite(content_type: str) -> bool:
-    """Whether the content consists of headers and lines of its own, and so must not be encoded: RFC 2046 §5.
-
-    Those for other letters (RFC 6532) may be encoded as any file.
-    """
-    bare = bare_type(content_type)
-    return bare.startswith(("message/", "multipart/")) and not bare.startswith("message/global")
+    """Whether the content consists of headers and lines of its own, and so must not be encoded: RFC 2046 §5."""
+    return bare_type(content_type).startswith(("message/", "multipart/"))
 
 
 def encoded_text(text: str, content_type: str) -> tuple[bytes, str]:

@@ -95,9 +95,12 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
     None where they cannot be made so.
     """
     lines = _ENDS.sub(b"\r\n", content)
+    is_letter = bare_type in ("message/rfc822", "message/news", "message/global")
+    if is_letter and not _HEAD.match(lines):
+        return None
     if _is_seven_bit(lines):
         return lines
-    return _made_seven_bit(lines) if bare_type in ("message/rfc822", "message/news") else None
+    return _made_seven_bit(lines) if is_letter else None
 
 
 def _flat(message: Part, policy: Policy[Any]) -> bytes:
@@ -118,6 +121,8 @@ def _made_seven_bit(content: bytes) -> bytes | None:
     return again if _is_seven_bit(again) else None
 
 
+# Headers, each with lines that continue it, up to an empty line or the end; perhaps behind the line of a mailbox's file.
+_HEAD = re.compile(rb"(?:From .*\r\n)?(?:[!-9;-~]+[ \t]*:.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)*(?:\r\n|\Z)")
 _ENDS = re.compile(rb"\r\n|\r|\n")
 
 
