@@ -121,7 +121,7 @@ def _made_seven_bit(content: bytes) -> bytes | None:
     return again if _is_seven_bit(again) else None
 
 
-# Headers, each with lines that continue it, up to an empty line or the end; perhaps behind the line of a mailbox's file.
+# Headers, each with lines that continue it, up to an empty line or the end; perhaps behind the line of an mbox.
 _HEAD = re.compile(rb"(?:From .*\r\n)?(?:[!-9;-~]+[ \t]*:.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)*(?:\r\n|\Z)")
 _ENDS = re.compile(rb"\r\n|\r|\n")
 
