@@ -24,6 +24,7 @@ MODULES = (
     "sesmail.signals",
     "sesmail.errors",
     "sesmail.testing",
+    "sesmail.testing.pytest_plugin",
     "sesmail.tasks",
     "sesmail.contrib.django",
     "sesmail.contrib.flask",

@@ -15,7 +15,7 @@ from seslocal.options import Options
 from seslocal.server import serve
 
 
-class TimeRange(click.ParamType[tuple[float, float]]):
+class TimeRange(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`30..80ms`, `50ms` or `0.5s`: a range of times, in seconds."""
 
     name = "time range"

@@ -10,6 +10,7 @@ While the fixture lasts, boto3's clients for SES and SNS find it by themselves, 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def ses_simulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """A fresh simulated SES account, with the options of the marker of the same name."""
+    with simulated(request, monkeypatch) as simulator:
+        yield simulator
+
+
+@contextmanager
+def simulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """The account of a test, which boto3 finds by itself until the test's environment is put back."""
     marker = request.node.get_closest_marker("ses_simulator")
     with Simulator(**(marker.kwargs if marker else {})) as simulator:
         for service in ("SESV2", "SES", "SNS"):

@@ -10,6 +10,7 @@ A process may hold any number of clients; nothing is shared by them. Celery apps
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 from sesmail import settings as settings_module
-from sesmail.hosts import flask_app, runs_django_tests
+from sesmail.errors import ConfigurationError
+from sesmail.hosts import flask_is_testing, runs_django_tests
+from sesmail.sending.memory import MOST_SENDS, Memory, switched
 from sesmail.state.connection import connect
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
@@ -25,10 +28,12 @@ from sesmail.state.meters import Meters
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SuppressionList
-from sesmail.state.workers import Turns, WorkerLease, WorkerRates
+from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from redis import Redis
 
     from sesmail.events.intake import Intake
     from sesmail.events.processing import EventProcessor
@@ -37,7 +42,6 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.delivery import Delivery
-    from sesmail.sending.memory import MemoryOutbox
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
+
+log = logging.getLogger("sesmail")
 
 Part = TypeVar("Part")
 
@@ -106,6 +112,7 @@ class Client:
         self.broker: Broker = broker or NoBroker()
         self.pid = os.getpid()
         self.lock = threading.RLock()
+        self._connections: list[Redis] = []
 
     # -- an email's way out -----------------------------------------------------------------------------------------
 
@@ -120,23 +127,13 @@ class Client:
     @property
     def outbox(self) -> Outbox:
         """Where emails are accepted: on their way to SES, or kept in memory where none should reach people."""
-        return self.memory.outbox if self.is_suppressed else self.real_outbox
+        if not self.is_suppressed:
+            return self.real_outbox
+        from sesmail.sending.memory_ledger import MemoryLedger  # noqa: PLC0415  for tests
+        from sesmail.sending.outbox import Outbox  # noqa: PLC0415
 
-    @property
-    def is_suppressed(self) -> bool:
-        """Whether emails are kept in memory: by `SESMAIL_SUPPRESS_SEND`, else in tests of Django and Flask."""
-        said = self.settings.suppress_send
-        if said is not None:
-            return said
-        app = flask_app()
-        return runs_django_tests() or bool(app is not None and app.testing)
-
-    @part
-    def memory(self) -> MemoryOutbox:
-        """What was sent while nothing was to be sent."""
-        from sesmail.sending.memory import MemoryOutbox  # noqa: PLC0415  for tests
-
-        return MemoryOutbox(self.settings)
+        kept = self.memory
+        return Outbox(self.settings, kept.broker, MemoryLedger(kept, self.settings), kept.reputation)
 
     @part
     def real_outbox(self) -> Outbox:
@@ -145,6 +142,49 @@ class Client:
 
         quick = Ledger(Scripts(self._connect(self.settings.accept_timeout_seconds), self.scripts.keys), self.settings)
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
+
+    # -- where none should reach people -------------------------------------------------------------------------------
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether emails are kept in memory: by a test, by `SESMAIL_SUPPRESS_SEND`, or in tests of Django and Flask."""
+        return bool(self.why_suppressed)
+
+    @property
+    def why_suppressed(self) -> str:
+        """Who has emails kept in memory; empty where they are sent."""
+        if (by_test := switched()) is not None:
+            return "a test's outbox" if by_test.memory else ""
+        if self.settings.suppress_send is not None:
+            return "SESMAIL_SUPPRESS_SEND" if self.settings.suppress_send else ""
+        if runs_django_tests():
+            return "Django's test environment"
+        return "TESTING of the Flask application" if flask_is_testing() else ""
+
+    def check_not_suppressed(self) -> None:
+        """For programs that are there to send. Raises `ConfigurationError` where nothing is to be sent."""
+        if why := self.why_suppressed:
+            raise ConfigurationError(
+                f"Email is suppressed here, by {why}, so this program would send none. Nothing was queued or sent. "
+                "Set SESMAIL_SUPPRESS_SEND=0, or remove what says otherwise, to send."
+            )
+
+    @property
+    def memory(self) -> Memory:
+        """What is kept while nothing is sent: the current test's, else this client's own."""
+        by_test = switched()
+        return by_test.memory if by_test and by_test.memory else self._own_memory
+
+    @part
+    def _own_memory(self) -> Memory:
+        log.info(
+            "Email and events are kept in memory, and nothing is sent to anybody: so says %s. SESMAIL_SUPPRESS_SEND=0 "
+            "sends.",
+            self.why_suppressed,
+        )
+        return Memory(most_sends=MOST_SENDS)
+
+    # -- a worker's parts ---------------------------------------------------------------------------------------------
 
     @part
     def delivery(self) -> Delivery:
@@ -211,8 +251,10 @@ class Client:
         """Runs the Lua scripts on the ledger's Redis."""
         return Scripts(self._connect(self.settings.redis_timeout_seconds), Keys(self.settings.key_prefix))
 
-    def _connect(self, timeout_seconds: float, url: str | None = None) -> Any:
-        return connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+    def _connect(self, timeout_seconds: float, url: str | None = None) -> Redis:
+        connection = connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+        self._connections.append(connection)
+        return connection
 
     @part
     def ledger(self) -> Ledger:
@@ -243,6 +285,11 @@ class Client:
     def turns(self) -> Turns:
         """What one worker of the fleet does for all."""
         return Turns(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def fleet(self) -> Fleet:
+        """Whether workers are there."""
+        return Fleet(self.scripts.redis, self.scripts.keys)
 
     @part
     def worker_rates(self) -> WorkerRates:
@@ -279,19 +326,21 @@ class Client:
 
         return Confirmation(lambda region: _aws("sns", region))
 
-    @part
+    @property
     def intake(self) -> Intake:
-        """What the doors hand notifications to."""
+        """What the doors of a site hand notifications to; they are kept in memory where email is."""
+        return self._intake(self.memory.events) if self.is_suppressed else self.real_intake
+
+    @part
+    def real_intake(self) -> Intake:
+        """What takes notifications into the event store."""
+        return self._intake(self.event_store, confirm=self.confirmation, announce=self.broker.process_events)
+
+    def _intake(self, store: EventStore, **following: Any) -> Intake:
         from sesmail.events.intake import Intake  # noqa: PLC0415
 
-        return Intake(
-            self.sns_verifier,
-            self.event_store,
-            confirm=self.confirmation,
-            announce=self.broker.process_events,
-            raw_site=self.settings.raw_delivery_site,
-            verify_queues=self.settings.verify_queues,
-        )
+        raw_site, verify_queues = self.settings.raw_delivery_site, self.settings.verify_queues
+        return Intake(self.sns_verifier, store, raw_site=raw_site, verify_queues=verify_queues, **following)
 
     @part
     def event_processor(self) -> EventProcessor:
@@ -315,13 +364,14 @@ class Client:
 
         return UnsubscribeLinks(self.settings.unsubscribe_secrets, self.settings.unsubscribe_url or "")
 
-    @part
+    @property
     def unsubscribe_door(self) -> UnsubscribeDoor:
         """What is behind the links."""
         from sesmail.events.link_opt_out import LinkOptOut  # noqa: PLC0415
         from sesmail.unsubscribe import UnsubscribeDoor  # noqa: PLC0415
 
-        opt_out = LinkOptOut(self.suppression, self.intake.put, now=lambda: datetime.now(UTC))
+        opt_outs = self.memory.opt_outs if self.is_suppressed else self.suppression
+        opt_out = LinkOptOut(opt_outs, self.intake.put, now=lambda: datetime.now(UTC))
         return UnsubscribeDoor(self.unsubscribe_links, opt_out)
 
     def sqs_client(self, queue_url: str) -> Any:
@@ -339,9 +389,9 @@ class Client:
             lease.stop()
         if delivery := made.pop("delivery", None):
             delivery.stop()
-        if scripts := made.get("scripts"):
-            scripts.redis.close()
         with self.lock:
+            while self._connections:
+                self._connections.pop().close()
             for name in [name for name, kind in vars(Client).items() if isinstance(kind, part)]:
                 made.pop(name, None)
 

@@ -3,6 +3,7 @@
     SesmailError
     ├── InvalidEmail              mend the email
     ├── ConfigurationError        mend the setting that it names; never swallow it together with a failed email
+    │   ├── LedgerRefuses         mend the address of Redis, or the rights of its user
     │   └── MissingExtra          install the optional part that it names
     ├── LedgerUnavailable         call again when Redis is back
     ├── UnknownSend               check the id; its record may have expired
@@ -57,6 +58,10 @@ class ConfigurationError(SesmailError):
     """A setting is missing or wrong. No email is sent until it is mended; those queued wait."""
 
 
+class LedgerRefuses(ConfigurationError):
+    """Redis is there, but refuses: by password, rights or database. No email is lost; those accepted before wait."""
+
+
 class MissingExtra(ConfigurationError, ImportError):
     """An optional part is not installed. Install it, for example with `pip install 'sesmail[demo]'`."""
 
@@ -68,6 +73,13 @@ class LedgerUnavailable(SesmailError, ConnectionError):
     an idempotency key, or the same task id, calling again is safe in either case. Emails accepted earlier are safe in
     Redis and go out when it is back.
     """
+
+    @classmethod
+    def because(cls, cause: BaseException) -> LedgerUnavailable:
+        """With what Redis' client says of it, which names the host and port, and holds nothing of an email."""
+        first, _, rest = inspect.cleandoc(cls.__doc__ or "").partition(".")
+        words = str(cause).partition("\n")[0][:200].rstrip(".") or type(cause).__name__
+        return cls(f"{first} ({words}).{rest}")
 
 
 class UnknownSend(SesmailError, LookupError):

@@ -33,17 +33,29 @@ def flask_app() -> Any:
     return flask.current_app._get_current_object()  # noqa: SLF001  what the proxy stands for, as Flask documents it
 
 
+def flask_is_testing() -> bool:
+    """Whether the Flask application whose context this is has TESTING; outside of any, whether one that is known has.
+
+    Known are those with the extension.
+    """
+    here = flask_app()
+    return any(app.testing for app in (known_flask_apps() if here is None else [here]))
+
+
 def flask_settings(app: Any) -> Mapping[str, Any]:
     """The configuration of a Flask application; empty where there is none."""
     return app.config if app is not None else {}
 
 
 _flask_apps: WeakSet[Any] = WeakSet()
+_latest_flask_app: list[Any] = []
+"""Kept alive: `celery_app = create_app().extensions["celery"]`, as a worker's module has it, may let go of it."""
 
 
 def know_flask_app(app: Any) -> None:
     """Remember a Flask application with the extension: its worker has no context to find it by."""
     _flask_apps.add(app)
+    _latest_flask_app[:] = [app]
 
 
 def known_flask_apps() -> list[Any]:

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
 
     # Where things are
     redis_url: str = Field(
+        repr=False,
         default="redis://127.0.0.1:6379/0",
         description="The Redis that holds the ledger; else Celery's broker, where that is one.",
     )
@@ -180,6 +181,7 @@ class Settings(BaseSettings):
         '`{"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}`.',
     )
     event_store: str | None = Field(
+        repr=False,
         default=None,
         description="Where events are kept: `redis://...`, `sqlite:////var/lib/site/events.db`, "
         "`postgresql+psycopg://...` or `dynamodb://TABLE?region=eu-west-1`; else the ledger's Redis.",

@@ -71,12 +71,22 @@ ALL = dict(_signals)
 """Each signal by its name."""
 
 
-def tell(signal: NamedSignal, site: str, *, only: Collection[str] = (), **said: Any) -> dict[str, str]:
-    """Call those who listen to a signal of a site, or of them only those named; what went wrong, by receiver."""
+def tell(
+    signal: NamedSignal,
+    site: str,
+    *,
+    only: Collection[str] = (),
+    on_failure: Callable[[Exception], object] | None = None,
+    **said: Any,
+) -> dict[str, str]:
+    """Call those who listen to a signal of a site, or of them only those named; what went wrong, by receiver.
+
+    `on_failure` is given what they raised: for tests.
+    """
     listening = [*signal.receivers_for(site)]
     # One that failed and was renamed since is among those that have not failed before.
     receivers = [receiver for receiver in listening if name_of(receiver) in only] or listening
-    problems = {name_of(receiver): _call(receiver, site, said) for receiver in receivers}
+    problems = {name_of(receiver): _call(receiver, site, said, on_failure) for receiver in receivers}
     return {name: problem for name, problem in problems.items() if problem}
 
 
@@ -86,7 +96,12 @@ def name_of(receiver: Callable[..., object]) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _call(receiver: Callable[..., object], site: str, said: dict[str, Any]) -> str:
+def _call(
+    receiver: Callable[..., object],
+    site: str,
+    said: dict[str, Any],
+    on_failure: Callable[[Exception], object] | None,
+) -> str:
     """Call a receiver; what went wrong, or nothing."""
     try:
         answer = receiver(site, **said)
@@ -96,6 +111,8 @@ def _call(receiver: Callable[..., object], site: str, said: dict[str, Any]) -> s
         # The text of the error stays out of the log: it may hold an address.
         name = name_of(receiver)
         log.warning("%s raised %s", name, type(error).__name__, extra={"action": "receiver_failed", "receiver": name})
+        if on_failure:
+            on_failure(error)
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -15,6 +15,8 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.state.keys import Keys
 from sesmail.state.scripts import Scripts
 
+pytest_plugins = ["sesmail.testing.pytest_plugin"]
+
 MADE_UP_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from uuid import uuid4
 
 from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.sending.memory import Memory
+from sesmail.sending.memory_ledger import MemoryLedger
 from sesmail.settings import Settings
 from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
@@ -13,10 +15,16 @@ from sesmail.vocabulary import State
 
 
 def left_out(
-    scripts: Scripts, addresses: Iterable[str], *, site: str = "default", list_name: str = "", lane: Lane = Lane.BULK
+    where: Scripts | Memory,
+    addresses: Iterable[str],
+    *,
+    site: str = "default",
+    list_name: str = "",
+    lane: Lane = Lane.BULK,
 ) -> set[str]:
     """Those of the addresses to which an email of this site and list does not go."""
-    ledger = Ledger(scripts, Settings(site=site))
+    settings = Settings(site=site)
+    ledger = MemoryLedger(where, settings) if isinstance(where, Memory) else Ledger(where, settings)
 
     def is_left_out(address: str) -> bool:
         send_id, tags = uuid4().hex, {LIST_TAG: list_name} if list_name else {}

@@ -8,6 +8,8 @@ from typing import NoReturn
 import pytest
 
 ALL_MUST_BE_THERE = bool(os.environ.get("TEST_ALL_SERVICES"))
+LOWEST_VERSIONS = bool(os.environ.get("TEST_LOWEST_VERSIONS"))
+"""Whether the packages are the oldest that pyproject.toml allows, as `run.py check --full` has them in one row."""
 
 
 def absent(what: str) -> NoReturn:

@@ -14,6 +14,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from sesmail.celery.queues import declared_queue
 from sesmail.events import ANNOUNCE_EVERY_SECONDS
 from sesmail.message import Lane
+from sesmail.occasional import Occasional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ class CeleryBroker:
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._said: dict[str, Occasional] = {}
 
     def issue(
         self,
@@ -54,14 +56,24 @@ class CeleryBroker:
     ) -> None:
         """One message for all; `options` are those of Celery's `apply_async`.
 
-        Trouble of the broker is logged: the sweeper issues the tickets again.
+        Trouble of the broker is logged, whatever it is: the emails are accepted, so whoever is told of an error and
+        calls again sends twice. The sweeper issues the tickets again.
         """
         try:
             with self._producer(in_a_hurry) as quickly:
                 self._publish(tickets, express, {**quickly, **(options or {})})
-        except OperationalError:
+        except OperationalError as error:
+            self._say_that_none_was_taken(logging.WARNING, tickets, error)
+        except Exception as error:  # noqa: BLE001  each transport has errors of its own
+            self._say_that_none_was_taken(logging.ERROR, tickets, error)
+
+    def _say_that_none_was_taken(self, level: int, tickets: Sequence[Ticket], error: Exception) -> None:
+        """Once a minute for each kind of trouble: an outage meets every email."""
+        kind = type(error).__name__
+        if self._said.setdefault(kind, Occasional(60.0)).is_due():
             ids = ", ".join(ticket.send_id for ticket in tickets)
-            log.warning("the broker took no ticket; it is issued again later", extra={"send_id": ids})
+            said = "the broker took no ticket (%s); it is issued again later, as are those of the next minute"
+            log.log(level, said, kind, extra={"send_id": ids, "error": kind})
 
     def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
         lane = Lane.TRANSACTIONAL if express else tickets[0].lane

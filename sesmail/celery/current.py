@@ -11,8 +11,9 @@ from weakref import WeakSet
 from celery import Celery, shared_task
 from celery.local import Proxy
 
+from sesmail.celery.addresses import broker_of_redis, redis_of_broker
 from sesmail.celery.broker import CeleryBroker
-from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, is_made_up
+from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, hide_our_addresses, is_made_up
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.client import Client
 from sesmail.errors import ConfigurationError
@@ -22,10 +23,32 @@ from sesmail.settings import ENVIRONMENT_PREFIX, Source, load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sesmail.settings import Settings
+
 log = logging.getLogger("sesmail")
 
-HOST = "sesmail-host"
-"""The name of an app that was made for a Django or Flask process that had loaded none."""
+
+class HostApp(Celery):  # type: ignore[misc]  # Celery has no types
+    """An app that was made for a Django or Flask process that has loaded none."""
+
+    def __init__(self, host: str, missing: str) -> None:
+        """`missing` is the line of code that would load the application's own."""
+        super().__init__("sesmail-host", set_as_current=False, fixups=[])
+        self.host = host
+        self.missing = missing
+        self.is_told = False
+
+    def tell(self) -> None:
+        """Log once that it is used."""
+        if not self.is_told:
+            self.is_told = True
+            log.warning(
+                "%s has no Celery app here, so tickets of emails go to the broker that its settings name. Missing is "
+                "%s; where a `celery -A sesmail worker` sends, nothing is.",
+                self.host,
+                self.missing,
+            )
+
 
 _apps_with_a_client: WeakSet[Celery] = WeakSet()
 _lock = threading.RLock()
@@ -41,20 +64,36 @@ def current_app() -> Celery:
     that never called `set_default()`; the emails' tickets would go nowhere. Raises `ConfigurationError` where such a
     thread could belong to several apps, and where Django or Flask name no broker.
     """
+    loaded = loaded_app()
+    if loaded is not None:
+        return loaded
+    made = app_of_host()
+    if made is None:
+        return _stand_alone()
+    made.tell()
+    return made
+
+
+def loaded_app() -> Celery | None:
+    """The app that the application has loaded, by the same order. Raises `ConfigurationError` as `current_app` does."""
     of_flask = flask_app()
     if of_flask is not None and isinstance(of_flask.extensions.get("celery"), Celery):
         return of_flask.extensions["celery"]
     current = app_of_this_thread()
     if current is not None and not is_made_up(current):
         return current
-    apps = [app for app in apps_of_this_process() if app.main not in (STAND_ALONE, HOST) and not is_made_up(app)]
+    apps = [app for app in apps_of_this_process() if not (_is_ours(app) or is_made_up(app))]
     if len(apps) > 1:
         names = ", ".join(sorted(str(app.main) for app in apps))
         raise ConfigurationError(
             f"This process has several Celery apps ({names}) and this thread has none, so it is not known which one "
             "carries email. Nothing was queued. Call `set_default()` on the right one where it is made."
         )
-    return apps[0] if apps else _app_of_host() or _stand_alone()
+    return apps[0] if apps else None
+
+
+def _is_ours(app: Celery) -> bool:
+    return app.main == STAND_ALONE or isinstance(app, HostApp)
 
 
 def _stand_alone() -> Celery:
@@ -66,38 +105,52 @@ def _stand_alone() -> Celery:
 # -- Django or Flask without a Celery app ------------------------------------------------------------------------------
 
 
-def _app_of_host() -> Celery | None:
-    """For a web process that has not loaded its project's Celery app: one with the broker that its settings name."""
+def app_of_host() -> HostApp | None:
+    """For a web process that has not loaded its project's Celery app: one with the broker that its settings name.
+
+    None where there is neither Django nor Flask. Raises `ConfigurationError` where they name no broker.
+    """
     of_flask, of_django = flask_app(), django_settings()
-    holder: Any = of_flask if of_flask is not None else of_django
+    if of_flask is None and of_django is None:
+        of_flask = _the_only(known_flask_apps())
+    holder: Any = of_django if of_flask is None else of_flask
     if holder is None:
         return None
     with _lock:
-        made = vars(holder).get("_sesmail_celery")
+        made: HostApp | None = vars(holder).get("_sesmail_celery")
         if made is None:
-            made = _flask_host(of_flask) if of_flask is not None else _django_host(of_django)
+            made = _django_host(of_django) if of_flask is None else _flask_host(of_flask)
             vars(holder)["_sesmail_celery"] = made
     return made
 
 
-def _django_host(settings: Any) -> Celery:
-    app = Celery(HOST, set_as_current=False, fixups=[])
-    package = str(os.environ.get("DJANGO_SETTINGS_MODULE") or "proj").partition(".")[0]
-    line = f"`from .celery import app as celery_app` in {package}/__init__.py"
-    ledger = {str(name).upper(): value for name, value in (getattr(settings, "SESMAIL", None) or {}).items()}
+def _the_only(known: list[Any]) -> Any:
+    if len(known) > 1:
+        raise ConfigurationError(
+            "This process has several Flask applications and this is in the context of none, so it is not known which "
+            "one sends. Nothing was queued. Send within `with app.app_context():`."
+        )
+    return known[0] if known else None
+
+
+def _django_host(settings: Any) -> HostApp:
+    package, _, inner = str(os.environ.get("DJANGO_SETTINGS_MODULE") or "").partition(".")
+    line = f"`from .celery import app as celery_app` in {package if inner else 'your project'}/__init__.py"
+    said = getattr(settings, "SESMAIL", None)
+    ledger = said.get("REDIS_URL") or said.get("redis_url") if isinstance(said, dict) else None
+    app = HostApp("Django", line)
     if getattr(settings, "CELERY_BROKER_URL", None):
         app.config_from_object(settings, namespace="CELERY")
     else:
-        app.conf.broker_url = _broker_of_ledger(ledger.get("REDIS_URL"), f"{line}, or CELERY_BROKER_URL in settings.py")
-    log.warning("Django has no Celery app here; tickets go to the broker of its settings. Missing is %s.", line)
+        app.conf.broker_url = _broker_of_ledger(ledger, f"{line}, or CELERY_BROKER_URL in settings.py")
     return app
 
 
-def _flask_host(flask: Any) -> Celery:
-    app = Celery(HOST, set_as_current=False, fixups=[])
+def _flask_host(flask: Any) -> HostApp:
     line = '`app.extensions["celery"] = celery_app` where the Celery app is made'
     said = flask_settings(flask)
     named = said.get("CELERY") or {}
+    app = HostApp("Flask", line)
     if isinstance(named, dict) and (named.get("broker_url") or named.get("BROKER_URL")):
         app.config_from_object(named)
     elif said.get("CELERY_BROKER_URL"):
@@ -105,20 +158,19 @@ def _flask_host(flask: Any) -> Celery:
     else:
         ledger = said.get(f"{ENVIRONMENT_PREFIX}REDIS_URL")
         app.conf.broker_url = _broker_of_ledger(ledger, f'{line}, or app.config["CELERY"] with its broker_url')
-    log.warning("Flask has no Celery app here; tickets go to the broker of its settings. Missing is %s.", line)
     return app
 
 
 def _broker_of_ledger(ledger_url: str | None, missing: str) -> str:
     """The ledger's Redis carries the tickets, too, as it does for the stand-alone app."""
-    environment = (os.environ.get(name) for name in ("CELERY_BROKER_URL", f"{ENVIRONMENT_PREFIX}REDIS_URL"))
-    url = next(filter(None, environment), None) or ledger_url
+    variables = os.environ.get("CELERY_BROKER_URL"), os.environ.get(f"{ENVIRONMENT_PREFIX}REDIS_URL")
+    url = variables[0] or ledger_url or variables[1]
     if not url:
         raise ConfigurationError(
             "This web application has no Celery app, so it is not known who would send its email. Nothing was queued. "
             f"What is missing is {missing}."
         )
-    return url
+    return broker_of_redis(url)
 
 
 # -- Clients -------------------------------------------------------------------------------------------------
@@ -148,17 +200,40 @@ def current_client() -> Client:
 def close_clients() -> None:
     """Close the clients of all apps in this process; settings are read anew by the next. For tests."""
     with _lock:
-        for app in list(_apps_with_a_client):
-            client: Client | None = vars(app).pop("_sesmail_client", None)
-            if client is not None and client.pid == os.getpid():
-                client.close()
+        for app, client in clients_of_this_process():
+            del vars(app)["_sesmail_client"]
+            client.close()
         _apps_with_a_client.clear()
 
 
+def clients_of_this_process() -> list[tuple[Celery, Client]]:
+    """The apps of this process that have a client, each with it."""
+    found = [(app, vars(app).get("_sesmail_client")) for app in list(_apps_with_a_client)]
+    return [(app, client) for app, client in found if client is not None and client.pid == os.getpid()]
+
+
 def _new_client(app: Celery) -> Client:
-    of_celery, of_flask = _celery_source(app), _flask_source(app)
-    settings = load(of_celery, of_flask, default_redis_url=_redis_of_broker(app))
+    settings = settings_of(app)
+    _check_transport(app)
     return Client(settings, CeleryBroker(app, settings))
+
+
+def _check_transport(app: Celery) -> None:
+    """A broker that kombu knows no transport for is found out before anything is accepted, not after."""
+    try:
+        app.connection_for_write().get_transport_cls()
+    except (KeyError, ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"Celery knows no way to the broker that is named ({str(error).strip(chr(39))}), so no ticket could be "
+            "issued. Nothing was queued. Mend `broker_url`."
+        ) from None
+
+
+def settings_of(app: Celery) -> Settings:
+    """The settings of a Celery app's client as they are by now. Raises `ConfigurationError` when one is wrong."""
+    of_celery, of_flask = _celery_source(app), _flask_source(app)
+    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url)
+    return load(of_celery, of_flask, default_redis_url=broker)
 
 
 def _celery_source(app: Celery) -> Source:
@@ -173,31 +248,31 @@ def _celery_source(app: Celery) -> Source:
 
 def _flask_source(app: Celery) -> Source:
     """Settings in the configuration of the Flask application that has this Celery app."""
+    flask = _flask_of(app)
     said = {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
-        for name, value in flask_settings(_flask_of(app)).items()
+        for name, value in flask_settings(flask).items()
         if name.startswith(ENVIRONMENT_PREFIX)
     }
+    if said and not isinstance(app, HostApp) and flask not in known_flask_apps():
+        log.warning(
+            "SESMAIL_ settings in app.config are seen in requests only: a worker does not know of them, and may look "
+            "for email elsewhere. Missing is `SESMail(app)`, of sesmail.contrib.flask, where the Flask app is made."
+        )
     return Source(name="Flask's app.config", spelling=f'["{ENVIRONMENT_PREFIX}{{}}"]', said=said)
 
 
 def _flask_of(app: Celery) -> Any:
     """The Flask application that a Celery app belongs to, or None."""
-    known = known_flask_apps()
-    here = flask_app()
-    for flask in [here, *known] if here is not None else known:
+    here, known = flask_app(), known_flask_apps()
+    flasks = known if here is None or here in known else [here, *known]
+    for flask in flasks:
         if flask.extensions.get("celery") is app or vars(flask).get("_sesmail_celery") is app:
             return flask
-    without = [flask for flask in known if "celery" not in flask.extensions]
-    return without[0] if len(without) == len(known) == 1 else None
+    return flasks[0] if len(flasks) == 1 and "celery" not in flasks[0].extensions else None
 
 
-def _redis_of_broker(app: Celery) -> str | None:
-    """The broker's address, where it is a Redis that can keep the ledger, too."""
-    broker = app.conf.broker_write_url or app.conf.broker_url or ""
-    if broker.startswith("redis+socket://"):  # kombu's spelling of what redis-py calls unix://
-        broker = broker.replace("redis+socket", "unix", 1).replace("virtual_host=", "db=")
-    return broker if broker.startswith(("redis://", "rediss://", "unix://")) else None
+hide_our_addresses()
 
 
 def task(name: str, **options: Any) -> Callable[[Any], Any]:

@@ -6,9 +6,11 @@ All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from celery import _state
+from celery.app import utils
 from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.loaders.default import Loader as DefaultLoader
 
@@ -24,6 +26,16 @@ NEW_NAMES: dict[str, str] = _TO_NEW_KEY
 KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
 """Every name of a setting that Celery knows (celery/app/defaults.py)."""
 TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+
+
+def hide_our_addresses() -> None:
+    """Have `celery report`, `inspect conf` and Flower mask our addresses, which may hold passwords, as Celery's own.
+
+    celery/app/utils.py: `HIDDEN_SETTINGS`, which `filter_hidden_settings` searches for in the names of settings.
+    """
+    ours = "SESMAIL_REDIS_URL|SESMAIL_EVENT_STORE"
+    if ours not in utils.HIDDEN_SETTINGS.pattern:
+        utils.HIDDEN_SETTINGS = re.compile(f"{utils.HIDDEN_SETTINGS.pattern}|{ours}", re.IGNORECASE)
 
 
 def app_of_this_thread() -> Celery | None:

@@ -7,12 +7,13 @@ Names follow the key prefix, so that two installations on one broker do not take
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from celery import Celery
 
@@ -51,8 +52,22 @@ def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings,
         queues.select([declared_queue(instance.app, name).name for name in wanted])
         queues.deselect(options.get("exclude_queues"))
     missing = [name for name in tickets if name not in queues.consume_from]
-    if len(missing) == 1:
+    if len(missing) == len(tickets):
+        log.warning(
+            "this worker takes no email: it consumes neither %s. See that another one does, or add them to its -Q.",
+            " nor ".join(missing),
+        )
+    elif missing:
         log.warning("this worker consumes one lane but not %s; see that another one does", missing[0])
+
+
+def delete_queues(app: Celery, names: Iterable[str]) -> None:
+    """Delete these queues with what is in them, where the broker can be reached. For tests."""
+    with app.connection_for_write() as connection, suppress(*connection.connection_errors):
+        for name in names:
+            queue = declared_queue(app, name).bind(connection.default_channel)
+            queue.declare()  # kombu's Redis transport deletes what this connection has declared
+            queue.delete()
 
 
 def declared_queue(app: Celery, name: str) -> Any:

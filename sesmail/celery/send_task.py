@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
 from celery import Task
@@ -14,10 +14,11 @@ from celery.worker.request import Request
 
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import WithoutTokenBuckets, hide_arguments, holds_a_ticket_alone
-from sesmail.errors import ConfigurationError, LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import Email
 from sesmail.message.from_message import is_message
 from sesmail.message.hints import checked_arguments
+from sesmail.message.text import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,9 +95,9 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         args: Any = None,
         kwargs: Any = None,
         task_id: str | None = None,
-        countdown: float | None = None,
-        eta: datetime | None = None,
-        expires: float | datetime | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | str | None = None,
+        expires: float | timedelta | datetime | str | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Accept an email (`args` and `kwargs` are those of `sesmail.Email`, or one is given) and publish its ticket.
@@ -124,13 +125,14 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         nothing was queued.
         """
         email = email_of(*(args or ()), **(kwargs or {}))
+        delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
         if self.app.conf.task_always_eager and not self.client.is_suppressed:
             return self._apply_now(email, task_id)
         accepted = self.client.outbox.send(
             email,
             send_id=task_id,
-            delay_seconds=countdown if countdown is not None else _seconds_until(eta, self.app) or 0.0,
-            expires_in_seconds=_seconds_until(expires, self.app),
+            delay_seconds=delay_seconds,
+            expires_in_seconds=_seconds_until("expires", expires, self.app),
             options=options,
         )
         return self.AsyncResult(accepted.send_id)
@@ -163,15 +165,19 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         kwargs: Any = None,  # noqa: ARG002
         exc: BaseException | None = None,
         throw: bool = True,
-        eta: datetime | None = None,
-        countdown: float | None = None,
+        eta: datetime | str | None = None,
+        countdown: float | timedelta | None = None,
         **_: Any,
     ) -> Retry:
         """Mark the task RETRY. That the send waits, and until when, is in the ledger already.
 
+        Called as a function, it raises `exc` instead; workers send the email when it is due.
+
         No message with an ETA is published: Celery would keep it in a worker's memory, unacknowledged, past the
         visibility timeout, and deliver it twice; and it would lose it where publishing fails.
         """
+        if self.request.called_directly and exc is not None:
+            raise exc
         waiting = Retry(exc=exc, when=getattr(self.request, "waits_seconds", countdown or eta))
         if throw:
             raise waiting
@@ -188,12 +194,28 @@ def email_of(*args: Any, **kwargs: Any) -> Email:
     return Email(*args, **kwargs)
 
 
-def _seconds_until(when: float | datetime | None, app: Celery) -> float | None:
-    """Seconds from now to a time; a number is seconds already, a naive time is in Celery's timezone."""
-    if not isinstance(when, datetime):
-        return when
-    aware = when if when.tzinfo else when.replace(tzinfo=app.timezone)
-    return (aware - datetime.now(UTC)).total_seconds()
+def _seconds_until(field: str, when: float | timedelta | datetime | str | None, app: Celery) -> float | None:
+    """Seconds from now to a time; a number is seconds already, a naive time is in Celery's timezone.
+
+    Raises `InvalidEmail`.
+    """
+    if isinstance(when, timedelta):
+        return when.total_seconds()
+    if isinstance(when, str):
+        when = _parsed(field, when)
+    if isinstance(when, datetime):
+        aware = when if when.tzinfo else when.replace(tzinfo=app.timezone)
+        return (aware - datetime.now(UTC)).total_seconds()
+    if when is not None and not isinstance(when, int | float):
+        raise InvalidEmail(field, f"is {kind_of(when)}; give seconds, a timedelta or a datetime")
+    return when
+
+
+def _parsed(field: str, when: str) -> datetime:
+    try:
+        return datetime.fromisoformat(when)
+    except ValueError:
+        raise InvalidEmail(field, "is not a date and time in ISO 8601, such as 2027-01-31T09:00:00+01:00") from None
 
 
 class SendSesEmail(Protocol[P, Rest]):
@@ -234,9 +256,9 @@ class SendSesEmail(Protocol[P, Rest]):
         args: tuple[Any, ...] | list[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         task_id: str | None = None,
-        countdown: float | None = None,
-        eta: datetime | None = None,
-        expires: float | datetime | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | str | None = None,
+        expires: float | timedelta | datetime | str | None = None,
         *,
         link: Signature | Sequence[Signature] | None = None,
         link_error: Signature | Sequence[Signature] | None = None,

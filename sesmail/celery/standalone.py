@@ -16,6 +16,7 @@ from celery import Celery
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
 
+from sesmail.celery.addresses import broker_of_redis
 from sesmail.celery.internals import KNOWN_SETTINGS, NEW_NAMES, TODAYS_SETTINGS, import_configuration
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.errors import ConfigurationError
@@ -80,7 +81,8 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         Raises `ConfigurationError` where the file has an error. Celery swallows an ImportError there and goes on with
         amqp://localhost: mail would be queued into nowhere.
         """
-        defaults = DEFAULTS | {"broker_url": os.environ.get("SESMAIL_REDIS_URL") or DEFAULTS["broker_url"]}
+        ledger = os.environ.get("SESMAIL_REDIS_URL") or DEFAULTS["broker_url"]
+        defaults = DEFAULTS | {"broker_url": broker_of_redis(ledger)}
         user = self._users_settings(os.environ.get("CELERY_CONFIG_MODULE") or DEFAULT_CONFIG_MODULE)
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
         return {**defaults, **user, **merged}

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery.worker.control import cancel_consumer
 
 from sesmail.celery.current import client_of
 from sesmail.celery.queues import former_queues
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
+LEAVE_QUEUE = "sesmail_leave_queue"
+"""The command that a child of a prefork pool can reach its worker by, too."""
+
 _once_a_minute = Occasional(60.0)
+
+
+def leave_queue(state: Any, queue: str) -> Any:
+    """Take no more from a queue whose name earlier releases gave to all installations.
+
+    Another installation's worker may have the same name, as all of one machine have by default: its own queue it keeps.
+    """
+    if queue in former_queues(client_of(state.app).settings, stand_alone=True):
+        return cancel_consumer(state, queue)
+    return None
 
 
 def unknown_here(task: Any, kwargs: Mapping[str, Any]) -> str:
@@ -27,7 +41,8 @@ def unknown_here(task: Any, kwargs: Mapping[str, Any]) -> str:
     """
     queue = (task.request.delivery_info or {}).get("routing_key", "")
     if queue in former_queues(client_of(task.app).settings, stand_alone=True):
-        task.app.control.cancel_consumer(queue, destination=[task.request.hostname], reply=False)
+        to = {"destination": [task.request.hostname], "reply": False}
+        task.app.control.broadcast(LEAVE_QUEUE, arguments={"queue": queue}, **to)
         # Celery's own way to publish: that of `send_ses_email` leads through the ledger.
         Task.apply_async(task, (), dict(kwargs), task_id=task.request.id, queue=queue)
         meaning = "it is put back, and this worker no longer takes from that queue"

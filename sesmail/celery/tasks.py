@@ -35,6 +35,7 @@ EVENTS_BATCH = 500
     base=SendTask,
     acks_late=True,
     reject_on_worker_lost=True,
+    serializer="json",  # whatever the host has: any worker of ours must be able to read it
     autoretry_for=(SendThrottled, SesUnavailable, SendPostponed),
     throws=(SendRejected, InvalidEmail),  # no bugs: one line of the log, no traceback; the ledger has the reason
     max_retries=None,
@@ -46,6 +47,8 @@ def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: A
     A ticket names a send of the ledger. A client without sesmail gives the email itself; it is written down first,
     under the task's id.
     """
+    if self.client.is_suppressed:  # called here and now: workers do not start then
+        return {"state": self.client.outbox.send(email_of(*args, **email), send_id=self.request.id).state}
     delivery = self.client.delivery
     try:
         send_id = send_id or _take_over(self.client, self.request.id, args, email)
@@ -79,7 +82,7 @@ def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
     return {"state": "unknown", "message_id": None}
 
 
-@task(SEND_LOT, bind=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+@task(SEND_LOT, bind=True, acks_late=True, reject_on_worker_lost=True, serializer="json", ignore_result=True)
 def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     """Send several emails that one ticket names; answers how many came to which end. Each is a send of its own."""
     delivery = client_of(self.app).delivery
@@ -112,13 +115,13 @@ class QueuedTask(Task):  # type: ignore[misc]  # Celery has no types
         return settings.sweep_queue if self.app.main == STAND_ALONE else None
 
 
-@task("sesmail.sweep", bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
+@task("sesmail.sweep", bind=True, base=QueuedTask, serializer="json", ignore_result=True, acks_late=False)
 def sweep(self: Any) -> dict[str, int]:
     """Requeue what dead workers left, queue what is due, issue lost tickets again; answers what it did, per cause."""
     return asdict(client_of(self.app).sweeper.sweep())
 
 
-@task(PROCESS_EVENTS, bind=True, base=QueuedTask, ignore_result=True, acks_late=False)
+@task(PROCESS_EVENTS, bind=True, base=QueuedTask, serializer="json", ignore_result=True, acks_late=False)
 def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     """Act on what SES has told of this site's emails, and tell receivers how its sends have ended.
 
@@ -141,7 +144,7 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     return {**done, "told": client.teller.tell_what_ended()}
 
 
-def _take_over(client: Client, task_id: str, args: Any, kwargs: dict[str, Any]) -> str:
+def _take_over(client: Client, task_id: str | None, args: Any, kwargs: dict[str, Any]) -> str:
     """Write down an email that came as the task's own arguments. What is no email is set aside, with its bytes.
 
     Waits for Redis; raises `LedgerUnavailable` when this worker is stopped meanwhile.
@@ -149,8 +152,10 @@ def _take_over(client: Client, task_id: str, args: Any, kwargs: dict[str, Any]) 
     patiently = client.delivery.patience.unless_stopped
     try:
         send_id, email = checked_id(task_id), email_of(*args, **kwargs)
-        return patiently(lambda: client.outbox.accept(email, send_id=send_id, in_a_hurry=False)).send_id
+        return patiently(lambda: client.real_outbox.accept(email, send_id=send_id, in_a_hurry=False)).send_id
     except InvalidEmail as error:
+        if task_id is None:  # called as a function: whoever called is told
+            raise
         content, reason = json.dumps({"args": args, "kwargs": kwargs}, default=str), str(error)
         patiently(lambda: client.ledger.set_aside(task_id, content, reason))
         raise

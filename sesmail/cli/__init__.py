@@ -1,4 +1,5 @@
-"""The commands: `sesmail ...`. Each takes `--json`; each says by its exit code how it went.
+"""The commands: `sesmail ...`, and the same as `manage.py sesmail ...` and `flask sesmail ...`.
+Each tells standard error first which ledger it looks at, takes `--json`, and says by its exit code how it went.
 
 0    done
 1    not done, or something is wrong with an email or a setting: the message says what
@@ -9,12 +10,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
 from sesmail import __version__
+from sesmail.cli.site import app_option
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
@@ -48,13 +51,18 @@ class Failure(click.ClickException):
     """One of our errors, shown without a traceback."""
 
     def __init__(self, error: SesmailError) -> None:
-        super().__init__(str(error))
+        super().__init__(_in_short(error))
         self.error = error
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
         """By what the caller does next."""
         return 75 if isinstance(self.error, LedgerUnavailable | EventStoreUnavailable | QueueUnavailable) else 1
+
+
+def _in_short(error: SesmailError) -> str:
+    """Of a Redis that is away, without what an application should know of its call."""
+    return str(error).partition("\n\n")[0] if isinstance(error, LedgerUnavailable) else str(error)
 
 
 class Commands(click.Group):
@@ -84,9 +92,21 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@app_option()
+@click.option(
+    "--workdir",
+    type=click.Path(exists=True, file_okay=False),
+    callback=lambda _context, _option, folder: os.chdir(folder) if folder else None,
+    expose_value=False,
+    is_eager=True,
+    help="The folder to work in.",
+)
 @click.version_option(__version__)
 def main() -> None:
     """Email through Amazon SES in the background: queued, paced to the account's rate, lost by no crash.
 
-    Settings come from SESMAIL_... in the environment and from celeryconfig.py in the working directory.
+    Commands are about the email of one application: that of -A, or of DJANGO_SETTINGS_MODULE or FLASK_APP in the
+    environment; else the stand-alone one, which has its settings from SESMAIL_... in the environment and from
+    celeryconfig.py in the working directory. Standard error is told first which ledger that is. `manage.py sesmail` and
+    `flask sesmail` are the same commands.
     """

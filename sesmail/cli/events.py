@@ -94,7 +94,7 @@ def rates(days: int, site: str | None, as_json: bool) -> None:
     emit([one.as_dict() for one in found], as_json=as_json, table=table if found else "Nothing was counted.")
 
 
-class Age(click.ParamType[float]):
+class Age(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`90d`, `12h` or `30m`: a span of time, in seconds."""
 
     name = "age"

@@ -39,7 +39,7 @@ def webhook(host: str, port: int, as_json: bool) -> None:
     from sesmail.doors.asgi import listen, serve
 
     _log_with_time()
-    intake = _listening().intake
+    intake = _listening().real_intake
     with listen(host, port) as listening:
         said = {"url": f"http://{host}:{listening.getsockname()[1]}/"}
         click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
@@ -133,4 +133,4 @@ def _poller(queue_url: str) -> SqsPoller:
     from sesmail.doors.sqs import SqsPoller
 
     client = _listening()
-    return SqsPoller(client.sqs_client(queue_url), queue_url, client.intake)
+    return SqsPoller(client.sqs_client(queue_url), queue_url, client.real_intake)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sesmail.cli.output import emit, json_option
-from sesmail.cli.site import site_client
+from sesmail.cli.site import client_with_workers
 from sesmail.message import Lane
 from sesmail.state.line import ACCOUNT
 
@@ -31,7 +31,7 @@ def _with_scope(command: Any) -> Any:
 def pause(reason: str, as_json: bool, **scope: str | None) -> None:
     """Stop sending until `sesmail resume`. Emails are still accepted; they wait, and lose no attempt."""
     name = _scope(**scope)
-    changed = site_client().throttle.line.pause(name, reason)
+    changed = client_with_workers().throttle.line.pause(name, reason)
     said = f"{name}: paused" if changed else f"{name}: was paused already"
     emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
 
@@ -41,7 +41,7 @@ def pause(reason: str, as_json: bool, **scope: str | None) -> None:
 def resume(as_json: bool, **scope: str | None) -> None:
     """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute."""
     name = _scope(**scope)
-    changed = site_client().throttle.line.resume(name)
+    changed = client_with_workers().throttle.line.resume(name)
     said = f"{name}: open again" if changed else f"{name}: was open"
     emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
 

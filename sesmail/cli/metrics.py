@@ -16,6 +16,8 @@ from sesmail.cli.site import site_client
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from sesmail.client import Client
+
 
 @click.command()
 @click.option(
@@ -31,20 +33,20 @@ def metrics(port: int | None, host: str, as_json: bool) -> None:
     One such process is enough. While Redis or the store of events is away, scrapes are answered 503, and work again
     when it is back.
     """
-    site_client()
+    client = site_client()
     if port is not None:
-        _serve(host, port, as_json)
+        _serve(host, port, client, as_json)
         return
     from sesmail.doors.prometheus import registry, text
 
-    click.echo(json.dumps(_as_data(registry())) if as_json else text(), nl=as_json)
+    click.echo(json.dumps(_as_data(registry(client))) if as_json else text(client), nl=as_json)
 
 
-def _serve(host: str, port: int, as_json: bool) -> None:
+def _serve(host: str, port: int, client: Client, as_json: bool) -> None:
     from sesmail.doors.prometheus import serve
 
     told = told_to_end()
-    server = serve(host, port)
+    server = serve(host, port, client)
     said = {"url": f"http://{host}:{server.server_port}/metrics"}
     click.echo(json.dumps(said) if as_json else f"Prometheus may scrape {said['url']}")
     told.get()

@@ -22,10 +22,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from sesmail.cli.site import Command, app_option
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+def json_option(command: Command) -> Command:
+    """`--json`, and `-A` for those who name the application behind the command."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+    return as_json(app_option(hidden=True)(command))
 
 
 def emit(data: Any, *, as_json: bool, table: Table | str) -> None:

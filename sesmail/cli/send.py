@@ -2,30 +2,102 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import secrets
+from array import array
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.site import site_client
-from sesmail.errors import LedgerUnavailable
+from sesmail.cli.site import client_with_workers, site_client
+from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
 from sesmail.message import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from sesmail.sending.letters import BadRow, Letter, Person
+    from sesmail.client import Client
+    from sesmail.message import Email
+    from sesmail.sending.letters.letter import BadRow, Letter
+    from sesmail.sending.letters.lists import People, Person
 
 SHOWN_BAD_ROWS = 20
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+"""How those are written that a shell or the eye may lose."""
+OPTIONS = {
+    "from_email": "--from",
+    "reply_to": "--reply-to",
+    "tags": "--tag",
+    "configuration_set": "--configuration-set",
+    "attachments": "--attach",
+    "filename": "--attach",
+    "content_type": "--attach",
+    "subject": "--subject",
+    "text": "--text",
+    "html": "--html",
+    "idempotency_key": "--key",
+}
+"""What says which field of an email."""
 
 a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+a_file_or_stdin = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
+def _delimiter(_context: click.Context, _option: click.Parameter, said: str | None) -> str | None:
+    one = None if said is None else DELIMITERS.get(said.lower(), said)
+    if one is not None and (len(one) != 1 or one in '"\r\n'):
+        raise click.BadParameter(f"write one character, or {', '.join(DELIMITERS)}.")
+    return one
+
+
+def _encoding(_context: click.Context, _option: click.Parameter, said: str | None) -> str | None:
+    if said is None:
+        return None
+    try:
+        "".encode(said)  # refuses hex and its kind, too
+        return codecs.lookup(said).name
+    except (LookupError, ValueError):
+        raise click.BadParameter(f"{said!r} is unknown; write utf-8, utf-16, cp1252 or another of Python's.") from None
+
+
+def _tags(_context: click.Context, _option: click.Parameter, said: tuple[str, ...]) -> Mapping[str, str]:
+    tags: dict[str, str] = {}
+    for tag in said:
+        name, equals, value = tag.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{tag}: write NAME=VALUE.")
+        if tags.setdefault(name, value) != value:
+            raise click.BadParameter(f"{name} has two values.")
+    return tags
 
 
 @click.command()
-@click.option("--csv", "csv_path", type=a_file, required=True, help="The list: UTF-8, a header, one recipient a row.")
-@click.option("--column", help="The column with the address; without it email, to or address.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=a_file_or_stdin,
+    required=True,
+    help="The list: CSV with a header, one recipient a row; - reads it from standard input.",
+)
+@click.option(
+    "--column", help="The column with the address; without it email, Email Address and the like, then to, then address."
+)
+@click.option(
+    "--delimiter",
+    callback=_delimiter,
+    help="What stands between values: a character, or comma, semicolon, tab or pipe; without it as the header tells.",
+)
+@click.option(
+    "--encoding",
+    callback=_encoding,
+    help="How the list is encoded, such as cp1252; without it UTF-8, or what can be told from the file.",
+)
 @click.option(
     "--subject", required=True, help="The subject; {{column}} stands for the row's value, here and in bodies."
 )
@@ -37,7 +109,7 @@ a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--from", "from_email", help="The sender; without it SESMAIL_FROM_EMAIL.")
 @click.option("--reply-to", multiple=True, help="Where answers go.")
 @click.option("--configuration-set", help="The SES configuration set; without it SESMAIL_CONFIGURATION_SET.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag for SES's events.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=_tags, help="A tag for SES's events.")
 @click.option(
     "--lane",
     type=click.Choice([lane.value for lane in Lane]),
@@ -47,55 +119,64 @@ a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--key", help="A name for this mailing: a rerun with the same key mails nobody twice.")
 @click.option("--skip-bad", is_flag=True, help="Go on without the rows that cannot be mailed.")
+@click.option(
+    "--verbatim",
+    is_flag=True,
+    help="Let what looks like another system's placeholder, such as ${name} or {% if %}, go out as it stands.",
+)
 @json_option
-def send(csv_path: Path, column: str | None, key: str | None, **options: Any) -> None:
+def send(
+    csv_path: Path, column: str | None, delimiter: str | None, encoding: str | None, key: str | None, **options: Any
+) -> None:
     """Queue a letter to everybody on a list; workers send it at the account's rate.
 
     All rows are checked before the first is queued. The same run may be repeated with its key, after an interruption or
     with more rows: whoever has been queued is not queued again.
+
+    The list may have commas, semicolons, tabs or pipes between its values, and be in UTF-8, UTF-16 or cp1252 (Excel's
+    in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
+    that stands in the list twice, however it is spelt, is a row that cannot be mailed.
     """
-    from sesmail.sending import letters
+    from sesmail.sending.letters.lists import read_people
 
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
-    letter, named, key = _letter(**options), bool(key), key or secrets.token_hex(4)
-    good, bad = _sorted_out(letters.check(letter, letters.read_people(csv_path, column), key))
-    _report_bad(bad)
-    if bad and not skip_bad:
-        raise click.ClickException(
-            f"{len(bad)} of {len(bad) + len(good)} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
-        )
-    if not named:
-        click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
-    queued, known, cut_off = _queue(letter, good, key)
-    summary = {"queued": queued, "already_queued": known, "bad": len(bad), "of": len(good) + len(bad), "key": key}
+    named, key = bool(key), key or secrets.token_hex(4)
+    letter = _letter(**options)
+    with read_people(csv_path, column, delimiter=delimiter, encoding=encoding) as people:
+        for remark in people.remarks:
+            click.echo(remark, err=True)
+        found = _checked(letter, people, key)
+        if found.bad and not skip_bad:
+            raise click.ClickException(
+                f"{found.bad} of {found.rows} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
+            )
+        if not named:
+            click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
+        queued = _queue(letter, found, people, key)
+    summary = {"queued": queued.new, "already_queued": queued.known, "bad": found.bad, "of": found.rows, "key": key}
     emit(summary, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in summary.items()]))
-    if cut_off is not None:
-        reason = str(cut_off) or "Interrupted."
+    if queued.cut_off is not None:
+        reason = str(queued.cut_off) or "Interrupted."
         click.echo(f"{reason}\nWhat is queued goes out; `--key {key}` goes on with the rest.", err=True)
-        raise SystemExit(75 if isinstance(cut_off, LedgerUnavailable) else 130)
+        raise SystemExit(queued.exit_code)
+    if found.bad and not found.good:
+        raise click.ClickException(f"None of {found.rows} rows can be mailed. Nothing was queued.")
 
 
 def _letter(
-    *,
-    html_path: Path | None,
-    text_path: Path | None,
-    attach: tuple[Path, ...],
-    tags: tuple[str, ...],
-    lane: str,
-    **said: Any,
+    *, html_path: Path | None, text_path: Path | None, attach: tuple[Path, ...], lane: str, **said: Any
 ) -> Letter:
     from sesmail.message import Attachment
-    from sesmail.sending.letters import Letter
+    from sesmail.sending.letters.letter import Letter
 
     if html_path is None and text_path is None:
         raise click.UsageError("A letter needs --html or --text, or both.")
-    if wrong := [tag for tag in tags if "=" not in tag]:
-        raise click.UsageError(f"--tag {wrong[0]}: write NAME=VALUE.")
+    with _told_by_its_option():
+        attachments = [Attachment(path.name, path.read_bytes()) for path in attach]
     return Letter(
         html=_content(html_path) if html_path else None,
         text=_content(text_path) if text_path else None,
-        attachments=[Attachment(path.name, path.read_bytes()) for path in attach],
-        tags=dict(tag.split("=", 1) for tag in tags),
+        attachments=attachments,
         lane=Lane(lane),
         **said,
     )
@@ -108,47 +189,125 @@ def _content(path: Path) -> str:
         raise click.ClickException(f"{path.name} is not in UTF-8: {error}. Nothing was queued.") from None
 
 
-def _sorted_out(rows: Iterable[Person | BadRow]) -> tuple[list[Person], list[BadRow]]:
-    from sesmail.sending.letters import BadRow
-
-    good: list[Person] = []
-    bad: list[BadRow] = []
-    for row in rows:
-        if isinstance(row, BadRow):
-            bad.append(row)
-        else:
-            good.append(row)
-    return good, bad
+@contextmanager
+def _told_by_its_option() -> Iterator[None]:
+    """What is wrong with the letter itself is a mistake of the command line."""
+    try:
+        yield
+    except InvalidEmail as error:
+        option = OPTIONS.get(re.split(r"[.\[]", error.field)[0], error.field)
+        limit = f" ({error.limit})" if error.limit else ""
+        raise click.UsageError(f"{option}: {error.problem}{limit}. Nothing was queued.") from None
 
 
-def _report_bad(bad: list[BadRow]) -> None:
-    for row in bad[:SHOWN_BAD_ROWS]:
+# The check
+
+
+@dataclass
+class Found:
+    """What a list holds."""
+
+    good: int = 0
+    bad_lines: array[int] = field(default_factory=lambda: array("Q"))
+    """Where the bad rows stand; in order."""
+
+    @property
+    def bad(self) -> int:
+        """How many rows cannot be mailed."""
+        return len(self.bad_lines)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.good + self.bad
+
+    def good_ones(self, people: Iterable[Person]) -> Iterator[Person]:
+        """The people of the list that was checked, but for the bad rows."""
+        bad = iter(self.bad_lines)
+        next_bad = next(bad, 0)
+        for person in people:
+            if person.line == next_bad:
+                next_bad = next(bad, 0)
+            else:
+                yield person
+
+
+def _checked(letter: Letter, people: People, key: str) -> Found:
+    """Go through the whole list once, and tell what is wrong with the letter, or with which rows."""
+    from sesmail.sending.letters.letter import BadRow, check
+
+    with _told_by_its_option():
+        letter.check(people.names, key)
+    found = Found()
+    shown: list[BadRow] = []
+    with progress_bar() as bar:
+        checking = bar.add_task("checking", total=None)
+        for row in check(letter, people, key):
+            bar.update(checking, advance=1)
+            if not isinstance(row, BadRow):
+                found.good += 1
+                continue
+            found.bad_lines.append(row.line)
+            if found.bad <= SHOWN_BAD_ROWS:
+                shown.append(row)
+    _report_bad(shown, found.bad)
+    return found
+
+
+def _report_bad(shown: list[BadRow], count: int) -> None:
+    for row in shown:
         click.echo(f"line {row.line}: {row.problem}", err=True)
-    if len(bad) > SHOWN_BAD_ROWS:
-        click.echo(f"... and {len(bad) - SHOWN_BAD_ROWS} more", err=True)
+    if count > len(shown):
+        click.echo(f"... and {count - len(shown)} more", err=True)
 
 
-def _queue(
-    letter: Letter, people: list[Person], key: str
-) -> tuple[int, int, KeyboardInterrupt | LedgerUnavailable | None]:
+# The queueing
+
+
+@dataclass
+class Queued:
     """How many were queued now, how many had been before, and what cut it off, if anything did."""
+
+    new: int = 0
+    known: int = 0
+    cut_off: KeyboardInterrupt | LedgerUnavailable | ConfigurationError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """By what is to be done next."""
+        if isinstance(self.cut_off, KeyboardInterrupt):
+            return 130
+        return 75 if isinstance(self.cut_off, LedgerUnavailable) else 1
+
+
+def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
     from sesmail.celery.current import current_app
     from sesmail.sending.outbox import lot_size
 
-    client = site_client()
-    size = lot_size(letter.lane, client.throttle.snapshot().limit)
-    queued = known = 0
+    site_client().check_not_suppressed()
+    client, queued = client_with_workers(), Queued()
+    size = lot_size(letter.lane, client.throttle.snapshot().given_rate)
     with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
-        row = bar.add_task("queueing", total=len(people))
+        row = bar.add_task("queueing", total=found.good)
+        good = found.good_ones(people)
         try:
-            for first in range(0, len(people), size):
-                persons = people[first : first + size]
-                lot = [letter.email(person, key) for person in persons]
-                former_keys = [f"{key}:{person.former_mailbox}" for person in persons]
-                accepted = client.real_outbox.send_lot(lot, former_keys=former_keys, options={"producer": producer})
+            while lot := list(islice(good, size)):
+                emails = _not_known_otherwise(client, letter, lot, key)
+                accepted = client.real_outbox.send_lot(emails, options={"producer": producer})
                 new = sum(one.new for one in accepted)
-                queued, known = queued + new, known + len(lot) - new
+                queued.new, queued.known = queued.new + new, queued.known + len(lot) - new
                 bar.update(row, advance=len(lot))
-        except (KeyboardInterrupt, LedgerUnavailable) as cut_off:
-            return queued, known, cut_off
-    return queued, known, None
+        except (KeyboardInterrupt, LedgerUnavailable, ConfigurationError) as cut_off:
+            queued.cut_off = cut_off
+    return queued
+
+
+def _not_known_otherwise(client: Client, letter: Letter, lot: Iterable[Person], key: str) -> list[Email]:
+    """The emails to those who were not queued under this key by a release that took another spelling for another."""
+    from sesmail.sending.letters.letter import other_keys
+
+    return [
+        letter.email(person, key)
+        for person in lot
+        if not any(client.ledger.knows(other) for other in other_keys(person, key))
+    ]

@@ -50,9 +50,7 @@ def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit:
         _list(client, [State.UNKNOWN], limit, as_json)
         return
     steps: list[Step] = [(send_id, partial(_resend_unknown, client.real_outbox, send_id)) for send_id in resend]
-    steps += [
-        (send_id, partial(client.real_outbox.record_evidence, send_id, message_id)) for send_id, message_id in settle
-    ]
+    steps += [(send_id, partial(_settle, client.real_outbox, send_id, message_id)) for send_id, message_id in settle]
     _each(steps, as_json)
 
 
@@ -118,6 +116,15 @@ def _resend_unknown(outbox: Outbox, send_id: str) -> None:
     outbox.requeue(send_id)
 
 
+def _settle(outbox: Outbox, send_id: str, message_id: str) -> str:
+    from sesmail.errors import UnknownSend
+
+    became = outbox.record_evidence(send_id, message_id)
+    if became == "gone":
+        raise UnknownSend
+    return became
+
+
 def _moment(when: str) -> datetime:
     if when == "now":
         return datetime.now(UTC)
@@ -126,7 +133,8 @@ def _moment(when: str) -> datetime:
     except ValueError:
         raise click.BadParameter("write it like 2026-11-30T18:00+01:00", param_hint="WHEN") from None
     if moment.tzinfo is None:
-        raise click.BadParameter(f"say the time zone, as in {when}+01:00 or {when}Z", param_hint="WHEN")
+        so = f"{moment:%Y-%m-%dT%H:%M}"
+        raise click.BadParameter(f"say the time of day and its zone, as in {so}+01:00 or {so}Z", param_hint="WHEN")
     return moment
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.site import site_client
+from sesmail.cli.site import app_option, client_with_workers, site_client
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("address", "scope", "reason", "since", "source")
 
 
-class ScopeName(click.ParamType[Scope]):
+class ScopeName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`everything`, `site:NAME` or `list:SITE/NAME`."""
 
     name = "scope"
@@ -51,6 +51,7 @@ reason_option = click.option(
 
 
 @click.group()
+@app_option(hidden=True)
 def suppress() -> None:
     """Show and change who is not written to: who bounced, complained or unsubscribed, and whom you add."""
 
@@ -63,7 +64,7 @@ def suppress() -> None:
 def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
     """Write to an address no more. Holds for what is queued, too."""
     _check_address(address)
-    added = site_client().suppression.add(_opt_out({"address": address}, scope, reason, source="command"))
+    added = client_with_workers().suppression.add(_opt_out({"address": address}, scope, reason, source="command"))
     said = "Added." if added else "It was there already, for this reason or a stronger one."
     emit({"added": added}, as_json=as_json, table=said)
 
@@ -74,7 +75,7 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @json_option
 def remove(address: str, scope: Scope, as_json: bool) -> None:
     """Write to an address again, within one scope. Those who complained should ask for it themselves."""
-    removed = site_client().suppression.remove(address, scope)
+    removed = client_with_workers().suppression.remove(address, scope)
     emit({"removed": removed}, as_json=as_json, table="Removed." if removed else f"It was not there ({scope}).")
     if not removed:
         raise SystemExit(1)
@@ -106,7 +107,7 @@ def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
             opt_outs = [_read(row, scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)]
     except UnicodeDecodeError:
         raise click.ClickException(f"{file.name} is not in UTF-8. Nothing was added.") from None
-    suppression = site_client().suppression
+    suppression = client_with_workers().suppression
     added = sum(suppression.add(opt_out) for opt_out in opt_outs)
     data = {"added": added, "known": len(opt_outs) - added}
     emit(data, as_json=as_json, table=two_columns(data.items()))

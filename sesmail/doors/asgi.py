@@ -165,7 +165,7 @@ def __getattr__(name: str) -> EventsApp:
     """`app`, by the settings, made when a server asks for it."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return EventsApp(site_client().intake)
+    return EventsApp(site_client().real_intake)
 
 
 async def _respond(send: Send, answer: Answer) -> None:

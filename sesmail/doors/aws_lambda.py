@@ -41,4 +41,4 @@ def _client() -> Client:
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any] | None:
     """Lambda's function, by the settings in its environment. What was made for one call serves the next."""
-    return lambda_handler(_client().intake)(event, context)
+    return lambda_handler(_client().real_intake)(event, context)

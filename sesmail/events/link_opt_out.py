@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from sesmail.state.suppression import SuppressionList
+    from sesmail.state.suppression import OptOutBook
     from sesmail.unsubscribe import Unsubscription
 
 
@@ -28,7 +28,7 @@ class LinkOptOut:
 
     def __init__(
         self,
-        suppression: SuppressionList,
+        suppression: OptOutBook,
         put: Callable[[Sequence[StoredEvent]], object],
         *,
         now: Callable[[], datetime],

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sesmail.events.stores import EventStore
-    from sesmail.state.reputation import Reputation
-    from sesmail.state.suppression import SuppressionList
+    from sesmail.state.reputation import Tally
+    from sesmail.state.suppression import OptOutBook
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +64,13 @@ class EventProcessor:
         self,
         site: str,
         store: EventStore,
-        suppression: SuppressionList,
-        reputation: Reputation,
+        suppression: OptOutBook,
+        reputation: Tally,
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
         share_opt_outs_with: Sequence[str] = (),
+        on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,8 +79,8 @@ class EventProcessor:
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. What was gathered when a processor or its store went away is gathered again after
-        `lease_seconds`. `clock` gives epoch seconds.
+        caller gave with it. `on_failure` is told what a receiver raised: for tests. What was gathered when a processor
+        or its store went away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -88,6 +89,7 @@ class EventProcessor:
         self._record_evidence = record_evidence
         self._metadata = metadata
         self._share_opt_outs_with = share_opt_outs_with
+        self._on_failure = on_failure
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._unmarked: dict[str, StoredEvent] = {}
@@ -153,8 +155,12 @@ class EventProcessor:
         """Whatever SES tells of an email, it proves that SES took it."""
         emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
         for send_id, message_id in emails:
-            if send_id and message_id:
-                self._record_evidence(send_id, message_id)
+            if send_id and message_id and self._record_evidence(send_id, message_id) == "copy":
+                log.warning(
+                    "An email went out twice: SES has taken it under another message id as well (%s).",
+                    send_id,
+                    extra={"action": "sent_twice", "send_id": send_id, "message_id": message_id},
+                )
 
     def _suppress(self, batch: Iterable[_Told]) -> None:
         found = [
@@ -241,7 +247,7 @@ class EventProcessor:
         if not signal.has_receivers_for(event.site):
             return {}
         metadata = self._metadata(event.send_id) if event.send_id else {}
-        return signals.tell(signal, event.site, only=only, event=event, metadata=metadata)
+        return signals.tell(signal, event.site, only=only, on_failure=self._on_failure, event=event, metadata=metadata)
 
 
 def opt_outs(event: Event, source: str) -> list[OptOut]:

@@ -26,7 +26,6 @@ from sesmail.errors import InvalidEmail
 from sesmail.message import mime
 from sesmail.message.addresses import (
     MAX_RECIPIENTS,
-    ascii_domain,
     bare_address,
     folded,
     mailbox_of,
@@ -54,7 +53,7 @@ from sesmail.message.shown import with_dispositions
 from sesmail.message.text import body, line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sesmail.message.addresses import Addresses
@@ -67,6 +66,8 @@ MAX_SUBJECT_LENGTH = 998 - len("Subject: ")
 REDIRECTED_HEADER = "X-Sesmail-Redirected-From"
 """Who an email was for that was redirected on a staging site."""
 MAX_REDIRECTED_LENGTH = 900
+MAX_NAMED_LENGTH = 300
+"""Of those named in the subject; an address has 254 characters at most."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -235,21 +236,22 @@ class Email:
     def redirected(self, to: Collection[str], *, except_domains: Collection[str] = ()) -> Self:
         """The same email to other addresses, for staging: who it was for stands in the subject and in a header.
 
-        Recipients in `except_domains` stay; an email to none but them stays as it is. Raises `InvalidEmail`.
+        Recipients in `except_domains` stay; an email to none but them stays as it is. Raises `InvalidEmail` for an
+        address or a domain that is none.
         """
-        kept_domains = {_domain_or_as_it_is(domain) for domain in except_domains}
+        kept_domains = {bare_address(mailbox_of("redirect_except_domains", f"x@{each}"))[2:] for each in except_domains}
         away = [address for address in self.recipients if address.rpartition("@")[2] not in kept_domains]
         if not away:
             return self
         kept = self.without(away)
         _, instead = folded(kept.recipients, mailboxes("redirect_to", to))
-        for_whom = ", ".join(away)
-        headers = self.headers
-        if len(headers) < MAX_HEADERS:
-            headers = headers_of({**headers, REDIRECTED_HEADER: for_whom[:MAX_REDIRECTED_LENGTH]})
-        subject = f"[for {for_whom}] {self.subject}"[:MAX_SUBJECT_LENGTH]
-        lists = {"to": kept.to + instead, "cc": kept.cc, "bcc": kept.bcc}
-        return self._with(**lists, subject=subject, headers=headers)
+        return self._with(
+            to=(*kept.to, *instead[: MAX_RECIPIENTS - kept.recipient_count]),
+            cc=kept.cc,
+            bcc=kept.bcc,
+            subject=f"[for {_listed(away, MAX_NAMED_LENGTH)}] {self.subject}"[:MAX_SUBJECT_LENGTH],
+            headers=_with_header(self.headers, REDIRECTED_HEADER, _listed(away, MAX_REDIRECTED_LENGTH)),
+        )
 
     # -- as a value -------------------------------------------------------------------------------------------------
 
@@ -295,6 +297,20 @@ class Email:
         return f"<Email {self.lane}, {self.recipient_count} recipients, {bodies}, {len(self.attachments)} attachments>"
 
 
+def _listed(addresses: Sequence[str], most: int) -> str:
+    """As many addresses as fit, and how many more there are."""
+    named = list(addresses)
+    while len(text := ", ".join(named)) > most and len(named) > 1:
+        named.pop()
+    return text if len(named) == len(addresses) else f"{text} and {len(addresses) - len(named)} more"
+
+
+def _with_header(headers: Mapping[str, str], name: str, value: str) -> Mapping[str, str]:
+    """With one more header, or with this one instead of another of that name; without it where there is no room."""
+    others = {each: content for each, content in headers.items() if each.lower() != name.lower()}
+    return headers_of({**others, name: value}) if len(others) < MAX_HEADERS else headers
+
+
 def _check_as_a_whole(email: Email) -> None:
     if not 1 <= email.recipient_count <= MAX_RECIPIENTS:
         problem = f"has {email.recipient_count} recipients, cc and bcc included"
@@ -314,13 +330,6 @@ def _put_together(kind: type[Email], values: dict[str, Any]) -> Email:
     mappings = {name: MappingProxyType(values.pop(name)) for name in ("headers", "tags")}
     fill(email, _metadata=values.pop("metadata"), **values, **mappings)
     return email
-
-
-def _domain_or_as_it_is(domain: str) -> str:
-    try:
-        return ascii_domain(domain)
-    except UnicodeError:
-        return domain.lower()
 
 
 def _encoded_size(email: Email) -> int:

@@ -122,7 +122,7 @@ def _attached(attachment: Attachment) -> _Part:
 
 def _disposition(attachment: Attachment) -> str:
     kind, name = attachment.disposition or "attachment", attachment.filename
-    if not name.isascii():
+    if not name.isascii() or "=?" in name:  # which readers would decode
         return f"{kind}; filename*={encode_rfc2231(name, 'utf-8')}"
     escaped = name.replace("\\", r"\\").replace('"', r"\"")
     return f'{kind}; filename="{escaped}"'

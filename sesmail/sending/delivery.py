@@ -25,7 +25,7 @@ from sesmail.errors import (
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
-from sesmail.vocabulary import Cause, Claim, Postponed
+from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.throttle import SendThrottle
-    from sesmail.ses.transport import Composed, SesTransport
+    from sesmail.ses.request import Composed
+    from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease, WorkerRates
-    from sesmail.vocabulary import State
-
 log = logging.getLogger("sesmail")
 
 SIMULATOR_DOMAIN = "@simulator.amazonses.com"
@@ -121,8 +120,11 @@ class Delivery:
         """
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner()))
 
-    def work(self, claim: Claim, worker: str) -> Outcome:
-        """Send a claimed email, and write down what became of it. `worker` is whose own rate limit is kept to."""
+    def work(self, claim: Claim, worker: str | None) -> Outcome:
+        """Send a claimed email, and write down what became of it.
+
+        `worker` is whose own rate limit is kept to; None in a process that is no worker.
+        """
         try:
             return self._ask_in_turn(claim, worker)
         except StaleClaim:
@@ -134,7 +136,7 @@ class Delivery:
         claims = [claim for claim in found.values() if isinstance(claim, Claim)]
         return claims, [send_id for send_id, claim in found.items() if claim is None]
 
-    def work_lot(self, claims: Iterable[Claim], worker: str) -> Iterator[Outcome]:
+    def work_lot(self, claims: Iterable[Claim], worker: str | None) -> Iterator[Outcome]:
         """Send several, one after the other.
 
         What holds one back (SES out of reach, the line closed, a shutdown) most likely holds back those behind it: they
@@ -153,7 +155,7 @@ class Delivery:
 
     # -- the steps of work() ------------------------------------------------------------------------------------------
 
-    def _ask_in_turn(self, claim: Claim, worker: str) -> Outcome:
+    def _ask_in_turn(self, claim: Claim, worker: str | None) -> Outcome:
         """Compose, wait for the turn, and ask. Raises `StaleClaim`."""
         transport = self._transport()
         if held_up := self._prepare(transport):
@@ -190,14 +192,14 @@ class Delivery:
             return Postponed(seconds=STOPPED_SECONDS, cause=Cause.CONFIGURATION, reason=str(error))
         return None
 
-    def _wait_for_slot(self, claim: Claim, worker: str) -> Granted | Postponed:
+    def _wait_for_slot(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         try:
             self.patience.unless_stopped(self._account.make_sure)
             return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
         except LedgerUnavailable:
             return Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
 
-    def _acquire(self, claim: Claim, worker: str) -> Granted | Postponed:
+    def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
         scopes = [f"identity:{email.sender_domain}"]
         if email.configuration_set:
@@ -212,11 +214,11 @@ class Delivery:
             patience_seconds=self._settings.patience_seconds,
         )
 
-    def _shares(self, email: Email, worker: str) -> list[Share]:
+    def _shares(self, email: Email, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
         under = email.configuration_set or ""
         rates = {
-            f"worker:{worker}": self._rates.of(worker),
+            f"worker:{worker}": self._rates.of(worker) if worker else None,
             f"configuration-set:{under}": self._set_rates.get(under),
         }
         return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
@@ -262,12 +264,13 @@ class Delivery:
     def _say_where(error: SendRejected, claim: Claim) -> None:
         log.error("an email could not be put together", exc_info=error, extra={"send_id": claim.send_id})
 
-    def _rejected(self, claim: Claim, error: SendRejected) -> Rejected:
-        self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code))
+    def _rejected(self, claim: Claim, error: SendRejected) -> Rejected | Sent:
+        if self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code)) is State.SENT:
+            return self._proved(claim)
         log.warning("not sent: %s", error, extra={"send_id": claim.send_id, "code": error.code})
         return Rejected(error=error)
 
-    def _back_off(self, claim: Claim, cause: Cause, error: SesError) -> Postponed:
+    def _back_off(self, claim: Claim, cause: Cause, error: SesError) -> Postponed | Sent:
         """Wait for a random part of a time that doubles with each such wait: whole fleets must not come back at once.
 
         https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
@@ -276,23 +279,31 @@ class Delivery:
         seconds = random.uniform(0, longest_seconds)  # noqa: S311  nobody must not guess it
         return self._postpone(claim, _waits(error, seconds, cause), asked=True, backs_off=True)
 
-    def _postpone(self, claim: Claim, waiting: Postponed, *, asked: bool = False, backs_off: bool = False) -> Postponed:
+    def _postpone(
+        self, claim: Claim, waiting: Postponed, *, asked: bool = False, backs_off: bool = False
+    ) -> Postponed | Sent:
         """Write down that it waits.
 
         Where SES was not `asked` and it cannot be written before this worker ends, its claim is taken back anyhow.
         """
 
-        def give_back() -> None:
-            self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
+        def give_back() -> State:
+            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
 
         try:
-            (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)
+            state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)
         except LedgerUnavailable:
             log.warning(
                 "Redis cannot be reached and this worker stops: another one takes over what it held",
                 extra={"send_id": claim.send_id},
             )
-        return waiting
+            return waiting
+        return self._proved(claim) if state is State.SENT else waiting
+
+    def _proved(self, claim: Claim) -> Sent:
+        """An event came while SES was asked: it took the email by an earlier call, whatever it answered to this one."""
+        status = self.patience.whatever_happens(lambda: self._ledger.status(claim.send_id))
+        return Sent(message_id=status.message_id or "")
 
     def _give_back(self, claim: Claim) -> Outcome:
         waiting = Postponed(seconds=0.0, cause=Cause.LOT, reason="one before it in its lot has to wait")

@@ -1,157 +1,100 @@
-"""Emails that reach nobody: a ledger and a broker in this process's memory, for tests and for suppressed sending.
+"""What a process keeps where no email is to reach people: sends, opt-outs and events, in its memory instead of Redis.
 
-What they answer is what the ledger in Redis answers; one suite of tests runs over both.
+A client keeps its own where email is suppressed by settings or by a test runner; `sesmail.testing` gives each test a
+new one, for all clients of the process, by `switch`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sesmail.errors import LedgerUnavailable, MoveRefused, UnknownSend
-from sesmail.sending.outbox import Outbox
-from sesmail.vocabulary import FAILED, Accepted, Delivery, State, Status, Ticket
+from sesmail.events.stores.memory import MemoryEventStore
+from sesmail.state.memory import MemoryOptOuts, MemoryReputation, Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sesmail.message import Email, Lane
     from sesmail.settings import Settings
+    from sesmail.vocabulary import Status, Ticket
+
+MOST_SENDS = 1_000
+"""How many a client keeps that nobody looks at; the oldest make room."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Kept:
-    """An email that was accepted, and what became of it."""
+    """An email that was accepted, and what became of it. Times are epoch seconds."""
 
     email: Email = field(repr=False)
+    settings: Settings
+    """Those of the client that accepted it."""
     status: Status
     due_at: float
-    expires_at: float | None = None
+    expires_at: float | None
+    token: str | None = None
+    express: bool = False
+    evidence: str | None = None
+    """The message id of an event that came while SES was asked."""
+    tickets: list[Mapping[str, Any]] = field(default_factory=list)
+    """The caller's options for publishing each of its tickets."""
 
 
-class MemoryLedger:
-    """The sends of one process, by id. `is_away` makes every method raise `LedgerUnavailable`, as Redis does."""
+class Memory:
+    """Everything that is kept, and a clock that can be put forward."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives epoch seconds."""
+    def __init__(self, *, most_sends: int | None = None) -> None:
+        """Without `most_sends` there is no bound: for tests, which end."""
+        self.outage = Outage()
         self.sends: dict[str, Kept] = {}
-        self.is_away = False
-        self._keys: dict[str, str] = {}
-        self._clock = clock
-        self._lock = threading.RLock()
+        self.idempotency: dict[str, tuple[str, float]] = {}
+        """The id of the send that a caller's key stands for, and until when."""
+        self.untold: dict[str, None] = {}
+        """The ids of those that have ended since somebody was told of it, in order."""
+        self.opt_outs = MemoryOptOuts(self.outage)
+        self.reputation = MemoryReputation(self.outage)
+        self.events = MemoryEventStore(is_away=lambda: self.outage.is_on)
+        self.broker = MemoryBroker(self)
+        self.lock = threading.RLock()
+        self._most_sends = most_sends
+        self._ahead_seconds = 0.0
 
-    def accept(
-        self,
-        send_id: str,
-        email: Email,
-        *,
-        delay_seconds: float = 0.0,
-        expires_in_seconds: float | None = None,
-        former_key: str | None = None,  # noqa: ARG002  nothing here is of a former release
-    ) -> Accepted:
-        """Keep an email under an id; doing it twice does nothing more."""
-        with self._lock:
-            known = self._keys.get(email.idempotency_key or "", send_id)
-            if known in self._sends():
-                return Accepted(send_id=known, state=self.sends[known].status.state, new=False)
-            self.sends[send_id] = kept = self._new(send_id, email, delay_seconds, expires_in_seconds)
-            if email.idempotency_key:
-                self._keys[email.idempotency_key] = send_id
-            return Accepted(send_id=send_id, state=kept.status.state, new=True)
+    def now(self) -> float:
+        """Epoch seconds, by the clock of this memory."""
+        return time.time() + self._ahead_seconds
 
-    def _new(self, send_id: str, email: Email, delay_seconds: float, expires_in_seconds: float | None) -> Kept:
-        now = self._clock()
-        due_at = max(email.send_at.timestamp() if email.send_at else 0.0, now + delay_seconds)
-        expires_at = email.expires_at.timestamp() if email.expires_at else None
-        if expires_at is None and expires_in_seconds is not None:
-            expires_at = now + expires_in_seconds
-        status = Status(
-            send_id=send_id,
-            state=State.SCHEDULED if due_at > now else State.QUEUED,
-            lane=email.lane,
-            recipients=email.recipient_count,
-            accepted_at=now,
-            changed_at=now,
-            attempts=0,
-            waits=0,
-            message_id=None,
-            reason=None,
-            code=None,
-        )
-        return Kept(email=email, status=status, due_at=due_at, expires_at=expires_at)
+    def time_passes(self, seconds: float) -> None:
+        """Put its clock forward."""
+        self._ahead_seconds += seconds
 
-    def cancel(self, send_id: str) -> None:
-        """Take back a send before it is sent. Raises `UnknownSend`, `MoveRefused`."""
-        with self._lock:
-            self._expect(send_id, (State.QUEUED, State.SCHEDULED, State.CANCELLED), "cancelled")
-            if self.sends[send_id].status.state != State.CANCELLED:
-                self.move(send_id, State.CANCELLED, reason="cancelled by request")
+    def keep(self, send_id: str, kept: Kept) -> None:
+        """Keep a send; the oldest one makes room."""
+        self.sends[send_id] = kept
+        if self._most_sends is not None and len(self.sends) > self._most_sends:
+            forgotten = self.sends.pop(next(iter(self.sends)))
+            self.idempotency.pop(forgotten.email.idempotency_key or "", None)
+            self.untold.pop(forgotten.status.send_id, None)
 
-    def reschedule(self, send_id: str, when: datetime) -> None:
-        """Give a waiting send another time. Raises `UnknownSend`, `MoveRefused`."""
-        with self._lock:
-            self._expect(send_id, (State.QUEUED, State.SCHEDULED), "rescheduled")
-            self.sends[send_id].due_at = when.timestamp()
-            self.move(send_id, State.SCHEDULED)
-
-    def requeue(self, send_id: str) -> Ticket:
-        """Send again what was not sent. Raises `UnknownSend`, `MoveRefused`."""
-        with self._lock:
-            self._expect(send_id, (*FAILED, State.UNKNOWN), "sent again")
-            self.move(send_id, State.QUEUED, attempts=0, waits=0, reason=None, code=None, accepted_at=self._clock())
-            return Ticket(send_id=send_id, lane=self.sends[send_id].status.lane)
-
-    def record_evidence(self, send_id: str, message_id: str) -> str:
-        """An event of SES names this send. Answers settled, known, copy or gone, as the ledger in Redis does."""
-        with self._lock:
-            kept = self._sends().get(send_id)
-            if kept is None:
-                return "gone"
-            if kept.status.state is State.SENT:
-                return "known" if kept.status.message_id == message_id else "copy"
-            self.move(send_id, State.SENT, message_id=message_id, reason=None, code=None)
-            return "settled"
-
-    def status(self, send_id: str) -> Status:
-        """What is known of one send. Raises `UnknownSend`."""
-        with self._lock:
-            return self._kept(send_id).status
-
-    def metadata(self, send_id: str) -> dict[str, Any]:
-        """What the caller gave with an email; empty for others."""
-        kept = self._sends().get(send_id)
-        return kept.email.metadata if kept else {}
-
-    def move(self, send_id: str, state: State, **changes: Any) -> None:
-        """Make it a send in this state: what a worker and SES would do."""
-        kept = self.sends[send_id]
-        kept.status = replace(kept.status, state=state, changed_at=self._clock(), **changes)
-
-    def _expect(self, send_id: str, states: Sequence[State], wish: str) -> None:
-        state = self._kept(send_id).status.state
-        if state not in states:
-            raise MoveRefused(f"The send is {state}: it cannot be {wish}.")
-
-    def _kept(self, send_id: str) -> Kept:
-        try:
-            return self._sends()[send_id]
-        except KeyError:
-            raise UnknownSend from None
-
-    def _sends(self) -> dict[str, Kept]:
-        if self.is_away:
-            raise LedgerUnavailable
-        return self.sends
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.lock:
+            self.sends.clear()
+            self.idempotency.clear()
+            self.untold.clear()
+            self.opt_outs.clear()
+            self.reputation.clear()
+            self.events.clear()
 
 
 class MemoryBroker:
-    """Remembers the tickets that nobody will take, and how they were to be published."""
+    """Notes with each send how its ticket was to be published. Nobody takes tickets from it."""
 
-    def __init__(self) -> None:
-        self.issued: list[tuple[str, Mapping[str, Any]]] = []
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
 
     def issue(
         self,
@@ -161,39 +104,44 @@ class MemoryBroker:
         in_a_hurry: bool = False,  # noqa: ARG002
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Remember them."""
-        self.issued += [(ticket.send_id, dict(options or {})) for ticket in tickets]
+        """Note them."""
+        for ticket in tickets:
+            if kept := self._memory.sends.get(ticket.send_id):  # else another thread has cleared the memory
+                kept.tickets.append(dict(options or {}))
 
     def is_empty(self, lane: Lane) -> bool:  # noqa: ARG002  the protocol's
-        """Nobody takes them."""
-        return not self.issued
+        """Not known, so that no ticket counts as lost."""
+        return False
 
     def process_events(self, site: str) -> None:
-        """There are none."""
+        """Nothing: a test says when."""
 
 
-class MemoryProgress:
-    """How far emails got with their recipients."""
-
-    def __init__(self) -> None:
-        self.reached: dict[str, dict[str, Delivery]] = {}
-
-    def deliveries(self, send_id: str) -> Mapping[str, Delivery]:
-        """By recipient."""
-        return dict(self.reached.get(send_id, {}))
+# -- the switch of tests ----------------------------------------------------------------------------------------------
 
 
-class MemoryOutbox:
-    """An outbox and the parts behind it."""
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a test has said, for all clients of the process."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.ledger = MemoryLedger()
-        self.broker = MemoryBroker()
-        self.progress = MemoryProgress()
-        self.outbox = Outbox(settings, self.broker, self.ledger, self.progress)
+    memory: Memory | None
+    """Where email is kept; None: it is sent, whatever the settings and the test runner say."""
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.ledger.sends.clear()
-        self.broker.issued.clear()
-        self.progress.reached.clear()
+
+_switches: list[Switched] = []
+
+
+def switched() -> Switched | None:
+    """What the test that said something last has said; None outside of such tests."""
+    return _switches[-1] if _switches else None
+
+
+@contextmanager
+def switch(memory: Memory | None) -> Iterator[None]:
+    """While it lasts, every client of this process keeps email in `memory`; with None, each sends it. For tests."""
+    mine = Switched(memory)
+    _switches.append(mine)
+    try:
+        yield
+    finally:
+        _switches[:] = [each for each in _switches if each is not mine]

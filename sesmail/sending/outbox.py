@@ -62,7 +62,6 @@ class SendsBook(Protocol):
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
-        former_key: str | None = None,
     ) -> Accepted:
         """Write an email down under an id."""
 
@@ -132,23 +131,13 @@ class Outbox:
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
-    def send_lot(
-        self,
-        emails: Sequence[Email],
-        *,
-        former_keys: Sequence[str | None] = (),
-        options: Mapping[str, Any] | None = None,
-    ) -> list[Accepted]:
+    def send_lot(self, emails: Sequence[Email], *, options: Mapping[str, Any] | None = None) -> list[Accepted]:
         """`send` several bulk emails under one ticket: each is a send of its own, but Celery's part is paid once.
 
         A lot is worked through one after the other, so it should be small against the account's rate: see `lot_size`.
-        `former_keys` are the idempotency keys that a former release would have given them. Raises as `accept`; those
-        before the one that failed are accepted.
+        Raises as `accept`; those before the one that failed are accepted.
         """
-        keys = former_keys or [None] * len(emails)
-        accepted = [
-            self.accept(email, in_a_hurry=False, former_key=key) for email, key in zip(emails, keys, strict=True)
-        ]
+        accepted = [self.accept(email, in_a_hurry=False) for email in emails]
         lanes = (email.lane for email in emails)
         new = [
             Ticket(send_id=one.send_id, lane=lane)
@@ -167,7 +156,6 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         in_a_hurry: bool = True,
-        former_key: str | None = None,
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
@@ -178,11 +166,7 @@ class Outbox:
         attached_bytes = sum(len(each.content) for each in complete.attachments)
         ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
         return ledger.accept(
-            checked_id(send_id),
-            complete,
-            delay_seconds=delay_seconds,
-            expires_in_seconds=expires_in_seconds,
-            former_key=former_key,
+            checked_id(send_id), complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
         )
 
     def _completed(self, email: Email) -> Email:

@@ -6,7 +6,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from sesmail.errors import LedgerUnavailable
+from redis.exceptions import RedisError
+
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,8 @@ Answer = TypeVar("Answer")
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+TROUBLE = (LedgerUnavailable, LedgerRefuses)
+"""What a worker waits for to end: also a refusal does, when somebody mends the password or the rights."""
 
 
 class Patience:
@@ -35,18 +39,25 @@ class Patience:
         return self._until_done(step, self._stopping)
 
     def whatever_happens(self, step: Callable[[], Answer]) -> Answer:
-        """A step after SES has answered: above all, its yes must be written down, however long that takes."""
-        return self._until_done(step, self._never)
+        """A step after SES has answered: above all, its yes must be written down, whatever trouble Redis makes."""
+        return self._until_done(step, self._never, despite=(*TROUBLE, RedisError))
 
     @staticmethod
-    def _until_done(step: Callable[[], Answer], given_up: threading.Event) -> Answer:
+    def _until_done(
+        step: Callable[[], Answer],
+        given_up: threading.Event,
+        despite: tuple[type[Exception], ...] = TROUBLE,
+    ) -> Answer:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return step()
-            except LedgerUnavailable:
+            except despite as error:
                 if given_up.is_set():
-                    raise
-                log.warning("Redis cannot be reached; waiting for it", extra={"pause_seconds": pause_seconds})
+                    raise LedgerUnavailable(str(error)) from error
+                cause = error.__cause__ or error
+                extra = {"pause_seconds": pause_seconds, "cause": type(cause).__name__}
+                words = str(cause).partition("\n")[0]
+                log.warning("Redis cannot be reached (%s); waiting for it", words, extra=extra)
             given_up.wait(pause_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

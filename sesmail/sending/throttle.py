@@ -61,6 +61,8 @@ class Snapshot:
     """Recipients a second that SES allows; -1 is no limit."""
     share: float
     """The part of that rate which is given out here; the rest is left to others."""
+    given_rate: float
+    """Recipients a second that this share comes to; -1 is no limit."""
     limit: float
     """Recipients a second that are given out by now: the rate less the margin."""
     margin: float
@@ -317,6 +319,7 @@ def _snapshot(told: dict[str, str], closures: tuple[Closure, ...]) -> Snapshot:
     return Snapshot(
         rate=rate if rate < 0 else rate / share,
         share=share,
+        given_rate=rate,
         limit=rate if rate < 0 else rate / (1 + margin),
         margin=margin,
         rate_now=int(number("rate_now")),

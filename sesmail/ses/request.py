@@ -5,12 +5,46 @@ https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from sesmail.errors import SendRejected
 from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email, mime
 from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.content_types import is_composite
 from sesmail.message.headers import encoded_headers
+
+NOT_COMPOSED = "not-composed"
+"""The code of a send that was rejected here, before SES was asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Composed:
+    """An email that is ready to be asked for: nothing is left that could fail but the asking."""
+
+    email: Email
+    request: dict[str, Any]
+    """The arguments of boto3's `send_email`."""
+
+
+def compose(email: Email, *, send_id: str) -> Composed:
+    """What SES will be asked. `send_id` travels along as a tag and as a header.
+
+    Raises `SendRejected` for what cannot be composed, with the place where that failed: SES is never asked for it.
+    """
+    try:
+        return Composed(email=email, request=send_email_request(email, send_id))
+    except Exception as bug:  # noqa: BLE001  whatever it is, SES was not asked
+        failure, place = _not_composed(bug), bug.__traceback__
+    raise failure.with_traceback(place)  # out here, so that no traceback shows words that may quote the email
+
+
+def _not_composed(bug: Exception) -> SendRejected:
+    return SendRejected(
+        f"The email could not be put together ({type(bug).__name__}): SES was not asked, nobody got it. Mend the "
+        "email, or upgrade the workers if the fault is theirs, and send it again.",
+        code=NOT_COMPOSED,
+    )
 
 
 def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
@@ -53,7 +87,7 @@ def _is_simple(email: Email) -> bool:
 def _is_simple_attachment(attachment: Attachment) -> bool:
     name, kind = attachment.filename, attachment.content_type
     is_plain = ";" not in kind and not is_composite(kind) and not attachment.headers
-    return is_plain and name.isascii() and "." in name.strip(".")
+    return is_plain and name.isascii() and "." in name.strip(".") and "=?" not in name
 
 
 def _simple(email: Email, own: dict[str, str]) -> dict[str, Any]:

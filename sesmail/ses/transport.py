@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -19,10 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail import __version__
-from sesmail.errors import ConfigurationError, OutcomeUnknown, SendRejected, SesMisconfigured, SesUnavailable
+from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
-from sesmail.ses.request import request_with_everything, send_email_request
+from sesmail.ses.request import Composed, compose, request_with_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,18 +32,6 @@ if TYPE_CHECKING:
     from sesmail.message import Email
 
 Answer = TypeVar("Answer")
-
-NOT_COMPOSED = "not-composed"
-"""The code of a send that was rejected here, before SES was asked."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Composed:
-    """An email that is ready to be asked for: nothing is left that could fail but the asking."""
-
-    email: Email
-    request: dict[str, Any]
-    """The arguments of boto3's `send_email`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +68,10 @@ if _wire_log.level == logging.NOTSET:
     _wire_log.setLevel(logging.INFO)  # at DEBUG it writes whole emails into the log; who wants that sets it explicitly
 
 
+_WHERE = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+"""Variables that say where SES is."""
+
+
 class SesTransport:
     """The way to SES. Cheap to make, used by any number of threads; each process makes its boto3 client on first use.
 
@@ -109,10 +101,10 @@ class SesTransport:
             tcp_keepalive=True,
             parameter_validation=False,  # `Email` has checked more than boto3 would
             # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
-            user_agent=f"sesmail/{__version__} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
+            user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
         self._lock = threading.Lock()
-        self._client: tuple[int, SESV2Client] | None = None
+        self._client: tuple[tuple[object, ...], SESV2Client] | None = None
 
     def prepare(self) -> None:
         """Make this process's client, which takes longer than a slot of the throttle is good for.
@@ -123,17 +115,7 @@ class SesTransport:
         with suppress(SesMisconfigured):
             self._client_of_this_process()
 
-    @staticmethod
-    def compose(email: Email, *, send_id: str) -> Composed:
-        """What SES will be asked. `send_id` travels along as a tag and as a header.
-
-        Raises `SendRejected` for what cannot be composed, with the place where that failed: SES is never asked for it.
-        """
-        try:
-            return Composed(email=email, request=send_email_request(email, send_id))
-        except Exception as bug:  # noqa: BLE001  whatever it is, SES was not asked
-            failure, place = _not_composed(bug), bug.__traceback__
-        raise failure.with_traceback(place)  # out here, so that no traceback shows words that may quote the email
+    compose = staticmethod(compose)
 
     def send(self, email: Email, *, send_id: str) -> str:
         """`compose` and `send_composed`. Raises as they do."""
@@ -166,9 +148,11 @@ class SesTransport:
         raise failure  # out here, so that no traceback shows SES's words with the addresses in them
 
     def _client_of_this_process(self) -> SESV2Client:
+        """Made anew after a fork, and where the environment points elsewhere by now: tests have one SES each."""
+        place = os.getpid(), *map(os.environ.get, _WHERE)
         with self._lock:
-            if self._client is None or self._client[0] != os.getpid():
-                self._client = os.getpid(), self._new_client()
+            if self._client is None or self._client[0] != place:
+                self._client = place, self._new_client()
             return self._client[1]
 
     def _new_client(self) -> SESV2Client:
@@ -179,14 +163,6 @@ class SesTransport:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
         _check_that_all_can_be_asked(client)
         return client
-
-
-def _not_composed(bug: Exception) -> SendRejected:
-    return SendRejected(
-        f"The email could not be put together ({type(bug).__name__}): SES was not asked, nobody got it. Mend the email, "
-        "or upgrade the workers if the fault is theirs, and send it again.",
-        code=NOT_COMPOSED,
-    )
 
 
 def _account(answer: Any) -> Account:

@@ -60,12 +60,8 @@ class Ledger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
-        former_key: str | None = None,
     ) -> Accepted:
-        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
-
-        `former_key` is what a former release would have made its idempotency key: a send under that counts, too.
-        """
+        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more."""
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
         self._rewrite_former_opt_outs(addresses)
@@ -78,7 +74,7 @@ class Ledger:
             round(delay_seconds * 1000),
             _epoch_ms(email.expires_at),
             "" if expires_in_seconds is None else round(expires_in_seconds * 1000),
-            " ".join(_digest(key.encode("utf-8", "replace")) for key in (email.idempotency_key, former_key) if key),
+            _digest(email.idempotency_key.encode()) if email.idempotency_key else "",
             round(self._settings.idempotency_seconds * 1000),
             "\n".join(addresses),
             email.tags.get(LIST_TAG, ""),
@@ -97,6 +93,11 @@ class Ledger:
         for address in addresses:
             if "xn--" in address:
                 self._suppression.rewrite_former(address)
+
+    def knows(self, idempotency_key: str) -> bool:
+        """Whether an email was accepted under this key, and the key is still remembered."""
+        with reachable():
+            return bool(self._redis.exists(self._key("idempotency", _digest(idempotency_key.encode()))))
 
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
@@ -171,21 +172,28 @@ class Ledger:
             raise
 
     def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
-        """SES refused it for good, in its own words (without addresses)."""
+        """SES refused it for good, in its own words (without addresses).
+
+        Answers `SENT` when an event has proved that SES took it by an earlier call, else `REJECTED`.
+        """
         return self._settle(claim.send_id, claim.token, State.REJECTED, reason=reason, code=code)
 
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
         return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
 
-    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> None:
+    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
-        `backs_off` counts the wait, so that the next back-off is longer. Raises `StaleClaim`.
+        `backs_off` counts the wait, so that the next back-off is longer. Answers `SENT` when an event has proved that
+        SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        if not self._run("postpone", claim.send_id, claim.token, delay_ms, reason, int(backs_off)):
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms)
+        answer = self._run("postpone", claim.send_id, claim.token, *arguments)
+        if not answer:
             raise StaleClaim
+        return State(answer.decode())
 
     def _left(self, send_id: str, reason: str) -> State:
         """It waits for a worker that can take it."""

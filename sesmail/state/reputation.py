@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sesmail.state.scripts import reachable
 from sesmail.vocabulary import Delivery
@@ -94,6 +94,16 @@ class Rates:
         counts = {str(counter): self.counts.get(counter, 0) for counter in Counter}
         rates = {"bounce_rate": self.bounce_rate, "complaint_rate": self.complaint_rate}
         return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates}
+
+
+class Tally(Protocol):
+    """Where it is written down what became of emails: in Redis, or in memory where nothing is sent."""
+
+    def count(self, facts: Sequence[Fact]) -> list[Sight]:
+        """Count each once; answers whether each was known before."""
+
+    def progress(self, deliveries: Sequence[tuple[str, str, Delivery]]) -> None:
+        """Note how far emails got: send id, recipient, status."""
 
 
 class Reputation:

@@ -12,11 +12,19 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import (
+    AuthenticationError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sesmail.errors import LedgerUnavailable
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,23 +35,46 @@ if TYPE_CHECKING:
 
 
 TAKES_NO_WRITES = (OutOfMemoryError, ReadOnlyError, MasterDownError)
-TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS")
-"""Memory is full, a replica after a failover, the disk is full: conditions that end, not mistakes in a call.
+TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
+"""Memory is full, a replica after a failover, the disk is full, somebody's long script, a cluster that is moving slots:
+conditions that end, not mistakes in a call.
 
 https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
 """
 
+REFUSED = (
+    "Redis refuses the user or password of its address. Nothing was accepted by this call. Mend SESMAIL_REDIS_URL, or "
+    "the broker's address where that names the ledger."
+)
+NO_SUCH_DATABASE = (
+    "Redis has no database of the number that its address names (16 of them, from 0 to 15, unless `databases` says "
+    "otherwise). Nothing was done. Mend SESMAIL_REDIS_URL, or the broker's address where that names the ledger."
+)
+NOT_PERMITTED = (
+    "Redis does not permit the user of its address what sesmail needs. Nothing is done by this call; emails accepted "
+    "before wait. Give the user the rights of docs/reliability.md, or name another in SESMAIL_REDIS_URL."
+)
+
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn redis-py's errors of connection, and of a server that takes no writes for now, into `LedgerUnavailable`."""
+    """Turn redis-py's errors of connection, and of a server that takes no writes for now, into `LedgerUnavailable`.
+
+    A wrong password, a database that the server does not have, or a user who may not do it, is `LedgerRefuses`.
+    """
     try:
         yield
+    except AuthenticationError as error:  # one of connection, to redis-py
+        raise LedgerRefuses(REFUSED) from error
     except (RedisConnectionError, RedisTimeoutError) as error:
-        raise LedgerUnavailable from error
+        raise LedgerUnavailable.because(error) from error
     except ResponseError as error:
         if isinstance(error, TAKES_NO_WRITES) or str(error).startswith(TAKES_NO_WRITES_WORDS):
-            raise LedgerUnavailable from error
+            raise LedgerUnavailable.because(error) from error
+        if str(error).startswith("DB index is out of range"):
+            raise LedgerRefuses(NO_SUCH_DATABASE) from error
+        if isinstance(error, NoPermissionError):
+            raise LedgerRefuses(NOT_PERMITTED) from error
         raise
 
 

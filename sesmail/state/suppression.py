@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sesmail.message.addresses import former_addresses, normal_address
 from sesmail.state.scripts import reachable
@@ -55,6 +55,13 @@ class OptOut:
     since: datetime
     source: str = ""
     """The id of the event that it came from, or what an operator gave."""
+
+
+class OptOutBook(Protocol):
+    """Where opt-outs are written down: in Redis, or in memory where nothing is sent."""
+
+    def add(self, opt_out: OptOut) -> bool:
+        """Write it down; False when it, or a stronger reason, is there already."""
 
 
 class SuppressionList:

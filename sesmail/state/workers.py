@@ -104,6 +104,23 @@ class Turns:
         self._run("turn", turn.name, turn.token, round(seconds * 1000))
 
 
+class Fleet:
+    """All workers together, as the ledger knows them."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    def silent_seconds(self) -> float | None:
+        """How long ago a worker was last heard, by Redis' clock; None if never. Raises `LedgerUnavailable`."""
+        with reachable():
+            heard_at_ms = cast("bytes | None", self._redis.hget(self._keys("fleet"), "heard_at"))
+            seconds, microseconds = self._redis.time()
+        if heard_at_ms is None:
+            return None
+        return max(0.0, seconds + microseconds / 1e6 - int(heard_at_ms) / 1000)
+
+
 RATE_IS_OLD_SECONDS = 1.0
 RATE_LIFETIME_SECONDS = 3600
 

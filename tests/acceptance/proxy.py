@@ -37,6 +37,10 @@ class Proxy:
         self.resume()
         self.reset_all()
 
+    def lead_to(self, upstream_port: int) -> None:
+        """Forward new connections there; old ones stay where they are, as with a name that moves."""
+        self._upstream_port = upstream_port
+
     def cut_at_reply(self, containing: bytes, times: int) -> None:
         """Reset the connection instead of forwarding the next replies that contain these bytes."""
         self._cut_at, self._cuts_left = containing, times

@@ -65,6 +65,8 @@ def test_an_operator_decides_about_unknown_sends(ledger: Ledger, redis: Redis, s
     assert ledger.status("b").message_id == "ses-1"
     assert redis.llen("sesmail.transactional") == 1
     assert sesmail("unknown", "--resend", "b")[0] == 1
+    code, done, _ = sesmail("unknown", "--settle", "nobody", "ses-2")
+    assert (code, done["done"], done["refused"]) == (1, 0, 1)
 
 
 def test_failed_sends_are_listed_with_ses_s_words_and_sent_again(ledger: Ledger, redis: Redis, sesmail: Any) -> None:
@@ -87,7 +89,10 @@ def test_sends_are_taken_back_or_given_another_time(ledger: Ledger, sesmail: Any
     assert ledger.status("a").state is State.CANCELLED
     assert sesmail("reschedule", "b", "2099-01-01T00:00Z")[0] == 0
     assert ledger.status("b").state is State.SCHEDULED
-    assert sesmail("reschedule", "b", "2099-01-01T00:00")[0] == 2
+    for unclear in ("2099-01-01T00:00", "2099-01-01", "2099-01-01+01:00"):
+        code, _, words = sesmail("reschedule", "b", unclear)
+        assert code == 2
+        assert sesmail("reschedule", "b", words.split()[-1])[0] == 0
     assert sesmail("reschedule", "a", "now")[0] == 1
 
 

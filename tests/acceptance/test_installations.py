@@ -130,6 +130,13 @@ def test_a_worker_that_waits_for_its_ledger_with_a_ticket_in_hand_ends_when_it_i
             assert not redis.exists("sesmail.unacked")
 
 
+def test_a_worker_that_consumes_none_of_our_queues_says_so(new_site, broker, tmp_path: Path):
+    site = new_site(**broker)
+    (tmp_path / "host.py").write_text(HOST.format(broker=broker["CELERY_BROKER_URL"]))
+    worker = site.start_worker("host", "-Q", "host", folder=tmp_path)
+    assert "takes no email: it consumes neither sesmail.transactional nor sesmail.bulk" in worker.output
+
+
 LISTENING = (
     HOST
     + """

@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
-RUN_PY = Path(__file__).parents[2] / "run.py"
+from tests import matrix
+
+ROOT = Path(__file__).parents[2]
+RUN_PY = ROOT / "run.py"
 
 PYPROJECT = """
 [build-system]
@@ -82,6 +86,10 @@ class Project:
         self.folder.mkdir()
         shutil.copy(RUN_PY, self.folder)
         (self.folder / "benchmarks").mkdir()
+        (self.folder / "tests").mkdir()
+        shutil.copy(ROOT / "tests" / "matrix.py", self.folder / "tests")
+        (self.folder / "tests" / "test_django.py").write_text("import django")
+        (self.folder / "tests" / "test_other.py").write_text("import flask")
         for name in ("demo", "pytest", "linter", "benchmarks/send"):
             (self.folder / f"{name}.py").write_text(PROGRAM.replace("NAME", name))
         (self.folder / "benchmarks" / "_private.py").write_text("")
@@ -312,6 +320,135 @@ def test_ctrl_c_reaches_the_step_of_check_that_runs_once_and_no_other_begins(rea
     assert "stopped  types" in output
     assert "not run  tests" in output
     assert "pytest pid" not in output
+
+
+# The matrix
+
+
+FAKE_PYTHON = """#!/bin/sh
+# Says that it is CPython 3.VERSION, and is the Python that runs the tests.
+case "$2" in
+    *"'cpython', 3, VERSION)"*) exit 0;;
+    *"'cpython', 3, "*) exit 1;;
+esac
+exec PYTHON "$@"
+"""
+
+
+def fake_python(path: Path, minor: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FAKE_PYTHON.replace("VERSION", str(minor)).replace("PYTHON", sys.executable))
+    path.chmod(0o755)
+
+
+def package(folder: Path, name: str, version: str) -> None:
+    """A wheel of a package with nothing in it."""
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+
+
+OURS = sys.version_info[1]
+OTHER = 12 if OURS != 12 else 13
+OF_DJANGO = f"3.{OTHER}-django-5.2"
+
+
+@pytest.fixture
+def pythons(fresh, tmp_path):
+    """The project with Djangos to install, and with one more Python."""
+    home = tmp_path / "home"
+    fake_python(home / ".pyenv" / "versions" / f"3.{OTHER}.0" / "bin" / "python", OTHER)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for version in ("4.2.30", "5.2.1", "5.2.19", "6.1.3"):
+        package(wheels, "django", version)
+    fresh.change("constraints.txt", "django==6.1.3\n")
+    fresh.variables |= {"HOME": str(home), "PIP_FIND_LINKS": str(wheels)}
+    return fresh
+
+
+def django_in(environment: Path) -> list[str]:
+    return [path.name for path in environment.glob("lib/*/site-packages/django-*.dist-info")]
+
+
+def test_the_full_check_begins_with_what_it_found_and_what_it_did_not_find(pythons):
+    output = pythons.run("check", "--full", "nothing", "like-it", code=1)
+    found = [line.split()[1] for line in output.splitlines() if line.startswith("found ")]
+    missing = [line.split()[2] for line in output.splitlines() if line.startswith("NOT found ")]
+    names = [row.name for row in matrix.rows(pythons.folder)]
+    assert sorted(found + missing) == sorted(names)
+    assert missing == [name for name in names if not name.startswith((f"3.{OURS}", f"3.{OTHER}", "lowest"))]
+    assert output.endswith("There is no row like-it, nothing here.\n")
+    assert pythons.installs == 0
+
+
+def test_a_row_of_another_python_has_its_environment_and_a_row_of_django_only_the_tests_that_name_it(pythons):
+    output = pythons.run("check", "--full", OF_DJANGO, f"3.{OTHER}")
+    environment = pythons.folder / ".venvs" / f"3.{OTHER}"
+    calls = [line.split(" pid ")[0] for line in output.splitlines() if line.startswith("pytest ")]
+    assert calls == ["pytest", "pytest tests/test_django.py"]
+    assert output.count(f"path {environment}/bin") == 2
+    assert django_in(environment) == ["django-5.2.19.dist-info"]
+    assert pythons.installs == 1
+    assert not (pythons.folder / ".venv").exists()
+    pythons.run("check", "--full", f"3.{OTHER}")
+    assert django_in(environment) == ["django-6.1.3.dist-info"], "the pinned one"
+    assert pythons.installs == 1
+
+
+def test_every_row_is_run_and_summed_up_though_one_fails(pythons):
+    pythons.flag("fail-in-mypy")
+    output = pythons.run("check", "--full", code=1)
+    outcomes = {line[9:31].strip(): line.split()[0] for line in output.rpartition("\n\n")[2].splitlines()}
+    assert outcomes.pop(f"3.{OURS} types") == "failed", outcomes
+    assert {name.partition(" ")[0]: outcome for name, outcome in outcomes.items()} == {
+        row.name: "ok" if row.minor in {OURS, OTHER} else "missing" for row in matrix.rows(pythons.folder)
+    }
+
+
+def test_the_lowest_versions_are_those_of_pyproject_and_a_row_that_cannot_be_installed_fails_alone(pythons, tmp_path):
+    pythons.change("pyproject.toml", 'dependencies = ["flask>=3.0,<4"]\n[project.optional-dependencies]\n')
+    pythons.change("pyproject.toml", 'django = ["Django[argon2] >= 4.2.30 ; 1 > 0"]\ndev = ["ruff>=9"]\n')
+    pythons.change("backend.py", "METADATA += 'Requires-Dist: flask>=3.0,<4\\n'\n")
+    output = pythons.run("check", "--full", "lowest", f"3.{OTHER}-django-4.2", code=1)
+    assert (pythons.folder / ".venvs" / "lowest.txt").read_text() == "flask==3.0\nDjango==4.2.30\n"
+    assert "no matching distribution found for flask" in output.lower()
+    package(tmp_path / "wheels", "flask", "3.0.0")
+    package(tmp_path / "wheels", "flask", "3.1.0")
+    pythons.run("check", "--full", "lowest")
+    (flask,) = (pythons.folder / ".venvs" / "lowest").glob("lib/*/site-packages/flask-*.dist-info")
+    assert flask.name == "flask-3.0.0.dist-info"
+
+
+def test_ctrl_c_while_a_row_is_installed_ends_pip_and_begins_no_other(pythons):
+    hold = pythons.flag("hold")
+    with pythons.start("check", "--full", "lowest", f"3.{OTHER}") as process:
+        wait_for(lambda: pythons.installs == 1)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=10)[0]
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"stopped  3.{OTHER}" in output
+    assert "not run  lowest tests" in output
+    assert str(pythons.folder / "run.py") not in output, "no traceback of ours"
+    hold.unlink()
+    assert "pytest pid" in pythons.run("check", "--full", f"3.{OTHER}")
+
+
+@pytest.mark.parametrize("answer", ["exit 127", "exec PYTHON -S -c 'raise SystemExit(1)'"])
+def test_a_name_that_leads_to_no_python_that_works_is_passed_over(pythons, tmp_path, answer):
+    fake_python(tmp_path / "bin" / f"python3.{OTHER}", OTHER)
+    fake_python(tmp_path / "shims" / f"python3.{OTHER}", OTHER)
+    broken = tmp_path / "shims" / f"python3.{OTHER}"
+    broken.write_text("#!/bin/sh\n" + answer.replace("PYTHON", sys.executable))
+    path = os.pathsep.join([str(tmp_path / "shims"), str(tmp_path / "bin")])
+    output = pythons.run("check", "--full", "nothing", code=1, PATH=path)
+    assert f"({tmp_path}/bin/python3.{OTHER})" in output
+
+
+def test_check_takes_nothing_else(fresh):
+    assert "check takes --full or nothing" in fresh.run("check", "--ful", code=1)
 
 
 def test_benchmarks_are_listed_with_what_they_say_of_themselves(ready):

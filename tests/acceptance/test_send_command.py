@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sesmail.embedded import EmbeddedRedis
+from sesmail.message import Email
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import State
 from tests.acceptance.conftest import Site
@@ -43,13 +44,13 @@ class Desk:
 
     site: Site
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, stdin: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[str]:
         said = self.site.environment | {"SESMAIL_FROM_EMAIL": "news@example.com", "COLUMNS": "200"} | environment
         return subprocess.Popen(
             [SESMAIL, *command],
             cwd=self.site.folder,
             env=said,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -212,6 +213,108 @@ def test_without_a_sender_nothing_is_queued_and_what_to_set_is_said(desk):
     assert answer.code == 1
     assert "SESMAIL_FROM_EMAIL" in answer.err
     assert desk.counts() == {}
+
+
+def test_skip_bad_with_nobody_left_is_no_success(desk):
+    answer = desk.send(["nobody,Bob", "nobody else,Carol"], "--skip-bad", "--json")
+    assert answer.code == 1
+    assert "None of 2 rows can be mailed" in answer.err
+    assert {name: answer.json[name] for name in ("queued", "bad", "of")} == {"queued": 0, "bad": 2, "of": 2}
+
+
+def test_skip_bad_with_everybody_queued_before_is_a_success(desk):
+    for queued in (1, 0):
+        answer = desk.send([*somebody(1), "nobody,Bob"], "--skip-bad", "--key", "may", "--json")
+        assert (answer.code, answer.json["queued"]) == (0, queued)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (["--from", "nobody"], "--from: is not an email address"),
+        (["--tag", "campaign=Spring sale"], "--tag: "),
+        (["--tag", "a=1", "--tag", "a=2"], "a has two values"),
+        (["--reply-to", "a@example.com, b@example.com"], "--reply-to: is not one address"),
+        (["--configuration-set", "my set"], "--configuration-set: is not a configuration set's name"),
+        (["--key", "k" * 300], "--key: has"),
+        (["--delimiter", "::"], "--delimiter"),
+        (["--encoding", "klingon"], "'klingon' is unknown"),
+        (["--encoding", "hex"], "'hex' is unknown"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("more", [[], ["--skip-bad"]], ids=["", "skip-bad"])
+def test_the_letter_s_own_mistakes_are_told_once_by_their_option(desk, said, told, more):
+    answer = desk.send(somebody(3), *said, *more)
+    assert answer.code == 2
+    assert answer.err.count(told) == 1
+    assert "line 2" not in answer.err
+    assert desk.counts() == {}
+
+
+def test_another_system_s_placeholder_is_refused_by_name_unless_it_is_meant(desk):
+    desk.file("other.txt", "Dear {{{name}}}{% if vip %}!{% endif %}")
+    mailing = ["send", "--csv", desk.people(somebody(1)), "--subject", "Hello", "--text", "other.txt"]
+    answer = desk.run(*mailing)
+    assert answer.code == 1
+    assert "{{{name}}}, {% if vip %}, {% endif %}" in answer.err
+    assert desk.counts() == {}
+    assert desk.run(*mailing, "--verbatim").code == 0
+    assert desk.counts() == {"queued": 1}
+
+
+# Lists as people have them
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        ("email;name\r\nann@example.org;Jürg\r\n;\r\n".encode("cp1252"), [], "in cp1252"),
+        ("Email Address\tname\r\nann@example.org\tJürg\r\n".encode("utf-16"), [], "tabs"),
+        (b"sep=;\r\nemail;name\r\nann@example.org;J\xc3\xbcrg\r\n", [], "semicolons"),
+        ("email,name\nann@example.org,Jürg\n".encode("mac_roman"), ["--encoding", "mac_roman"], ""),
+        ("to^name\nann@example.org^Jürg\n".encode(), ["--delimiter", "^"], ""),
+        ("to\tname\nann@example.org\tJürg\n".encode(), ["--delimiter", "tab"], ""),
+    ],
+)
+def test_a_list_s_dialect_is_told_and_said_or_named(desk, content, options, said):
+    (desk.site.folder / "list.csv").write_bytes(content)
+    desk.file("letter.txt", "Dear {{name}}")
+    answer = desk.run("send", "--csv", "list.csv", "--subject", "Hello", "--text", "letter.txt", "--json", *options)
+    assert (answer.code, answer.json["queued"], answer.json["of"]) == (0, 1, 1)
+    told = [line for line in answer.err.splitlines() if "is read as CSV" in line]
+    assert len(told) == bool(said), "what was named is not told"
+    assert said in "".join(told)
+    (row,) = desk.site.redis.keys("*:send:*")
+    claim = desk.site.ledger.claim(row.decode().rpartition(":")[2], "a test")
+    assert claim.email.text == "Dear Jürg"
+
+
+def test_a_list_may_come_from_standard_input(desk):
+    desk.people([*somebody(3), "person0@example.org,Twice"])
+    desk.file("letter.txt", "Dear {{name}}")
+    mailing = ["send", "--csv", "-", "--subject", "Hello", "--text", "letter.txt", "--json", "--skip-bad"]
+    process = desk.start(*mailing, stdin=subprocess.PIPE)
+    with process:
+        out, err = process.communicate((desk.site.folder / "people.csv").read_text(), timeout=PATIENCE_SECONDS)
+    assert json.loads(out)["queued"] == 3
+    assert "line 5: the same address stands in line 2" in err
+
+
+def test_one_mailbox_in_several_spellings_is_queued_once_in_a_list_and_over_its_reruns(desk):
+    twice = desk.send(["ann@bücher.example,Ann", "ann@xn--bcher-kva.example,Ann"], "--key", "may")
+    assert "line 3: the same address stands in line 2" in twice.err
+    for spelling in ("ann@bücher.example", "Ann <ANN@xn--bcher-kva.example>", "ann@bu\u0308cher.example"):
+        assert desk.send([f"{spelling},Ann"], "--key", "may").code == 0
+    assert desk.counts() == {"queued": 1}
+
+
+@pytest.mark.parametrize("now", ["ann@bücher.example", "ann@xn--bcher-kva.example"])
+def test_whom_an_earlier_release_queued_under_a_key_is_not_queued_again(desk, now):
+    formerly = Email("ann@bücher.example", "Hello", "Hello", idempotency_key="may:ann@bücher.example")
+    desk.site.ledger.accept("formerly", formerly)
+    answer = desk.send([f"{now},Ann", *somebody(1)], "--key", "may", "--json")
+    assert (answer.code, answer.json["queued"], answer.json["already_queued"]) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("option", ["--html", "--text"])

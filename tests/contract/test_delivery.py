@@ -84,3 +84,28 @@ def test_when_ses_says_that_the_daily_quota_is_used_up_the_email_waits_without_a
         assert (status.state, status.attempts, status.waits) == ("scheduled", 0, 0)
         assert sum(ses.report()["refused"].values()) == 1, "the third did not ask"
         client.close()
+
+
+@pytest.mark.parametrize("fault", ["throttle", "rejected"])
+def test_what_an_event_proves_while_ses_is_asked_again_counts_whatever_ses_answers_to_that(
+    redis: object, redis_server: EmbeddedRedis, fault: str
+) -> None:
+    """A first call had reached SES; its event comes late, during the second call, which SES refuses."""
+    with Simulator(rate=100) as ses:
+        client = Client(Settings(redis_url=redis_server.url, endpoint_url=ses.url, region="us-east-1"))
+        client.throttle.update_account(rate=100, quota_24h=1000, sent_24h=0)
+        client.turns.take("account", 60)
+        client.ledger.accept("a", Email("ann@example.org", "s", "t", from_email="shop@example.com"))
+        ses.faults(rules=[{"fault": fault}])
+        claim = claimed(client, "a")
+        begin = client.ledger.begin
+
+        def begin_and_hear_of_it(claim: Claim) -> None:
+            begin(claim)
+            assert client.ledger.record_evidence("a", "ses-first") == "kept"
+
+        client.ledger.begin = begin_and_hear_of_it  # type: ignore[method-assign]
+        assert client.delivery.work(claim, "worker") == Sent(message_id="ses-first")
+        status = client.ledger.status("a")
+        assert (status.state, status.message_id) == ("sent", "ses-first")
+        client.close()

@@ -26,6 +26,7 @@ from celery.worker.request import Request
 from kombu import Producer, Queue, pools
 
 from sesmail.celery import internals, worker
+from sesmail.celery.current import client_of
 from sesmail.celery.worker import shutdown
 
 SECRET = "ann@example.org"
@@ -310,3 +311,13 @@ def test_private_parts_of_celery_are_used_in_internals_alone(file: Path) -> None
 )
 def test_a_private_use_is_noticed(code: str, found: list[str]) -> None:
     assert private_uses(code) == found
+
+
+def test_what_celery_shows_of_its_configuration_masks_our_addresses() -> None:
+    app = Celery("shown", set_as_current=False)
+    app.conf.update(
+        sesmail_redis_url="redis://:s3cr3t@127.0.0.1/0", sesmail_event_store="postgresql://u:s3cr3t@127.0.0.1/events"
+    )
+    assert "s3cr3t" not in str(app.conf.table(with_defaults=False, censored=True))
+    assert "s3cr3t" not in app.bugreport()
+    assert "s3cr3t" not in repr(client_of(app).settings)

@@ -1,8 +1,7 @@
-"""The ledger on a real Redis, by the test's clock."""
+"""The ledger on a real Redis, by the test's clock: what it does beside what `test_sends_book.py` asks of both."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from math import ceil
 
 import pytest
@@ -52,32 +51,6 @@ def blobs(redis: Redis) -> list[bytes]:
     return list(redis.scan_iter("{sesmail}:blob:*"))
 
 
-def test_an_accepted_email_is_queued_claimed_begun_and_sent(ledger: Ledger) -> None:
-    assert ledger.accept("a", email()).state == "queued"
-    claim = claimed(ledger)
-    assert claim.email == email()
-    assert ledger.status("a").state is State.CLAIMED
-    ledger.begin(claim)
-    assert ledger.status("a").state is State.SENDING
-    assert ledger.sent(claim, "ses-1") is State.SENT
-    assert ledger.status("a").message_id == "ses-1"
-    assert ledger.counts()["sent"] == 1
-
-
-def test_a_second_delivery_of_a_ticket_finds_the_send_taken(ledger: Ledger) -> None:
-    ledger.accept("a", email())
-    claim = claimed(ledger)
-    assert ledger.claim("a", "other") is State.CLAIMED
-    ledger.begin(claim)
-    assert ledger.claim("a", "other") is State.SENDING
-    ledger.sent(claim, "ses-1")
-    assert ledger.claim("a", "other") is State.SENT
-
-
-def test_a_ticket_without_a_send_is_nothing(ledger: Ledger) -> None:
-    assert ledger.claim("nobody", "worker") is None
-
-
 def test_accepting_the_same_id_twice_changes_nothing(ledger: Ledger, redis: Redis) -> None:
     ledger.accept("a", email(html=LETTER))
     again = ledger.accept("a", email(html=LETTER))
@@ -87,12 +60,11 @@ def test_accepting_the_same_id_twice_changes_nothing(ledger: Ledger, redis: Redi
     assert blobs(redis) == []
 
 
-def test_an_idempotency_key_leads_to_the_first_send(ledger: Ledger) -> None:
-    first = ledger.accept("a", email(idempotency_key="invoice-7"))
-    second = ledger.accept("b", email(idempotency_key="invoice-7"))
-    assert first.new
-    assert (second.send_id, second.new) == ("a", False)
-    assert ledger.claim("b", "worker") is None
+def test_whether_a_key_is_known_can_be_asked_without_accepting_anything(ledger: Ledger) -> None:
+    assert not ledger.knows("invoice-7")
+    ledger.accept("a", email(idempotency_key="invoice-7"))
+    assert ledger.knows("invoice-7")
+    assert not ledger.knows("invoice-8")
 
 
 def test_an_idempotency_key_is_not_readable_in_redis(ledger: Ledger, redis: Redis) -> None:
@@ -118,47 +90,6 @@ def test_a_blob_that_this_process_stored_but_redis_no_longer_has_is_stored_again
     ledger.sent(claim, "ses")
     ledger.accept("b", email(html=LETTER))
     assert claimed(ledger, "b").email.html == LETTER
-
-
-def test_a_send_with_a_time_is_not_to_be_had_before_it(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    when = datetime.fromtimestamp(clocked_scripts.now_ms / 1000 + 60, UTC)
-    assert ledger.accept("a", email(send_at=when)).state == "scheduled"
-    assert ledger.claim("a", "worker") is State.SCHEDULED
-    assert ledger.queue_due(Lane.TRANSACTIONAL) == []
-    clocked_scripts.advance(60)
-    assert ledger.queue_due(Lane.TRANSACTIONAL) == [Ticket(send_id="a", lane=Lane.TRANSACTIONAL)]
-    claimed(ledger)
-
-
-def test_a_countdown_is_by_redis_clock(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    ledger.accept("a", email(), delay_seconds=5)
-    clocked_scripts.advance(4.9)
-    assert ledger.queue_due(Lane.TRANSACTIONAL) == []
-    clocked_scripts.advance(0.1)
-    assert len(ledger.queue_due(Lane.TRANSACTIONAL)) == 1
-
-
-def test_an_expired_send_is_not_sent(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    ledger.accept("a", email(), expires_in_seconds=10)
-    clocked_scripts.advance(10)
-    assert ledger.claim("a", "worker") is State.EXPIRED
-    assert "expiry" in (ledger.status("a").reason or "")
-
-
-def test_a_send_that_waits_past_its_expiry_is_found_at_its_expiry(
-    ledger: Ledger, clocked_scripts: ClockedScripts
-) -> None:
-    ledger.accept("a", email(), expires_in_seconds=10)
-    ledger.postpone(claimed(ledger), 3600, "quota")
-    clocked_scripts.advance(10)
-    ledger.queue_due(Lane.TRANSACTIONAL)
-    assert ledger.claim("a", "worker") is State.EXPIRED
-
-
-def test_a_send_older_than_the_greatest_age_is_abandoned(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    ledger.accept("a", email())
-    clocked_scripts.advance(8 * 86_400)
-    assert ledger.claim("a", "worker") is State.ABANDONED
 
 
 def test_a_claim_of_a_dead_worker_goes_to_another_and_its_late_begin_is_refused(
@@ -260,25 +191,6 @@ def test_many_claims_are_taken_back_page_by_page(ledger: Ledger) -> None:
     assert ledger.counts()["claimed"] == 13
 
 
-def test_evidence_settles_an_unknown_send(ledger: Ledger) -> None:
-    ledger.accept("a", email())
-    ledger.begin(claim := claimed(ledger))
-    assert ledger.outcome_unknown(claim, "read timeout") is State.UNKNOWN
-    assert ledger.record_evidence("a", "ses-1") == "settled"
-    assert ledger.status("a").state is State.SENT
-    assert ledger.record_evidence("a", "ses-1") == "known"
-    assert ledger.record_evidence("a", "ses-2") == "copy"
-    assert ledger.record_evidence("nobody", "ses-3") == "gone"
-
-
-def test_evidence_that_comes_before_the_answer_is_kept_for_it(ledger: Ledger) -> None:
-    ledger.accept("a", email())
-    ledger.begin(claim := claimed(ledger))
-    assert ledger.record_evidence("a", "ses-1") == "kept"
-    assert ledger.outcome_unknown(claim, "read timeout") is State.SENT
-    assert ledger.status("a").message_id == "ses-1"
-
-
 def test_unknown_sends_are_given_up_after_the_last_attempt(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
     ledger.accept("a", email())
     for expected in ((1, 0), (0, 1)):
@@ -298,60 +210,6 @@ def test_on_unknown_hold_leaves_the_send_to_an_operator(clocked_scripts: Clocked
     clocked_scripts.advance(1_000_000)
     assert ledger.queue_unproven() == ([], 0)
     assert ledger.status("a").state is State.UNKNOWN
-
-
-def test_waiting_is_not_trying(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    ledger.accept("a", email())
-    for _ in range(10):
-        ledger.begin(claim := claimed(ledger))
-        ledger.postpone(claim, 1, "throttled", backs_off=True)
-        clocked_scripts.advance(1)
-        ledger.queue_due(Lane.TRANSACTIONAL)
-    status = ledger.status("a")
-    assert (status.attempts, status.waits) == (0, 10)
-    assert claimed(ledger).waits == 10
-
-
-def test_a_lost_reply_can_be_asked_for_again(ledger: Ledger) -> None:
-    """redis-py repeats a call whose reply was lost; the repetition must answer as the first did."""
-    ledger.accept("a", email())
-    first = ledger.claim("a", "worker", token="t")
-    assert isinstance(ledger.claim("a", "worker", token="t"), Claim)
-    assert isinstance(first, Claim)
-    ledger.begin(first)
-    ledger.begin(first)
-    assert ledger.status("a").attempts == 1
-    ledger.sent(first, "ses-1")
-    assert ledger.sent(first, "ses-1") is State.SENT
-
-
-def test_a_cancelled_send_is_refused_to_the_worker_that_waits_with_it(ledger: Ledger) -> None:
-    ledger.accept("a", email())
-    claim = claimed(ledger)
-    ledger.cancel("a")
-    with pytest.raises(StaleClaim):
-        ledger.begin(claim)
-    assert ledger.claim("a", "worker") is State.CANCELLED
-
-
-def test_what_ses_may_have_cannot_be_cancelled(ledger: Ledger) -> None:
-    ledger.accept("a", email())
-    ledger.begin(claimed(ledger))
-    with pytest.raises(MoveRefused):
-        ledger.cancel("a")
-    with pytest.raises(UnknownSend):
-        ledger.cancel("nobody")
-
-
-def test_a_waiting_send_can_be_given_another_time(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
-    ledger.accept("a", email())
-    ledger.reschedule("a", datetime.fromtimestamp(clocked_scripts.now_ms / 1000 + 60, UTC))
-    assert ledger.claim("a", "worker") is State.SCHEDULED
-    clocked_scripts.advance(60)
-    ledger.queue_due(Lane.TRANSACTIONAL)
-    ledger.begin(claimed(ledger))
-    with pytest.raises(MoveRefused):
-        ledger.reschedule("a", datetime.now(UTC))
 
 
 def test_a_rejected_send_keeps_its_text_and_can_be_sent_again(ledger: Ledger) -> None:

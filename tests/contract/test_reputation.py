@@ -1,4 +1,4 @@
-"""What became of the emails: counted once, in whatever order and however often it is told."""
+"""What became of the emails: counted once, in whatever order and however often it is told; in Redis and in memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from itertools import permutations
 import pytest
 
 from sesmail.state.keys import CATALOGUE
+from sesmail.state.memory import MemoryReputation
 from sesmail.state.reputation import Counter, Fact, Reputation, Sight
 from sesmail.vocabulary import Delivery
 
 DAY = date(2026, 11, 20)
 
 
-@pytest.fixture
-def reputation(scripts):
-    return Reputation(scripts)
+@pytest.fixture(params=["redis", "memory"])
+def reputation(request):
+    return MemoryReputation() if request.param == "memory" else Reputation(request.getfixturevalue("scripts"))
 
 
 def fact(key="message-1\nsent\nann@example.org", told_by="event-1", counter=Counter.SENT, **fields) -> Fact:
@@ -101,13 +102,15 @@ def test_each_recipient_has_a_status_of_its_own(reputation) -> None:
     assert reputation.deliveries("never seen") == {}
 
 
-def test_nothing_told_changes_nothing(reputation, redis) -> None:
+def test_nothing_told_changes_nothing(redis, scripts) -> None:
+    reputation = Reputation(scripts)
     reputation.progress([])
     assert reputation.count([]) == []
     assert not redis.keys()
 
 
-def test_what_is_kept_goes_by_itself_and_is_in_the_catalogue(reputation, redis, scripts) -> None:
+def test_what_is_kept_goes_by_itself_and_is_in_the_catalogue(redis, scripts) -> None:
+    reputation = Reputation(scripts)
     reputation.count([fact()])
     reputation.progress([("send", "a@example.org", Delivery.DELIVERED)])
     assert all(redis.ttl(key) > 0 for key in redis.scan_iter())

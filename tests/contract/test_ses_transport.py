@@ -490,12 +490,28 @@ def test_the_environment_points_it_at_another_endpoint(server, monkeypatch):
     assert SesTransport().send(an_email(), send_id="id-1") == "0100-made-up"
 
 
+def test_the_environment_can_point_it_elsewhere_in_mid_life(server, monkeypatch):
+    transport = SesTransport()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")
+    with pytest.raises(SesUnavailable):
+        transport.send(an_email(), send_id="id-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", server.url)
+    assert transport.send(an_email(), send_id="id-1") == "0100-made-up"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    transport.send(an_email(), send_id="id-2")
+    assert [request["headers"]["authorization"].split("/")[2] for request in server.requests] == [
+        "us-east-1",
+        "eu-west-1",
+    ]
+
+
 def test_one_client_is_kept_and_a_forked_child_makes_its_own(server):
     transport = SesTransport(region="eu-west-1", endpoint_url=server.url)
     transport.send(an_email(), send_id="id-1")
     client = transport._client_of_this_process()
     assert transport._client_of_this_process() is client
-    transport._client = (os.getpid() + 1, client)  # as a child finds it
+    _, *where = transport._client[0]
+    transport._client = (os.getpid() + 1, *where), client  # as a child finds it
     assert transport._client_of_this_process() is not client
 
 

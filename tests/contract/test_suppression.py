@@ -1,4 +1,4 @@
-"""The list of those who must not be written to."""
+"""The list of those who must not be written to, in Redis and in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 
 from sesmail.message import Lane
+from sesmail.sending.memory import Memory
 from sesmail.state.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Reason
 from tests.opt_outs import left_out
@@ -17,18 +18,23 @@ ANN = "ann@example.org"
 EVERYTHING = Scope()
 
 
+@pytest.fixture(params=["redis", "memory"])
+def where(request):
+    return Memory() if request.param == "memory" else request.getfixturevalue("scripts")
+
+
 @pytest.fixture
-def suppression(scripts):
-    return SuppressionList(scripts)
+def suppression(where):
+    return where.opt_outs if isinstance(where, Memory) else SuppressionList(where)
 
 
 def opt_out(address=ANN, reason=Reason.BOUNCED, scope=EVERYTHING, **fields) -> OptOut:
     return OptOut(address=address, reason=reason, scope=scope, since=WHEN, **fields)
 
 
-def test_who_is_on_the_list_must_not_be_written_to_and_who_is_not_may(suppression, scripts) -> None:
+def test_who_is_on_the_list_must_not_be_written_to_and_who_is_not_may(suppression, where) -> None:
     suppression.add(opt_out())
-    assert left_out(scripts, [ANN, "bob@example.org"]) == {ANN}
+    assert left_out(where, [ANN, "bob@example.org"]) == {ANN}
 
 
 @pytest.mark.parametrize(
@@ -39,25 +45,25 @@ def test_who_is_on_the_list_must_not_be_written_to_and_who_is_not_may(suppressio
         (Scope("alpha", "monthly"), {"alpha/monthly"}),
     ],
 )
-def test_an_opt_out_holds_as_far_as_its_scope(suppression, scripts, scope, held) -> None:
+def test_an_opt_out_holds_as_far_as_its_scope(suppression, where, scope, held) -> None:
     suppression.add(opt_out(scope=scope))
     places = [(site, name) for site in ("alpha", "beta") for name in ("monthly", "weekly", "")]
-    found = {f"{site}/{name}" for site, name in places if left_out(scripts, [ANN], site=site, list_name=name)}
+    found = {f"{site}/{name}" for site, name in places if left_out(where, [ANN], site=site, list_name=name)}
     assert found == held
 
 
-def test_how_an_address_is_spelled_makes_no_difference(suppression, scripts) -> None:
+def test_how_an_address_is_spelled_makes_no_difference(suppression, where) -> None:
     suppression.add(opt_out(" Ann@Example.ORG "))
-    assert left_out(scripts, ["ANN@example.org"])
+    assert left_out(where, ["ANN@example.org"])
     assert suppression.find("aNN@example.org")
     assert suppression.remove("ann@EXAMPLE.org", Scope())
 
 
-def test_a_reason_that_is_ignored_does_not_hide_another_in_a_narrower_scope(suppression, scripts) -> None:
+def test_a_reason_that_is_ignored_does_not_hide_another_in_a_narrower_scope(suppression, where) -> None:
     suppression.add(opt_out(reason=Reason.UNSUBSCRIBED))
-    assert not left_out(scripts, [ANN], site="alpha", lane=Lane.TRANSACTIONAL)
+    assert not left_out(where, [ANN], site="alpha", lane=Lane.TRANSACTIONAL)
     suppression.add(opt_out(reason=Reason.COMPLAINED, scope=Scope("alpha")))
-    assert left_out(scripts, [ANN], site="alpha", lane=Lane.TRANSACTIONAL)
+    assert left_out(where, [ANN], site="alpha", lane=Lane.TRANSACTIONAL)
 
 
 def test_whatever_the_order_the_strongest_reason_stays(suppression) -> None:
@@ -123,8 +129,8 @@ def test_a_scope_that_could_not_be_read_back_cannot_be_made(site, list_name) -> 
         Scope(site, list_name)
 
 
-def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts, suppression) -> None:
-    suppression.add(opt_out(scope=Scope("alpha", "monthly")))
+def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts) -> None:
+    SuppressionList(scripts).add(opt_out(scope=Scope("alpha", "monthly")))
     from sesmail.state.scripts import _file
 
     text = "\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -169,3 +170,77 @@ def test_one_at_a_time_tries_whether_a_stopped_account_is_open_again(
     assert sweeper.sweep().due == 1
     line.resume("account")
     assert sweeper.sweep().due == 2
+
+
+def claimed(ledger: Ledger, send_id: str) -> Claim:
+    accept(ledger, send_id)
+    claim = ledger.claim(send_id, "dead")
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def begun(ledger: Ledger, send_id: str) -> Claim:
+    claim = claimed(ledger, send_id)
+    ledger.begin(claim)
+    return claim
+
+
+def unknown(ledger: Ledger, send_id: str) -> None:
+    ledger.outcome_unknown(begun(ledger, send_id), "no answer")
+
+
+STATES: dict[str, Callable[[Ledger, str], object]] = {
+    "queued": accept,
+    "scheduled": lambda ledger, send_id: accept(ledger, send_id, delay_seconds=1),
+    "claimed": claimed,
+    "sending": lambda ledger, send_id: ledger.begin(claimed(ledger, send_id)),
+    "unknown": unknown,
+    "sent": lambda ledger, send_id: ledger.sent(begun(ledger, send_id), "ses-1"),
+    "cancelled": lambda ledger, send_id: accept(ledger, send_id) or ledger.cancel(send_id),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_row_that_was_evicted_or_deleted_by_hand_holds_up_nobody_and_is_struck_off(
+    ledger: Ledger, sweeper: Sweeper, broker: Broker, clocked_scripts: ClockedScripts, state: str
+) -> None:
+    """Whatever state it was in: what another one needs is still done, and its place in the index is gone."""
+    STATES[state](ledger, "gone")
+    clocked_scripts.redis.delete(clocked_scripts.keys("send", "gone"))
+    clocked_scripts.advance(0.001)
+    STATES[state](ledger, "there")
+    broker.empty = True
+    for _ in range(3):
+        clocked_scripts.advance(200)
+        ledger.heartbeat("alive", 8)
+        sweeper.sweep()
+    assert "gone" not in broker.ids
+    if state in ("queued", "scheduled", "claimed", "unknown", "sending"):
+        assert "there" in broker.ids
+    clocked_scripts.advance(90 * 86_400)
+    sweeper.sweep()
+    left = [key for key in clocked_scripts.redis.scan_iter("*:in:*") if clocked_scripts.redis.zscore(key, "gone")]
+    assert left == []
+
+
+def test_a_send_whose_index_was_evicted_is_sent_by_its_ticket(ledger: Ledger, clocked_scripts: ClockedScripts) -> None:
+    accept(ledger, "a")
+    clocked_scripts.redis.delete(clocked_scripts.keys("in", "queued", "transactional"))
+    assert isinstance(ledger.claim("a", "worker"), Claim)
+
+
+def test_when_redis_s_clock_is_set_back_a_dead_worker_is_found_as_soon_as_ever(
+    ledger: Ledger, sweeper: Sweeper, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    """Its lease lies in the future by as much; a living one says so within a quarter of a lease and keeps its claim."""
+    lease_seconds = Settings().lease_seconds
+    accept(ledger, "of-the-dead", "of-the-living")
+    for owner in ("dead", "living"):
+        ledger.heartbeat(owner, lease_seconds)
+        assert isinstance(ledger.claim(f"of-the-{owner}", owner), Claim)
+    clocked_scripts.advance(-121)
+    for _ in range(6):
+        sweeper.sweep()
+        ledger.heartbeat("living", lease_seconds)
+        clocked_scripts.advance(lease_seconds / 4)
+    assert broker.ids == ["of-the-dead"]

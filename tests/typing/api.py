@@ -28,6 +28,7 @@ from sesmail import (
     status,
     sweep,
 )
+from sesmail.testing import Send, outbox
 
 
 def build() -> Email:
@@ -121,3 +122,13 @@ def whatever_goes_wrong(error: SesmailError) -> str:
 
 
 sweep.delay()
+
+
+def test_a_new_member_is_welcomed() -> None:
+    with outbox() as box:
+        box.reject("no", to="ann@example.org", times=2)
+        assert_type(box.assert_sent(subject="Welcome", count=1), list[Send])
+        assert_type(box.one(tag={"kind": "welcome"}).email, Email)
+        box.find(recipient="ann@example.org")  # type: ignore[call-arg]
+        with box.redis_away():
+            box.bounced(send_ses_email.delay("ann@example.org", "Hello", "Hi."))

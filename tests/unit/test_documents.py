@@ -102,6 +102,10 @@ def test_every_command_that_is_typed_exists_with_its_options(document):
         ("sesmail send --cvs people.csv", "--cvs"),
         ("sesmail quotas", "quotas"),
         ("SESMAIL_REGION=eu-west-1 sesmail status --jsno", "--jsno"),
+        ("sesmail -A proj status --jsno", "--jsno"),
+        ("sesmail status -A proj", ""),
+        ("python manage.py sesmail pause --raeson 'a wrong price'", "--raeson"),
+        ("flask --app app sesmail stauts", "stauts"),
         ("celery -A sesmail worker --pool=threads -l INFO  # on each server", ""),
         ("celery -A sesmail wroker", "wroker"),
         ("celery -A sesmail worker --pol=threads", "--pol"),
@@ -124,7 +128,13 @@ def problem(line: str) -> str:
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         del words[0]
     match words:
-        case ["sesmail", *rest] if len(rest) > 0 and rest[0] != "...":
+        case (
+            ["sesmail", *rest]
+            | ["manage.py", "sesmail", *rest]
+            | ["python", "manage.py", "sesmail", *rest]
+            | ["flask", "sesmail", *rest]
+            | ["flask", "--app", _, "sesmail", *rest]
+        ) if rest and "..." not in rest:
             return unknown_word(cli.main, rest)
         case ["celery", *rest]:
             return unknown_word(celery, rest)

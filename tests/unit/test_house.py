@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sesmail
+from tests import matrix
+from tests.services import LOWEST_VERSIONS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -69,6 +71,7 @@ def test_constraints_pin_one_version_each_and_hold_no_address():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pins are those of Linux")
+@pytest.mark.skipif(LOWEST_VERSIONS, reason="the pins are not what is installed")
 def test_nothing_is_pinned_that_is_no_longer_needed():
     installed = {canonicalize_name(found.name) for found in metadata.distributions()}
     pinned = {canonicalize_name(pin.name) for pin in constraints() if pin.marker is None or pin.marker.evaluate()}
@@ -81,6 +84,20 @@ def test_everything_that_is_needed_is_pinned_to_a_version_that_will_do(needed):
     for pin in pins(needed.name):
         (version,) = pin.specifier
         assert needed.specifier.contains(version.version)
+
+
+@pytest.mark.parametrize("minor", matrix.MINORS)
+def test_the_pinned_django_is_of_the_newest_line_that_is_for_each_python(minor):
+    (pin,) = [pin for pin in pins("django") if pin.marker and pin.marker.evaluate({"python_version": f"3.{minor}"})]
+    newest = [django for django, minors in matrix.DJANGOS.items() if minor in minors][-1]
+    assert str(pin.specifier).startswith(f"=={newest}.")
+
+
+def test_the_pythons_and_djangos_that_are_said_to_be_supported_are_tested():
+    said = [line.removeprefix("Programming Language :: Python :: 3.") for line in PROJECT["classifiers"]]
+    assert {int(minor) for minor in said if minor.isdigit()} <= set(matrix.MINORS)
+    djangos = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Django ::" in line]
+    assert all(any(f"{django}.".startswith(f"{line}.") for line in matrix.DJANGOS) for django in djangos)
 
 
 def test_what_kombu_needs_for_redis_is_installed_without_its_extra():

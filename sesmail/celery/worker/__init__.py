@@ -15,6 +15,7 @@ from sesmail.celery.broker import SEND
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
+from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sesmail.celery.worker.duties import RepeatingThread
+    from sesmail.client import Client
 
 log = logging.getLogger("sesmail")
 
@@ -46,7 +48,7 @@ class MailWorker:
         self.app: Celery = instance.app
         stand_alone = is_stand_alone(instance)
         client = client_of(self.app)
-        _check_pool(instance, [client.settings.events_queue, *lanes(client.settings)])
+        _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
         takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
@@ -94,7 +96,7 @@ def prepare(options: Mapping[str, Any]) -> None:
             _refuse(instance, error)
 
     signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
-    answer_control_commands(revoke=revoke, shutdown=_shut_down)
+    answer_control_commands(revoke=revoke, shutdown=_shut_down, **{LEAVE_QUEUE: leave_queue})
 
 
 def _shows_no_email(record: logging.LogRecord) -> bool:
@@ -116,10 +118,19 @@ def _refuse(instance: Any, error: ConfigurationError) -> None:
     raise WorkerShutdown(os.EX_CONFIG)
 
 
-def _check_pool(instance: Any, queues: list[str]) -> None:
+def _check(instance: Any, client: Client) -> None:
+    """Raise `ConfigurationError` where it must not take email, and leave our queues to others."""
+    try:
+        client.check_not_suppressed()
+        _check_pool(instance)
+    except ConfigurationError:
+        instance.app.amqp.queues.deselect([client.settings.events_queue, *lanes(client.settings)])
+        raise
+
+
+def _check_pool(instance: Any) -> None:
     pool = instance.pool_cls.__module__.rpartition(".")[2]
     if reason := UNFIT_POOLS.get(pool):
-        instance.app.amqp.queues.deselect(queues)
         raise ConfigurationError(f"The {pool} pool cannot send mail: {reason}. Use --pool=threads.")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 
+from sesmail.contrib.django import checks
+
 if TYPE_CHECKING:
     from sesmail.events.intake import Intake
     from sesmail.unsubscribe import UnsubscribeDoor
@@ -21,3 +23,7 @@ class SesmailConfig(AppConfig):
     intake: Intake | None = None
     unsubscribe: UnsubscribeDoor | None = None
     """What the views use instead of what the settings say: for tests."""
+
+    def ready(self) -> None:
+        """Have `manage.py check` look."""
+        checks.register()

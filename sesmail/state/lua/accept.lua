@@ -4,19 +4,16 @@
 --        nothing -> scheduled: it is to go later
 --
 -- ARGV: 1 id, 2 email (JSON), 3 lane, 4 recipients, 5 send at (epoch ms or ''), 6 delay (ms), 7 expires at (epoch ms or ''),
---       8 expires in (ms or ''), 9 idempotency digest (or ''; behind a space, that of the key that former releases made of the
---       same), 10 its lifetime (ms), 11 the recipients' addresses as
+--       8 expires in (ms or ''), 9 idempotency digest (or ''), 10 its lifetime (ms), 11 the recipients' addresses as
 --       opt-outs have them, one a line, 12 the list that it goes to (or ''), 13 the caller's metadata (JSON or ''), 14 the
 --       site that it is of, 15 the account of SES that it goes through, then for each blob: digest, data (data '' means: it
 --       should be there already).
 -- Answers {'accepted', id, state}; {'exists', id, state} where the key or the id was seen before;
 --         {'missing', digest, ...} where blobs are not there: nothing was done, call again with their data.
 local id, email, lane, recipients = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local digest, former = string.match(ARGV[9], '^(%S*) ?(%S*)')
-local idempotency = digest ~= '' and key('idempotency', digest)
+local idempotency = ARGV[9] ~= '' and key('idempotency', ARGV[9])
 
-local seen = idempotency and redis.call('GET', idempotency)
-  or (former ~= '' and redis.call('GET', key('idempotency', former))) or id
+local seen = (idempotency and redis.call('GET', idempotency)) or id
 local state = redis.call('HGET', key('send', seen), 'state')
 if state or seen ~= id then
   return {'exists', seen, state or 'gone'}

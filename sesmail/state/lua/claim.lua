@@ -40,7 +40,8 @@ if not state then
 end
 
 local now = now_ms()
-local score = lane and tonumber(redis.call('ZSCORE', index(state, id, lane), id))
+-- A send that is in no index, which was evicted, is due.
+local score = lane and (tonumber(redis.call('ZSCORE', index(state, id, lane), id)) or now)
 local free = score and (state == 'queued' or (state == 'scheduled' and score <= now))
 if not free and not (state == 'claimed' and f[3] == token) then
   return is_known(version) and {state} or {'left', ''}

@@ -1,20 +1,26 @@
 -- needs: rows
 -- Gives a claimed send back: it waits in `scheduled` until it is due again. Waiting is not trying.
+-- What an event has proved meanwhile that SES took, by an earlier call, is sent.
 -- Moves: claimed, sending -> scheduled: it has to wait for the rate, the quota or the line, or SES could not be reached
+--        sending -> sent: an event has proved that SES took it
 --
--- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer
--- Answers 1, or 0 when the claim is stale.
+-- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer,
+--       6 retention of a sent row (ms)
+-- Answers the state that it has now, or '' when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at')
 if f[2] ~= token then
-  return 0
+  return ''
 end
-if f[1] == 'scheduled' then
-  return 1
+if f[1] == 'scheduled' or f[1] == 'sent' then
+  return f[1]
 end
 if f[1] ~= 'sending' and f[1] ~= 'claimed' then
-  return 0
+  return ''
+end
+if f[1] == 'sending' and finish_proved(id, f[1], f[3], ARGV[6]) then
+  return 'sent'
 end
 if f[1] == 'sending' then
   redis.call('HINCRBY', row, 'attempts', -1)
@@ -24,4 +30,4 @@ due = math.min(due, tonumber(f[4]) or due)
 redis.call('HINCRBY', row, 'waits', ARGV[5])
 redis.call('HSET', row, 'reason', ARGV[4])
 move(id, f[1], 'scheduled', f[3], due)
-return 1
+return 'scheduled'

@@ -38,6 +38,16 @@ local function index(state, id, lane)
   return key('in', state)
 end
 
+-- Whether a send that stands in an index has a row. One whose row was evicted, or deleted by hand, is struck off, so that it
+-- holds up nobody else.
+local function is_there(id, name)
+  if redis.call('EXISTS', key('send', id)) == 1 then
+    return true
+  end
+  redis.call('ZREM', name, id)
+  return false
+end
+
 local function enter(id, state, lane, score)
   redis.call('ZADD', index(state, id, lane), score, id)
   redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())
@@ -109,11 +119,18 @@ local function finish(id, from, to, lane, reason, code)
   end
 end
 
--- No answer from SES: parked as unknown, unless an event has proved meanwhile that SES took it.
-local function finish_unknown(id, from, lane, reason, code, retention_ms)
+-- Whatever SES answered to this call: if an event has proved meanwhile that it took the email, it counts as sent.
+local function finish_proved(id, from, lane, retention_ms)
   local proof = redis.call('HGET', key('send', id), 'evidence')
   if proof then
     finish_sent(id, from, lane, proof, retention_ms)
+  end
+  return proof
+end
+
+-- No answer from SES: parked as unknown, unless an event has proved that SES took it.
+local function finish_unknown(id, from, lane, reason, code, retention_ms)
+  if finish_proved(id, from, lane, retention_ms) then
     return 'sent'
   end
   finish(id, from, 'unknown', lane, reason, code)

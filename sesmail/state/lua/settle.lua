@@ -14,7 +14,7 @@ local from, lane = f[1], f[3]
 if f[2] ~= token then
   return ''
 end
-if from == to or (from == 'sent' and f[4] == ARGV[4]) then
+if from == to or (from == 'sent' and (to ~= 'sent' or f[4] == ARGV[4])) then
   return from
 end
 if from ~= 'sending' and from ~= 'claimed' then
@@ -24,6 +24,8 @@ if to == 'sent' then
   finish_sent(id, from, lane, ARGV[4], ARGV[7])
 elseif to == 'unknown' then
   return finish_unknown(id, from, lane, ARGV[5], ARGV[6], ARGV[7])
+elseif from == 'sending' and finish_proved(id, from, lane, ARGV[7]) then
+  return 'sent'
 else
   finish(id, from, to, lane, ARGV[5], ARGV[6])
 end

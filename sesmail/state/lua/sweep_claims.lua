@@ -18,7 +18,9 @@ local answer, moved, settled, unknown = {}, 0, 0, 0
 for i = 1, #found, 2 do
   local id, score = found[i], tonumber(found[i + 1])
   local f = redis.call('HMGET', key('send', id), 'owner', 'lane', 'v')
-  if is_known(f[3]) and (not is_alive(f[1], now) or score + tonumber(ARGV[5]) < now) then
+  if not is_there(id, key('in', state)) then
+    moved = moved + 1
+  elseif is_known(f[3]) and (not is_alive(f[1], now) or score + tonumber(ARGV[5]) < now) then
     moved = moved + 1
     if state == 'claimed' then
       requeue(id, state, f[2], true)

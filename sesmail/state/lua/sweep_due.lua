@@ -7,8 +7,10 @@
 local lane, answer = ARGV[1], {}
 local due = redis.call('ZRANGEBYSCORE', key('in', 'scheduled', lane), '-inf', now_ms(), 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(due) do
-  requeue(id, 'scheduled', lane, false)
-  answer[#answer + 1] = id
-  answer[#answer + 1] = lane
+  if is_there(id, key('in', 'scheduled', lane)) then
+    requeue(id, 'scheduled', lane, false)
+    answer[#answer + 1] = id
+    answer[#answer + 1] = lane
+  end
 end
 return answer

@@ -27,9 +27,11 @@ before = math.min(before, tonumber(ARGV[6]) or now)
 local answer = {now}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('in', 'queued', lane), '-inf', string.format('(%.0f', before), 'LIMIT',
   0, ARGV[5])) do
-  local own_lane = redis.call('HGET', key('send', id), 'lane')
-  requeue(id, 'queued', own_lane, ARGV[4] == '1')
-  answer[#answer + 1] = id
-  answer[#answer + 1] = own_lane
+  if is_there(id, key('in', 'queued', lane)) then
+    local own_lane = redis.call('HGET', key('send', id), 'lane')
+    requeue(id, 'queued', own_lane, ARGV[4] == '1')
+    answer[#answer + 1] = id
+    answer[#answer + 1] = own_lane
+  end
 end
 return answer

@@ -14,7 +14,9 @@ local left, abandoned, answer = 0, 0, {}
 local found = redis.call('ZRANGEBYSCORE', key('in', 'unknown'), '-inf', before, 'LIMIT', ARGV[4], ARGV[3])
 for _, id in ipairs(found) do
   local f = redis.call('HMGET', key('send', id), 'lane', 'attempts', 'v', 'evidence', 'account')
-  if not is_known(f[3]) or (f[5] or ARGV[6]) ~= ARGV[6] then
+  if not is_there(id, key('in', 'unknown')) then
+    -- Nothing of it is left.
+  elseif not is_known(f[3]) or (f[5] or ARGV[6]) ~= ARGV[6] then
     left = left + 1
   elseif f[4] then
     finish_sent(id, 'unknown', f[1], f[4], ARGV[5])

@@ -24,10 +24,6 @@ from sesmail.sending.delivery import Outcome
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim
 
-if not django_settings.configured:
-    django_settings.configure(DEFAULT_CHARSET="utf-8", USE_I18N=False)
-    django.setup()
-
 SENDER = "shop@example.com"
 
 
@@ -103,6 +99,17 @@ def _leaves(message: EmailMessage, *, but_attached: bool = False) -> Iterator[Em
             yield from _leaves(part, but_attached=but_attached)
     else:
         yield message
+
+
+@pytest.fixture(scope="module", autouse=True)
+def django_is_configured() -> Iterator[None]:
+    """For Django's own messages; other tests in this process know nothing of it."""
+    before = django_settings._wrapped
+    if not django_settings.configured:
+        django_settings.configure(DEFAULT_CHARSET="utf-8", USE_I18N=False)
+        django.setup()
+    yield
+    django_settings._wrapped = before
 
 
 @pytest.fixture(scope="module")

@@ -78,18 +78,6 @@ def test_2_what_a_former_release_wrote_down_in_another_spelling_still_holds(post
     assert post.client.suppression.find(former) == []
 
 
-def test_2_a_key_of_a_former_release_still_answers_its_send(post: Post) -> None:
-    """Releases before made a mailing's keys of the cell as it was written."""
-    first = post.client.real_outbox.send_lot([Email(SPELLINGS[0], "s", "t", idempotency_key=f"k:{SPELLINGS[0]}")])
-    again = Email(SPELLINGS[0], "s", "t", idempotency_key=f"k:{NORMAL}")
-    (second,) = post.client.real_outbox.send_lot([again], former_keys=[f"k:{SPELLINGS[0]}"])
-    assert (second.send_id, second.new) == (first[0].send_id, False)
-    (third,) = post.client.real_outbox.send_lot([again], former_keys=["k:another"])
-    assert third.new
-    (fourth,) = post.client.real_outbox.send_lot([again])
-    assert (fourth.send_id, fourth.new) == (third.send_id, False)
-
-
 @pytest.mark.parametrize(
     ("domain", "ascii_domain"),
     [

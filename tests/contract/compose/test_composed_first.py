@@ -16,9 +16,10 @@ def test_1_what_cannot_be_composed_is_rejected_and_never_unknown_and_ses_is_not_
         raise UnicodeEncodeError("ascii", f"{email.to} {email.subject}", 0, 1, "quotes the email")
 
     send_id = post.accept(Email("zebra@example.org", "zebra", "zebra"))
+    post.client.transport.prepare()
     asked = post.ses.report()["accepted"]["calls"]
     with monkeypatch.context() as patch:
-        patch.setattr("sesmail.ses.transport.send_email_request", breaks)
+        patch.setattr("sesmail.ses.request.send_email_request", breaks)
         outcome = post.work(send_id)
     assert isinstance(outcome, Rejected)
     status = post.status(send_id)

@@ -1,4 +1,4 @@
-"""Real servers for the event stores: each is started here, or skipped with the reason where there is none."""
+"""Real servers for the event stores: each is started here, or skipped with the reason where there is none; and memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from moto.server import ThreadedMotoServer
 
 from sesmail.events.stores.dynamodb import WRITE_CONFIG, DynamoDbEventStore
+from sesmail.events.stores.memory import MemoryEventStore
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
 from tests.services import absent
@@ -93,7 +94,12 @@ def dynamodb_store(dynamodb_client):
     return store
 
 
-@pytest.fixture(params=["redis", "sqlite", "postgresql", "dynamodb"])
+@pytest.fixture
+def memory_store():
+    return MemoryEventStore()
+
+
+@pytest.fixture(params=["redis", "sqlite", "postgresql", "dynamodb", "memory"])
 def store(request):
     """Each of the stores in turn."""
     return request.getfixturevalue(f"{request.param}_store")

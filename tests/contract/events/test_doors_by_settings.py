@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 
 from sesmail import current_client, unsubscribe_headers
-from sesmail.celery.broker import CeleryBroker
+from sesmail.celery.current import close_clients
+from sesmail.client import NoBroker
 from sesmail.contrib.flask import SESMail
-from sesmail.errors import InvalidEmail
+from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.state.suppression import Scope, SuppressionList
+from sesmail.testing import sns_post, trusted_sns
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Reason
 from tests.opt_outs import left_out
-from tests.signing import TOPIC, Signer
+from tests.signing import TOPIC
 
-SIGNER = Signer()
-NOTIFICATION = json.dumps(SIGNER.notification("hello"))
+NOTIFICATION = sns_post("hello", topic=TOPIC)
 UNSUBSCRIBE = {
     "SESMAIL_UNSUBSCRIBE_URL": "https://example.com/sesmail/unsubscribe/",
     "SESMAIL_UNSUBSCRIBE_SECRETS": ["a secret for tests only"],
@@ -28,24 +29,29 @@ UNSUBSCRIBE = {
 
 
 @pytest.fixture
-def site(monkeypatch, redis_server, redis):
-    """Makes a Flask site of these settings; its client."""
-    monkeypatch.setattr(CeleryBroker, "process_events", lambda *_: None)
-    monkeypatch.setattr("sesmail.events.sns.fetch_certificate", SIGNER.fetch)
+def site(redis_server, redis):
+    """Makes a Flask site of these settings, whose doors believe what tests sign; its client."""
+    contexts = ExitStack()
+    contexts.callback(close_clients)
 
     def make(**config: object):
         app = Flask("site")
         said = {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_SITE": "alpha", "SESMAIL_TOPICS": {TOPIC: "alpha"}}
         app.config.update(said | config)
         SESMail().init_app(app)
-        app.app_context().push()
+        contexts.enter_context(app.app_context())
+        with suppress(ConfigurationError):  # what is wrong with the settings is the door's to say
+            current_client().broker = NoBroker()
+            contexts.enter_context(trusted_sns())
         return app.test_client()
 
-    return make
+    with contexts:
+        yield make
 
 
 def post(client) -> int:
-    return client.post("/sesmail/events/", data=NOTIFICATION, content_type="text/plain").status_code
+    posted = client.post("/sesmail/events/", data=NOTIFICATION.body, headers=NOTIFICATION.headers)
+    return posted.status_code
 
 
 def test_what_is_believed_is_stored(site, scripts) -> None:

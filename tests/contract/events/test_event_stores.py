@@ -1,4 +1,4 @@
-"""What every event store promises: one suite, each of them a real server."""
+"""What every event store promises: one suite, each of them a real server, but for the one in memory."""
 
 from __future__ import annotations
 

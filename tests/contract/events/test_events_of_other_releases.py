@@ -21,6 +21,12 @@ from tests.contract.events.conftest import POSTGRES
 from tests.contract.events.test_event_stores import LEASE, NOW, counts, event, gather, ids
 
 
+@pytest.fixture(params=["redis", "sqlite", "postgresql", "dynamodb"])
+def store(request):
+    """Each of the stores that two releases may share."""
+    return request.getfixturevalue(f"{request.param}_store")
+
+
 def version_of(store, event_id: str) -> str | None:
     """As it is stored."""
     match store:

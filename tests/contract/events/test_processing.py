@@ -32,10 +32,12 @@ class Ledger:
         self.proofs: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
 
-    def record_evidence(self, send_id: str, message_id: str) -> None:
+    def record_evidence(self, send_id: str, message_id: str) -> str:
         if self.trouble:
             raise self.trouble
+        known = [proof for proof in self.proofs if proof[0] == send_id]
         self.proofs.append((send_id, message_id))
+        return "copy" if known and (send_id, message_id) not in known else "settled"
 
     def metadata(self, send_id: str) -> dict:
         return {"order": f"of {send_id}"}
@@ -113,6 +115,14 @@ def test_a_hard_bounce_counts_opts_out_settles_the_send_and_is_told(world, liste
     assert world.reputation.deliveries("send-1") == {"gone@example.net": Delivery.BOUNCED}
     assert heard == [("alpha", "gone@example.net", {"order": "of send-1"})]
     assert [event.event_id for event in world.store.read("alpha", EventState.PROCESSED)] == [event_id]
+
+
+def test_that_an_email_went_out_twice_is_told(world, caplog) -> None:
+    world.put("ev_send.json")
+    world.put("ev_delivery.json", messageId="another-id")
+    world.processor.process()
+    assert "went out twice" in caplog.text
+    assert "send-1" in caplog.text
 
 
 def test_a_bounce_that_came_twice_under_two_ids_counts_and_is_told_once(world, listen) -> None:

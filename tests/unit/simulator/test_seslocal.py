@@ -18,7 +18,7 @@ def test_its_names_in_sesmail_are_the_same_things():
     for name in seslocal.__all__:
         assert getattr(sesmail.simulator, name) is getattr(seslocal, name)
     assert sesmail.simulator.app.create_app is seslocal.app.create_app
-    assert sesmail.simulator.pytest_plugin.ses_simulator is seslocal.pytest_plugin.ses_simulator
+    assert sesmail.simulator.pytest_plugin.pytest_configure is seslocal.pytest_plugin.pytest_configure
 
 
 def test_it_runs_without_sesmail():

@@ -1,0 +1,123 @@
+"""A letter to a list: one email a row, with the row's own values in it."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from sesmail.errors import ConfigurationError, InvalidEmail
+from sesmail.message import Email, Lane
+from sesmail.sending.letters.lists import Person
+from sesmail.sending.letters.placeholders import filled, foreign_placeholders, placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sesmail.message import Attachment
+
+SHOWN_PLACEHOLDERS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BadRow:
+    """A row that cannot be mailed. It holds nothing of the row itself."""
+
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Letter:
+    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value."""
+
+    subject: str
+    text: str | None
+    html: str | None
+    from_email: str | None = None
+    reply_to: Sequence[str] = ()
+    attachments: Sequence[Attachment | Path] = ()
+    tags: Mapping[str, str] | None = None
+    configuration_set: str | None = None
+    lane: Lane = Lane.BULK
+    verbatim: bool = False
+    """Whether placeholders of other systems are text like any other."""
+
+    def columns(self) -> set[str]:
+        """The columns that it uses."""
+        return set[str]().union(*map(placeholders, self._parts()))
+
+    def check(self, columns: Sequence[str], key: str) -> None:
+        """See that the letter itself can be sent to a list with these columns, whatever its rows hold.
+
+        Raises `ConfigurationError` when it uses a column that the list does not have, or placeholders of another
+        system, and `InvalidEmail` for what would be wrong in everybody's email.
+        """
+        self._refuse_foreign(columns)
+        if missing := self.columns() - set(columns):
+            raise ConfigurationError(
+                f"The letter uses {', '.join(f'{{{{{name}}}}}' for name in sorted(missing))}, but the list has no such "
+                f"column (it has {', '.join(filter(None, columns))}). Nothing was queued."
+            )
+        self.email(Person(line=1, address="a@example.org", values=dict.fromkeys(columns, "x")), key)
+
+    def email(self, person: Person, key: str) -> Email:
+        """The email to one person; `key` with their address is its idempotency key. Raises `InvalidEmail`."""
+        return Email(
+            person.address,
+            filled(self.subject, person.values, str),
+            None if self.text is None else filled(self.text, person.values, str),
+            None if self.html is None else filled(self.html, person.values, html.escape),
+            from_email=self.from_email,
+            reply_to=self.reply_to,
+            attachments=self.attachments,
+            tags=self.tags,
+            configuration_set=self.configuration_set,
+            lane=self.lane,
+            idempotency_key=f"{key}:{person.mailbox}",
+        )
+
+    def _parts(self) -> tuple[str, str, str]:
+        return self.subject, self.text or "", self.html or ""
+
+    def _refuse_foreign(self, columns: Sequence[str]) -> None:
+        if self.verbatim:
+            return
+        found = dict.fromkeys(each for part in self._parts() for each in foreign_placeholders(part, columns))
+        if found:
+            shown = ", ".join(list(found)[:SHOWN_PLACEHOLDERS]) + (", ..." if len(found) > SHOWN_PLACEHOLDERS else "")
+            raise ConfigurationError(
+                f"The letter has {shown}: nothing is put in its place, it would go out to everybody as it stands. "
+                "A column's value is written {{column}}, and there are no conditions. If it is meant to be read so, "
+                "say --verbatim. Nothing was queued."
+            )
+
+
+def other_keys(person: Person, key: str) -> list[str]:
+    """The idempotency keys by which earlier releases may know the email to the person of a valid row."""
+    return [f"{key}:{spelling}" for spelling in sorted(person.other_spellings)]
+
+
+def check(letter: Letter, people: Iterable[Person], key: str) -> Iterator[Person | BadRow]:
+    """Each row, or what is wrong with it: made into its email once, so that nothing is found out half-way.
+
+    A mailbox that stands twice in the list, however it is spelt, is mailed once. Mailboxes are remembered by a digest:
+    about 150 bytes a row.
+    """
+    first: dict[bytes, int] = {}
+    for person in people:
+        problem = person.problem or _problem(letter, person, key, first)
+        yield BadRow(line=person.line, problem=problem) if problem else person
+
+
+def _problem(letter: Letter, person: Person, key: str, first: dict[bytes, int]) -> str:
+    """`first` has the line in which each key's digest stood first."""
+    try:
+        email = letter.email(person, key)
+    except InvalidEmail as error:
+        return f"{error.field}: {error.problem}" + (f" ({error.limit})" if error.limit else "")
+    digest = blake2b((email.idempotency_key or "").encode(), digest_size=12).digest()
+    line = first.setdefault(digest, person.line)
+    return "" if line == person.line else f"the same address stands in line {line}"

@@ -1,0 +1,90 @@
+"""`{{column}}` in a letter; and what other systems have for it, which would go out to everybody as it stands."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sesmail.sending.letters.columns import column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+
+_FOREIGN = (
+    r"\{{3,}[^{}]*\}{2,}",  # {{{x}}}: Mustache, Handlebars, SES's own templates
+    r"\{%[^{}]*%\}",  # {% if x %}: Jinja, Django, Liquid, Twig
+    r"\{#[^{}]*#\}",
+    r"<%.{1,200}?%>",  # <%= x %>: ERB, EJS
+    r"&lt;%.{1,200}?%&gt;",
+    r"<\?(?:php\b|=).{0,200}?\?>",
+    r"\*\|[^|*\r\n]{1,80}\|\*",  # *|FNAME|*: Mailchimp, Mandrill
+    r"\*%7C[^*\s]{1,80}%7C\*",  # the same in a link, as editors write it
+    r"%recipient(?:[._][\w.-]+)?%",  # Mailgun
+    r"%(?:\w+_)?unsubscribe(?:_\w+)?%",
+    r"%%=?[A-Za-z_\[][^%<>\r\n]{0,80}%%",  # Salesforce Marketing Cloud
+    r"\[\[[^\[\]\r\n]{1,80}\]\]",  # [[x]]: Mailjet, Constant Contact
+    r"\[\w+,\s*fallback=[^\]\r\n]*\]",  # Campaign Monitor, Sendy
+    r"[$#]\{[^{}\r\n]{1,80}\}",  # ${x}, #{x}: JavaScript, JSP, FreeMarker, Ruby
+    r"\{[$!][^{}\r\n]{1,80}\}",  # {$x}, {!x}: Smarty, MailerLite, Salesforce
+    r"%7B%7B.{1,80}?%7D%7D",  # ours in a link, as editors write it
+)
+_ANY_FOREIGN = re.compile("|".join(_FOREIGN), re.IGNORECASE | re.DOTALL)
+_LEFT_OVER = re.compile(r"\{\{[^{\s<]{0,30}")
+_AROUND_A_COLUMN = (
+    r"(?<!\{{)\{{\s*(?:{0})\s*\}}(?!\}})",  # {x}: Python, and many more
+    r"\[\s*(?:{0})\s*\]",
+    r"\(\(\s*(?:{0})\s*\)\)",  # GOV.UK Notify
+    r"%(?:{0})%",  # ActiveCampaign
+    r"\$(?:{0})\b",
+    r"(?:<<|«|&lt;&lt;|&laquo;)\s*(?:{0})\s*(?:>>|»|&gt;&gt;|&raquo;)",  # Word
+)
+_STYLE = re.compile(r"<style\b.*?</style>", re.IGNORECASE | re.DOTALL)
+SHOWN_LENGTH = 40
+
+
+def placeholders(text: str) -> set[str]:
+    """The columns that a text uses."""
+    return set(_split(text)[1::2])
+
+
+def filled(text: str, values: Mapping[str, str], quoted: Callable[[str], str]) -> str:
+    """The text with a row's values, each `quoted`; what they hold is never a placeholder."""
+    parts = list(_split(text))
+    parts[1::2] = [quoted(values[column]) for column in parts[1::2]]
+    return "".join(parts)
+
+
+def foreign_placeholders(text: str, columns: Iterable[str]) -> list[str]:
+    """What looks like a placeholder and is none of ours, each once, as it stands there.
+
+    Some are known by their form alone; what is also ordinary writing, such as `[name]`, only around a column's name.
+    """
+    found = [match[0] for match in _ANY_FOREIGN.finditer(text)]
+    rest = _PLACEHOLDER.sub("", _ANY_FOREIGN.sub("", text))
+    found += _LEFT_OVER.findall(rest)
+    if around := _around(columns):
+        found += [match[0] for match in around.finditer(_STYLE.sub("", rest))]  # a[title] {...} is CSS
+    return list(dict.fromkeys(" ".join(each.split())[:SHOWN_LENGTH] for each in found))
+
+
+@lru_cache(maxsize=16)
+def _split(text: str) -> tuple[str, ...]:
+    """Text and names of columns by turns, text first; kept, since it is filled for everybody on a list."""
+    parts = _PLACEHOLDER.split(text)
+    parts[1::2] = map(column_name, parts[1::2])
+    return tuple(parts)
+
+
+def _around(columns: Iterable[str]) -> re.Pattern[str] | None:
+    names = [r"[\s_-]*".join(map(re.escape, re.split(r"[\s_-]+", name))) for name in columns if _is_a_word(name)]
+    if not names:
+        return None
+    either = "|".join(sorted(names, key=len, reverse=True))
+    return re.compile("|".join(form.format(either) for form in _AROUND_A_COLUMN), re.IGNORECASE)
+
+
+def _is_a_word(name: str) -> bool:
+    return any(map(str.isalpha, name))

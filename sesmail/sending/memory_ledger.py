@@ -1,0 +1,281 @@
+"""A ledger over a process's memory: the moves of a send as `state/lua` has them, for tests and for suppressed sending.
+
+What it answers is what the ledger in Redis answers; one suite of tests, and a random walk over both, see to that.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
+from sesmail.message import LIST_TAG, Lane
+from sesmail.sending.memory import Kept
+from sesmail.vocabulary import FAILED, Accepted, Claim, Delivery, State, Status, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sesmail.message import Email
+    from sesmail.sending.memory import Memory
+    from sesmail.settings import Settings
+
+HELD = (State.CLAIMED, State.SENDING)
+ENDED = (State.SENT, *FAILED)
+
+
+class MemoryLedger:
+    """The sends of one process. All methods raise `LedgerUnavailable` during an outage of the memory."""
+
+    def __init__(self, memory: Memory, settings: Settings) -> None:
+        """`settings` are those of the client that asks."""
+        self._memory = memory
+        self._settings = settings
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def accept(
+        self,
+        send_id: str,
+        email: Email,
+        *,
+        delay_seconds: float = 0.0,
+        expires_in_seconds: float | None = None,
+    ) -> Accepted:
+        """Keep an email under an id; doing it twice does nothing more."""
+        with self._sends() as sends:
+            known = self._under_key(email.idempotency_key) or send_id
+            if known in sends:
+                return Accepted(send_id=known, state=sends[known].status.state, new=False)
+            kept = self._new(send_id, email, delay_seconds, expires_in_seconds)
+            self._memory.keep(send_id, kept)
+            if email.idempotency_key:
+                until = self._memory.now() + self._settings.idempotency_seconds
+                self._memory.idempotency[email.idempotency_key] = send_id, until
+            return Accepted(send_id=send_id, state=kept.status.state, new=True)
+
+    def _under_key(self, key: str | None) -> str | None:
+        send_id, until = self._memory.idempotency.get(key or "", ("", 0.0))
+        return send_id if until > self._memory.now() else None
+
+    def _new(self, send_id: str, email: Email, delay_seconds: float, expires_in_seconds: float | None) -> Kept:
+        now = self._memory.now()
+        due_at = max(email.send_at.timestamp() if email.send_at else 0.0, now + delay_seconds)
+        expires_at = email.expires_at.timestamp() if email.expires_at else None
+        if expires_at is None and expires_in_seconds is not None:
+            expires_at = now + expires_in_seconds
+        status = Status(
+            send_id=send_id,
+            state=State.SCHEDULED if due_at > now else State.QUEUED,
+            lane=email.lane,
+            recipients=email.recipient_count,
+            accepted_at=now,
+            changed_at=now,
+            attempts=0,
+            waits=0,
+            message_id=None,
+            reason=None,
+            code=None,
+        )
+        return Kept(email=email, settings=self._settings, status=status, due_at=due_at, expires_at=expires_at)
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def queue_due(self, lane: Lane, page: int = 200) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued."""
+        with self._sends() as sends:
+            now = self._memory.now()
+            waiting = [kept for kept in sends.values() if kept.status.state is State.SCHEDULED and kept.due_at <= now]
+            due = sorted((kept for kept in waiting if kept.status.lane is lane), key=lambda kept: kept.due_at)[:page]
+            for kept in due:
+                kept.express = False
+                self._move(kept, State.QUEUED)
+            return [Ticket(send_id=kept.status.send_id, lane=lane) for kept in due]
+
+    def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:  # noqa: ARG002  nobody dies here
+        """Take a send for a worker; the state it is in when it is not to be had, None when there is no such send."""
+        with self._sends() as sends:
+            kept = sends.get(send_id)
+            if kept is None:
+                return None
+            state, now = kept.status.state, self._memory.now()
+            is_free = state is State.QUEUED or (state is State.SCHEDULED and kept.due_at <= now)
+            if not is_free and not (state is State.CLAIMED and token and kept.token == token):
+                return state
+            if is_free and (ended := self._too_late(kept, now)):
+                return ended
+            return self._claimed(kept, is_free, token or uuid4().hex)
+
+    def _too_late(self, kept: Kept, now: float) -> State | None:
+        if kept.expires_at is not None and kept.expires_at <= now:
+            return self._move(kept, State.EXPIRED, reason="its expiry time passed before it could be sent", code=None)
+        if now - kept.status.accepted_at > self._settings.max_age_seconds:
+            return self._move(kept, State.ABANDONED, reason="older than the greatest age", code=None)
+        return None
+
+    def _claimed(self, kept: Kept, is_free: bool, token: str) -> Claim | State:
+        email, status = kept.email, kept.status
+        ignoring = self._settings.transactional_ignores if status.lane is Lane.TRANSACTIONAL else ()
+        opted_out = self._memory.opt_outs.screen(
+            email.recipients, site=kept.settings.site, list_name=email.tags.get(LIST_TAG, ""), ignoring=ignoring
+        )
+        self._memory.reputation.progress([(status.send_id, address, Delivery.SUPPRESSED) for address in opted_out])
+        if len(opted_out) == email.recipient_count:
+            reason = "every recipient has opted out, bounced or complained"
+            return self._move(kept, State.SUPPRESSED, reason=reason, code=[*opted_out.values()][-1])
+        if is_free:
+            kept.token = token
+            self._move(kept, State.CLAIMED)
+        return Claim(
+            send_id=status.send_id,
+            token=token,
+            lane=status.lane,
+            express=kept.express,
+            attempts=status.attempts,
+            waits=status.waits,
+            email=email.without(opted_out) if opted_out else email,
+        )
+
+    def begin(self, claim: Claim) -> None:
+        """Note that SES is asked now. Raises `StaleClaim` when the send is no longer this claim's."""
+        with self._held(claim, HELD) as kept:
+            if kept.status.state is State.CLAIMED:
+                self._move(kept, State.SENDING, attempts=kept.status.attempts + 1)
+
+    def sent(self, claim: Claim, message_id: str) -> State:
+        """SES took it. A late word still counts."""
+        try:
+            with self._held(claim, (*HELD, State.SENT)) as kept:
+                if kept.status.state is not State.SENT:
+                    self._finish_sent(kept, message_id)
+                return State.SENT
+        except StaleClaim:
+            self.record_evidence(claim.send_id, message_id)
+            raise
+
+    def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES refused it for good, in its own words (without addresses)."""
+        with self._held(claim, (*HELD, State.REJECTED, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
+            return self._proved(kept) or self._move(kept, State.REJECTED, reason=reason, code=code or None)
+
+    def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
+        with self._held(claim, (*HELD, State.UNKNOWN, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
+            if kept.evidence:
+                return self._finish_sent(kept, kept.evidence)
+            return self._move(kept, State.UNKNOWN, reason=reason, code=code or None)
+
+    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
+        """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
+        with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:
+            if kept.status.state not in HELD:
+                return kept.status.state
+            if proved := self._proved(kept):
+                return proved
+            due_at = self._memory.now() + max(0.0, delay_seconds)
+            kept.due_at = due_at if kept.expires_at is None else min(due_at, kept.expires_at)
+            attempts, waits = kept.status.attempts - (kept.status.state is State.SENDING), kept.status.waits + backs_off
+            return self._move(kept, State.SCHEDULED, reason=reason, attempts=attempts, waits=waits)
+
+    def _proved(self, kept: Kept) -> State | None:
+        """Where SES was being asked and an event has proved that it took the email: sent."""
+        if kept.status.state is State.SENDING and kept.evidence:
+            return self._finish_sent(kept, kept.evidence)
+        return None
+
+    def _finish_sent(self, kept: Kept, message_id: str) -> State:
+        return self._move(kept, State.SENT, message_id=message_id, reason=None, code=None)
+
+    # -- asked by people --------------------------------------------------------------------------------------------
+
+    def cancel(self, send_id: str) -> None:
+        """Take back a send before it is sent. Raises `UnknownSend`, `MoveRefused`."""
+        with self._one(send_id) as kept:
+            _expect(kept, (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.CANCELLED), "cancelled")
+            if kept.status.state is not State.CANCELLED:
+                self._move(kept, State.CANCELLED, reason="cancelled by request", code=None)
+
+    def reschedule(self, send_id: str, when: datetime) -> None:
+        """Give a waiting send another time. Raises `UnknownSend`, `MoveRefused`."""
+        with self._one(send_id) as kept:
+            _expect(kept, (State.QUEUED, State.SCHEDULED), "rescheduled")
+            kept.due_at = when.timestamp()
+            self._move(kept, State.SCHEDULED)
+
+    def requeue(self, send_id: str) -> Ticket:
+        """Send again what was not sent. Raises `UnknownSend`, `MoveRefused`. The ticket is the caller's to issue."""
+        with self._one(send_id) as kept:
+            _expect(kept, (*FAILED, State.UNKNOWN, State.QUEUED), "sent again")
+            if kept.status.state is not State.QUEUED:
+                kept.express, kept.token, kept.expires_at = True, None, None
+                fresh = {"attempts": 0, "waits": 0, "reason": None, "code": None, "accepted_at": self._memory.now()}
+                self._move(kept, State.QUEUED, **fresh)
+            return Ticket(send_id=send_id, lane=kept.status.lane)
+
+    def record_evidence(self, send_id: str, message_id: str) -> str:
+        """An event of SES names this send. Answers settled, kept, known, copy or gone, as the ledger in Redis does."""
+        with self._sends() as sends:
+            kept = sends.get(send_id)
+            if kept is None:
+                return "gone"
+            if kept.status.state is State.SENT:
+                return "known" if kept.status.message_id == message_id else "copy"
+            if kept.status.state is State.SENDING:
+                kept.evidence = kept.evidence or message_id
+                return "kept"
+            kept.token = None
+            self._finish_sent(kept, message_id)
+            return "settled"
+
+    def status(self, send_id: str) -> Status:
+        """What is known of one send. Raises `UnknownSend`."""
+        with self._one(send_id) as kept:
+            return kept.status
+
+    def metadata(self, send_id: str) -> dict[str, Any]:
+        """What the caller gave with an email; empty for others."""
+        with self._sends() as sends:
+            return sends[send_id].email.metadata if send_id in sends else {}
+
+    # -- one move -----------------------------------------------------------------------------------------------------
+
+    def _move(self, kept: Kept, state: State, **changes: Any) -> State:
+        kept.status = replace(kept.status, state=state, changed_at=self._memory.now(), **changes)
+        if state in ENDED:
+            self._memory.untold[kept.status.send_id] = None
+        return state
+
+    @contextmanager
+    def _sends(self) -> Iterator[dict[str, Kept]]:
+        """One act on the sends, which nobody else can come between."""
+        self._memory.outage.check()
+        with self._memory.lock:
+            yield self._memory.sends
+
+    @contextmanager
+    def _one(self, send_id: str) -> Iterator[Kept]:
+        with self._sends() as sends:
+            if send_id not in sends:
+                raise UnknownSend
+            yield sends[send_id]
+
+    @contextmanager
+    def _held(self, claim: Claim, states: Sequence[State]) -> Iterator[Kept]:
+        """The send of a claim that holds, in one of these states. Raises `StaleClaim`."""
+        with self._sends() as sends:
+            kept = sends.get(claim.send_id)
+            if kept is None or kept.token != claim.token or kept.status.state not in states:
+                raise StaleClaim
+            yield kept
+
+
+def _expect(kept: Kept, states: Sequence[State], wish: str) -> None:
+    if kept.status.state not in states:
+        raise MoveRefused(f"The send is {kept.status.state}: it cannot be {wish}.")

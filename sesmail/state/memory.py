@@ -1,0 +1,152 @@
+"""Opt-outs and counts in this process's memory, for tests and for suppressed sending.
+
+What they answer is what their namesakes over Redis answer; one suite of tests runs over both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sesmail.errors import LedgerUnavailable
+from sesmail.message.addresses import normal_address
+from sesmail.state.reputation import Counter, Rates, Sight
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import Delivery, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import date
+
+    from sesmail.state.reputation import Fact
+
+
+class Outage:
+    """Whether the memory cannot be reached: a test takes it away, as Redis goes away."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def check(self) -> None:
+        """Raise `LedgerUnavailable` while it is on."""
+        if self.is_on:
+            raise LedgerUnavailable
+
+
+class MemoryOptOuts:
+    """A `SuppressionList` in memory."""
+
+    def __init__(self, outage: Outage | None = None) -> None:
+        self._outage = outage or Outage()
+        self._entries: dict[tuple[str, str], OptOut] = {}
+        self._lock = threading.Lock()
+
+    def add(self, opt_out: OptOut) -> bool:
+        """Write it down; False when it, or a stronger reason, is there already."""
+        self._outage.check()
+        reasons = list(Reason)
+        place = str(opt_out.scope), normal_address(opt_out.address)
+        with self._lock:
+            before = self._entries.get(place)
+            if before and reasons.index(before.reason) >= reasons.index(opt_out.reason):
+                return False
+            self._entries[place] = OptOut(
+                address=place[1],
+                scope=opt_out.scope,
+                reason=opt_out.reason,
+                since=opt_out.since,
+                source=opt_out.source.replace("\n", " "),
+            )
+            return True
+
+    def remove(self, address: str, scope: Scope) -> bool:
+        """Write to this address again, within one scope; False when it was not there."""
+        self._outage.check()
+        with self._lock:
+            return self._entries.pop((str(scope), normal_address(address)), None) is not None
+
+    def find(self, address: str) -> list[OptOut]:
+        """All entries of one address."""
+        address = normal_address(address)
+        return [entry for entry in self.read() if entry.address == address]
+
+    def screen(
+        self, addresses: Sequence[str], *, site: str = "", list_name: str = "", ignoring: Collection[Reason | str] = ()
+    ) -> dict[str, Reason]:
+        """Those of the addresses that must not be written to, and why; a ledger asks, as `lua/suppression.lua` does."""
+        self._outage.check()
+        scopes = ("everything", f"site:{site}", f"list:{site}/{list_name}")
+        found = {
+            address: [self._entries.get((scope, normal_address(address))) for scope in scopes] for address in addresses
+        }
+        reasons = {address: [entry.reason for entry in entries if entry] for address, entries in found.items()}
+        held = {address: [why for why in whys if why not in ignoring] for address, whys in reasons.items()}
+        return {address: whys[0] for address, whys in held.items() if whys}
+
+    def read(self) -> Iterator[OptOut]:
+        """All entries, in no order."""
+        self._outage.check()
+        with self._lock:
+            return iter(list(self._entries.values()))
+
+    def clear(self) -> None:
+        """Forget them."""
+        with self._lock:
+            self._entries.clear()
+
+
+class MemoryReputation:
+    """A `Reputation` in memory; it forgets nothing by itself."""
+
+    def __init__(self, outage: Outage | None = None) -> None:
+        self._outage = outage or Outage()
+        self._told_by: dict[tuple[date, str], str] = {}
+        self._counts: dict[tuple[str, date, str], dict[Counter, int]] = defaultdict(lambda: defaultdict(int))
+        self._reached: dict[str, dict[str, Delivery]] = {}
+        self._lock = threading.Lock()
+
+    def count(self, facts: Sequence[Fact]) -> list[Sight]:
+        """Count each once; answers whether each was known before."""
+        self._outage.check()
+        with self._lock:
+            return [self._counted(fact) for fact in facts]
+
+    def _counted(self, fact: Fact) -> Sight:
+        first = self._told_by.setdefault((fact.happened_on, fact.key), "")
+        if first:
+            return Sight.AGAIN if first == fact.told_by else Sight.TWIN
+        self._told_by[fact.happened_on, fact.key] = fact.told_by
+        if fact.counter:
+            self._counts[fact.site, fact.sent_on, fact.list][fact.counter] += 1
+        return Sight.FIRST
+
+    def rates(self, site: str, first: date, last: date) -> list[Rates]:
+        """The counts of a site from one day to another, both included, per list. What has none is left out."""
+        self._outage.check()
+        with self._lock:
+            places = sorted((day, name) for of, day, name in self._counts if of == site and first <= day <= last)
+            return [
+                Rates(site=site, list=name, day=day, counts=dict(self._counts[site, day, name])) for day, name in places
+            ]
+
+    def progress(self, deliveries: Sequence[tuple[str, str, Delivery]]) -> None:
+        """Note how far emails got: send id, recipient, status. What is further on already stays."""
+        self._outage.check()
+        furthest = list(Delivery)
+        with self._lock:
+            for send_id, recipient, status in deliveries:
+                reached = self._reached.setdefault(send_id, {})
+                before = reached.get(recipient, status)
+                reached[recipient] = max(before, status, key=furthest.index)
+
+    def deliveries(self, send_id: str) -> dict[str, Delivery]:
+        """How far an email got with each recipient of whom an event told."""
+        self._outage.check()
+        return dict(self._reached.get(send_id, {}))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            for kept in (self._told_by, self._counts, self._reached):
+                kept.clear()

@@ -1,0 +1,199 @@
+"""A ledger whose Redis fails over, is held up by somebody's script, or forbids what it allowed a moment ago."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from sesmail import Client
+from sesmail.embedded import EmbeddedRedis
+from sesmail.errors import LedgerRefuses, LedgerUnavailable
+from sesmail.events.stores import StoredEvent
+from sesmail.message import Email, Lane
+from sesmail.sending.patience import Patience
+from sesmail.settings import Settings
+from sesmail.state.connection import connect
+from sesmail.state.keys import Keys
+from sesmail.state.ledger import Ledger
+from sesmail.state.scripts import Scripts
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import Claim, Reason, State
+from tests.acceptance.fleet import wait_until
+from tests.acceptance.proxy import Proxy
+from tests.tickets import Broker
+
+EMAIL = Email("ann@example.org", "s", "t", from_email="shop@example.com")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A server of its own, to be treated badly."""
+    with EmbeddedRedis(tmp_path / "redis", appendfsync="no") as server:
+        yield server
+
+
+def ledger_at(url: str) -> Ledger:
+    return Ledger(Scripts(connect(url, timeout_seconds=2), Keys()), Settings())
+
+
+def sending(ledger: Ledger, send_id: str = "a") -> Claim:
+    ledger.accept(send_id, EMAIL)
+    claim = ledger.claim(send_id, "worker")
+    assert isinstance(claim, Claim)
+    ledger.begin(claim)
+    return claim
+
+
+def port_of(server: EmbeddedRedis) -> int:
+    return int(server.url.rpartition(":")[2].partition("/")[0])
+
+
+def test_after_a_failover_behind_a_stable_name_a_running_process_goes_on_with_the_new_master(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """Old connections lead to the old master for ever, which is a replica now; new ones to the new one."""
+    with EmbeddedRedis(tmp_path / "other", appendfsync="no") as other, Proxy(port_of(server)) as proxy:
+        old, new = Redis.from_url(server.url), Redis.from_url(other.url)
+        new.replicaof("127.0.0.1", port_of(server))
+        wait_until(lambda: new.info("replication")["master_link_status"] == "up", "the replica follows")
+        ledger = ledger_at(f"redis://127.0.0.1:{proxy.port}/0")
+        ledger.accept("before", EMAIL)
+        wait_until(lambda: new.exists("{sesmail}:send:before"), "it is replicated")
+        new.replicaof("NO", "ONE")
+        old.replicaof("127.0.0.1", port_of(other))
+        proxy.lead_to(port_of(other))
+        wait_until(lambda: old.info("replication")["role"] == "slave", "the old master follows")
+        for number in range(20):
+            ledger.accept(f"after-{number}", EMAIL)
+        assert new.zcard("{sesmail}:in:queued:transactional") == 21
+        old.close()
+        new.close()
+
+
+@pytest.fixture
+def busy(server: EmbeddedRedis) -> Iterator[Callable[[], None]]:
+    """Holds the server up with a script without an end; called again, it ends it."""
+    redis = Redis.from_url(server.url)
+    redis.config_set("lua-time-limit", 20)
+    looping: list[threading.Thread] = []
+
+    def loop() -> None:
+        with suppress(ResponseError):  # it is killed
+            Redis.from_url(server.url).eval("while true do end", 0)
+
+    def toggle() -> None:
+        if looping:
+            redis.script_kill()
+            looping.pop().join()
+            return
+        looping.append(threading.Thread(target=loop, daemon=True))
+        looping[0].start()
+        wait_until(lambda: not answers(redis), "it is busy")
+
+    yield toggle
+    if looping:
+        toggle()
+    redis.close()
+
+
+def answers(redis: Redis) -> bool:
+    try:
+        redis.get("anything")
+    except ResponseError as error:
+        return not str(error).startswith("BUSY")
+    return True
+
+
+def test_whoever_asks_a_redis_that_is_held_up_by_a_script_is_told_to_come_again(server: EmbeddedRedis, busy) -> None:
+    ledger = ledger_at(server.url)
+    busy()
+    with pytest.raises(LedgerUnavailable):
+        ledger.accept("a", EMAIL)
+
+
+@pytest.mark.parametrize("trouble", ["busy", "forbidden"])
+def test_ses_s_yes_is_written_down_through_any_trouble_of_redis(
+    server: EmbeddedRedis, busy: Callable[[], None], trouble: str
+) -> None:
+    admin = Redis.from_url(server.url)
+    admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    ledger = ledger_at(server.url.replace("redis://", "redis://mail:any@"))
+    claim = sending(ledger)
+    begins, ends = {
+        "busy": (busy, busy),
+        "forbidden": (
+            lambda: admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["-@all"]),
+            lambda: admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["+@all"]),
+        ),
+    }[trouble]
+    begins()
+    tries, done = [], threading.Event()
+
+    def write_down() -> None:
+        Patience().whatever_happens(lambda: tries.append(1) or ledger.sent(claim, "ses-1"))
+        done.set()
+
+    threading.Thread(target=write_down, daemon=True).start()
+    wait_until(lambda: len(tries) >= 2, "it was tried in vain")
+    ends()
+    assert done.wait(20)
+    assert ledger.status("a").state is State.SENT
+    admin.close()
+
+
+def test_a_user_who_may_not_do_what_is_needed_is_told_so(server: EmbeddedRedis) -> None:
+    with Redis.from_url(server.url) as admin:
+        admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["+@read", "+hello", "+client"])
+    with pytest.raises(LedgerRefuses, match="does not permit"):
+        ledger_at(server.url.replace("redis://", "redis://mail:any@")).accept("a", EMAIL)
+
+
+def rights() -> list[str]:
+    """As docs/reliability.md has them."""
+    (line,) = re.findall(r"^ACL SETUSER mail on >PASSWORD (.*)$", Path("docs/reliability.md").read_text(), re.MULTILINE)
+    return line.split()
+
+
+def test_the_rights_that_the_documents_name_are_enough_for_all_that_is_done_with_a_ledger(
+    server: EmbeddedRedis,
+) -> None:
+    with Redis.from_url(server.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "mail", "on", ">any", *rights())
+    client = Client(Settings(redis_url=server.url.replace("redis://", "redis://mail:any@")), Broker())
+    client.ledger.sent(sending(client.ledger, "a"), "ses-1")
+    client.real_outbox.send(EMAIL, send_id="b", delay_seconds=60)
+    client.real_outbox.status("a")
+    client.real_outbox.cancel("b")
+    client.real_outbox.requeue("b")
+    client.ledger.counts()
+    client.ledger.ids(State.SENT)
+    client.sweeper.sweep()
+    client.throttle.update_account(rate=10, quota_24h=100, sent_24h=1)
+    client.throttle.acquire(1, Lane.BULK)
+    client.throttle.snapshot()
+    client.throttle.line.pause("account", "by an operator")
+    client.throttle.line.resume("account")
+    client.lease.owner()
+    client.worker_rates.tell("worker", 3.0)
+    client.worker_rates.of("worker")
+    with_turn = client.turns.take("sweep", 10)
+    assert with_turn
+    client.turns.give_back(with_turn)
+    client.teller.tell_what_ended()
+    client.event_store.put([StoredEvent(event_id="e", source="default", message="{}", received_at=1.0)])
+    client.event_processor.process()
+    client.event_store.purge("default", older_than=2.0)
+    opt_out = OptOut(address="bob@example.org", scope=Scope(), reason=Reason.MANUAL, since=datetime.now(UTC))
+    client.suppression.add(opt_out)
+    assert len(list(client.suppression.read())) == len(client.suppression.find("bob@example.org")) == 1
+    client.suppression.remove("bob@example.org", Scope())
+    client.reputation.rates("default", date(2026, 11, 1), date(2026, 11, 2))
+    client.close()

@@ -1,0 +1,88 @@
+"""A Redis' address: what is shown of it, what is refused, and how a broker's is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from sesmail.celery.addresses import broker_of_redis, redis_of_broker
+from sesmail.errors import ConfigurationError
+from sesmail.state.connection import connect, shown
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("url", "without"),
+    [
+        ("redis://kim:s3cret@127.0.0.1:1/3", "redis://127.0.0.1:1/3"),
+        ("redis://:s3cret@redis.example.com", "redis://redis.example.com:6379/0"),
+        ("redis://:s3@cret@127.0.0.1:1", "redis://127.0.0.1:1/0"),
+        ("redis://:s3%2Fcret@127.0.0.1:1//", "redis://127.0.0.1:1/0"),
+        ("redis://127.0.0.1:1/?db=4&username=kim&password=s3cret", "redis://127.0.0.1:1/4"),
+        ("rediss://kim:s3cret@[::1]:1/3?ssl_cert_reqs=none", "rediss://[::1]:1/3"),
+        ("unix://kim:s3cret@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
+    ],
+)
+def test_an_address_is_shown_without_user_and_password(url, without):
+    assert shown(url) == without
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "redis",
+        "redi://:s3cret@127.0.0.1:6379/5",
+        "127.0.0.1:6379/5",
+        "redis://127.0.0.1:63x79/5",
+        "redis://127.0.0.1:6379/five",
+        "redis://127.0.0.1:6379/-1",
+        "redis://127.0.0.1:6379/?db=five",
+        "redis://:s3cret/x@127.0.0.1:6379/5",
+        "redis://:1/s3cret@127.0.0.1/5",
+        "redis://:12?s3cret@127.0.0.1/5",
+        "redis://:12#s3cret@127.0.0.1/5",
+        "unix://:s3/cret@/run/redis.sock?db=2",
+        "redis://[::1:6379/0",
+        "redis://127.0.0.1:6379/5;redis://127.0.0.1:6380/5",
+        "sentinel://:s3cret@127.0.0.1:26379/0;sentinel://127.0.0.1:26380/0",
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_connected_to_and_nothing_of_it_is_repeated(url):
+    with pytest.raises(ConfigurationError) as refused:
+        connect(url, timeout_seconds=1)
+    assert "is not written as one. Nothing was done." in str(refused.value)
+    assert "s3" not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("broker", "ledger"),
+    [
+        ("redis://:pw@127.0.0.1:6379/3", "redis://:pw@127.0.0.1:6379/3"),
+        ("rediss://127.0.0.1:6379/3", "rediss://127.0.0.1:6379/3"),
+        ("redis+socket:///run/redis.sock?virtual_host=3", "unix:///run/redis.sock?db=3"),
+        ("redis://one:6379/3;redis://two:6379/3", "redis://one:6379/3"),
+        (["redis://one:6379/3", "redis://two:6379/3"], "redis://one:6379/3"),
+        ("amqp://rabbit.example.com//", None),
+        ("sentinel://127.0.0.1:26379/0;sentinel://127.0.0.1:26380/0", None),
+        ("", None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_redis_broker_keeps_the_ledger_too_the_first_of_several(broker, ledger):
+    assert redis_of_broker(broker) == ledger
+
+
+@pytest.mark.parametrize(
+    ("ledger", "broker"),
+    [
+        ("redis://:pw@127.0.0.1:6379/3", "redis://:pw@127.0.0.1:6379/3"),
+        ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
+    ],
+)
+def test_the_ledger_s_redis_is_written_as_kombu_writes_a_broker(ledger, broker):
+    assert broker_of_redis(ledger) == broker
+    assert redis_of_broker(broker) == ledger
