@@ -96,7 +96,8 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
     """
     lines = _ENDS.sub(b"\r\n", content)
     is_letter = bare_type in ("message/rfc822", "message/news", "message/global")
-    if is_letter and not _HEAD.match(lines):
+    is_what_it_says = _HEAD.match(lines) if is_letter else _BLOCKS.fullmatch(lines) if bare_type in _REPORTS else True
+    if not is_what_it_says:
         return None
     if _is_seven_bit(lines):
         return lines
@@ -122,7 +123,10 @@ def _made_seven_bit(content: bytes) -> bytes | None:
 
 
 # Headers, each with lines that continue it, up to an empty line or the end; perhaps behind the line of an mbox.
-_HEAD = re.compile(rb"(?:From .*\r\n)?(?:[!-9;-~]+[ \t]*:.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)*(?:\r\n|\Z)")
+_FIELDS = rb"(?:[!-9;-~]+[ \t]*:.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)*"
+_HEAD = re.compile(rb"(?:From .*\r\n)?" + _FIELDS + rb"(?:\r\n|\Z)")
+_BLOCKS = re.compile(_FIELDS + rb"(?:\r\n" + _FIELDS + rb")*")
+_REPORTS = ("message/delivery-status", "message/disposition-notification", "message/feedback-report")
 _ENDS = re.compile(rb"\r\n|\r|\n")
 
 
