@@ -123,9 +123,9 @@ def mailboxes(field: str, value: Addresses) -> tuple[str, ...]:
 
     Raises `InvalidEmail` that names the first wrong one by its place.
     """
-    given = as_text(field, value)
-    if given is None:
+    if value is None or (type(value) is tuple and not value):
         return ()
+    given = as_text(field, value)
     if isinstance(given, str):
         return (mailbox_of(field, given),)
     entries = listed(field, given, MAX_LISTED, limit=MAX_RECIPIENTS)
@@ -156,7 +156,10 @@ def mailbox_of(field: str, value: object) -> str:
 
 def _without_what_cannot_be_seen(text: str) -> str:
     """A name keeps what it has within: marks of direction and joiners belong to Arabic, Hebrew, Hindi and emoji."""
-    name, bracket, address = text.strip().rpartition("<")
+    text = text.strip()
+    if text.isascii() and "< " not in text and " >" not in text:
+        return text
+    name, bracket, address = text.rpartition("<")
     closed = address.rstrip().endswith(">") if bracket else False
     address = _visible(address.rstrip().removesuffix(">") if closed else address)
     return f"{_visible_ends(name)}{bracket}{address}{'>' if closed else ''}"
@@ -241,6 +244,8 @@ def _encoded(name: str, address: str) -> str:
 
 
 def _fits(name: str, address: str) -> bool:
+    if name.isascii() and 2 * len(name) + len(address) < MAX_MAILBOX_BYTES - len('"" <>'):
+        return True
     return len(_encoded(name, address)) <= MAX_MAILBOX_BYTES
 
 

@@ -65,7 +65,7 @@ AlternativeLike: TypeAlias = "Alternative | tuple[bytes | str, str] | Mapping[st
 
 def alternatives_of(value: object) -> tuple[Alternative, ...]:
     """The other forms, in the order in which they travel. Raises `InvalidEmail` that names the wrong one."""
-    if value is None:
+    if value is None or (type(value) is tuple and not value):
         return ()
     if isinstance(value, Alternative | Mapping):
         value = (value,)

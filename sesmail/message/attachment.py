@@ -7,8 +7,9 @@ import mimetypes
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from sesmail.errors import InvalidEmail
 from sesmail.message.content_types import (
@@ -19,8 +20,8 @@ from sesmail.message.content_types import (
     with_charset,
 )
 from sesmail.message.fields import fill
-from sesmail.message.parts import SAID_ELSEWHERE, as_lines
-from sesmail.message.reading import read_file
+from sesmail.message.parts import SAID_ELSEWHERE, as_lines, written
+from sesmail.message.reading import is_file_object, read_file, read_file_object
 from sesmail.message.text import as_text, encoded_words, kind_of, line
 
 MAX_ATTACHMENTS = 500 - 5
@@ -125,6 +126,15 @@ REFUSED_EXTENSIONS = frozenset(
 )
 """SES sends no email that has such a file: https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
 
+
+class FileObject(Protocol):
+    """What can be read: an open file, `io.BytesIO`, Django's `UploadedFile`, Werkzeug's `FileStorage`, ..."""
+
+    def read(self, size: int = -1, /) -> bytes | str:
+        """What it holds."""
+
+
+Content: TypeAlias = "bytes | str | Path | FileObject | Message[str, str]"
 PartHeaders: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
 
@@ -136,7 +146,7 @@ class Attachment:
     """As the reader sees it: 1 to 255 bytes in UTF-8, with none of the extensions that
     [SES refuses](https://docs.aws.amazon.com/ses/latest/dg/mime-types.html), such as `.exe` and `.js`."""
     content: bytes
-    """Bytes, or a text, which is encoded in the character set that its type declares, else in UTF-8. An email
+    """Bytes, an open file, or a text, encoded in the character set that its type declares, else in UTF-8. An email
     (`message/rfc822`) is kept as SES can carry it: in lines of ASCII, which end with CR and LF."""
     content_type: str
     """A MIME type of at most 78 characters, with parameters or without. Guessed from the file's name when not given."""
@@ -152,7 +162,7 @@ class Attachment:
     def __init__(
         self,
         filename: str,
-        content: bytes | str,
+        content: Content,
         content_type: str | None = None,
         *,
         content_id: str | None = None,
@@ -255,7 +265,7 @@ def _filename(value: object) -> str:
 
 def _content(value: object, content_type: str) -> tuple[bytes, str]:
     """The bytes that travel, and the type that says what they are."""
-    text = as_text("content", value)
+    text = as_text("content", _read(value))
     if isinstance(text, str):
         content, content_type = encoded_text(text, content_type)
     elif isinstance(text, bytes | bytearray | memoryview):
@@ -266,6 +276,15 @@ def _content(value: object, content_type: str) -> tuple[bytes, str]:
         lines = as_lines(content, bare_type(content_type))
         return (content, OCTETS) if lines is None else (lines, content_type)
     return content, with_charset(content, content_type)
+
+
+def _read(value: object) -> object:
+    """What a file holds, or a message says; anything else as it is."""
+    if isinstance(value, Path):
+        return read_file(value)
+    if isinstance(value, Message):
+        return written(value)
+    return read_file_object(value) if is_file_object(value) else value
 
 
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,76}")

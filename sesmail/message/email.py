@@ -270,7 +270,11 @@ class Email:
 
     def replace(self, **changes: Any) -> Self:
         """The same email with other values for these arguments, such as `subject`. Raises `InvalidEmail`."""
-        return type(self)(**(self._arguments() | changes))
+        kept = self._arguments()
+        for name, alias in (("text", "message"), ("html", "html_message")):
+            if alias in changes:
+                del kept[name]
+        return type(self)(**(kept | changes))
 
     __replace__ = replace  # copy.replace, of Python 3.13
 

@@ -8,24 +8,15 @@ import re
 from collections.abc import Mapping
 from email.message import Message
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.attachment import MAX_ATTACHMENTS, Attachment
+from sesmail.message.attachment import MAX_ATTACHMENTS, Attachment, Content, FileObject
 from sesmail.message.content_types import bare_type
 from sesmail.message.parts import Part, is_email, read_part, written
 from sesmail.message.reading import is_file_object, name_of, read_file, read_file_object, type_of
 from sesmail.message.text import kind_of, listed
 
-
-class FileObject(Protocol):
-    """What can be read: an open file, `io.BytesIO`, Django's `UploadedFile`, Werkzeug's `FileStorage`, ..."""
-
-    def read(self, size: int = -1, /) -> bytes | str:
-        """What it holds."""
-
-
-Content: TypeAlias = "bytes | str | FileObject | Message[str, str]"
 AttachmentLike: TypeAlias = (
     "Attachment | Path | bytes | FileObject | Mapping[str, Any] | Message[str, str]"
     " | tuple[str | None, Content] | tuple[str | None, Content, str | None]"
@@ -38,7 +29,7 @@ _FORMS = "give (filename, content, mimetype), a pathlib.Path, bytes or an open f
 
 def attachments_of(value: object) -> tuple[Attachment, ...]:
     """The attachments of an email, in whatever form they were given. Raises `InvalidEmail` that names the wrong one."""
-    if value is None:
+    if value is None or (type(value) is tuple and not value):
         return ()
     if isinstance(value, Attachment | Path | bytes | bytearray | memoryview | Mapping | Message) or _is_read(value):
         value = (value,)
@@ -87,6 +78,8 @@ def _named(
             content, content_type = written(content), content_type or "message/rfc822"
         else:
             return _of_part(content, filename, content_type, nameless)
+    elif isinstance(content, Path):
+        filename, content = filename or content.name, read_file(content)
     elif is_file_object(content):
         filename, content_type = filename or name_of(content), content_type or type_of(content)
         content = read_file_object(content)

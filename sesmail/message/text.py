@@ -34,9 +34,11 @@ def as_text(field: str, value: object) -> object:
     Lazy ones of Django, Flask-Babel, Babel and others are told by what they can do: none of them is a `str`, and not
     all behave as one where it matters. Raises `InvalidEmail` where one cannot be read.
     """
+    if type(value) is str or value is None:
+        return value
     if issubclass(type(value), str):
         return str.__str__(value)  # of a subclass, its letters: Markup would escape what is added
-    if value is None or issubclass(type(value), type):
+    if issubclass(type(value), type):
         return value
     try:
         return str.__str__(str(value)) if hasattr(value, "casefold") else value
@@ -46,7 +48,7 @@ def as_text(field: str, value: object) -> object:
 
 def as_text_or_number(field: str, value: object) -> object:
     """The same, with numbers as they are written."""
-    if not isinstance(value, bool) and isinstance(value, _NUMBERS):
+    if type(value) is not str and not isinstance(value, bool) and isinstance(value, _NUMBERS):
         try:
             return str(value)
         except ValueError:  # thousands of digits

@@ -124,6 +124,8 @@ def ways_to_forward(message: EmailMessage, folder: Path) -> dict[str, object]:
         "object in a tuple": ("original.eml", message),
         "object with a type": ("original.eml", message, "message/rfc822"),
         "part": MIMEMessage(message),
+        "path in a tuple": ("original.eml", file),
+        "attachment": Attachment("original.eml", message),
         "Django's": ("original.eml", django),
         "Django's alone": django,
         "base64 by mistake": base64_part(message),
@@ -370,6 +372,8 @@ def test_7_what_can_be_read_is_one_attachment_wherever_it_is_given(tmp_path: Pat
     for where, attachments in given.items():
         (found,) = Email("ann@example.org", "s", "t", attachments=attachments).attachments
         assert (found.filename, found.content_type, found.content) == (name, kind, LINES), where
+    direct = Attachment("x.txt", file, "text/plain")
+    assert (direct.filename, direct.content_type, direct.content) == ("x.txt", "text/plain", LINES)
     (renamed,) = Email("ann@example.org", "s", "t", attachments=[("x.txt", file, "text/plain")]).attachments
     assert (renamed.filename, renamed.content_type, renamed.content) == ("x.txt", "text/plain", LINES)
 

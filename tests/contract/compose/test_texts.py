@@ -311,6 +311,7 @@ def test_17_the_same_with_another_subject() -> None:
     assert (other.subject, other.tags, other.to, other.html) == ("Other", {"c": "d"}, ("z@example.org",), "<p>Hallo")
     assert other.replace(subject="Grüße", tags={"a": "b"}, to=FULL.to) == FULL
     assert other.replace() == other
+    assert FULL.replace(message="x", html_message="y").html == "y"
     assert FULL.subject == "Grüße"
     with pytest.raises(InvalidEmail, match="subject"):
         FULL.replace(subject="a\nb")
