@@ -384,7 +384,7 @@ def test_the_full_check_begins_with_what_it_found_and_what_it_did_not_find(pytho
     assert pythons.installs == 0
 
 
-def test_a_row_of_another_python_has_its_environment_and_a_row_of_django_only_the_tests_that_name_it(pythons):
+def test_a_row_of_another_python_has_its_environment_and_a_row_of_django_only_the_tests_that_use_it(pythons):
     output = pythons.run("check", "--full", OF_DJANGO, f"3.{OTHER}")
     environment = pythons.folder / ".venvs" / f"3.{OTHER}"
     calls = [line.split(" pid ")[0] for line in output.splitlines() if line.startswith("pytest ")]
