@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
 
+    text_from_html: bool = Field(
+        default=False,
+        description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
+        "needs `pip install 'sesmail[text]'`.",
+    )
+
     # Where no email should reach people
     suppress_send: bool | None = Field(
         default=None,

@@ -70,6 +70,7 @@ OTHER_VALUES = {
     "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
     "verify_queues": "false",
     "share_opt_outs_with": '["beta"]',
+    "text_from_html": "true",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
