@@ -133,20 +133,17 @@ def show_matrix(rows: list[Any]) -> None:
 
 def run_row(runner: "StepRunner", row: Any, place: str) -> list[str]:
     """Make the environment that a row needs and run its steps there; returns the lines that sum them up."""
-    steps, variables = {"tests": row.tests}, {"TEST_BARE_INSTALL": "1"}
-    runner.environment = environment = Environment(ROOT / row.folder, row.interpreter, row.minor)
-    if row.folder == OURS.folder.name:
-        steps = STEPS
-    elif row.name == "lowest":
-        environment.constraints, variables = write_lowest_versions(), {"TEST_LOWEST_VERSIONS": "1"}
     print(f"\n==> row {place}: {row.name}", flush=True)
+    steps = STEPS if row.folder == OURS.folder.name else {"tests": row.tests}
+    constraints = write_lowest_versions() if row.name == "lowest" else PINS
+    runner.environment = environment = Environment(ROOT / row.folder, row.interpreter, row.minor, constraints)
     try:
         if not runner.stopped_by:
             environment.prepare("dev", runner.call)
             environment.add(row.packages, runner.call)
     except CannotBeMade as error:
         return [runner.summary(runner.outcome(1), row.name, str(error))]
-    return [runner.run(f"{row.name} {step}", command, **variables) for step, command in steps.items()]
+    return [runner.run(f"{row.name} {step}", command, **row.variables) for step, command in steps.items()]
 
 
 def write_lowest_versions() -> Path:

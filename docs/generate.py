@@ -116,7 +116,7 @@ def _bound(bound: Any) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    if value is None or value is PydanticUndefined:
+    if value in (None, "", PydanticUndefined):
         return ""
     if not isinstance(value, float) or not value.is_integer():
         return f"`{value}`"

@@ -161,7 +161,7 @@ class OutcomeUnknown(SesError):
 
 
 class SendRejected(SesError):
-    """SES refuses this email for good. It is listed by `sesmail failed` and can be sent again from there."""
+    """SES refuses this email for good, or it cannot be composed. `sesmail failed` lists it and can send it again."""
 
 
 class LineStopped(SesError):

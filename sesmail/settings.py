@@ -70,8 +70,9 @@ class Settings(BaseSettings):
     # Where things are
     redis_url: str = Field(
         repr=False,
-        default="redis://127.0.0.1:6379/0",
-        description="The Redis that holds the ledger; else Celery's broker, where that is one.",
+        default="",
+        description="The Redis that holds the ledger; else Celery's broker, or the first of several, where that is "
+        "one, with its `broker_use_ssl`; without either, nothing is queued or sent.",
     )
     key_prefix: str = Field(
         default="sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with."
@@ -94,6 +95,12 @@ class Settings(BaseSettings):
     # What is put into an email that does not say
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
+
+    text_from_html: bool = Field(
+        default=False,
+        description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
+        "needs `pip install 'sesmail[text]'`.",
+    )
 
     # Where no email should reach people
     suppress_send: bool | None = Field(

@@ -23,6 +23,7 @@ https://docs.djangoproject.com/en/stable/faq/install/#what-python-version-can-i-
 
 LOWEST = "lowest"
 FLOOR = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?\s*>=\s*(?P<version>[\w.]+)")
+USES_DJANGO = re.compile(r"^import django|django_site|contrib\.django", re.MULTILINE)
 TESTS = ["python", "-m", "pytest"]
 PINNED = ["--constraint", "constraints.txt", "django"]
 
@@ -41,6 +42,8 @@ class Row(NamedTuple):
     tests: list[str]
     packages: list[str]
     """What is installed into the environment before, without its dependencies."""
+    variables: dict[str, str]
+    """What the tests find in their environment."""
 
 
 def rows(root: Path) -> list[Row]:
@@ -49,25 +52,28 @@ def rows(root: Path) -> list[Row]:
     found = [row for minor in MINORS for row in _rows_of(minor, pythons.get(minor, ""), django_tests(root))]
     lowest = min(pythons)
     what = f"Python 3.{lowest} and the lowest versions that pyproject.toml allows: all tests"
-    return [*found, Row(LOWEST, what, lowest, pythons[lowest], f".venvs/{LOWEST}", TESTS, [])]
+    variables = {"TEST_LOWEST_VERSIONS": "1"}
+    return [*found, Row(LOWEST, what, lowest, pythons[lowest], f".venvs/{LOWEST}", TESTS, [], variables)]
 
 
 def _rows_of(minor: int, interpreter: str, django_files: list[str]) -> list[Row]:
     """All tests with the newest Django, which is the pinned one; with the others those that it may matter to."""
     version, folder = f"3.{minor}", f".venvs/3.{minor}"
     *earlier, newest = [django for django, minors in DJANGOS.items() if minor in minors]
-    first = Row(version, f"Python {version} and Django {newest}: all tests", minor, interpreter, folder, TESTS, PINNED)
+    what, bare = f"Python {version} and Django {newest}: all tests", {"TEST_BARE_INSTALL": "1"}
+    first = Row(version, what, minor, interpreter, folder, TESTS, PINNED, bare)
     if minor == sys.version_info[1]:
         first = first._replace(folder=".venv", packages=[])
     others = [
         Row(
             name=f"{version}-django-{django}",
-            what=f"Python {version} and Django {django}: the tests that name Django",
+            what=f"Python {version} and Django {django}: the tests that use Django",
             minor=minor,
             interpreter=interpreter,
             folder=folder,
             tests=[*TESTS, *django_files],
             packages=[f"django=={django}.*"],
+            variables={},
         )
         for django in earlier
     ]
@@ -75,9 +81,9 @@ def _rows_of(minor: int, interpreter: str, django_files: list[str]) -> list[Row]
 
 
 def django_tests(root: Path) -> list[str]:
-    """The files of tests that name Django."""
+    """The files of tests that use Django."""
     files = sorted(root.glob("tests/**/test_*.py"))
-    return [str(file.relative_to(root)) for file in files if "django" in file.read_text(encoding="utf-8").lower()]
+    return [str(file.relative_to(root)) for file in files if USES_DJANGO.search(file.read_text(encoding="utf-8"))]
 
 
 def find_pythons() -> dict[int, str]:

@@ -52,6 +52,8 @@ class Submission:
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
     reply_to: tuple[str, ...] = ()
+    written: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The headers of its addresses as they were given, with names."""
     content: Content
     tags: dict[str, str] = field(default_factory=dict)
     configuration_set: str | None = None
@@ -63,7 +65,7 @@ class Submission:
     @property
     def addressing(self) -> tuple[tuple[str, str], ...]:
         """The headers that SES makes of the addresses; Bcc makes none."""
-        lists = (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to))
+        lists = self.written or (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to))
         return ("From", self.source), *((name, ", ".join(addresses)) for name, addresses in lists if addresses)
 
     @property

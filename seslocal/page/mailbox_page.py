@@ -97,10 +97,13 @@ class MailboxPage:
 
     async def source(self, request: Request) -> Response:
         """The MIME message."""
-        submission = self._submission(request)
-        if submission is None:
+        submission, record = (
+            self._submission(request),
+            self._ses.account.mailbox.record(request.path_params["message_id"]),
+        )
+        if submission is None or record is None:
             return _gone()
-        text = mime.source(submission, request.path_params["message_id"])
+        text = mime.source(submission, record.message_id, record.accepted_at)
         return Response(text, media_type="text/plain", headers=_safe())
 
     async def attachment(self, request: Request) -> Response:

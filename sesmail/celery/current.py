@@ -232,7 +232,7 @@ def _check_transport(app: Celery) -> None:
 def settings_of(app: Celery) -> Settings:
     """The settings of a Celery app's client as they are by now. Raises `ConfigurationError` when one is wrong."""
     of_celery, of_flask = _celery_source(app), _flask_source(app)
-    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url)
+    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url, app.conf.broker_use_ssl)
     return load(of_celery, of_flask, default_redis_url=broker)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
@@ -15,7 +16,9 @@ from sesmail.celery.current import client_of
 from sesmail.celery.internals import WithoutTokenBuckets, hide_arguments, holds_a_ticket_alone
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import Email
-from sesmail.message.addresses import kind_of
+from sesmail.message.from_message import is_message
+from sesmail.message.hints import checked_arguments
+from sesmail.message.text import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("sesmail")
+
+_EMAIL = inspect.signature(Email)
 
 P = ParamSpec("P")
 Rest = ParamSpec("Rest")
@@ -183,10 +188,10 @@ def email_of(*args: Any, **kwargs: Any) -> Email:
     """The email that the task's arguments are. Raises `InvalidEmail`, also for an argument that does not exist."""
     if len(args) == 1 and isinstance(args[0], Email) and not kwargs:
         return args[0]
-    try:
-        return Email(*args, **kwargs)
-    except TypeError as error:  # a keyword that does not exist, or no subject
-        raise InvalidEmail("arguments", str(error).replace("Email.__init__()", "an email").replace("'", "")) from None
+    if len(args) == 1 and not kwargs and is_message(args[0]):
+        return Email.from_message(args[0])
+    checked_arguments(_EMAIL, args, kwargs)
+    return Email(*args, **kwargs)
 
 
 def _seconds_until(field: str, when: float | timedelta | datetime | str | None, app: Celery) -> float | None:

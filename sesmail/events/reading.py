@@ -29,6 +29,7 @@ from sesmail.events.model import (
     Unsubscribed,
 )
 from sesmail.message import ID_HEADER, ID_TAG, LIST_TAG
+from sesmail.message.addresses import normal_address
 from sesmail.state.reputation import Counter
 from sesmail.state.suppression import Scope
 from sesmail.vocabulary import Delivery, Reason
@@ -279,8 +280,9 @@ def _text(value: object) -> str:
 
 
 def _bare(address: object) -> str:
+    """Without a name, in the form in which the send's row and the opt-outs have it."""
     text = _text(address)
-    return parseaddr(text)[1] if "<" in text else text
+    return normal_address(parseaddr(text)[1] if "<" in text else text)
 
 
 def _time(value: object) -> datetime:

@@ -1,22 +1,141 @@
-"""A file that travels with an email, from whatever form it is given in."""
+"""A file that travels with an email: what it may be."""
 
 from __future__ import annotations
 
-import base64
+import hashlib
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.addresses import kind_of, line, listed
+from sesmail.message.content_types import (
+    bare_type,
+    content_type_of,
+    encoded_text,
+    is_composite,
+    with_charset,
+)
 from sesmail.message.fields import fill
+from sesmail.message.parts import SAID_ELSEWHERE, as_lines, written
+from sesmail.message.reading import is_file_object, read_file, read_file_object
+from sesmail.message.text import as_text, encoded_words, kind_of, line
 
 MAX_ATTACHMENTS = 500 - 5
 """SES takes 500 MIME parts; two bodies and what holds them together make five."""
+DISPOSITIONS = ("attachment", "inline")
+MAX_PART_HEADER_LENGTH = 900
+OCTETS = "application/octet-stream"
+
+REFUSED_EXTENSIONS = frozenset(
+    [
+        "ade",
+        "adp",
+        "app",
+        "asp",
+        "bas",
+        "bat",
+        "cer",
+        "chm",
+        "cmd",
+        "com",
+        "cpl",
+        "crt",
+        "csh",
+        "der",
+        "exe",
+        "fxp",
+        "gadget",
+        "hlp",
+        "hta",
+        "inf",
+        "ins",
+        "isp",
+        "its",
+        "js",
+        "jse",
+        "ksh",
+        "lib",
+        "lnk",
+        "mad",
+        "maf",
+        "mag",
+        "mam",
+        "maq",
+        "mar",
+        "mas",
+        "mat",
+        "mau",
+        "mav",
+        "maw",
+        "mda",
+        "mdb",
+        "mde",
+        "mdt",
+        "mdw",
+        "mdz",
+        "msc",
+        "msh",
+        "msh1",
+        "msh2",
+        "mshxml",
+        "msh1xml",
+        "msh2xml",
+        "msi",
+        "msp",
+        "mst",
+        "ops",
+        "pcd",
+        "pif",
+        "plg",
+        "prf",
+        "prg",
+        "reg",
+        "scf",
+        "scr",
+        "sct",
+        "shb",
+        "shs",
+        "sys",
+        "ps1",
+        "ps1xml",
+        "ps2",
+        "ps2xml",
+        "psc1",
+        "psc2",
+        "tmp",
+        "url",
+        "vb",
+        "vbe",
+        "vbs",
+        "vps",
+        "vsmacros",
+        "vss",
+        "vst",
+        "vsw",
+        "vxd",
+        "ws",
+        "wsc",
+        "wsf",
+        "wsh",
+        "xnk",
+    ]
+)
+"""SES sends no email that has such a file: https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
+
+
+class FileObject(Protocol):
+    """What can be read: an open file, `io.BytesIO`, Django's `UploadedFile`, Werkzeug's `FileStorage`, ..."""
+
+    def read(self, size: int = -1, /) -> bytes | str:
+        """What it holds."""
+
+
+Content: TypeAlias = "bytes | str | Path | FileObject | Message[str, str]"
+PartHeaders: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -24,164 +143,197 @@ class Attachment:
     """A file that travels with an email. Its `repr` shows neither name nor content."""
 
     filename: str
-    """As the reader sees it: 1 to 255 bytes in UTF-8."""
+    """As the reader sees it: 1 to 255 bytes in UTF-8, with none of the extensions that
+    [SES refuses](https://docs.aws.amazon.com/ses/latest/dg/mime-types.html), such as `.exe` and `.js`."""
     content: bytes
-    """Bytes, or a text, which is encoded as UTF-8."""
+    """Bytes, an open file, or a text, encoded in the character set that its type declares, else in UTF-8. An email
+    (`message/rfc822`) is kept as SES can carry it: in lines of ASCII, which end with CR and LF."""
     content_type: str
-    """A MIME type of at most 78 characters. Guessed from the file's name when not given."""
+    """A MIME type of at most 78 characters, with parameters or without. Guessed from the file's name when not given."""
     content_id: str | None
     """For a picture that the HTML shows as `<img src="cid:logo">`: `"logo"`, without angle brackets, at most 76
     printable ASCII characters."""
+    disposition: str | None
+    """`"inline"` to be shown with the text, `"attachment"` to be offered as a file. In an email it is `"inline"` where
+    the HTML uses its `content_id`, and a file where neither says anything."""
+    headers: tuple[tuple[str, str], ...]
+    """Other headers of its part, such as `{"Content-Description": "..."}`."""
 
     def __init__(
-        self, filename: str, content: bytes | str, content_type: str | None = None, *, content_id: str | None = None
+        self,
+        filename: str,
+        content: Content,
+        content_type: str | None = None,
+        *,
+        content_id: str | None = None,
+        disposition: str | None = None,
+        headers: PartHeaders = (),
     ) -> None:
-        """Take text or bytes; text is encoded as UTF-8. Raises `InvalidEmail`."""
+        """Take text or bytes. Raises `InvalidEmail`."""
         filename = _filename(filename)
-        content_type = _content_type(content_type or _guessed_type(filename))
-        if isinstance(content, str) and not content.isascii():
-            content_type = _with_charset(content_type)
+        kind = content_type_of(content_type or guessed_type(filename))
+        self._keep(filename, content, kind, content_id, disposition, headers)
+
+    def _keep(
+        self,
+        filename: str,
+        content: object,
+        content_type: str,
+        content_id: object,
+        disposition: object,
+        headers: PartHeaders,
+    ) -> None:
+        data, kind = _content(content, content_type)
         fill(
             self,
             filename=filename,
-            content=_content(content),
-            content_type=content_type,
+            content=data,
+            content_type=kind,
             content_id=_content_id(content_id),
+            disposition=_disposition(disposition),
+            headers=_part_headers(headers),
         )
 
+    @classmethod
+    def inline(cls, content: Path | bytes, filename: str | None = None, content_type: str | None = None) -> Self:
+        """A picture for the HTML, a file or its bytes, with a `cid` of its own: `<img src="cid:{picture.cid}">`.
+
+        The same picture has the same `cid`. Raises `InvalidEmail`.
+        """
+        data = read_file(content) if isinstance(content, Path) else bytes(content)
+        kind = content_type or _picture_type(data)
+        name = filename or (content.name if isinstance(content, Path) else _picture_name(kind))
+        cid = hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + data).hexdigest()[:24]
+        return cls(
+            name,
+            data,
+            content_type or (None if guessed_type(name) != OCTETS else kind),
+            content_id=f"{cid}@inline",
+            disposition="inline",
+        )
+
+    @classmethod
+    def of_part(
+        cls,
+        filename: str,
+        content: bytes,
+        content_type: str,
+        *,
+        content_id: str | None,
+        disposition: str | None,
+        headers: tuple[tuple[str, str], ...],
+    ) -> Self:
+        """A part of another email, with all that it says of itself. Raises `InvalidEmail`."""
+        part = object.__new__(cls)
+        kind = content_type_of(content_type, composite=True)
+        part._keep(_filename(filename), content, kind, content_id, disposition, headers)
+        return part
+
+    @property
+    def cid(self) -> str | None:
+        """What stands behind `cid:` in the HTML that shows it; its `content_id`."""
+        return self.content_id
+
     def __repr__(self) -> str:
-        return f"<Attachment {self.content_type.partition(';')[0]}, {len(self.content)} bytes>"
+        return f"<Attachment {bare_type(self.content_type)}, {len(self.content)} bytes>"
 
 
-AttachmentLike: TypeAlias = (
-    "Attachment | Path | bytes | Mapping[str, Any] | Message[str, str]"
-    " | tuple[str | None, bytes | str] | tuple[str | None, bytes | str, str | None]"
-)
-"""See `Email.attachments`."""
+def guessed_type(filename: str) -> str:
+    """The MIME type that a file's name stands for."""
+    content_type, compression = mimetypes.guess_type(filename)
+    return content_type if content_type and not compression else OCTETS
 
 
-_MIME_WORD = r"[A-Za-z0-9!#$&^_.+-]+"
-_CONTENT_TYPE = re.compile(
-    rf"(?!multipart/){_MIME_WORD}/{_MIME_WORD}(?:; ?{_MIME_WORD}=(?:{_MIME_WORD}|\"[ !#-\[\]-~]*\"))*",
-    re.IGNORECASE,
-)
-_MAPPING_FIELDS = frozenset({"filename", "content", "content_base64", "content_type", "content_id"})
-_CONTENT_ID = re.compile(r"[!-;=?-~]{1,76}")
-
-
-def attachments_of(value: object) -> tuple[Attachment, ...]:
-    """The attachments of an email, in whatever form they were given. Raises `InvalidEmail` that names the wrong one."""
-    if value is None:
-        return ()
-    if isinstance(value, Attachment | Path | bytes | bytearray | Mapping | Message):
-        value = (value,)
-    return tuple(_attachment(n, each) for n, each in enumerate(listed("attachments", value, MAX_ATTACHMENTS)))
-
-
-def _attachment(n: int, entry: object) -> Attachment:
-    try:
-        return entry if isinstance(entry, Attachment) else _read(entry, f"attachment-{n + 1}")
-    except InvalidEmail as error:
-        raise InvalidEmail(f"attachments[{n}].{error.field}", error.problem, error.limit) from None
-
-
-def _read(entry: object, nameless: str) -> Attachment:
-    match entry:
-        case Path():
-            return Attachment(entry.name, _read_file(entry))
-        case bytes() | bytearray():
-            return Attachment(f"{nameless}.bin", bytes(entry))
-        case Mapping():
-            return _read_mapping(entry, nameless)
-        case Message():
-            return _read_part(entry, nameless)
-        case [filename, content]:
-            return _named(filename, content, None, None, nameless)
-        case [filename, content, content_type]:
-            return _named(filename, content, content_type, None, nameless)
-    raise InvalidEmail("content", f"is {kind_of(entry)}; give (filename, content, mimetype), a pathlib.Path or bytes")
-
-
-def _named(filename: Any, content: Any, content_type: Any, content_id: Any, nameless: str) -> Attachment:
-    filename = filename or nameless + (mimetypes.guess_extension(str(content_type)) or ".bin")
-    return Attachment(filename, content, content_type, content_id=content_id)
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise InvalidEmail("content", f"the file cannot be read: {reason}") from None
-
-
-def _read_mapping(entry: Mapping[Any, Any], nameless: str) -> Attachment:
-    if not _MAPPING_FIELDS.issuperset(entry):
-        raise InvalidEmail("fields", "has an unknown one", ", ".join(sorted(_MAPPING_FIELDS)))
-    filename, content, encoded, content_type, content_id = map(
-        entry.get, ("filename", "content", "content_base64", "content_type", "content_id")
-    )
-    if (content is None) == (encoded is None):
-        raise InvalidEmail("content", "must be given once, as content or as content_base64")
-    return _named(filename, _decoded(encoded) if content is None else content, content_type, content_id, nameless)
-
-
-def _decoded(encoded: object) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)  # type: ignore[arg-type]  # anything else is a TypeError
-    except (TypeError, ValueError):
-        raise InvalidEmail("content_base64", "is not base64") from None
-
-
-def _read_part(part: Message, nameless: str) -> Attachment:
-    content_id = part["Content-ID"]
-    return _named(
-        part.get_filename(),
-        part.get_payload(decode=True),
-        part.get_content_type(),
-        content_id and str(content_id),
-        nameless,
-    )
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_OF_BYTES = re.compile("[\udc80-\udcff]")
 
 
 def _filename(value: object) -> str:
-    filename = line("filename", value, 255)
+    text = as_text("filename", value)
+    if isinstance(text, str) and _OF_BYTES.search(text) and not _SURROGATE.search(_OF_BYTES.sub("", text)):
+        # Python's way to hand on a name on disk that is not UTF-8: https://peps.python.org/pep-0383/
+        text = text.encode("utf-8", "surrogateescape").decode("cp1252", "replace").replace("\ufffd", "_")
+    filename = line("filename", text, 255)
     if (size := len(filename.encode())) > 255:
         raise InvalidEmail("filename", f"has {size} bytes in UTF-8", "at most 255")
+    if (extension := filename.rstrip(". ").rpartition(".")[2].lower()) in REFUSED_EXTENSIONS and "." in filename:
+        raise InvalidEmail(
+            "filename", f"SES sends no email with a .{extension} file: give it in a .zip, or a link to it"
+        )
     return filename
 
 
-def _content(value: object) -> bytes:
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError:
-            raise InvalidEmail("content", "has half of a surrogate pair, which UTF-8 cannot encode") from None
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    raise InvalidEmail("content", f"is {kind_of(value)}, not text or bytes")
+def _content(value: object, content_type: str) -> tuple[bytes, str]:
+    """The bytes that travel, and the type that says what they are."""
+    text = as_text("content", _read(value))
+    if isinstance(text, str):
+        content, content_type = encoded_text(text, content_type)
+    elif isinstance(text, bytes | bytearray | memoryview):
+        content = bytes(text)
+    else:
+        raise InvalidEmail("content", f"is {kind_of(value)}, not text or bytes")
+    if is_composite(content_type):
+        lines = as_lines(content, bare_type(content_type))
+        return (content, OCTETS) if lines is None else (lines, content_type)
+    return content, with_charset(content, content_type)
 
 
-def _content_type(value: object) -> str:
-    if isinstance(value, str) and len(value) <= 78 and _CONTENT_TYPE.fullmatch(value):
-        return value
-    raise InvalidEmail("content_type", "is not a file's MIME type, such as application/pdf", "at most 78 characters")
+def _read(value: object) -> object:
+    """What a file holds, or a message says; anything else as it is."""
+    if isinstance(value, Path):
+        return read_file(value)
+    if isinstance(value, Message):
+        return written(value)
+    return read_file_object(value) if is_file_object(value) else value
 
 
-def _guessed_type(filename: str) -> str:
-    content_type, compression = mimetypes.guess_type(filename)
-    return content_type if content_type and not compression else "application/octet-stream"
-
-
-def _with_charset(content_type: str) -> str:
-    stated = "charset=" in content_type.lower() or not content_type.lower().startswith("text/")
-    return content_type if stated else f"{content_type}; charset=utf-8"
+_CONTENT_ID = re.compile(r"[!-;=?-~]{1,76}")
 
 
 def _content_id(value: object) -> str | None:
-    if value is None:
+    text = as_text("content_id", value)
+    if text is None:
         return None
-    bare = value.removeprefix("<").removesuffix(">") if isinstance(value, str) else ""
+    bare = text.strip().removeprefix("<").removesuffix(">") if isinstance(text, str) else ""
     if not _CONTENT_ID.fullmatch(bare):
         raise InvalidEmail("content_id", "is not a content id", "1 to 76 printable ASCII characters, no space, no <>")
     return bare
+
+
+def _disposition(value: object) -> str | None:
+    text = as_text("disposition", value)
+    if text is None:
+        return None
+    if not isinstance(text, str) or text.lower() not in DISPOSITIONS:
+        raise InvalidEmail("disposition", "is unknown", " or ".join(DISPOSITIONS))
+    return text.lower()
+
+
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
+
+
+def _part_headers(value: PartHeaders) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return tuple(_part_header(f"headers[{n}]", *pair) for n, pair in enumerate(pairs))
+
+
+def _part_header(field: str, name: object, value: object) -> tuple[str, str]:
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in SAID_ELSEWHERE:
+        raise InvalidEmail(field, "its name is not that of another header of a part")
+    return name, encoded_words(line(field, value, MAX_PART_HEADER_LENGTH))
+
+
+_PICTURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
+
+
+def _picture_type(data: bytes) -> str:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data.lstrip()[:4] == b"<svg":
+        return "image/svg+xml"
+    return next((kind for magic, kind in _PICTURES if data.startswith(magic)), OCTETS)
+
+
+def _picture_name(kind: str) -> str:
+    extensions = {"image/webp": ".webp"}  # which Python 3.11 and 3.12 do not know
+    return f"picture{extensions.get(kind) or mimetypes.guess_extension(bare_type(kind)) or '.bin'}"

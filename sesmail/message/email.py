@@ -19,34 +19,48 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.addresses import MAX_RECIPIENTS, bare_address, line, mailbox_of, mailboxes
-from sesmail.message.attachment import attachments_of
+from sesmail.message import mime
+from sesmail.message.addresses import (
+    MAX_RECIPIENTS,
+    bare_address,
+    folded,
+    mailbox_of,
+    mailboxes,
+    normal_address,
+)
+from sesmail.message.alternative import alternatives_of, bodies_and_others
 from sesmail.message.fields import (
-    MAX_HEADERS,
     Lane,
-    body,
     configuration_set_of,
     either,
     fill,
-    headers_of,
     idempotency_key_of,
     lane_of,
     metadata_of,
     moment_of,
     tags_of,
 )
+from sesmail.message.from_message import arguments_of
+from sesmail.message.given import attachments_of
+from sesmail.message.headers import MAX_HEADERS, headers_of
+from sesmail.message.plain import AUTO, plain_text
+from sesmail.message.reading import MAX_ENCODED_BYTES
+from sesmail.message.shown import with_dispositions
+from sesmail.message.text import body, line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sesmail.message.addresses import Addresses
-    from sesmail.message.attachment import Attachment, AttachmentLike
+    from sesmail.message.alternative import Alternative, AlternativeLike
+    from sesmail.message.attachment import Attachment
+    from sesmail.message.given import AttachmentLike
 
-MAX_ENCODED_BYTES = 40 * 1024 * 1024
 MAX_SUBJECT_LENGTH = 998 - len("Subject: ")
 """One line of a message: RFC 5322 §2.1.1."""
 REDIRECTED_HEADER = "X-Sesmail-Redirected-From"
@@ -62,14 +76,20 @@ class Email:
 
     to: tuple[str, ...]
     """Who gets it: `ann@example.org`, `Ann <ann@example.org>`, or several in a list, who see each other. Together with
-    `cc` and `bcc` 1 to 50, none twice; an address has at most 254 characters, 64 of them before the @, a name 200. The
-    domain is kept in lower-case ASCII."""
+    `cc` and `bcc` 1 to 50; who stands twice, in whatever spelling, gets it once, where he stands first. An address has
+    at most 254 characters, 64 of them before the @; its domain is kept in lower-case ASCII, by IDNA 2008 and UTS 46. A
+    name that makes it longer than SES's 320 bytes, as encoded for a header, is shortened; a line of the log says so."""
     subject: str
     """One line of at most 989 characters. It may be empty."""
     text: str | None
-    """The body as plain text. An email needs `text`, `html` or both."""
+    """The body as plain text, without control characters, which mean nothing to a reader; `"auto"` makes it from `html`
+    (`pip install 'sesmail[text]'`). Without any body, an empty one is sent."""
     html: str | None
     """The body as HTML, which most readers see instead of `text`."""
+    alternatives: tuple[Alternative, ...]
+    """Other forms of the text, at most 10, each as `(content, mimetype)` as in Django:
+    `[(invitation, "text/calendar; method=REQUEST")]`. They travel in the order that readers expect: plain text, AMP and
+    others, HTML, calendar."""
     from_email: str | None
     """The sender, of a domain or an address that SES has verified. Without it, SESMAIL_FROM_EMAIL."""
     cc: tuple[str, ...]
@@ -80,15 +100,19 @@ class Email:
     """Where answers go, instead of to the sender: at most 50."""
     headers: Mapping[str, str]
     """Headers of your own: at most 15, each at most 996 characters with its name, none that SES sets itself, such as
-    `Subject` or `Date`. Values that are not ASCII are encoded on the way out (RFC 2047)."""
+    `Subject` or `Date`. Numbers are taken as they are written. Values that are not ASCII are encoded on the way out
+    (RFC 2047): of those with addresses, such as `Sender`, and of `List-Id` the names alone; those with URLs or ids must
+    be ASCII. Of a long `References` the first and the last ids are kept."""
     attachments: tuple[Attachment, ...]
     """Files, at most 495, each as `Attachment`, `(filename, content, mimetype)` as in Django, `pathlib.Path`, bytes, an
-    `email.message` part, or a mapping with `filename`, `content` (text) or `content_base64`, `content_type`,
-    `content_id`. Files are read at once. The whole email has at most 40 MiB as encoded for sending."""
+    open file or an upload of Django's or Flask's, an `email.message` part, which is carried as it is, a whole email,
+    which is forwarded as `message/rfc822`, or a mapping with `filename`, `content` (text) or `content_base64`,
+    `content_type`, `content_id`, `disposition`. Files are read at once. The whole email has at most 40 MiB as encoded
+    for sending."""
     tags: Mapping[str, str]
     """SES's message tags; they come back with every event. At most 49; names and values of 1 to 256 letters, digits, _
-    and -. `["newsletter"]` is short for `{"newsletter": "1"}`. The tag `sesmail-list` names the list that the email
-    goes to: rates are counted by it, and readers may leave it alone."""
+    and -, or numbers. `["newsletter"]` is short for `{"newsletter": "1"}`. The tag `sesmail-list` names the list that
+    the email goes to: rates are counted by it, and readers may leave it alone."""
     _metadata: dict[str, Any]
     """A JSON object of your own, kept with the send and handed to your receivers of signals; SES never gets it. At most
     16384 bytes as JSON, 20 levels deep."""
@@ -118,9 +142,10 @@ class Email:
         cc: Addresses = (),
         bcc: Addresses = (),
         reply_to: Addresses = (),
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | float] | None = None,
+        alternatives: Iterable[AlternativeLike] | AlternativeLike = (),
         attachments: Iterable[AttachmentLike] | AttachmentLike = (),
-        tags: Mapping[str, str] | Iterable[str] | None = None,
+        tags: Mapping[str, str | int] | Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         configuration_set: str | None = None,
         lane: Lane | str = Lane.TRANSACTIONAL,
@@ -137,18 +162,27 @@ class Email:
 
         Raises `InvalidEmail` for any value that SES would not take.
         """
+        to, cc, bcc = folded(mailboxes("to", to), mailboxes("cc", cc), mailboxes("bcc", bcc))
+        text, html, others = bodies_and_others(
+            body("text", either("text", text, "message", message)),
+            body("html", either("html", html, "html_message", html_message)),
+            alternatives_of(alternatives),
+        )
+        if text == AUTO and html is not None:
+            text = body("text", plain_text(html))
         fill(
             self,
-            to=mailboxes("to", to),
+            to=to,
             subject=line("subject", subject, MAX_SUBJECT_LENGTH, least=0),
-            text=body("text", either("text", text, "message", message)),
-            html=body("html", either("html", html, "html_message", html_message)),
+            text=text,
+            html=html,
+            alternatives=others,
             from_email=None if from_email is None else mailbox_of("from_email", from_email),
-            cc=mailboxes("cc", cc),
-            bcc=mailboxes("bcc", bcc),
+            cc=cc,
+            bcc=bcc,
             reply_to=mailboxes("reply_to", reply_to),
             headers=headers_of(headers),
-            attachments=attachments_of(attachments),
+            attachments=with_dispositions(attachments_of(attachments), html),
             tags=tags_of(tags),
             _metadata=metadata_of(metadata),
             configuration_set=configuration_set_of(configuration_set),
@@ -191,8 +225,8 @@ class Email:
         return self._with(**missing)
 
     def without(self, addresses: Collection[str]) -> Self:
-        """The same email, but not to these bare addresses, in whatever case they are."""
-        left_out = set(map(str.lower, addresses))
+        """The same email, but not to these bare addresses, in whatever spelling they are."""
+        left_out = set(map(normal_address, addresses))
 
         def remaining(mailboxes: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(mailbox for mailbox in mailboxes if bare_address(mailbox).lower() not in left_out)
@@ -210,21 +244,57 @@ class Email:
         if not away:
             return self
         kept = self.without(away)
-        known = set(map(str.lower, kept.recipients))
-        instead = {bare_address(mailbox).lower(): mailbox for mailbox in mailboxes("redirect_to", to)}
-        new = [mailbox for address, mailbox in instead.items() if address not in known]
+        _, instead = folded(kept.recipients, mailboxes("redirect_to", to))
         return self._with(
-            to=(*kept.to, *new[: MAX_RECIPIENTS - kept.recipient_count]),
+            to=(*kept.to, *instead[: MAX_RECIPIENTS - kept.recipient_count]),
             cc=kept.cc,
             bcc=kept.bcc,
             subject=f"[for {_listed(away, MAX_NAMED_LENGTH)}] {self.subject}"[:MAX_SUBJECT_LENGTH],
             headers=_with_header(self.headers, REDIRECTED_HEADER, _listed(away, MAX_REDIRECTED_LENGTH)),
         )
 
+    # -- as a value -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_message(cls, message: object, **more: Any) -> Self:
+        """Take what a message of Django's or of Python's `email` package says, and `more` arguments beside or instead.
+
+        Of Django's: `EmailMessage`, `EmailMultiAlternatives` and what anymail adds (`tags`, `metadata`, `send_at`). All
+        that is carried is carried as it is. Raises `InvalidEmail`, also for what SES would set itself or cannot do.
+        """
+        return cls(**(arguments_of(message) | more))
+
+    def as_bytes(self) -> bytes:
+        """The MIME message, as readers get it but for `Date` and `Message-ID`, which SES sets. `Bcc` is not in it."""
+        return mime.build(self)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same email with other values for these arguments, such as `subject`. Raises `InvalidEmail`."""
+        kept = self._arguments()
+        for name, alias in (("text", "message"), ("html", "html_message")):
+            if alias in changes:
+                del kept[name]
+        return type(self)(**(kept | changes))
+
+    __replace__ = replace  # copy.replace, of Python 3.13
+
+    def _arguments(self) -> dict[str, Any]:
+        return {each.name.lstrip("_"): getattr(self, each.name) for each in fields(self)}
+
     def _with(self, **changes: object) -> Self:
         changed = object.__new__(type(self))
         fill(changed, **{each.name: getattr(self, each.name) for each in fields(self)} | changes)
         return changed
+
+    def __copy__(self) -> Self:
+        return self  # nothing in it can change
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self._arguments() | {"headers": {**self.headers}, "tags": {**self.tags}}
+        return _put_together, (type(self), values)
 
     def __repr__(self) -> str:
         bodies = "+".join(name for name in ("text", "html") if getattr(self, name))
@@ -249,9 +319,6 @@ def _check_as_a_whole(email: Email) -> None:
     if not 1 <= email.recipient_count <= MAX_RECIPIENTS:
         problem = f"has {email.recipient_count} recipients, cc and bcc included"
         raise InvalidEmail("to", problem, f"1 to {MAX_RECIPIENTS}; better send one email to each")
-    _refuse_duplicates(to=email.to, cc=email.cc, bcc=email.bcc)
-    if email.text is None and email.html is None:
-        raise InvalidEmail("text", "there is no body: give text, html or both")
     if email.send_at and email.expires_at and email.expires_at <= email.send_at:
         raise InvalidEmail("expires_at", "is not after send_at")
     if (size := _encoded_size(email)) > MAX_ENCODED_BYTES:
@@ -261,20 +328,19 @@ def _check_as_a_whole(email: Email) -> None:
         )
 
 
-def _refuse_duplicates(**lists: tuple[str, ...]) -> None:
-    """SES would send two copies, or one: it does not say."""
-    seen: dict[str, tuple[str, int]] = {}
-    for field, people in lists.items():
-        for n, mailbox in enumerate(people):
-            first = seen.setdefault(bare_address(mailbox), (field, n))
-            if first != (field, n):
-                raise InvalidEmail(f"{field}[{n}]", f"is the same address as {first[0]}[{first[1]}]")
+def _put_together(kind: type[Email], values: dict[str, Any]) -> Email:
+    """What `pickle` calls: values that have been checked, put back."""
+    email = object.__new__(kind)
+    mappings = {name: MappingProxyType(values.pop(name)) for name in ("headers", "tags")}
+    fill(email, _metadata=values.pop("metadata"), **values, **mappings)
+    return email
 
 
 def _encoded_size(email: Email) -> int:
     """An upper estimate of what SES will count: everything in base64, and its headers."""
     bodies = [len(body.encode()) for body in (email.text, email.html) if body]
-    contents = [*bodies, *(len(each.content) for each in email.attachments)]
+    attached = [len(each.content) for each in email.attachments]
+    contents = [*bodies, *attached, *(len(each.content) for each in email.alternatives)]
     headers = sum(len(name) + 6 * len(value) for name, value in email.headers.items())
     return sum(map(_base64_size, contents)) + headers + 1_000 * (len(contents) + email.recipient_count + 5)
 

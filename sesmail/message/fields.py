@@ -1,4 +1,4 @@
-"""The single fields of an email, but for its addresses and attachments: each checked against SES's limit for it."""
+"""The other single fields of an email: each checked against SES's limit for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.addresses import encoded_words, kind_of, line, listed
+from sesmail.message.headers import items
+from sesmail.message.text import as_text, as_text_or_number, kind_of, line, listed
 
-MAX_HEADERS = 15
 MAX_TAGS = 49
 """SES states no number; with sesmail's own tag this makes fifty."""
 MAX_METADATA_BYTES = 16 * 1024
@@ -22,11 +22,8 @@ MAX_METADATA_DEPTH = 20
 MAX_IDEMPOTENCY_KEY_LENGTH = 256
 
 ID_TAG = "sesmail-id"
-ID_HEADER = "X-Sesmail-Id"
 LIST_TAG = "sesmail-list"
 """A tag of the caller's: the list that the email goes to. Rates are counted, and opt-outs may be, by it."""
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Lane(StrEnum):
@@ -44,110 +41,36 @@ def fill(target: object, **values: object) -> None:
         object.__setattr__(target, name, value)
 
 
-def either(name: str, value: str | None, alias: str, aliased: str | None) -> str | None:
+def either(name: str, value: object, alias: str, aliased: object) -> object:
     """One of two names for the same. Raises `InvalidEmail` when both are given."""
     if value is not None and aliased is not None:
         raise InvalidEmail(name, f"is given twice, as {name} and as {alias}")
     return aliased if value is None else value
 
 
-def body(field: str, value: object) -> str | None:
-    """A body as it is kept, None for an empty one. Raises `InvalidEmail`."""
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise InvalidEmail(field, f"is {kind_of(value)}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidEmail(field, "has half of a surrogate pair, which UTF-8 cannot encode") from None
-    return value
-
-
-_HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
-# What SES does not take as a header of one's own, and what it ignores beside an API parameter of that meaning; with the
-# argument that says it. https://docs.aws.amazon.com/ses/latest/dg/header-fields.html
-_REFUSED_HEADERS = {
-    "bcc": "bcc",
-    "cc": "cc",
-    "content-disposition": "attachments",
-    "content-transfer-encoding": "",
-    "content-type": "",
-    "date": "",
-    "from": "from_email",
-    "message-id": "",
-    "mime-version": "",
-    "reply-to": "reply_to",
-    "return-path": "",
-    "subject": "subject",
-    "to": "to",
-    "x-ses-configuration-set": "configuration_set",
-    "x-ses-message-tags": "tags",
-    ID_HEADER.lower(): "",
-}
-
-
-def headers_of(value: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The caller's headers, in order. Raises `InvalidEmail`."""
-    headers: dict[str, str] = {}
-    for field, name, content in _items("headers", value, MAX_HEADERS):
-        checked = _header_name(field, name)
-        headers[checked] = _header_value(field, checked, content)
-    if len({name.lower() for name in headers}) < len(headers):
-        raise InvalidEmail("headers", "has one name twice, in different case")
-    return MappingProxyType(headers)
-
-
-def _items(field: str, value: object, most: int) -> Iterable[tuple[str, Any, Any]]:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        raise InvalidEmail(field, f"is {kind_of(value)}, not a mapping")
-    if len(value) > most:
-        raise InvalidEmail(field, f"has {len(value)} entries", f"at most {most}")
-    for n, (name, content) in enumerate(value.items()):
-        yield f"{field}[{n}]", name, content
-
-
-def _header_name(field: str, name: object) -> str:
-    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise InvalidEmail(
-            field, "its name is not a header's", "1 to 126 printable ASCII characters, no colon, no space"
-        )
-    if (instead := _REFUSED_HEADERS.get(name.lower())) is not None:
-        raise InvalidEmail(field, f"SES sets this header itself{instead and f'; give {instead}='}")
-    return name
-
-
-def _header_value(field: str, name: str, value: object) -> str:
-    content = line(field, value, 995).strip()
-    length = len(encoded_words(content))
-    if not 1 <= length <= 995 or len(name) + length > 996:
-        raise InvalidEmail(
-            field, f"its value has {length} characters, as encoded for a header", "1 to 995, 996 with the name"
-        )
-    return content
-
-
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 
-def tags_of(value: Mapping[str, str] | Iterable[str] | None) -> Mapping[str, str]:
+def tags_of(value: Mapping[str, Any] | Iterable[Any] | None) -> Mapping[str, str]:
     """SES message tags; a list of names is short for each with the value 1. Raises `InvalidEmail`."""
-    if isinstance(value, str):
-        value = {value: "1"}
-    elif value is not None and not isinstance(value, Mapping):
-        value = {_tag(f"tags[{n}]", name): "1" for n, name in enumerate(listed("tags", value, MAX_TAGS))}
-    tags = {_tag(field, name): _tag(field, content) for field, name, content in _items("tags", value, MAX_TAGS)}
+    given = as_text("tags", value)
+    if isinstance(given, str):
+        given = {given: "1"}
+    elif given is not None and not isinstance(given, Mapping):
+        given = {_tag(f"tags[{n}]", name): "1" for n, name in enumerate(listed("tags", given, MAX_TAGS))}
+    tags = {_tag(field, name): _tag(field, content) for field, name, content in items("tags", given, MAX_TAGS)}
     if ID_TAG in map(str.lower, tags):
         raise InvalidEmail("tags", f"{ID_TAG} is sesmail's own")
     return MappingProxyType(tags)
 
 
 def _tag(field: str, value: object) -> str:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+    text = as_text_or_number(field, value)
+    if not isinstance(text, str):
+        raise InvalidEmail(field, f"its name or value is {kind_of(value)}, not text or a number")
+    if not _TOKEN.fullmatch(text):
         raise InvalidEmail(field, "its name or value is not a tag's", "1 to 256 characters: A-Z a-z 0-9 _ -")
-    return value
+    return text
 
 
 def metadata_of(value: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -157,7 +80,7 @@ def metadata_of(value: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidEmail("metadata", f"is {kind_of(value)}, not a mapping")
     try:
-        text = json.dumps({**value}, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(_plain(value), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
         kept: dict[str, Any] = json.loads(text)
         depth = _depth(kept)
@@ -169,6 +92,15 @@ def metadata_of(value: Mapping[str, Any] | None) -> dict[str, Any]:
     return kept
 
 
+def _plain(value: Any) -> Any:
+    """The same with the texts of lazy ones, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {as_text("metadata", name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_plain, value)]
+    return as_text("metadata", value)
+
+
 def _depth(value: object) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0)
@@ -177,8 +109,9 @@ def _depth(value: object) -> int:
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def configuration_set_of(value: object) -> str | None:
+def configuration_set_of(given: object) -> str | None:
     """The name of a configuration set. Raises `InvalidEmail`."""
+    value = as_text("configuration_set", given)
     if value is None or (isinstance(value, str) and _CONFIGURATION_SET.fullmatch(value)):
         return value
     raise InvalidEmail("configuration_set", "is not a configuration set's name", "1 to 64 characters: A-Z a-z 0-9 _ -")

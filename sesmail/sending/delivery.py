@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.ledger import Ledger
@@ -71,7 +72,7 @@ class Unknown:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejected:
-    """SES refused it for good."""
+    """SES refused it for good, or it could not be composed."""
 
     error: SendRejected
 
@@ -157,17 +158,26 @@ class Delivery:
     # -- the steps of work() ------------------------------------------------------------------------------------------
 
     def _ask_in_turn(self, claim: Claim, worker: str | None) -> Outcome:
-        """Wait for the turn, note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
+        """Compose, wait for the turn, and ask. Raises `StaleClaim`."""
         transport = self._transport()
         if held_up := self._prepare(transport):
             return self._postpone(claim, held_up)
+        try:
+            composed = transport.compose(claim.email, send_id=claim.send_id)
+        except SendRejected as error:  # before it takes a slot, and before anybody may think that SES has it
+            self._say_where(error, claim)
+            return self._rejected(claim, error)
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
             return self._postpone(claim, slot)
+        return self._ask(claim, slot, transport, composed)
+
+    def _ask(self, claim: Claim, slot: Granted, transport: SesTransport, composed: Composed) -> Outcome:
+        """Note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
         if held_up := self._begin(claim, slot):
             return self._postpone(claim, held_up)
         try:
-            message_id = transport.send(claim.email, send_id=claim.send_id)
+            message_id = transport.send_composed(composed)
         except SesError as error:
             return self._not_sent(claim, slot, error)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
@@ -251,6 +261,10 @@ class Delivery:
         if isinstance(error, SendRejected):
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
+
+    @staticmethod
+    def _say_where(error: SendRejected, claim: Claim) -> None:
+        log.error("an email could not be put together", exc_info=error, extra={"send_id": claim.send_id})
 
     def _rejected(self, claim: Claim, error: SendRejected) -> Rejected | Sent:
         if self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code)) is State.SENT:

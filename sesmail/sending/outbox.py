@@ -174,6 +174,8 @@ class Outbox:
         complete = email.with_defaults(from_email=settings.from_email, configuration_set=settings.configuration_set)
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
+        if settings.text_from_html and complete.html is not None and complete.text is None:
+            complete = complete.replace(text="auto")
         if not settings.redirect_to:
             return complete
         return complete.redirected(settings.redirect_to, except_domains=settings.redirect_except_domains)

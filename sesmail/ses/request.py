@@ -5,19 +5,54 @@ https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email
-from sesmail.message.addresses import encoded_mailbox, encoded_words
-from sesmail.ses import mime
+from sesmail.errors import SendRejected
+from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email, mime
+from sesmail.message.addresses import encoded_mailbox
+from sesmail.message.content_types import is_composite
+from sesmail.message.headers import encoded_headers
+
+NOT_COMPOSED = "not-composed"
+"""The code of a send that was rejected here, before SES was asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Composed:
+    """An email that is ready to be asked for: nothing is left that could fail but the asking."""
+
+    email: Email
+    request: dict[str, Any]
+    """The arguments of boto3's `send_email`."""
+
+
+def compose(email: Email, *, send_id: str) -> Composed:
+    """What SES will be asked. `send_id` travels along as a tag and as a header.
+
+    Raises `SendRejected` for what cannot be composed, with the place where that failed: SES is never asked for it.
+    """
+    try:
+        return Composed(email=email, request=send_email_request(email, send_id))
+    except Exception as bug:  # noqa: BLE001  whatever it is, SES was not asked
+        failure, place = _not_composed(bug), bug.__traceback__
+    raise failure.with_traceback(place)  # out here, so that no traceback shows words that may quote the email
+
+
+def _not_composed(bug: Exception) -> SendRejected:
+    return SendRejected(
+        f"The email could not be put together ({type(bug).__name__}): SES was not asked, nobody got it. Mend the "
+        "email, or upgrade the workers if the fault is theirs, and send it again.",
+        code=NOT_COMPOSED,
+    )
 
 
 def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
     """The arguments of boto3's `send_email`; the id of the send travels along as a tag and as a header."""
-    headers = {name: encoded_words(value) for name, value in email.headers.items()} | {ID_HEADER: send_id}
+    own = {ID_HEADER: send_id}
     request: dict[str, Any] = {
         "Destination": _destination(email),
-        "Content": _simple(email, headers) if _is_simple(email) else {"Raw": {"Data": mime.build(email, headers)}},
+        "Content": _simple(email, own) if _is_simple(email) else {"Raw": {"Data": mime.build(email, own)}},
         "EmailTags": [{"Name": name, "Value": value} for name, value in (*email.tags.items(), (ID_TAG, send_id))],
     }
     if email.from_email:
@@ -37,19 +72,26 @@ def _destination(email: Email) -> dict[str, list[str]]:
 def _is_simple(email: Email) -> bool:
     """Whether SES can put the message together itself, which costs us nothing.
 
-    Not with sixteen headers, ours included, and not where AWS leaves open what becomes of an attachment: a type with
-    parameters, a file name that is not ASCII or has no extension.
-    https://docs.aws.amazon.com/ses/latest/dg/attachments.html
+    Not with sixteen headers, ours included, not without a body or with other forms of it, and not where AWS leaves open
+    what becomes of an attachment: an email or what else has parts of its own, a type with parameters, a file name that
+    is not ASCII or has no extension. https://docs.aws.amazon.com/ses/latest/dg/attachments.html
     """
-    return len(email.headers) < MAX_HEADERS and all(map(_is_simple_attachment, email.attachments))
+    return (
+        len(email.headers) < MAX_HEADERS
+        and not email.alternatives
+        and not (email.text is None and email.html is None)
+        and all(map(_is_simple_attachment, email.attachments))
+    )
 
 
 def _is_simple_attachment(attachment: Attachment) -> bool:
-    name = attachment.filename
-    return ";" not in attachment.content_type and name.isascii() and "." in name.strip(".")
+    name, kind = attachment.filename, attachment.content_type
+    is_plain = ";" not in kind and not is_composite(kind) and not attachment.headers
+    return is_plain and name.isascii() and "." in name.strip(".") and "=?" not in name
 
 
-def _simple(email: Email, headers: dict[str, str]) -> dict[str, Any]:
+def _simple(email: Email, own: dict[str, str]) -> dict[str, Any]:
+    headers = encoded_headers(email.headers) | own
     bodies = {"Text": email.text, "Html": email.html}
     message: dict[str, Any] = {
         "Subject": _text(email.subject),
@@ -70,7 +112,7 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
         "FileName": attachment.filename,
         "RawContent": attachment.content,
         "ContentType": attachment.content_type,
-        "ContentDisposition": "INLINE" if attachment.content_id else "ATTACHMENT",
+        "ContentDisposition": (attachment.disposition or "attachment").upper(),
         "ContentTransferEncoding": "BASE64",  # SES would else take it for seven-bit text
     }
     return described | ({"ContentId": attachment.content_id} if attachment.content_id else {})

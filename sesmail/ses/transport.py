@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
-from sesmail.ses.request import request_with_everything, send_email_request
+from sesmail.ses.request import Composed, compose, request_with_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,12 +115,18 @@ class SesTransport:
         with suppress(SesMisconfigured):
             self._client_of_this_process()
 
+    compose = staticmethod(compose)
+
     def send(self, email: Email, *, send_id: str) -> str:
-        """Ask SES once to send it, and return the MessageId. `send_id` travels along as a tag and as a header.
+        """`compose` and `send_composed`. Raises as they do."""
+        return self.send_composed(self.compose(email, send_id=send_id))
+
+    def send_composed(self, composed: Composed) -> str:
+        """Ask SES once to send it, and return the MessageId.
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda client: client.send_email(**send_email_request(email, send_id)), email)
+        answer = self._ask(lambda client: client.send_email(**composed.request), composed.email)
         if not (message_id := answer.get("MessageId")):
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
         return message_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,12 +21,16 @@ CONNECT_TIMEOUT_SECONDS = 0.3
 """With one retry, an unreachable Redis is reported within a second."""
 
 
+_CERTIFICATES = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
+
+
 def connect(url: str, *, timeout_seconds: float) -> Redis:
     """A client whose answers are bytes; one command, or its one repetition, takes `timeout_seconds` at most.
 
     Raises `ConfigurationError` for an address that is none.
     """
     shown(url)
+    url = _as_redis_py_writes_it(url)
     keepalive: Mapping[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}  # refused for those
     return Redis.from_url(
         url,
@@ -47,7 +52,14 @@ def shown(url: str) -> str:
 
     What redis-py would overlook is refused, too: with it, another database would be used than is meant.
     """
+    if not url:  # and not 127.0.0.1: what waits there may be email of somebody else
+        raise ConfigurationError(
+            "No Redis is named for the ledger, and Celery's broker (`broker_url`) is none that could hold it. Nothing "
+            "was done. Set SESMAIL_REDIS_URL, such as redis://HOST:6379/0, in the environment or as a setting, alike "
+            "for the application, its workers and the commands."
+        )
     try:
+        url = _as_redis_py_writes_it(url)
         scheme, _, path, query, fragment = urlsplit(url)
         said: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # of redis-py
     except ValueError:  # its words may hold a part of a password
@@ -60,6 +72,12 @@ def shown(url: str) -> str:
         return f"unix://{said.get('path', '')}?db={database}"
     host = said.get("host", "localhost")
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{said.get('port', 6379)}/{database}"
+
+
+def _as_redis_py_writes_it(url: str) -> str:
+    """Celery takes `REDIS://`, too, and `CERT_NONE` where redis-py has `none`."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.lower()}{separator}{_CERTIFICATES.sub(lambda found: found[1].lower(), rest)}"
 
 
 def _no_address() -> ConfigurationError:

@@ -15,11 +15,12 @@ from uuid import uuid4
 
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
-from sesmail.message.record import attach, detach
+from sesmail.message.addresses import normal_address
+from sesmail.message.record import RICH, attach, detach, version_of
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
 from sesmail.state.scripts import reachable
-from sesmail.state.suppression import normal_address
+from sesmail.state.suppression import SuppressionList
 from sesmail.vocabulary import Accepted, Claim, State, Status, Ticket
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-RECORD_VERSION = 1
-"""Of an email's JSON. A release that puts in what older ones must not leave out counts it up."""
+RECORD_VERSION = RICH
+"""The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
 
@@ -45,6 +46,7 @@ class Ledger:
         self._key = scripts.keys
         self._run = scripts.run
         self._settings = settings
+        self._suppression = SuppressionList(scripts)
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
         self._known_blobs: dict[str, None] = {}
         self._warn_of_sends_left = WarnOfSendsLeft()
@@ -61,6 +63,8 @@ class Ledger:
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more."""
         record, blobs = pack(email)
+        addresses = [*map(normal_address, email.recipients)]
+        self._rewrite_former_opt_outs(addresses)
         arguments = (
             send_id,
             record,
@@ -72,7 +76,7 @@ class Ledger:
             "" if expires_in_seconds is None else round(expires_in_seconds * 1000),
             _digest(email.idempotency_key.encode()) if email.idempotency_key else "",
             round(self._settings.idempotency_seconds * 1000),
-            "\n".join(map(normal_address, email.recipients)),
+            "\n".join(addresses),
             email.tags.get(LIST_TAG, ""),
             json.dumps(email.metadata) if email.metadata else "",
             self._settings.site,
@@ -83,6 +87,12 @@ class Ledger:
             answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
         self._remember(blobs)
         return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
+
+    def _rewrite_former_opt_outs(self, addresses: list[str]) -> None:
+        """Those of international domains: former releases kept some in letters that scripts do not look for."""
+        for address in addresses:
+            if "xn--" in address:
+                self._suppression.rewrite_former(address)
 
     def knows(self, idempotency_key: str) -> bool:
         """Whether an email was accepted under this key, and the key is still remembered."""
@@ -364,14 +374,14 @@ def pack(email: Email) -> tuple[str, dict[str, bytes]]:
             digest = _digest(part)
             blobs[digest] = part
             places.append(list(blobs).index(digest))
-    row = {"v": RECORD_VERSION, "email": record, "parts": places}
+    row = {"v": version_of(email), "email": record, "parts": places}
     return json.dumps(row, separators=(",", ":"), ensure_ascii=False), blobs
 
 
 def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:
     """The email again, from its record and its blobs in order. Raises `Newer` for a record of a newer release."""
     row = json.loads(record)
-    if row["v"] != RECORD_VERSION:
+    if not isinstance(row["v"], int) or row["v"] > RECORD_VERSION:
         raise Newer("its record", row["v"], RECORD_VERSION)
     contents = [zlib.decompress(blob) for blob in blobs]
     parts = [contents[place] if isinstance(place, int) else b64decode(place) for place in row["parts"]]

@@ -10,8 +10,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from sesmail.errors import LedgerUnavailable
+from sesmail.message.addresses import normal_address
 from sesmail.state.reputation import Counter, Rates, Sight
-from sesmail.state.suppression import OptOut, Scope, normal_address
+from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:

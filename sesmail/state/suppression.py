@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from sesmail.errors import InvalidEmail
-from sesmail.message.addresses import bare_address, mailbox_of
+from sesmail.message.addresses import former_addresses, normal_address
 from sesmail.state.scripts import reachable
 from sesmail.vocabulary import Reason
 
@@ -88,12 +87,25 @@ class SuppressionList:
 
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
+        normal = normal_address(address)
         with reachable():
-            return bool(self._redis.hdel(self._key("optout", str(scope)), normal_address(address)))
+            return bool(self._redis.hdel(self._key("optout", str(scope)), normal, *former_addresses(normal)))
+
+    def rewrite_former(self, normal: str) -> None:
+        """What former releases wrote down of an address in another spelling is from now on written as today's is."""
+        for former in former_addresses(normal):
+            for opt_out in self._found(former):
+                self.add(replace(opt_out, address=normal))
+                with reachable():
+                    self._redis.hdel(self._key("optout", str(opt_out.scope)), former)
 
     def find(self, address: str) -> list[OptOut]:
         """All entries of one address."""
-        address = normal_address(address)
+        normal = normal_address(address)
+        self.rewrite_former(normal)
+        return self._found(normal)
+
+    def _found(self, address: str) -> list[OptOut]:
         scopes = self._scopes()
         with reachable(), self._redis.pipeline(transaction=False) as pipeline:
             for scope in scopes:
@@ -121,20 +133,6 @@ def _is_scope(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def normal_address(address: str) -> str:
-    """How an address is written in the list: servers do not tell Ann@example.org from ann@example.org.
-
-    An international domain is written as emails have it, as `xn--...`.
-    """
-    text = address.strip().lower()
-    if text.isascii():
-        return text
-    try:
-        return bare_address(mailbox_of("address", text))
-    except InvalidEmail:  # no email can be sent to it, either
-        return text
 
 
 def _opt_out(address: str, scope: str, record: bytes) -> OptOut:

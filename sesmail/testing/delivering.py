@@ -11,6 +11,7 @@ from sesmail.message import Lane
 from sesmail.sending.delivery import Delivery, Unknown
 from sesmail.sending.memory_ledger import ENDED, MemoryLedger
 from sesmail.sending.throttle import Granted
+from sesmail.ses.request import Composed, compose
 from sesmail.signals import email_failed, email_sent, tell
 from sesmail.vocabulary import Claim, State
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sesmail.errors import SesError
-    from sesmail.message import Email
     from sesmail.sending.memory import Kept, Memory
     from sesmail.testing.sends import Wanted
 
@@ -44,10 +44,12 @@ class MemorySes:
     def prepare(self) -> None:
         """Nothing to prepare."""
 
-    def send(self, email: Email, *, send_id: str) -> str:  # noqa: ARG002  the transport's
+    compose = staticmethod(compose)
+
+    def send_composed(self, composed: Composed) -> str:
         """A message id, or the first answer that is for this email, raised."""
         for answer in self.answers:
-            if answer.times > 0 and answer.wanted.fits(email):
+            if answer.times > 0 and answer.wanted.fits(composed.email):
                 answer.times -= 1
                 raise answer.error
         return new_message_id()

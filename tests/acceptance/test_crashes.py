@@ -149,7 +149,7 @@ def test_what_a_worker_does_late_that_was_frozen_past_its_lease_does_no_harm(fle
     """Late `begin`s are refused. A late yes still counts: it comes in time to keep the second copy back."""
     fleet.environment["SESMAIL_EVIDENCE_WINDOW_SECONDS"] = "60"
     fleet.worker().wait_until_ready()
-    frozen = fleet.worker("-Q", "frozen", STRIKE="STOP self")
+    frozen = fleet.worker("-Q", "frozen", STRIKE="STOP self").wait_until_ready()
     send_id = fleet.send(f"{step}-frozen-{fleet.server.port}", queue="frozen")
     wait_until(frozen.is_frozen, "it is frozen")
     fleet.wait_for([send_id], State.SENT if step == "after_claim" else State.UNKNOWN)

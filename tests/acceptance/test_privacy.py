@@ -26,14 +26,15 @@ imports = ["broken_transport"]
 BROKEN_TRANSPORT = """
 from sesmail.ses.transport import SesTransport
 
-whole = SesTransport.send
+whole = SesTransport.send_composed
 
-def send(self, email, *, send_id):
+def send(self, composed):
+    email = composed.email
     if "broken" in email.tags:
         raise UnicodeEncodeError("ascii", f"{email.to} {email.subject} {email.text}", 0, 1, "an error that quotes the email")
-    return whole(self, email, send_id=send_id)
+    return whole(self, composed)
 
-SesTransport.send = send
+SesTransport.send_composed = send
 """
 
 EMAIL = f"""

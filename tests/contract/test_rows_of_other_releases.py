@@ -58,7 +58,7 @@ def by_a_newer_release(redis: Redis, send_id: str = "a") -> None:
 
 def by_a_newer_record(redis: Redis, send_id: str = "a") -> None:
     record = json.loads(row(redis, send_id)["email"])
-    write(redis, send_id, email=json.dumps(record | {"v": 2, "email": {"quite": "different"}}))
+    write(redis, send_id, email=json.dumps(record | {"v": 3, "email": {"quite": "different"}}))
 
 
 def for_another_account(redis: Redis, send_id: str = "a") -> None:

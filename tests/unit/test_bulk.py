@@ -15,10 +15,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError, InvalidEmail
-from sesmail.message import Attachment, Lane
+from sesmail.message import Attachment, Lane, mime
 from sesmail.sending.letters.letter import BadRow, Letter, check
 from sesmail.sending.letters.lists import Person, read_people
-from sesmail.ses import mime
 from tests.emails import names, nasty, texts
 
 
@@ -408,7 +407,7 @@ def test_a_value_never_changes_the_structure_of_the_html_and_reads_as_it_was_wri
         return  # not a character of HTML, such as half a surrogate pair
     page, plain = Structure(email.html or ""), Structure(TEMPLATE.replace("{{value}}", "x"))
     assert page.parts == plain.parts
-    assert page.text == plain.text.replace("x", value)
+    assert page.text == plain.text.replace("x", re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", "", value))
 
 
 @given(value=st.one_of(names, nasty, st.sampled_from(["a\r\nBcc: x@example.org", "a\nX: y", "a\r", "\u2028", "\x85"])))

@@ -13,8 +13,9 @@ import pytest
 
 from sesmail.errors import InvalidEmail
 from sesmail.message import Attachment, Email, Lane
-from sesmail.message.addresses import encoded_mailbox, encoded_words
+from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.record import attach, detach
+from sesmail.message.text import encoded_words
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
@@ -61,6 +62,12 @@ def test_a_body_given_in_both_spellings_is_refused(ours, djangos):
         ("ann@home <ann@example.org>", '"ann@home" <ann@example.org>', "ann@example.org"),
         ("Jürg <j@example.org>", "Jürg <j@example.org>", "j@example.org"),
         ("Ann <ann@Bücher.example.com>", "Ann <ann@xn--bcher-kva.example.com>", "ann@xn--bcher-kva.example.com"),
+        ("ann@faß.example.com", "ann@xn--fa-hia.example.com", "ann@xn--fa-hia.example.com"),
+        ("ann@ΒΌΛΟΣ.example.com", "ann@xn--nxasmq6b.example.com", "ann@xn--nxasmq6b.example.com"),
+        ("ann@βόλος.example.com", "ann@xn--nxasmm1c.example.com", "ann@xn--nxasmm1c.example.com"),
+        ("\ufeffann@bu\u0308cher.example.com\u00a0", "ann@xn--bcher-kva.example.com", "ann@xn--bcher-kva.example.com"),
+        ("a\u200bnn@exam\u00adple.org\u200e", "ann@example.org", "ann@example.org"),
+        ("\u200bAnn\u200b < ann@example.org >", "Ann <ann@example.org>", "ann@example.org"),
         ("ann@例え。example.com", "ann@xn--r8jz45g.example.com", "ann@xn--r8jz45g.example.com"),
         ("o'brien+tag/x=y@example.org", "o'brien+tag/x=y@example.org", "o'brien+tag/x=y@example.org"),
         ('"a..b"@example.org', '"a..b"@example.org', '"a..b"@example.org'),
@@ -160,11 +167,9 @@ def test_a_bad_default_is_refused(default):
         "a@b@zebra.org",
         "z" * 65 + "@zebra.example.org",
         "zebra@" + "a" * 60 + "." + "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".example.org",
-        "Z" * 201 + " <zebra@example.org>",
-        "zebra@faß.example.com",
-        "zebra@\u1e9e.example.com",
         "zebra@\U0001f993.example.com",
-        "zebra@\u0221.example.com",
+        "zebra@a\u200db.example.com",
+        "Z" * 4000 + " <zebra@example.org>",
         '"zeb"ra"@example.org',
         '""@zebra.org',
     ],
@@ -190,8 +195,6 @@ def test_what_is_not_an_address_is_refused_by_field_and_never_repeated(field, ad
         ({"to": [["a@example.org"]]}, "to[0]"),
         ({"to": [f"a{n}@example.org" for n in range(51)]}, "to"),
         ({"to": [f"a{n}@example.org" for n in range(40)], "cc": [f"c{n}@example.org" for n in range(11)]}, "to"),
-        ({"to": ["a@example.org", "a@EXAMPLE.org"]}, "to[1]"),
-        ({"to": "a@example.org", "bcc": ["b@example.org", "A <a@example.org>"]}, "bcc[1]"),
         ({"from_email": ["a@example.org"]}, "from_email"),
         ({"subject": None}, "subject"),
         ({"subject": 5}, "subject"),
@@ -199,8 +202,6 @@ def test_what_is_not_an_address_is_refused_by_field_and_never_repeated(field, ad
         ({"subject": "zebra\r\nBcc: x@example.org"}, "subject"),
         ({"subject": "zebra\udfff"}, "subject"),
         ({"subject": "z" * 990}, "subject"),
-        ({"text": None}, "text"),
-        ({"text": ""}, "text"),
         ({"text": b"zebra"}, "text"),
         ({"text": "zebra\ud800"}, "text"),
         ({"html": 5}, "html"),
@@ -216,7 +217,6 @@ def test_what_is_not_an_address_is_refused_by_field_and_never_repeated(field, ad
         ({"headers": {"X-A": ""}}, "headers[0]"),
         ({"headers": {"X-A": "  "}}, "headers[0]"),
         ({"headers": {"X-A": None}}, "headers[0]"),
-        ({"headers": {"X-A": 5}}, "headers[0]"),
         ({"headers": {"X-A": "zebra\nX-B: 1"}}, "headers[0]"),
         ({"headers": {"X-A": "z" * 996}}, "headers[0]"),
         ({"headers": {"X-AB": "z" * 993}}, "headers[0]"),
@@ -231,11 +231,14 @@ def test_what_is_not_an_address_is_refused_by_field_and_never_repeated(field, ad
         ({"tags": {"a": ""}}, "tags[0]"),
         ({"tags": {"a": "z" * 257}}, "tags[0]"),
         ({"tags": {"a": "zebra\n"}}, "tags[0]"),
-        ({"tags": {"a": 1}}, "tags[0]"),
         ({"tags": ["ok", "no zebra"]}, "tags[1]"),
         ({"tags": 5}, "tags"),
         ({"tags": [f"t{n}" for n in range(50)]}, "tags"),
         ({"tags": {"Sesmail-Id": "zebra"}}, "tags"),
+        ({"tags": {"a": True}}, "tags[0]"),
+        ({"tags": {"a": None}}, "tags[0]"),
+        ({"tags": {"a": 1.5}}, "tags[0]"),
+        ({"headers": {"X-A": True}}, "headers[0]"),
         ({"metadata": ["zebra"]}, "metadata"),
         ({"metadata": {"a": object()}}, "metadata"),
         ({"metadata": {"a": float("nan")}}, "metadata"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.policy import default
 
-from sesmail.message import Attachment, Email
-from sesmail.ses import mime
+from sesmail.message import Attachment, Email, mime
 
 
 def read(email: Email, headers=()):

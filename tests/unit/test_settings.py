@@ -42,7 +42,7 @@ def by_celery(said: dict[str, Any]) -> Source:
 def test_without_a_word_from_anybody_the_defaults_hold():
     settings = load()
     assert settings == Settings.model_construct()
-    assert (settings.region, settings.redis_url, settings.on_unknown) == (None, "redis://127.0.0.1:6379/0", "resend")
+    assert (settings.region, settings.redis_url, settings.on_unknown) == (None, "", "resend")
 
 
 def test_the_application_comes_before_the_environment_and_that_before_names_of_others(monkeypatch):
@@ -70,6 +70,7 @@ OTHER_VALUES = {
     "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
     "verify_queues": "false",
     "share_opt_outs_with": '["beta"]',
+    "text_from_html": "true",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',

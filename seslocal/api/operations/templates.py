@@ -69,7 +69,7 @@ def test_render(ses: Ses, call: Call) -> dict[str, Any]:
         content = template.rendered(data_of(validation.required(call.body, "TemplateData")))
     except RenderingError as error:
         raise invalid(str(error)) from error
-    return {"RenderedTemplate": mime.build(content).as_string()}
+    return {"RenderedTemplate": mime.build(content).decode("ascii", "replace")}
 
 
 _TEMPLATE = "/v2/email/templates/{TemplateName:path}"

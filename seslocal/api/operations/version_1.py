@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 NAMESPACE = "http://ses.amazonaws.com/doc/2010-12-01/"
 MAX_EMAIL_BYTES = 10 * 1024 * 1024
+_WRITTEN = (
+    ("To", "Destination.ToAddresses"),
+    ("Cc", "Destination.CcAddresses"),
+    ("Reply-To", "ReplyToAddresses"),
+)
 NOTIFICATION_TYPES = ("Bounce", "Complaint", "Delivery")
 
 
@@ -42,6 +47,7 @@ def send_email(ses: Ses, call: Call) -> dict[str, Any]:
         cc=cc,
         bcc=bcc,
         reply_to=_addresses(fields, "ReplyToAddresses"),
+        written=tuple((name, tuple(form.strings(fields, prefix))) for name, prefix in _WRITTEN),
         content=content,
         tags=_tags(fields),
         configuration_set=validation.configuration_set_name(fields.get("ConfigurationSetName")),

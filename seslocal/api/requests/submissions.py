@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from seslocal.account.templates import Template
     from seslocal.api.call import Call
 
+_ADDRESS_HEADERS = frozenset({"from", "sender", "to", "cc", "bcc", "reply-to"})
 TRANSFER_ENCODINGS = ("BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT")
 
 Recipients = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
@@ -110,6 +111,7 @@ def addressed(call: Call, body: Mapping[str, Any], content: Content) -> Submissi
         cc=cc,
         bcc=bcc,
         reply_to=validation.addresses(body.get("ReplyToAddresses"), "ReplyToAddresses"),
+        written=_written(body),
         content=content,
         tags=validation.tags(body.get("EmailTags")),
         configuration_set=validation.configuration_set_name(body.get("ConfigurationSetName")),
@@ -127,6 +129,9 @@ def mime_submission(
 ) -> Submission:
     """A MIME message with its envelope; tags given in the call replace those in its X-SES-MESSAGE-TAGS."""
     message = mime.parse_headers(data)
+    validation.check_mailboxes(value for name, value in message.raw_items() if name.lower() in _ADDRESS_HEADERS)
+    for file_name in mime.file_names(data):
+        validation.file_name(file_name)
     source = source or str(message.get("From") or "")
     if not source:
         raise invalid("Missing required header 'From'.")
@@ -175,6 +180,17 @@ def destination(given: Any) -> Recipients:
     )
 
 
+def _written(body: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The headers of the addresses, which have been checked."""
+    lists = validation.mapping(body.get("Destination"), "Destination")
+    given = (
+        ("To", lists.get("ToAddresses")),
+        ("Cc", lists.get("CcAddresses")),
+        ("Reply-To", body.get("ReplyToAddresses")),
+    )
+    return tuple((name, tuple(addresses or ())) for name, addresses in given)
+
+
 def _merged(default: Sequence[tuple[str, str]], own: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     replaced = {name.lower() for name, _ in own}
     return (*(header for header in default if header[0].lower() not in replaced), *own)
@@ -204,7 +220,7 @@ def _attachment(given: Any) -> Attachment:
     if encoding is not None:
         validation.one_of(encoding, "contentTransferEncoding", TRANSFER_ENCODINGS)
     return Attachment(
-        filename=validation.up_to(255, validation.required(given, "FileName"), "FileName"),
+        filename=validation.file_name(validation.up_to(255, validation.required(given, "FileName"), "FileName")),
         content_type=validation.up_to(78, given.get("ContentType") or "application/octet-stream", "ContentType"),
         content=validation.blob(validation.required(given, "RawContent"), "RawContent"),
         disposition=validation.one_of(

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from email.utils import parseaddr
+from email.utils import getaddresses, parseaddr
 from typing import TYPE_CHECKING, Any
 
 from seslocal.errors import Refused, invalid
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS = 50
 MAX_LOCAL_LETTERS = 64
 MAX_ADDRESS_LETTERS = 320
+MAX_MAILBOX_BYTES = 320
+"""With its name, as encoded for a header."""
 MAX_HEADERS = 15
 MAX_EMAIL_BYTES = 40 * 1024 * 1024
 MAX_TEMPLATE_DATA = 262_144
@@ -57,6 +59,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def address(given: str) -> str:
     """The bare address in `Name <address>`; refused in SES's words when it is none."""
+    if len(given.encode("utf-8", "replace")) > MAX_MAILBOX_BYTES:
+        raise invalid(f"Transaction failed: Address length is more than {MAX_MAILBOX_BYTES} bytes long: '{given}'.")
     if _ADDRESS.fullmatch(given):
         return _within_length(given)
     if "\r" in given or "\n" in given:
@@ -91,6 +95,119 @@ def _what_is_wrong(bare: str) -> str:
 def addresses(given: Any, field: str) -> tuple[str, ...]:
     """A list of addresses, any of which fails the call."""
     return tuple([address(text(one, field)) for one in items(given, field)])
+
+
+def check_mailboxes(values: Iterable[Any]) -> None:
+    """The length of each mailbox in headers of addresses."""
+    for name, bare in getaddresses([str(value) for value in values]):
+        if len((mailbox := f"{name} <{bare}>" if name else bare).encode("utf-8", "replace")) > MAX_MAILBOX_BYTES:
+            raise invalid(
+                f"Transaction failed: Address length is more than {MAX_MAILBOX_BYTES} bytes long: '{mailbox}'."
+            )
+
+
+UNSUPPORTED_EXTENSIONS = frozenset(
+    [
+        "ade",
+        "adp",
+        "app",
+        "asp",
+        "bas",
+        "bat",
+        "cer",
+        "chm",
+        "cmd",
+        "com",
+        "cpl",
+        "crt",
+        "csh",
+        "der",
+        "exe",
+        "fxp",
+        "gadget",
+        "hlp",
+        "hta",
+        "inf",
+        "ins",
+        "isp",
+        "its",
+        "js",
+        "jse",
+        "ksh",
+        "lib",
+        "lnk",
+        "mad",
+        "maf",
+        "mag",
+        "mam",
+        "maq",
+        "mar",
+        "mas",
+        "mat",
+        "mau",
+        "mav",
+        "maw",
+        "mda",
+        "mdb",
+        "mde",
+        "mdt",
+        "mdw",
+        "mdz",
+        "msc",
+        "msh",
+        "msh1",
+        "msh2",
+        "mshxml",
+        "msh1xml",
+        "msh2xml",
+        "msi",
+        "msp",
+        "mst",
+        "ops",
+        "pcd",
+        "pif",
+        "plg",
+        "prf",
+        "prg",
+        "reg",
+        "scf",
+        "scr",
+        "sct",
+        "shb",
+        "shs",
+        "sys",
+        "ps1",
+        "ps1xml",
+        "ps2",
+        "ps2xml",
+        "psc1",
+        "psc2",
+        "tmp",
+        "url",
+        "vb",
+        "vbe",
+        "vbs",
+        "vps",
+        "vsmacros",
+        "vss",
+        "vst",
+        "vsw",
+        "vxd",
+        "ws",
+        "wsc",
+        "wsf",
+        "wsh",
+        "xnk",
+    ]
+)
+"""https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
+
+
+def file_name(given: str) -> str:
+    """A file's name; SES sends none that might be run."""
+    if "." in given and given.rstrip(". ").rpartition(".")[2].lower() in UNSUPPORTED_EXTENSIONS:
+        raise invalid(f"Transaction failed: Illegal filename '{given}'.")
+    return given
 
 
 def check_recipients(count: int) -> None:

@@ -15,10 +15,9 @@ from itertools import islice, zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError
-from sesmail.message.addresses import bare_address, mailbox_of
+from sesmail.message.addresses import bare_address, mailbox_of, normal_address
 from sesmail.sending.letters.columns import address_column, address_columns, column_name, columns_called, refuse_doubled
 from sesmail.sending.letters.encodings import encoding_of
-from sesmail.state.suppression import normal_address
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -448,7 +448,7 @@ def test_using_an_unsubscribe_link_opts_out_of_its_list_counts_once_and_is_told_
         opt_out(Unsubscription(site="alpha", recipient="Ann@example.org", list="monthly", send_id="send-1"))
     assert [entry.scope for entry in world.suppression.find("ann@example.org")] == [Scope("alpha", "monthly")]
     assert world.processor.process().processed == 1
-    assert heard == [("Ann@example.org", {"order": "of send-1"})]
+    assert heard == [("ann@example.org", {"order": "of send-1"})]
     assert world.counts() == {Counter.UNSUBSCRIBED: 1}
     assert not world.ledger.proofs  # the link does not know SES's id of the email
 

@@ -28,6 +28,29 @@ BAD = {
     "a line break in an address": ({"to": "reader@example.org\r\nBcc: other@example.org"}, "control or whitespace"),
     "a name of 65 letters": ({"to": "x" * 65 + "@example.org"}, "longer than"),
     "letters that are not ASCII": ({"to": "jürgen@example.org"}, "Illegal address"),
+    "a name that makes an address longer than 320 bytes": (
+        {"to": f"{'N' * 310} <reader@example.org>"},
+        "Transaction failed: Address length is more than 320 bytes long: 'NNN",
+    ),
+    "a long name in a raw message": (
+        {"Content": {"Raw": {"Data": b"From: " + b"N" * 310 + b" <news@example.com>\r\nTo: a@example.org\r\n\r\nHi."}}},
+        "Address length is more than 320 bytes long",
+    ),
+    "a file that might be run": (
+        {"Content": simple(Attachments=[{"FileName": "a.EXE", "RawContent": b"x"}])},
+        "Transaction failed: Illegal filename 'a.EXE'.",
+    ),
+    "a file that might be run in a raw message": (
+        {
+            "Content": {
+                "Raw": {
+                    "Data": b"From: news@example.com\r\nContent-Type: text/plain\r\n"
+                    b'Content-Disposition: attachment; filename="c.js"\r\n\r\nHi.'
+                }
+            }
+        },
+        "Transaction failed: Illegal filename 'c.js'.",
+    ),
     "no recipient": ({"to": []}, "at least one recipient"),
     "51 recipients": ({"to": [f"r{n}@example.org" for n in range(51)]}, "Recipient count exceeds 50."),
     "a dot in a tag": ({"tag": "two.words"}, "Tag value <two.words> is not valid"),

@@ -1,0 +1,268 @@
+"""What a message of Django's, or of Python's own `email` package, says, as the arguments of an `Email`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from email.message import Message
+from email.utils import getaddresses
+from typing import Any
+
+from sesmail.errors import InvalidEmail
+from sesmail.message.content_types import bare_type
+from sesmail.message.given import is_django_message
+from sesmail.message.parts import Part, read_part
+from sesmail.message.text import kind_of
+
+_SET_BY_SES = frozenset({"date", "message-id", "mime-version", "content-type", "content-transfer-encoding"})
+_RECIPIENTS = {"to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to"}
+
+# What anymail's messages can say besides, and SES cannot do with one email: https://anymail.dev/
+_ANYMAIL_ELSEWHERE = {
+    "envelope_sender": "SES sets the envelope's sender by the identity's MAIL FROM domain",
+    "template_id": "SES's stored templates are not sent by this",
+    "merge_data": "give each recipient an email of their own",
+    "merge_global_data": "fill in the text yourself",
+    "merge_headers": "give each recipient an email of their own",
+    "merge_metadata": "give each recipient an email of their own",
+    "track_clicks": "a configuration set says what is tracked",
+    "track_opens": "a configuration set says what is tracked",
+}
+_ESP_EXTRA = {"ConfigurationSetName": "configuration_set", "EmailTags": "tags"}
+
+
+def is_message(value: object) -> bool:
+    """Whether it is an email of Django's or of Python's `email` package."""
+    return isinstance(value, Message) or is_django_message(value)
+
+
+def arguments_of(message: object) -> dict[str, Any]:
+    """The arguments that say the same. Raises `InvalidEmail`."""
+    if is_django_message(message):
+        return _of_django(message)
+    if isinstance(message, Message):
+        return _of_python(message)
+    raise InvalidEmail("message", f"is {kind_of(message)}: give an email of Django's or of Python's email package")
+
+
+# -- Django's ---------------------------------------------------------------------------------------------------------
+
+
+def _of_django(message: Any) -> dict[str, Any]:
+    headers, addressed = _sorted_headers(message.extra_headers.items(), message)
+    arguments: dict[str, Any] = {
+        "to": [*message.to],
+        "cc": [*message.cc],
+        "bcc": [*message.bcc],
+        "reply_to": [*message.reply_to],
+        "subject": " ".join(str(message.subject).splitlines()) if message.subject else "",
+        "from_email": message.from_email or None,
+        "headers": headers,
+        "attachments": [_djangos_attachment(each) for each in message.attachments],
+        "alternatives": [tuple(each) for each in getattr(message, "alternatives", None) or ()],
+    }
+    arguments["html" if message.content_subtype == "html" else "text"] = message.body
+    if message.content_subtype not in ("html", "plain"):
+        arguments["alternatives"].insert(0, (arguments.pop("text"), f"text/{message.content_subtype}"))
+    return arguments | addressed | _of_anymail(message)
+
+
+def _djangos_attachment(attachment: Any) -> Any:
+    return attachment if isinstance(attachment, Message) else tuple(attachment)
+
+
+def _sorted_headers(pairs: Iterable[tuple[str, Any]], message: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those that stay headers, and those that an argument says."""
+    headers: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    for name, value in pairs:
+        lower = name.lower()
+        if lower == "from":
+            arguments["from_email"] = _addresses(value)[0] if _addresses(value) else None
+        elif lower in _RECIPIENTS and (message is None or not _same(value, getattr(message, _RECIPIENTS[lower]))):
+            if message is not None and lower != "reply-to":
+                raise InvalidEmail("headers", f"{name} says others than the recipients, which SES would not send")
+            arguments.setdefault(_RECIPIENTS[lower], []).extend(_addresses(value))
+        elif lower == "subject":
+            arguments["subject"] = " ".join(str(value).split())
+        elif lower not in _SET_BY_SES and lower not in _RECIPIENTS:
+            headers[name] = _unfolded(value)
+    return headers, arguments
+
+
+def _same(value: object, mailboxes: Iterable[str]) -> bool:
+    named = [address for _, address in getaddresses([str(value)])]
+    return named == [address for _, address in getaddresses([*map(str, mailboxes)])]
+
+
+def _unfolded(value: Any) -> Any:
+    return " ".join(value.splitlines()) if isinstance(value, str) else value
+
+
+def _addresses(value: Any) -> list[str]:
+    """The mailboxes of a header, as it is or as the newer policies have parsed it."""
+    parsed = getattr(value, "addresses", None)
+    if parsed is not None:
+        return [_mailbox(each.display_name, each.addr_spec) for each in parsed]
+    return [_mailbox(name, address) for name, address in getaddresses([_decoded(value)]) if address]
+
+
+def _decoded(value: Any) -> str:
+    from email.header import decode_header, make_header  # noqa: PLC0415
+
+    text = str(value)
+    try:
+        return str(make_header(decode_header(text))) if "=?" in text else text
+    except (LookupError, ValueError):
+        return text
+
+
+def _mailbox(name: str, address: str) -> str:
+    if not name:
+        return address
+    escaped = name.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}" <{address}>'
+
+
+def _of_anymail(message: Any) -> dict[str, Any]:
+    """What anymail adds to a message: https://anymail.dev/en/stable/sending/anymail_additions/"""
+    for name, why in _ANYMAIL_ELSEWHERE.items():
+        if _says(message, name):
+            raise InvalidEmail(name, f"cannot be said by an email: {why}")
+    found: dict[str, Any] = {}
+    if _says(message, "metadata"):
+        found["metadata"] = message.metadata
+    if _says(message, "tags"):
+        found["tags"] = message.tags
+    if _says(message, "send_at"):
+        found["send_at"] = _moment(message.send_at)
+    extra = dict(getattr(message, "esp_extra", None) or {})
+    if unknown := sorted(extra.keys() - _ESP_EXTRA.keys()):
+        raise InvalidEmail("esp_extra", f"{', '.join(map(str, unknown))} cannot be said by an email")
+    if "ConfigurationSetName" in extra:
+        found["configuration_set"] = extra["ConfigurationSetName"]
+    if "EmailTags" in extra:
+        own = {each["Name"]: each["Value"] for each in extra["EmailTags"]}
+        found["tags"] = own | _as_mapping(found.get("tags") or {})
+    return found
+
+
+def _as_mapping(tags: Any) -> dict[Any, Any]:
+    return {**tags} if isinstance(tags, Mapping) else dict.fromkeys(tags, "1")
+
+
+def _says(message: Any, name: str) -> bool:
+    value = getattr(message, name, None)
+    return value is not None and not isinstance(value, type) and value not in ({}, [], ())  # its UNSET is a class
+
+
+def _moment(value: Any) -> Any:
+    """A time as anymail takes it: a timestamp, a date, a time in the current time zone."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if isinstance(value, datetime) and value.tzinfo is None:
+        from django.utils.timezone import get_current_timezone  # noqa: PLC0415  only with a message of Django's
+
+        return value.replace(tzinfo=get_current_timezone())
+    return value
+
+
+# -- Python's ---------------------------------------------------------------------------------------------------------
+
+
+class _Contents:
+    """The bodies, other forms and attachments found in a message, part by part."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.html: str | None = None
+        self.alternatives: list[tuple[bytes, str]] = []
+        self.attachments: list[Part] = []
+
+    def take(self, part: Part, *, as_body: bool) -> None:
+        kind = part.get_content_type()
+        children = _children(part)
+        if kind == "multipart/alternative" and as_body and not self._has_a_body():
+            for child in children:
+                self._take_form(child)
+        elif kind in ("multipart/mixed", "multipart/related") and as_body and children:
+            self.take(children[0], as_body=not self._has_a_body())
+            for child in children[1:]:
+                self.take(child, as_body=False)
+        elif not (as_body and self._take_body(part)):
+            self.attachments.append(part)
+
+    def _has_a_body(self) -> bool:
+        return self.text is not None or self.html is not None or bool(self.alternatives)
+
+    def _take_form(self, part: Part) -> None:
+        children = _children(part)
+        if part.get_content_type() == "multipart/related" and children:
+            self._take_form(children[0])
+            self.attachments += children[1:]
+        elif part.is_multipart() or part.get_content_disposition() == "attachment":
+            self.attachments.append(part)
+        elif not self._take_body(part):
+            read = read_part(part)
+            self.alternatives.append((read.content, read.content_type))
+
+    def _take_body(self, part: Part) -> bool:
+        """Whether it is a body that is not there yet, with nothing else to it that would be lost."""
+        name = {"text/plain": "text", "text/html": "html"}.get(part.get_content_type())
+        is_file = part.get_content_disposition() == "attachment" or part.get_filename() is not None
+        if name is None or is_file or part.is_multipart() or getattr(self, name) is not None:
+            return False
+        text = _text_of(part)
+        if text is not None:
+            setattr(self, name, text)
+        return text is not None
+
+
+def _children(part: Part) -> list[Part]:
+    return [*part.get_payload()] if part.is_multipart() else []
+
+
+def _text_of(part: Part) -> str | None:
+    read = read_part(part)
+    parameters = {name.lower() for name, _ in (part.get_params() or [])[1:]} - {"charset", "format", "delsp"}
+    charset = str(part.get_content_charset() or "utf-8")
+    try:
+        return (
+            None
+            if parameters
+            else read.content.decode("utf-8" if charset == "us-ascii" else charset).replace("\r\n", "\n")
+        )
+    except (LookupError, ValueError):
+        return None
+
+
+def _of_python(message: Part) -> dict[str, Any]:
+    kind = message.get_content_type()
+    if bare_type(kind) in ("multipart/signed", "multipart/encrypted", "multipart/report"):
+        raise InvalidEmail("message", f"is {kind}, whose parts belong together: forward it as an attachment")
+    contents = _Contents()
+    contents.take(message, as_body=True)
+    if contents.attachments == [message]:
+        contents.attachments = [_without_its_address(message)]
+    own = [(name, value) for name, value in message.items() if not name.lower().startswith("content-")]
+    headers, arguments = _sorted_headers(own)
+    return {
+        "to": [],
+        "subject": "",
+        "text": contents.text,
+        "html": contents.html,
+        "alternatives": contents.alternatives,
+        "attachments": contents.attachments,
+        "headers": {name: _decoded(value) for name, value in headers.items()},
+    } | {name: _decoded(value) if name == "subject" else value for name, value in arguments.items()}
+
+
+def _without_its_address(message: Part) -> Part:
+    """A message that is one file, as a part: its own headers are the email's."""
+    from copy import copy  # noqa: PLC0415
+
+    part = copy(message)
+    part._headers = [pair for pair in message._headers if pair[0].lower().startswith("content-")]  # type: ignore[attr-defined]  # noqa: SLF001
+    return part

@@ -1,0 +1,79 @@
+"""Words for an email's arguments that other libraries have, and what they are here."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from sesmail.errors import InvalidEmail
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Mapping, Sequence
+
+_WORDS = {
+    "text": "body text_body text_content plain plain_text plaintext content text_message body_text bodytext msg",
+    "html": "html_body html_content html_text htmlbody body_html htmltext",
+    "to": "recipients recipient recipient_list to_email to_emails to_addresses to_address to_addrs send_to emails"
+    " destination toaddresses",
+    "from_email": "sender from_ from_address from_addr source from_name mail_from",
+    "cc": "cc_addresses cc_emails cc_list",
+    "bcc": "bcc_addresses bcc_emails bcc_list",
+    "reply_to": "reply_to_addresses replyto reply_to_email reply_to_address",
+    "subject": "title subject_line",
+    "headers": "extra_headers header custom_headers",
+    "attachments": "files attachment attach file",
+    "tags": "email_tags categories tag",
+    "metadata": "custom_args meta user_variables",
+    "configuration_set": "configuration_set_name config_set",
+    "send_at": "schedule_at scheduled_at deliver_at eta",
+    "expires_at": "expiry expires",
+    "lane": "priority",
+}
+_MEANT = {word: name for name, words in _WORDS.items() for word in words.split()}
+_MEANINGLESS = {
+    "fail_silently": "sending never fails silently: leave it out, or catch sesmail.SesmailError",
+    "connection": "there is one way to SES per application: leave it out",
+    "auth_user": "SES has no user and password of an SMTP server: leave it out",
+    "auth_password": "SES has no user and password of an SMTP server: leave it out",
+    "template": "fill the template in and give text= and html=",
+    "context": "fill the template in and give text= and html=",
+}
+
+
+def checked_arguments(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises `InvalidEmail` for arguments that an email does not have, with those that were probably meant."""
+    names = [*signature.parameters]
+    for name in kwargs:
+        if name not in names:
+            raise InvalidEmail("arguments", f"an email has no argument {_shown(name)}{_meant(name, names)}")
+    if _is_in_the_order_of_send_mail(args):
+        raise InvalidEmail(
+            "arguments",
+            "are in the order of Django's send_mail (subject, message, from_email, recipient_list): here it is to,"
+            " subject, text, html; or name them",
+        )
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise InvalidEmail("arguments", f"an email is {re.sub(chr(39), '', str(error))}") from None
+
+
+def _shown(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_]{1,40}", name) else "of such a name"
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    lower = name.lower()
+    if lower in _MEANINGLESS:
+        return f": {_MEANINGLESS[lower]}"
+    near = _MEANT.get(lower) or next(iter(get_close_matches(lower, names, n=1)), None)
+    return f": did you mean {near}=?" if near else ""
+
+
+def _is_in_the_order_of_send_mail(args: Sequence[Any]) -> bool:
+    if len(args) < 4 or "@" in str(args[0]):
+        return False
+    sender, recipients = args[2], args[3]
+    return (sender is None or "@" in str(sender)) and isinstance(recipients, list | tuple) and "@" in str(recipients)
