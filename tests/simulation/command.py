@@ -136,8 +136,10 @@ def _find(bug: Bug, asked: argparse.Namespace, wire: Wire) -> dict[str, object]:
         if time.process_time() - began > A_MINUTE / (10 if bug.harmless else 1):
             break
         seeds += 1
-        plan = Plan(weights=HUNTS[seed % len(HUNTS)])
-        if found := simulate(Run(seed=seed, emails=asked.emails, plan=plan, bug=bug), wire).violations:
+        run = Run(seed=seed, emails=asked.emails, plan=Plan(weights=HUNTS[seed % len(HUNTS)]), bug=bug)
+        if found := simulate(run, wire).violations:
+            if simulate(replace(run, bug=None), wire).violations:
+                raise SystemExit(f"Seed {seed} fails without a planted bug: see to that first. {again(run)}")
             rule = found[0].rule
             break
     seconds = round(time.process_time() - began, 1)

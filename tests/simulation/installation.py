@@ -68,6 +68,7 @@ class Installation:
     @cache  # noqa: B019  it lives as long as its world
     def _settings_of(self, site: str) -> Settings:
         return Settings(
+            redis_url="redis://127.0.0.1:6379/0",  # named only: nobody connects to it
             key_prefix=self.prefix,
             site=site,
             evidence_window_seconds=self.world.window_seconds,

@@ -131,6 +131,14 @@ class Ses:
         return error
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An email as it would be asked for."""
+
+    email: Email
+    send_id: str
+
+
 class Transport:
     """What a worker has for a `sesmail.ses.transport.SesTransport`. Its process may die or freeze on the way."""
 
@@ -143,9 +151,12 @@ class Transport:
     def account(self) -> Account:
         return self._ses.account()
 
-    def send(self, email: Email, *, send_id: str) -> str:
+    def compose(self, email: Email, *, send_id: str) -> Letter:
+        return Letter(email, send_id)
+
+    def send_composed(self, composed: Letter) -> str:
         self._step()
-        message_id = self._ses.send(email, send_id)
+        message_id = self._ses.send(composed.email, composed.send_id)
         self._step()
         return message_id
 
