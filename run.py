@@ -3,9 +3,10 @@
 
     python3 run.py demo [ARGS]          mail an e-letter to a local stand-in for SES, and watch
     python3 run.py test [ARGS]          run the tests; ARGS go to pytest
-    python3 run.py check                all that is checked before a merge: style, types, floors, tests
+    python3 run.py check                all that is checked before a merge: style, types, floors, tests, simulation
     python3 run.py check --full [ROWS]  the same with each Python and Django that is supported and found; takes an hour
     python3 run.py bench [NAME [ARGS]]  run a benchmark; without a name, list them
+    python3 run.py simulate [ARGS]      the whole product under virtual time and misfortunes; --help
 
 The first run makes `.venv` from pyproject.toml and constraints.txt; later ones start at once. To start afresh, delete
 that folder. `check --full` makes another one for each Python, in `.venvs`.
@@ -42,6 +43,7 @@ STEPS = {
     "types": ["mypy"],
     "floors": ["lint-imports"],
     "tests": ["python", "-m", "pytest"],
+    "simulation": ["python", "-m", "tests.simulation", "--minutes", "1"],
 }
 
 
@@ -49,7 +51,7 @@ def main(arguments: list[str]) -> None:
     """Run the command that the arguments name."""
     os.chdir(ROOT)
     command, *rest = arguments or ["--help"]
-    commands = {"demo": demo, "test": test, "check": check, "bench": bench}
+    commands = {"demo": demo, "test": test, "check": check, "bench": bench, "simulate": simulate}
     if command in {"-h", "--help", "help"}:
         print(__doc__)
     elif command in commands:
@@ -83,6 +85,12 @@ def bench(arguments: list[str]) -> None:
     else:
         prepare("dev")
         become_module(f"benchmarks.{arguments[0]}", arguments[1:])
+
+
+def simulate(arguments: list[str]) -> None:
+    """Become the simulation."""
+    prepare("dev")
+    become_module("tests.simulation", arguments)
 
 
 def check(arguments: list[str]) -> None:
@@ -157,7 +165,7 @@ def finish(runner: "StepRunner", results: list[str]) -> None:
 class StepRunner:
     """Runs an environment's programs one by one, each told exactly once of every signal that should stop us."""
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, width: int = 10) -> None:
         """`width` is that of the names in the lines that sum up."""
         self.width = width
         self.environment = OURS

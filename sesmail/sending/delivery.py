@@ -10,6 +10,7 @@ import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+from uuid import uuid4
 
 from sesmail.errors import (
     ConfigurationError,
@@ -118,7 +119,8 @@ class Delivery:
 
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis: the ticket is to be given back.
         """
-        return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner()))
+        token = uuid4().hex  # one for all tries: where the answer was lost, the next one finds the claim its own
+        return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
 
     def work(self, claim: Claim, worker: str | None) -> Outcome:
         """Send a claimed email, and write down what became of it.

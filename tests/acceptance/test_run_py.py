@@ -90,7 +90,7 @@ class Project:
         shutil.copy(ROOT / "tests" / "matrix.py", self.folder / "tests")
         (self.folder / "tests" / "test_django.py").write_text("import django")
         (self.folder / "tests" / "test_other.py").write_text("import flask")
-        for name in ("demo", "pytest", "linter", "benchmarks/send"):
+        for name in ("demo", "pytest", "linter", "benchmarks/send", "tests/simulation"):
             (self.folder / f"{name}.py").write_text(PROGRAM.replace("NAME", name))
         (self.folder / "benchmarks" / "_private.py").write_text("")
         (self.folder / "pyproject.toml").write_text(PYPROJECT)
@@ -297,14 +297,21 @@ def test_check_runs_every_step_and_says_which_one_failed_and_how_to_repeat_it(re
     flag = ready.flag("fail-in-mypy")
     output = ready.run("check", code=1)
     flag.unlink()
-    outcomes = [line.split()[:2] for line in output.partition("\n\n==> tests")[2].splitlines()[-5:]]
-    assert outcomes == [["ok", "style"], ["ok", "format"], ["failed", "types"], ["ok", "floors"], ["ok", "tests"]]
+    outcomes = [line.split()[:2] for line in output.partition("\n\n==> tests")[2].splitlines()[-6:]]
+    assert outcomes == [
+        ["ok", "style"],
+        ["ok", "format"],
+        ["failed", "types"],
+        ["ok", "floors"],
+        ["ok", "tests"],
+        ["ok", "simulation"],
+    ]
     assert "again with: .venv/bin/mypy" in output
 
 
 def test_check_succeeds_when_every_step_does(ready):
     output = ready.run("check")
-    for called in ("ruff check .", "ruff format --check .", "mypy pid", "lint-imports pid", "pytest pid"):
+    for called in ("ruff check .", "ruff format --check .", "mypy pid", "lint-imports pid", "pytest pid", "tests/simulation --minutes 1 pid"):
         assert called in output
     assert "failed" not in output
 

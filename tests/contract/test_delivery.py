@@ -7,6 +7,7 @@ import pytest
 
 from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
+from sesmail.errors import LedgerUnavailable
 from sesmail.message import Email, Lane
 from sesmail.sending.delivery import Sent
 from sesmail.simulator import Simulator
@@ -23,6 +24,24 @@ def claimed(client: Client, send_id: str) -> Claim:
     claim = client.delivery.claim(send_id)
     assert isinstance(claim, Claim)
     return claim
+
+
+def test_a_claim_whose_answer_was_lost_is_this_workers_when_it_tries_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be held by nobody under a living worker, for as long as a worker may hold a send."""
+    accept(client, "first")
+    claim = client.ledger.claim
+    lost = iter([True])
+
+    def claim_without_an_answer(*arguments: str) -> object:
+        answer = claim(*arguments)
+        if next(lost, False):
+            raise LedgerUnavailable
+        return answer
+
+    monkeypatch.setattr(client.ledger, "claim", claim_without_an_answer)
+    assert claimed(client, "first").send_id == "first"
 
 
 def test_a_process_makes_its_client_before_it_takes_a_slot_so_that_its_first_emails_do_not_arrive_together(

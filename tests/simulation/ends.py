@@ -1,0 +1,238 @@
+"""What must hold in the end, and what is known to be lost where Redis itself has forgotten."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sesmail.state.keys import CATALOGUE
+from sesmail.state.reputation import Counter as Rate
+from tests.simulation.lua import EXPIRIES, MOVES
+from tests.simulation.model import ENDS, Send
+from tests.simulation.scheduler import START
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Installation, World
+
+UNTOLD = ("untold", "events:unprocessed")
+RATE_TOLERANCE = 1.2
+PASSING_KEYS = ("blob:*", "in:queued:*", "in:scheduled:*", "in:claimed", "in:sending", "in:unknown")
+"""What must be gone, or empty, when nothing waits."""
+
+
+def judge(world: World) -> None:
+    """Every rule about ends."""
+    rows = {each.base: _rows(world, each) for each in world.installations}
+    for send in list(world.model.sends.values()):
+        _judge_send(world, send, rows[send.base].get(send.id))
+    for number in world.model.wanted:
+        world.rules.check("senders_come_through", number in world.model.of_number or world.has_forgotten, f"n{number}")
+    for each in world.installations:
+        _judge_rate(world, each)
+        _judge_quota(world, each)
+        _judge_counts(world, each, rows[each.base])
+        _judge_rates(world, each)
+    _judge_keys(world)
+    _judge_events(world)
+
+
+def untold(world: World) -> int:
+    """How many ends and events wait for somebody to be told of them."""
+    wire = world.server.wire
+    names = [f"{each.base}{kind}:{site}" for each in world.installations for site in each.sites for kind in UNTOLD]
+    return sum(wire.ask(*(("ZCARD", name) for name in names)))
+
+
+def _rows(world: World, installation: Installation) -> dict[str, dict[str, str]]:
+    base = installation.base
+    ids = [send.id for send in world.model.sends.values() if send.base == base]
+    found = world.server.wire.ask(*(("HGETALL", f"{base}send:{send_id}") for send_id in ids)) if ids else []
+    return {
+        send_id: {k.decode(): v.decode(errors="replace") for k, v in zip(row[::2], row[1::2], strict=True)}
+        for send_id, row in zip(ids, found, strict=True)
+        if row
+    }
+
+
+def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
+    rules = world.rules
+    if row is None:
+        if send.forgotten:
+            world.counts["lost_with_redis"] += send.accepted and world.model.of_number[send.number] is send
+        else:
+            rules.check("nothing_is_lost", False, send.id)
+        return
+    state = row["state"]
+    rules.check("nothing_is_lost", True, send.id)
+    rules.check("nothing_is_stuck", state in ENDS, send.id, state)
+    rules.check("the_model_knows", state == send.state, send.id, f"{state}, not {send.state}")
+    if state == "sent":
+        ids = {taken.message_id for taken in send.taken}
+        rules.check("sent_means_that_ses_took_it", row["message_id"] in ids or send.forgotten, send.id)
+    elif not send.forgotten:
+        rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
+        _judge_failure(world, send, state)
+    _judge_telling(world, send, state)
+
+
+def _judge_failure(world: World, send: Send, state: str) -> None:
+    """It has failed for a reason."""
+    reasons = {
+        "rejected": send.answers["SendRejected"] > 0,
+        "cancelled": send.cancelled_at is not None,
+        "expired": send.expires_at < float("inf"),
+        "suppressed": send.opted_out >= set(send.email.recipients)
+        or world.model.whom_not(send) >= set(send.email.recipients),
+        "abandoned": send.unknown_times >= world.max_attempts,
+    }
+    world.rules.check("fails_for_a_reason", reasons.get(state, True), send.id, state)
+
+
+def _judge_telling(world: World, send: Send, state: str) -> None:
+    """Who listened has heard of its end."""
+    listening_since = world.model.listening_since.get((send.base, send.site), float("inf"))
+    if world.has_forgotten or state not in ENDS or send.silent or send.state_at <= listening_since:
+        return
+    world.rules.check("ends_are_told", send.heard[state] > 0, send.id, f"{state} was not told")
+
+
+def _judge_rate(world: World, each: Installation) -> None:
+    """What was offered to SES in any second, where nothing had disturbed the pace."""
+    calm = [(at, n) for at, n in each.ses.offered if not _troubled(world, at)]
+    first = total = most = 0
+    for at, recipients in calm:
+        total += recipients
+        while calm[first][0] <= at - 1.0:
+            total -= calm[first][1]
+            first += 1
+        most = max(most, total)
+    world.rules.check(
+        "offers_no_more_than_the_rate", most <= each.ses.rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
+    )
+    world.counts["ses_calls"] += each.ses.calls
+    world.counts["ses_throttled"] += len(each.ses.throttled_at)
+    world.counts["ses_throttled_in_peace"] += sum(not _troubled(world, at) for at in each.ses.throttled_at)
+
+
+def _troubled(world: World, at: float) -> bool:
+    return any(start - 1.0 <= at <= end + 2.0 for start, end in world.rules.troubles)
+
+
+def _judge_quota(world: World, each: Installation) -> None:
+    changes = world.faults.counts["ses_quota_changes"] + 1
+    probes = (world.scheduler.now - START) / 600.0 + 1
+    in_flight = each.threads * len(each.workers)
+    most = changes * in_flight + probes
+    refused = each.ses.refused_for_quota
+    world.rules.check("quota_is_kept_to", refused <= most or world.has_forgotten, "", f"{refused} refused")
+
+
+def _judge_counts(world: World, each: Installation, rows: dict[str, dict[str, str]]) -> None:
+    counted = {name: n for name, n in _counts(world, each).items() if n}
+    known = Counter(row["state"] for row in rows.values())
+    world.rules.check(
+        "counts_agree", counted == dict(known) or world.has_forgotten, "", f"{counted}, not {dict(known)}"
+    )
+
+
+def _counts(world: World, each: Installation) -> dict[str, int]:
+    names = [name.decode() for name in world.server.wire.ask(("KEYS", f"{each.base}in:*"))[0]]
+    counts: dict[str, int] = defaultdict(int)
+    for name in names:
+        state = name.removeprefix(f"{each.base}in:").partition(":")[0]
+        counts[state] += world.server.wire.ask(("ZCARD", name))[0]
+    return counts
+
+
+def _judge_rates(world: World, each: Installation) -> None:
+    """What is counted as sent is what SES's events told."""
+    if world.has_forgotten:
+        return
+    stored = sum(n for (base, _), n in world.stored.items() if base == each.base)
+    first = datetime.fromtimestamp(START - 86_400, UTC).date()
+    days = [(first + timedelta(days=n)).isoformat() for n in range(4)]
+    counted = 0
+    for site in each.sites:
+        for day in days:
+            row = world.server.wire.ask(("HGETALL", f"{each.base}rates:{site}:{day}"))[0]
+            counted += sum(
+                int(v) for k, v in zip(row[::2], row[1::2], strict=True) if k.decode().split(" ")[0] == Rate.SENT
+            )
+    world.rules.check("rates_agree", counted == stored, "", f"{counted} counted, {stored} told")
+
+
+def _judge_keys(world: World) -> None:
+    """No key that nobody knows, none that should be gone, no lifetime that is missing."""
+    wire = world.server.wire
+    patterns = {re.sub(r"<[^>]+>", "*", key.pattern): key for key in CATALOGUE}
+    mortal = {name.decode() for name in wire.ask(("ZRANGE", EXPIRIES, 0, -1))[0]}
+    for each in world.installations:
+        for raw in sorted(wire.ask(("KEYS", f"{each.base}*"))[0]):
+            name = raw.decode()
+            short = name.removeprefix(each.base)
+            known = [key for pattern, key in patterns.items() if fnmatch.fnmatchcase(short, pattern)]
+            world.rules.check("every_key_is_known", bool(known), "", short)
+            if world.has_forgotten:
+                continue
+            passing = any(fnmatch.fnmatchcase(short, pattern) for pattern in PASSING_KEYS)
+            rest = any(row for row in world.model.sends.values() if row.base == each.base and row.state != "sent")
+            if passing and not (short.startswith("blob:") and rest):
+                world.rules.check("what_waited_is_gone", False, "", short)
+            if known and all(key.lifetime[0].isdigit() for key in known):
+                world.rules.check("keys_have_lifetimes", name in mortal, "", short)
+    assert MOVES.encode() not in wire.ask(("KEYS", "sim:*"))[0]
+
+
+def judge_probes(world: World) -> None:
+    """What is sent now, goes out now."""
+    for number in world.probes:
+        send = world.model.of_number.get(number)
+        state = send.state if send else "nothing"
+        world.rules.check("fresh_email_goes_out_at_once", state in ENDS, send.id if send else f"n{number}", state)
+
+
+def _judge_events(world: World) -> None:
+    """What SES told has had its consequences."""
+    if world.has_forgotten:
+        return
+    for base, address in world.bounced:
+        world.rules.check("bounces_opt_out", address in world.model.opt_outs[base]["everything"], "", "no opt-out")
+    told = {taken.message_id for send in world.model.sends.values() if send.told_at for taken in send.taken}
+    for _, message_id in world.stored:
+        world.rules.check("events_settle", message_id in told, "", message_id)
+
+
+def forget(world: World, changed: set[str]) -> None:
+    """Take note of what Redis has gone back to."""
+    for each in world.installations:
+        for (base, send_id), send in list(world.model.sends.items()):
+            if base == each.base and f"{base}send:{send_id}" in changed:
+                _forget_send(world, send)
+        opt_outs = world.model.opt_outs[each.base]
+        for scope in list(opt_outs):
+            row = world.server.wire.ask(("HGETALL", f"{each.base}optout:{scope}"))[0]
+            found = zip(row[::2], row[1::2], strict=True)
+            opt_outs[scope] = {address.decode(): why.decode().split(" ")[0] for address, why in found}
+        fields = world.server.wire.ask(("HKEYS", f"{each.base}line"))[0]
+        paused = {field.decode().removeprefix("paused:") for field in fields if field.startswith(b"paused:")}
+        world.model.paused[each.base] &= paused
+
+
+def _forget_send(world: World, send: Send) -> None:
+    send.forgotten, send.told_at, send.cancelled_at, send.due_at = True, None, None, 0.0
+    fields = ("state", "moved_at", "token")
+    state, moved_at, token = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
+    world.story.tell(f"Redis has forgotten that it was {send.state}; it is {(state or b'gone').decode()}:", send.id)
+    if state is None:
+        send.state = "nothing"
+        del world.model.sends[send.base, send.id]
+        if world.model.of_number.get(send.number) is send:
+            del world.model.of_number[send.number]
+        world.counts["lost_with_redis"] += send.accepted
+    else:
+        send.state, send.holder = state.decode(), token.decode() if token else None
+        send.state_at_redis = float(moved_at) / 1000
+        send.state_at = world.scheduler.now

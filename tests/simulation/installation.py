@@ -1,0 +1,118 @@
+"""One installation: what shares a key prefix, an account at SES and its queues; its sites, workers and people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from sesmail import Client, Settings
+from tests.simulation.broker import Broker, Queues
+from tests.simulation.people import Operator, Sender, Sns
+from tests.simulation.ses import Ses, Taken, Transport
+from tests.simulation.worker import Worker
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Installation:
+    """One key prefix with its account at SES, its queues, and its sites."""
+
+    def __init__(self, world: World, prefix: str) -> None:
+        self.world, self.prefix = world, prefix
+        rng = world.rng
+        self.queues = Queues()
+        rate = rng.choice((5, 14, 40))
+        self.ses = Ses(world.scheduler, world.faults, rng, rate=rate, quota=rng.choice((200, 50_000, 50_000)))
+        self.ses.disturb = world.rules.unsettle
+        self.sites = ("alpha", "beta") if rng.random() < 0.4 else ("alpha",)
+        self.workers: list[Worker] = []
+        self.threads = rng.choice((2, 3, 4))
+        self.doors = {site: self.client(site) for site in self.sites}
+        self.base = self.doors["alpha"].scripts.keys.base
+        rules = world.rules
+        self.ses.on_call = lambda send_id, email: rules.asks(self.base, send_id, email)
+        self.ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
+        self.ses.on_taken = self._taken
+        self.sns = {
+            site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
+        }
+        self.senders = [Sender(world.scheduler, door, world.model, rng) for door in self.doors.values()]
+        self.operators = [
+            Operator(world.scheduler, door, world.model, world.faults, rng, world.story) for door in self.doors.values()
+        ]
+
+    def open(self, numbers: list[int], over_seconds: float) -> None:
+        """Workers, senders and operators begin."""
+        world = self.world
+        for place in range(self.world.rng.choice((2, 3))):
+            self._start(self.sites[place % len(self.sites)])
+        for site in self.sites[len(self.workers) :]:
+            self._start(site)
+        seed = world.run.seed
+        for place, sender in enumerate(self.senders):
+            own = numbers[place :: len(self.senders)]
+            world.scheduler.spawn(world.web, partial(sender.send_all, seed, own, over_seconds), "sender", 0.5)
+        for operator in self.operators:
+            world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
+
+    def client(self, site: str) -> Client:
+        """A client of a site, with the broker."""
+        world = self.world
+        lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
+        made = Client(self._settings_of(site), Broker(world.scheduler, world.faults, self.queues, lost, site))
+        vars(made)["transport"] = Transport(self.ses, world.network.step_at_ses)
+        return made
+
+    @cache  # noqa: B019  it lives as long as its world
+    def _settings_of(self, site: str) -> Settings:
+        return Settings(
+            key_prefix=self.prefix,
+            site=site,
+            evidence_window_seconds=self.world.window_seconds,
+            max_attempts=self.world.max_attempts,
+            raw_delivery_site=site,
+            verify_queues=False,
+            from_email="shop@example.com",
+            suppress_send=False,
+        )
+
+    def replace(self, process: Worker) -> None:
+        """The supervisor starts another in its place."""
+        site = process.client.settings.site
+        later = self.world.faults.choose(0.5, 2.0, 10.0)
+        self.world.scheduler.spawn(self.world.outside, lambda: self._start(site), "supervisor", later)
+
+    def _start(self, site: str) -> None:
+        world = self.world
+        number = next(world.numbers)
+        made = self.client(site)
+        broker = made.broker
+        assert isinstance(broker, Broker)
+        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, world.bug, world.rules.task_ended)
+        worker.former_release = world.faults.strikes("former_release", worker.name)
+        self.workers.append(worker)
+        world.scheduler.spawn(worker, lambda: worker.start(self.threads), "start")
+
+    def _taken(self, taken: Taken) -> None:
+        world = self.world
+        world.rules.takes(self.base, taken)
+        send = world.model.sends[self.base, taken.send_id]
+        self.sns[send.site].tell(taken, self._bring)
+
+    def _bring(self, run: Callable[[], None], delay_seconds: float) -> None:
+        world = self.world
+        world.on_their_way += 1
+
+        def bring() -> None:
+            run()
+            world.on_their_way -= 1
+
+        world.scheduler.spawn(world.web, bring, "sns", delay_seconds)
+
+    def _stored(self, kind: str, taken: Taken) -> None:
+        if kind == "Bounce":
+            self.world.bounced.append((self.base, taken.email.recipients[0]))
+        if kind == "Send":
+            self.world.stored[self.base, taken.message_id] = taken.email.recipient_count

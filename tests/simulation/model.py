@@ -1,0 +1,99 @@
+"""What the harness knows by itself of each send: it watches, and takes nobody's word for it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.vocabulary import State
+from tests.simulation.ses import Taken
+
+ENDS = frozenset({"sent", "rejected", "suppressed", "cancelled", "expired", "abandoned"})
+HELD = frozenset({"claimed", "sending"})
+
+
+@dataclass(slots=True)
+class Send:
+    """One send."""
+
+    id: str
+    base: str
+    site: str
+    number: int
+    email: Email
+    state: str = "nothing"
+    state_at: float = 0.0
+    """By virtual time."""
+    state_at_redis: float = 0.0
+    accepted: bool = False
+    """Whether its caller knows that it was accepted."""
+    due_at: float = 0.0
+    expires_at: float = float("inf")
+    holder: bytes | str | None = None
+    """The token of the claim that holds now."""
+    holder_process: Any = None
+    opted_out: frozenset[str] = frozenset()
+    """Who had opted out when it was claimed."""
+    taken: list[Taken] = field(default_factory=list)
+    licences: list[float] = field(default_factory=list)
+    """When it was allowed to go out once more: its window had passed, or an operator said so."""
+    told_at: float | None = None
+    unknown_times: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    cancelled_at: float | None = None
+    forgotten: bool = False
+    """Whether Redis has forgotten something of it."""
+    ended: Counter[str] = field(default_factory=Counter)
+    first_end_at: float = float("inf")
+    heard: Counter[str] = field(default_factory=Counter)
+    heard_at: float = 0.0
+    receiver_failed: bool = False
+    silent: bool = False
+    """Whether a former release has ended it, which tells nobody."""
+
+
+class Model:
+    """All sends, opt-outs and closures, by the base of their keys."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[int, tuple[Email, str]] = {}
+        """Each email by its number, and its site."""
+        self.sends: dict[tuple[str, str], Send] = {}
+        self.of_number: dict[int, Send] = {}
+        self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+        self.listening_since: dict[tuple[str, str], float] = {}
+        """When the receivers of a site were first there to be told."""
+        self.paused: dict[str, set[str]] = defaultdict(set)
+
+    def accept(self, base: str, argv: tuple[Any, ...], state: str, now: float) -> tuple[Send, Send | None]:
+        """A send has come into the ledger; answers it, and another one of the same email where there is one."""
+        number = json.loads(argv[12])["number"]
+        email, site = self.wanted[number]
+        send = Send(id=argv[0], base=base, site=site, number=number, email=email, state=state, state_at=now)
+        another = self.of_number.get(number)
+        send.accepted = bool(another and another.accepted)
+        self.sends[base, send.id] = self.of_number[number] = send
+        return send, another
+
+    def whom_not(self, send: Send) -> frozenset[str]:
+        """Those of its recipients who have opted out by now."""
+        found = self.opt_outs[send.base]
+        scopes = ("everything", f"site:{send.site}", f"list:{send.site}/{send.email.tags.get(LIST_TAG, '')}")
+        ignored = {"unsubscribed"} if send.email.lane is Lane.TRANSACTIONAL else set()
+        reasons = {address: {found[scope].get(address) for scope in scopes} for address in send.email.recipients}
+        return frozenset(address for address, why in reasons.items() if why - {None} - ignored)
+
+    def waiting(self) -> list[Send]:
+        """Those that are not at an end."""
+        return [send for send in self.sends.values() if send.state not in ENDS]
+
+
+def is_end(state: str) -> bool:
+    """Whether nothing follows by itself."""
+    return state in ENDS
+
+
+assert ENDS | HELD | {"queued", "scheduled", "unknown"} == set(State), "a new state needs rules"

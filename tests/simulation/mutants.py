@@ -1,0 +1,276 @@
+"""Planted bugs: does the simulation see them? Each breaks something that the product promises, or says why it does not."""
+
+from __future__ import annotations
+
+from tests.simulation.bugs import Bug
+
+
+def _lua(name: str, file: str, old: str, new: str, harmless: str = "") -> Bug:
+    return Bug(name=name, where=f"{file}.lua", old=old, new=new, harmless=harmless)
+
+
+def _python(name: str, module: str, old: str, new: str, harmless: str = "") -> Bug:
+    return Bug(name=name, where=f"sesmail.{module}", old=old, new=new, harmless=harmless)
+
+
+STALE_BEGIN = "if f[2] ~= token then\n  return 0\nend\n"
+STALE_SETTLE = "if f[2] ~= token then\n  return ''\nend\n"
+NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
+
+CLAIMS = (
+    _lua("begin takes any token", "begin", STALE_BEGIN, ""),
+    _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
+    _lua("settle takes any token", "settle", STALE_SETTLE, ""),
+    _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
+    _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),
+    _lua("postpone takes any state", "postpone", NOT_HELD, ""),
+    _lua("waiting counts as trying", "postpone", "redis.call('HINCRBY', row, 'attempts', -1)", ""),
+    _lua(
+        "a wait may outlast the expiry",
+        "postpone",
+        "due = math.min(due, tonumber(f[4]) or due)",
+        "",
+        harmless="it expires when it is claimed, later than it could",
+    ),
+    _lua(
+        "a claimed send can be claimed", "claim", "(state == 'queued' or", "(state == 'queued' or state == 'claimed' or"
+    ),
+    _lua(
+        "a scheduled send can be claimed early",
+        "claim",
+        "(state == 'scheduled' and score <= now)",
+        "state == 'scheduled'",
+    ),
+    _lua(
+        "expired email is sent", "claim", "if free and tonumber(f[4]) and tonumber(f[4]) <= now then", "if false then"
+    ),
+    _lua("every claim is the first's", "claim", "'owner', owner, 'token', token)", "'owner', owner)"),
+    _lua(
+        "cancel takes back what SES is asked",
+        "cancel",
+        "state == 'claimed' then",
+        "state == 'claimed' or state == 'sending' then",
+    ),
+    _lua("requeue sends again what was sent", "requeue", "unknown = 1 }", "unknown = 1, sent = 1 }"),
+    _lua(
+        "requeue keeps the token",
+        "requeue",
+        "'code', 'token', 'expires_at'",
+        "'code', 'expires_at'",
+        harmless="no move begins from a state that has no holder, and the next claim writes its own token",
+    ),
+    _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at')", "'token')"),
+)
+SWEEPS = (
+    _lua(
+        "what the dead asked SES goes out at once",
+        "sweep_claims",
+        "if state == 'claimed' then\n      requeue",
+        "if true then\n      requeue",
+    ),
+    _lua(
+        "claims of the dead stay",
+        "sweep_claims",
+        "(not is_alive(f[1], now) or",
+        "(state == 'sending' and not is_alive(f[1], now) or",
+    ),
+    _lua("the living lose their claims", "sweep_claims", "(not is_alive(f[1], now) or", "(true or"),
+    _lua("silence is not forgiven", "fleet", "return hold_until > now", "return false"),
+    _lua("a heartbeat lasts for nothing", "heartbeat", "now + lease_ms, owner", "now, owner"),
+    _lua("lost tickets are not looked for in empty queues", "sweep_lost", "before = math.max(before, now - grace)", ""),
+    _lua(
+        "what is lost keeps its place",
+        "sweep_lost",
+        "requeue(id, 'queued', own_lane, ARGV[4] == '1')",
+        "local _ = 0",
+        harmless="its tickets are issued, again and again: more than needed, and none is lost",
+    ),
+    _lua("unknown goes out at once", "sweep_unknown", "now_ms() - tonumber(ARGV[1])", "now_ms()"),
+    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[2]) then", ">= 1000 then"),
+    _lua("unknown is given up at once", "sweep_unknown", ">= tonumber(ARGV[2]) then", ">= 1 then"),
+    _lua("due five seconds early", "sweep_due", "now_ms(), 'LIMIT'", "now_ms() + 5000, 'LIMIT'"),
+    _lua("bulk is never due", "sweep_due", "'-inf', now_ms()", "'-inf', lane == 'bulk' and 0 or now_ms()"),
+    _lua(
+        "turns can be handed in by anybody",
+        "turn",
+        "if redis.call('GET', turn) ~= ARGV[2] then\n  return 0\nend\n",
+        "",
+        harmless="what is done in turns is safe to do at once: it only costs more",
+    ),
+    _python(
+        "a worker's claims go without tickets",
+        "sending.sweeper",
+        "self._issue(claimed, express=True)\n",
+        "pass\n",
+        harmless="their tickets are issued as lost ones, a quarter of a minute later",
+    ),
+    _python(
+        "nobody sweeps",
+        "celery.worker.duties",
+        'if client.turns.take("sweep", settings.sweep_interval_seconds * 0.9):',
+        "if False:",
+    ),
+    _python(
+        "a lease is renewed too late",
+        "state.workers",
+        "pause_seconds = self._lease_seconds / 4\n",
+        "pause_seconds = self._lease_seconds * 2\n",
+    ),
+)
+EVIDENCE = (
+    _lua("evidence while SES is asked is dropped", "evidence", "redis.call('HSETNX', row, 'evidence', message_id)", ""),
+    _lua("a proof is not looked at", "rows", "if proof then", "if false then"),
+    _lua(
+        "evidence leaves the token",
+        "evidence",
+        "redis.call('HDEL', row, 'token')",
+        "",
+        harmless="a sent send is moved by nobody, whatever the token",
+    ),
+    _python("events settle nothing", "events.processing", "self._record_evidence(send_id, message_id)", "None"),
+    _python(
+        "bounces opt nobody out",
+        "events.processing",
+        "self._suppression.add(opt_out)\n        own",
+        "pass\n        own",
+    ),
+    _python("a door says yes before it stores", "events.intake", "return set(notifications)", "return set()"),
+    _python("events are not stored", "events.intake", "self._store.put(events)", "pass"),
+    _python(
+        "events wait for an announcement",
+        "celery.worker.duties",
+        "self._client.broker.process_events(site)\n\n    def _look_for_endings",
+        "pass\n\n    def _look_for_endings",
+    ),
+    _lua("a fact is counted each time", "count_facts", "if not teller then", "if true then"),
+    _lua(
+        "events are not put in line",
+        "put_events",
+        "redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)",
+        "",
+    ),
+)
+OPT_OUTS = (
+    _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
+    _lua("one opt-out is all", "claim", "if #opted_out > 0 and remaining == 0 then", "if #opted_out > 0 then"),
+    _lua("a weaker reason replaces a stronger one", "suppress", "if not replaces then", "if false then"),
+    _lua("opt-outs of a list are not looked at", "suppression", "for i = 1, 3 do", "for i = 1, 2 do"),
+    _lua(
+        "bulk ignores what transactional email may",
+        "claim",
+        "for i = 8, lane == 'transactional' and #ARGV or 0 do",
+        "for i = 8, #ARGV do",
+    ),
+)
+ACCEPTANCE = (
+    _lua(
+        "an idempotency key is not looked up",
+        "accept",
+        "local seen = (idempotency and redis.call('GET', idempotency)) or id",
+        "local seen = id",
+    ),
+    _lua(
+        "a delay is not kept",
+        "accept",
+        "local due = math.max(tonumber(ARGV[5]) or 0, now + tonumber(ARGV[6]))",
+        "local due = now",
+    ),
+    _lua("a blob is referred to twice", "accept", "'references', 1)", "'references', 2)"),
+    _lua("a blob stays", "rows", "redis.call('DEL', key('blob', digest))", ""),
+    _lua("a blob goes with its first reader", "rows", "'references', -1) <= 0 then", "'references', -1) <= 100 then"),
+    _python("a missing blob is not sent again", "state.ledger", 'if answer[0] == b"missing":', "if False:"),
+    _python(
+        "a new email gets no ticket",
+        "sending.outbox",
+        "self._broker.issue([ticket], in_a_hurry=True, options=options)",
+        "pass",
+    ),
+)
+SENDING = (
+    _python(
+        "no answer means not sent",
+        "sending.delivery",
+        "return self._no_answer(claim, str(error), error.code)",
+        "return self._back_off(claim, Cause.UNREACHABLE, error)",
+    ),
+    _python(
+        "a stale claim asks SES",
+        "sending.delivery",
+        "            raise\n        except LedgerUnavailable:",
+        "            return None\n        except LedgerUnavailable:",
+    ),
+    _python(
+        "SES is asked though Redis did not say so",
+        "sending.delivery",
+        "return Postponed(seconds=0.0, cause=Cause.UNREACHABLE, reason=reason)",
+        "return None",
+    ),
+    _python("a yes is tried to be written down once", "sending.patience", "if given_up.is_set():", "if True:"),
+    _python(
+        "a bug leaves the send as it is",
+        "sending.delivery",
+        "        self._no_answer(claim, reason)\n        shown",
+        "        shown",
+    ),
+    _python("the rest of a lot is dropped", "sending.delivery", "yield self._give_back(claim)", "yield Stale()"),
+    _python(
+        "a throttle is a refusal",
+        "sending.delivery",
+        "return self._back_off(claim, Cause.THROTTLED, error)",
+        "return self._rejected(claim, SendRejected('no'))",
+    ),
+    _python(
+        "a late yes is dropped", "state.ledger", "            self.record_evidence(claim.send_id, message_id)\n", ""
+    ),
+    _python(
+        "a claim is tried under another token",
+        "sending.delivery",
+        "lambda: self._ledger.claim(send_id, self._lease.owner(), token)",
+        "lambda: self._ledger.claim(send_id, self._lease.owner())",
+    ),
+)
+RATE = (
+    _lua(
+        "slots are not paced",
+        "throttle_reserve",
+        "math.ceil(math.max(now, row.tail, row.next, from))",
+        "math.ceil(math.max(now, row.tail))",
+    ),
+    _lua("a paused line is open", "throttle_reserve", "if not tried or tonumber(due)", "if tried and tonumber(due)"),
+    _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then"),
+    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", ""),
+    _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
+    _lua(
+        "the margin is not widened",
+        "throttle_refused",
+        "if widened then",
+        "if false then",
+        harmless="the rate that SES tells is right here; what others send on the account is not simulated",
+    ),
+    _python(
+        "a turnstile forgets who waits",
+        "sending.turnstile",
+        "self._waiting.popleft().set()",
+        "self._waiting.popleft()",
+        harmless="who waits sees its turn when its patience ends: ten seconds late",
+    ),
+)
+TELLING = (
+    _lua("ends are not noted", "rows", "redis.call('ZADD', key('untold', site), now, id)", ""),
+    _lua("what was told is told again", "told", "redis.call('ZREM', untold, ARGV[2])", ""),
+    _lua("ends are told by several", "gather_untold", "redis.call('ZADD', untold, now + tonumber(ARGV[3]), id)", ""),
+    _lua("nobody is known to listen", "listen", "string.format('%.0f', now_ms() + tonumber(ARGV[2]))", "'0'"),
+    _python(
+        "that it was told is not noted",
+        "sending.telling",
+        "self._endings.told(self._site, status.send_id, failed=failed, again_in_seconds=pause_seconds)",
+        "pass",
+    ),
+    _python(
+        "good news is bad news",
+        "sending.telling",
+        "email_sent if status.state is State.SENT else email_failed",
+        "email_failed if status.state is State.SENT else email_sent",
+    ),
+)
+MUTANTS: tuple[Bug, ...] = (*CLAIMS, *SWEEPS, *EVIDENCE, *OPT_OUTS, *ACCEPTANCE, *SENDING, *RATE, *TELLING)

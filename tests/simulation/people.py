@@ -1,0 +1,223 @@
+"""Those outside of the fleet: who sends, who operates, and AWS's SNS, which brings the events."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from sesmail import Client
+from sesmail.errors import LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import Reason
+from tests.simulation.faults import Faults
+from tests.simulation.model import Model
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.ses import Taken, event
+from tests.simulation.story import Story
+
+ACCOUNT_IS_READ_SECONDS = 200.0
+LETTER = "A letter to many. " * 90
+"""Long enough to be kept once for all."""
+
+
+def made(seed: int, number: int) -> Email:
+    """The email of that number: the same whatever else happens in the seed."""
+    rng = random.Random(f"{seed} email {number}")
+    kind = "refused" if rng.random() < 0.03 else "ann"
+    to = [f"{kind}{number}@example.com"]
+    to += [f"friend{place}.{number}@example.com" for place in range(rng.choice((0, 0, 0, 1, 3)))]
+    if rng.random() < 0.3:
+        to = [f"reader{rng.randrange(12)}@example.org", *to[1:]]
+    lane = Lane.BULK if rng.random() < 0.5 else Lane.TRANSACTIONAL
+    return Email(
+        to,
+        "A subject",
+        LETTER if lane is Lane.BULK else f"Text {number}",
+        from_email="shop@example.com",
+        lane=lane,
+        tags={LIST_TAG: "monthly"} if rng.random() < 0.3 else {},
+        metadata={"number": number},
+        idempotency_key=f"email-{number}",
+    )
+
+
+class Sender:
+    """A site's own code: sends emails in bursts, and tries again where it is told to."""
+
+    def __init__(self, scheduler: Scheduler, client: Client, model: Model, rng: random.Random) -> None:
+        self._scheduler, self._client, self._model, self._rng = scheduler, client, model, rng
+        self.done = False
+
+    def send_all(self, seed: int, numbers: list[int], over_seconds: float) -> None:
+        """All of them, within about so many seconds."""
+        pauses = max(1, len(numbers) // 4)
+        rest = list(numbers)
+        while rest:
+            size = min(len(rest), self._rng.choice((1, 1, 2, 8, 16)))
+            self.send(seed, rest[:size])
+            rest = rest[size:]
+            self._scheduler.sleep(self._rng.expovariate(pauses / over_seconds))
+        self.done = True
+
+    def send(self, seed: int, numbers: list[int], *, at_once: bool = False) -> None:
+        """Some together: bulk in lots, the others one by one."""
+        emails = {number: made(seed, number) for number in numbers}
+        for number, email in emails.items():
+            self._model.wanted[number] = email, self._client.settings.site
+        bulk = [number for number, email in emails.items() if email.lane is Lane.BULK]
+        if len(bulk) > 2:
+            self._until_done(lambda: self._client.outbox.send_lot([emails[number] for number in bulk]), bulk)
+        for number in numbers:
+            if number not in bulk or len(bulk) <= 2:
+                self._send_one(number, emails[number], at_once=at_once)
+
+    def _send_one(self, number: int, email: Email, *, at_once: bool) -> None:
+        delay_seconds = 0.0 if at_once else self._rng.choice((0.0, 0.0, 0.0, 0.0, 3.0, 30.0))
+        expires = None if at_once else self._rng.choice((None, None, None, None, None, 60.0))
+        outbox = self._client.outbox
+        self._until_done(
+            lambda: outbox.send(email, send_id=f"n{number}", delay_seconds=delay_seconds, expires_in_seconds=expires),
+            [number],
+        )
+
+    def _until_done(self, call: Callable[[], object], numbers: list[int]) -> None:
+        while True:
+            try:
+                call()
+            except LedgerUnavailable:
+                self._scheduler.sleep(0.5)
+            else:
+                break
+        for number in numbers:
+            if send := self._model.of_number.get(number):  # Redis may have forgotten it already
+                send.accepted = True
+
+
+class Operator:
+    """Cancels, requeues, reschedules, pauses and adds opt-outs in the middle of it all."""
+
+    def __init__(
+        self, scheduler: Scheduler, client: Client, model: Model, faults: Faults, rng: random.Random, story: Story
+    ) -> None:
+        self._scheduler, self._client, self._model = scheduler, client, model
+        self._faults, self._rng, self._story = faults, rng, story
+        self._base = client.scripts.keys.base
+
+    def work(self) -> None:
+        """For as long as there are misfortunes."""
+        while self._scheduler.now < self._faults.until:
+            self._scheduler.sleep(self._rng.expovariate(0.15))
+            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause):
+                try:
+                    act()
+                except (LedgerUnavailable, MoveRefused, UnknownSend):
+                    continue
+
+    def open_all(self) -> None:
+        """The end of all pauses."""
+        for scope in ("account", "lane:bulk", "lane:transactional"):
+            self._resume(scope)
+
+    def give_time_anew(self) -> None:
+        """What was told to wait for tomorrow's quota goes now: SES has raised it, and an operator knows."""
+        self._scheduler.sleep(ACCOUNT_IS_READ_SECONDS)
+        now = datetime.fromtimestamp(self._scheduler.now, UTC)
+        for send in self._model.waiting():
+            if send.base == self._base and send.state == "scheduled" and send.due_at > self._scheduler.now + 700.0:
+                with suppress(MoveRefused, UnknownSend):
+                    self._client.outbox.reschedule(send.id, now)
+
+    def _any(self, *states: str) -> str | None:
+        ids = [s.id for s in self._model.sends.values() if s.state in states and s.base == self._base]
+        return self._rng.choice(ids) if ids else None
+
+    def _cancel(self) -> None:
+        if (send_id := self._any("queued", "scheduled", "claimed")) and self._faults.strikes(
+            "operator_cancels", send_id
+        ):
+            self._client.outbox.cancel(send_id)
+
+    def _requeue(self) -> None:
+        states = ("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent")
+        if (send_id := self._any(*states)) and self._faults.strikes("operator_requeues", send_id):
+            self._client.outbox.requeue(send_id)
+
+    def _reschedule(self) -> None:
+        send_id = self._any("queued", "scheduled")
+        if send_id and self._faults.strikes("operator_reschedules", send_id):
+            when = self._scheduler.now + self._rng.choice((-1.0, 5.0, 40.0))
+            self._client.outbox.reschedule(send_id, datetime.fromtimestamp(when, UTC))
+
+    def _opt_out(self) -> None:
+        if self._faults.strikes("operator_opts_out"):
+            site = self._client.settings.site
+            opt_out = OptOut(
+                address=f"reader{self._rng.randrange(12)}@example.org",
+                scope=self._rng.choice((Scope(), Scope(site), Scope(site, "monthly"))),
+                reason=self._rng.choice((Reason.MANUAL, Reason.UNSUBSCRIBED)),
+                since=datetime.fromtimestamp(self._scheduler.now, UTC),
+            )
+            self._client.suppression.add(opt_out)
+
+    def _pause(self) -> None:
+        if self._faults.strikes("operator_pauses"):
+            scope = self._rng.choice(("account", "lane:bulk", "lane:transactional"))
+            self._client.throttle.line.pause(scope, "an operator")
+            self._scheduler.sleep(self._rng.choice((5.0, 40.0)))
+            self._resume(scope)
+
+    def _resume(self, scope: str) -> None:
+        while True:
+            self._model.paused[self._base].discard(scope)
+            try:
+                self._client.throttle.line.resume(scope)
+            except LedgerUnavailable:
+                self._scheduler.sleep(2.0)
+            else:
+                return
+
+
+class Sns:
+    """Brings SES's events to the doors of a site: late, twice, out of order, or never; again where a door says no."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        door: Client,
+        faults: Faults,
+        rng: random.Random,
+        on_stored: Callable[[str, Taken], None],
+    ) -> None:
+        self._scheduler, self._door, self._faults, self._rng = scheduler, door, faults, rng
+        self._on_stored = on_stored
+        self.is_there = rng.random() < 0.75
+        """Some sites have no events at all: what is unknown then waits for its window."""
+
+    def tell(self, taken: Taken, spawn: Callable[[Callable[[], None], float], object]) -> None:
+        """What follows from an acceptance."""
+        rng = self._rng
+        if not self.is_there:
+            return
+        spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
+        recipient = taken.email.recipients[0]
+        if rng.random() < 0.06:
+            bounced = {"bounceType": "Permanent", "bounceSubType": "General"}
+            bounced["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
+            spawn(lambda: self._bring("Bounce", taken, **bounced), rng.uniform(1, 30))
+        elif rng.random() < 0.5:
+            spawn(lambda: self._bring("Delivery", taken, recipients=[recipient]), rng.uniform(1, 9))
+
+    def _bring(self, kind: str, taken: Taken, **details: object) -> None:
+        faults = self._faults
+        if faults.strikes("event_never", taken.send_id):
+            return
+        if faults.strikes("event_late", taken.send_id):
+            self._scheduler.sleep(faults.choose(20.0, 100.0, 300.0))
+        body = event(kind, taken, self._scheduler.now, **details)
+        for _ in range(2 if faults.strikes("event_twice", taken.send_id) else 1):
+            while faults.strikes("event_store_down", taken.send_id) or self._door.intake.take({"message": body}):
+                self._scheduler.sleep(20.0)
+            self._on_stored(kind, taken)

@@ -1,0 +1,114 @@
+"""What many seeds came to: the figures, what was exercised, and the story of what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.faults import CHANCES
+from tests.simulation.story import Line
+from tests.simulation.world import VERSION, Result, Run
+
+
+@dataclass
+class Total:
+    """The sum of some histories."""
+
+    seeds: int = 0
+    virtual_seconds: float = 0.0
+    real_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    emails: int = 0
+    commands: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    moves: Counter[str] = field(default_factory=Counter)
+    failed: list[int] = field(default_factory=list)
+    violations: int = 0
+
+    def add(self, result: Result, real_seconds: float, cpu_seconds: float) -> None:
+        """One more."""
+        self.seeds += 1
+        self.real_seconds += real_seconds
+        self.cpu_seconds += cpu_seconds
+        self.virtual_seconds += result.virtual_seconds
+        self.emails += result.emails
+        self.commands += result.commands
+        self.violations += len(result.violations)
+        for mine, its in (
+            (self.faults, result.faults),
+            (self.counts, result.counts),
+            (self.rules, result.rules),
+            (self.moves, result.moves),
+        ):
+            mine.update(its)
+        if result.violations:
+            self.failed.append(result.seed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, for JSON."""
+        return {
+            "version": VERSION,
+            "seeds": self.seeds,
+            "emails": self.emails,
+            "virtual_seconds": round(self.virtual_seconds),
+            "real_seconds": round(self.real_seconds, 1),
+            "virtual_seconds_per_second": round(self.virtual_seconds / max(self.real_seconds, 1e-9)),
+            "virtual_seconds_per_cpu_second": round(self.virtual_seconds / max(self.cpu_seconds, 1e-9)),
+            "faults": self.faults.total(),
+            "faults_by_kind": dict(sorted(self.faults.items())),
+            "violations": self.violations,
+            "failed_seeds": self.failed,
+            "sent_twice_explained": self.counts["sent_twice_explained"],
+            "lost_with_redis": self.counts["lost_with_redis"],
+            "twice_with_redis": self.counts["twice_with_redis"],
+            "ses_calls": self.counts["ses_calls"],
+            "ses_throttled": self.counts["ses_throttled"],
+            "ses_throttled_in_peace": self.counts["ses_throttled_in_peace"],
+            "rules": dict(sorted(self.rules.items())),
+            "moves": dict(sorted(self.moves.items())),
+            "never_happened": sorted(set(CHANCES) - set(self.faults)),
+        }
+
+    def text(self) -> str:
+        """The figures, for people."""
+        figures = self.as_dict()
+        rules = "\n".join(f"  {count:>9,}  {rule}" for rule, count in figures["rules"].items())
+        moves = ", ".join(f"{move} {count:,}" for move, count in figures["moves"].items())
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in figures["faults_by_kind"].items())
+        return (
+            f"{self.seeds} seeds, {self.emails:,} emails, {figures['faults']:,} misfortunes, "
+            f"{self.virtual_seconds / 3600:.1f} virtual hours in {self.real_seconds:.0f} s: "
+            f"{figures['virtual_seconds_per_second']:,} x real time ({figures['virtual_seconds_per_cpu_second']:,} x of CPU)\n"
+            f"sent twice, as documented {figures['sent_twice_explained']}; where Redis forgot: lost "
+            f"{figures['lost_with_redis']}, twice {figures['twice_with_redis']}; throttles in peace "
+            f"{figures['ses_throttled_in_peace']} of {figures['ses_calls']:,} calls\n"
+            f"misfortunes: {kinds}\nmoves: {moves}\nrules, and how often each was looked at:\n{rules}\n"
+            f"VIOLATIONS: {self.violations}"
+        )
+
+
+def story(run: Run, result: Result) -> str:
+    """What happened to the send for which the first rule was broken."""
+    first = result.violations[0]
+    plan = run.plan
+    lines = [
+        f"Seed {run.seed} breaks the rule {first.rule!r} ({first.send_id} {first.what}).",
+        f"{result.emails} emails, {result.faults.total()} misfortunes are left: {dict(result.faults)}",
+        f"left out: emails {len(plan.without_emails)}, misfortunes {sorted(plan.left_out)}, at most {plan.at_most}",
+        "   seconds  who                what",
+        *map(_shown, result.story.of(first.send_id)),
+    ]
+    return "\n".join(lines)
+
+
+def _shown(line: Line) -> str:
+    return str(line)
+
+
+def again(run: Run) -> str:
+    """The command that repeats it."""
+    faults = "".join(f" --fault {kind}={weight:g}" for kind, weight in run.plan.weights.items())
+    return f"python3 run.py simulate --seed {run.seed} --emails {run.emails}{faults}"

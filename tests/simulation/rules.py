@@ -1,0 +1,280 @@
+"""What must hold at every act: checked when Redis has done it, or when SES is asked. Who breaks a rule is told on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from docs.source import moves
+from sesmail.message import Email
+from sesmail.vocabulary import Reason
+from tests.simulation.model import ENDS, HELD, Model, Send
+from tests.simulation.scheduler import Fiber, Scheduler
+from tests.simulation.ses import Taken
+from tests.simulation.story import Story
+
+QUIET_SECONDS = 20.0
+HOLDING_SECONDS = 75.0
+"""Less than what a worker may hold a send for, and less than what asking SES may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that was broken."""
+
+    rule: str
+    send_id: str
+    what: str
+    at: float
+
+
+class Rules:
+    """Judges a history while it is made."""
+
+    def __init__(
+        self, scheduler: Scheduler, story: Story, model: Model, window_seconds: float, max_attempts: int
+    ) -> None:
+        self._scheduler, self._story, self._model = scheduler, story, model
+        self._window_seconds, self._max_attempts = window_seconds, max_attempts
+        self._said = {(move.script, origin, move.to) for move in moves() for origin in move.origins}
+        self.violations: list[Violation] = []
+        self.used: Counter[str] = Counter()
+        self.moves: Counter[str] = Counter()
+        self.quiet_since = 0.0
+        self.leases_since = 0.0
+        """Since when nothing has kept a living worker from renewing its lease, but for a Redis that was plainly away."""
+        self.troubles: list[tuple[float, float]] = []
+        self.excused: Counter[str] = Counter()
+        self.redis_now: Callable[[], float] = lambda: scheduler.now
+
+    # -- how rules are told -----------------------------------------------------------------------------------------
+
+    def check(self, rule: str, holds: bool, send_id: str, what: str = "") -> None:
+        """Count that a rule was looked at, and tell where it does not hold."""
+        self.used[rule] += 1
+        if not holds:
+            self.violations.append(Violation(rule, send_id, what, self._scheduler.now))
+            self._story.tell(f"BROKEN {rule}", f"{send_id} {what}")
+
+    def disturb(self, seconds: float, *, leases: bool = True) -> None:
+        """Something goes wrong that bounds in time do not allow for. `leases`: it may keep the living from renewing them."""
+        now = self._scheduler.now
+        if leases:
+            self.leases_since = max(self.leases_since, now + seconds)
+        self.quiet_since = max(self.quiet_since, now + seconds)
+        self.unsettle(seconds)
+
+    def unsettle(self, seconds: float) -> None:
+        """What SES allows changes, or the pace of sending: the rate is not judged for a while."""
+        now = self._scheduler.now
+        self.troubles.append((now, now + seconds))
+
+    # -- what Redis does --------------------------------------------------------------------------------------------
+
+    def script(
+        self, base: str, name: str, argv: tuple[Any, ...], reply: Any, moved: list[tuple[str, str, float]]
+    ) -> None:
+        """A script has run and has moved these sends: id, state, epoch seconds by Redis' clock."""
+        before = {send_id: send.state for send_id, _, _ in moved if (send := self._model.sends.get((base, send_id)))}
+        for send_id, state, at_redis in moved:
+            if send := self._model.sends.get((base, send_id)):
+                self._move(send, name, state, at_redis)
+        if handler := getattr(self, f"_{name}", None):
+            handler(base, argv, reply, before)
+
+    def _move(self, send: Send, script: str, state: str, at_redis: float) -> None:
+        came_from, unknown_since = send.state, send.state_at_redis
+        self.moves[f"{came_from} -> {state}"] += 1
+        self._story.tell(f"Redis: {script} moves {came_from} -> {state}:", send.id)
+        self.check("legal_move", (script, came_from, state) in self._said, send.id, f"{script}: {came_from} -> {state}")
+        if script == "sweep_unknown" and state == "queued":
+            waited = at_redis - unknown_since
+            self.check("waits_for_evidence", waited >= self._window_seconds - 0.01, send.id, f"{waited:.1f} s")
+            send.licences.append(self._scheduler.now)
+        if script == "sweep_claims":
+            self._taken_back(send, came_from)
+        if script == "sweep_due":
+            self.check("not_before_due", at_redis >= send.due_at - 0.01, send.id)
+        send.state, send.state_at, send.state_at_redis = state, self._scheduler.now, at_redis
+        send.unknown_times += state == "unknown"
+        self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts, send.id)
+        if state in ENDS:
+            send.ended[state] += 1
+            send.silent = self._scheduler.current().process.former_release
+            send.first_end_at = min(send.first_end_at, self._scheduler.now)
+        if state not in HELD:
+            send.holder_process = None
+
+    def _taken_back(self, send: Send, came_from: str) -> None:
+        holder = send.holder_process
+        living = holder is not None and not holder.dead and not holder.stopping
+        heard = self._scheduler.now - self.leases_since >= QUIET_SECONDS
+        in_time = send.state_at + HOLDING_SECONDS > self._scheduler.now
+        self.check("the_living_keep_their_claims", not (living and heard and in_time), send.id, came_from)
+
+    def _accept(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if reply[0] != b"accepted":
+            return
+        now = self.redis_now()
+        send, another = self._model.accept(base, argv, reply[2].decode(), self._scheduler.now)
+        if another and not another.forgotten:
+            self.check("accepted_once", False, send.id, f"and as {another.id}")
+        self.used["accepted_once"] += 1
+        send.forgotten = bool(another)
+        send.state_at_redis = now
+        send.due_at = max(float(argv[4] or 0) / 1000, now + float(argv[5]) / 1000)
+        if argv[7] != "":
+            send.expires_at = now + float(argv[7]) / 1000
+        self.check("waits_as_it_was_asked_to", (send.state == "scheduled") == (float(argv[5]) > 0), send.id, send.state)
+        self.moves[f"nothing -> {send.state}"] += 1
+        self._story.tell(f"Redis: accepts as {send.state}:", send.id)
+
+    def _claim(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send is None or reply[0] != b"claimed" or len(reply) == 1:  # alone, it is the state
+            return
+        fiber = self._scheduler.current()
+        if argv[0] in before:
+            self.check("claimed_by_one", before[argv[0]] not in HELD, send.id, f"was {before[argv[0]]}")
+            self.check("not_claimed_when_expired", self.redis_now() < send.expires_at + 0.01, send.id)
+            if before[argv[0]] == "scheduled":
+                self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
+            send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
+        send.holder, send.holder_process = argv[2], fiber.process
+        fiber.begun.pop(send.id, None)
+        fiber.claims[base, send.id] = argv[2]
+
+    def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send is None or not reply:
+            return
+        self.check("only_the_holder_begins", send.holder == argv[1], send.id)
+        self.check("cancelled_stays", send.cancelled_at is None, send.id)
+        if argv[0] in before:
+            self._scheduler.current().begun[send.id] = self._scheduler.now
+        else:
+            self._scheduler.current().begun.setdefault(send.id, self._scheduler.now)
+
+    def _settle(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if reply:
+            self._scheduler.current().yes.discard(argv[0])
+        if send and argv[0] in before:
+            self.check("only_the_holder_moves_it", send.holder == argv[1], send.id, f"settle as {send.state}")
+
+    def _postpone(self, base: str, argv: tuple[Any, ...], _: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send and argv[0] in before:
+            self.check("only_the_holder_moves_it", send.holder == argv[1], send.id, "postpone")
+            send.due_at = min(send.state_at_redis + float(argv[2]) / 1000, send.expires_at)
+
+    def _evidence(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send is None:
+            self._scheduler.current().yes.discard(argv[0])
+            return
+        self._story.tell(f"Redis: evidence {reply.decode()}:", send.id)
+        self._scheduler.current().yes.discard(argv[0])
+        if send.told_at is None and reply != b"gone":
+            send.told_at = self._scheduler.now
+        if before:
+            send.holder = None
+        self.check("evidence_settles", reply == b"kept" or send.state == "sent", send.id, send.state)
+
+    def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        reasons = self._model.opt_outs[base][argv[1]]
+        order = list(Reason)
+        reasons[argv[0]] = str(
+            max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason)))
+        )
+
+    def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send and reply == b"cancelled":
+            send.cancelled_at = self._scheduler.now
+
+    def _requeue(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send and before and reply == b"queued":
+            send.licences.append(self._scheduler.now)
+            send.cancelled_at, send.holder, send.expires_at, send.due_at = None, None, float("inf"), 0.0
+            send.unknown_times = 0
+            self.check("operators_do_not_repeat_what_is_sent", before[send.id] != "sent", send.id)
+
+    def _reschedule(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send and before and reply == b"scheduled":
+            send.due_at = float(argv[1]) / 1000
+
+    def _listen(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
+        self._model.listening_since.setdefault((base, argv[0]), self._scheduler.now)
+
+    def _line(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if argv[0] == "paused" and reply:
+            self._model.paused[base].add(argv[1])
+
+    def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if reply[0] == b"granted":
+            closed = self._model.paused[base] & set(argv[7 + 2 * int(argv[6]) :])
+            self.check("nothing_passes_a_paused_line", not closed, "", " ".join(sorted(closed)))
+
+    # -- what SES is asked ------------------------------------------------------------------------------------------
+
+    def asks(self, base: str, send_id: str, email: Email) -> None:
+        """A worker asks SES."""
+        send = self._model.sends[base, send_id]
+        fiber: Fiber = self._scheduler.current()
+        self._story.tell("SES is asked:", send_id)
+        self.check("begins_before_it_asks", send_id in fiber.begun, send_id)
+        wanted = set(send.email.recipients) - fiber.opted_out.get((base, send_id), frozenset())
+        self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
+
+    def takes(self, base: str, taken: Taken) -> None:
+        """SES takes an email."""
+        send = self._model.sends[base, taken.send_id]
+        self._story.tell(f"SES takes it as {taken.message_id}:", send.id)
+        if send.told_at is not None:
+            holds = taken.begun_at <= send.told_at or send.forgotten
+            self.check("never_again_once_told", holds, send.id, f"told {taken.begun_at - send.told_at:.1f} s before")
+        for earlier in send.taken:
+            self._twice(send, *sorted((earlier.begun_at, taken.begun_at)))
+        send.taken.append(taken)
+
+    def _twice(self, send: Send, first: float, second: float) -> None:
+        explained = any(first <= licence <= second for licence in send.licences)
+        self.excused["twice_with_redis" if send.forgotten else "sent_twice_explained"] += 1
+        self.check("twice_only_after_its_window", explained or send.forgotten, send.id)
+
+    def answers(self, base: str, send_id: str, answer: str) -> None:
+        """SES has answered."""
+        self._model.sends[base, send_id].answers[answer] += 1
+        if answer.startswith("ses-"):
+            self._scheduler.current().yes.add(send_id)
+        self._story.tell(f"SES answers {answer}:", send_id)
+
+    def task_ended(self) -> None:
+        """A worker's thread is done with a ticket, whatever came of it."""
+        fiber: Any = self._scheduler.current()
+        for (base, send_id), token in fiber.claims.items():
+            send = self._model.sends.get((base, send_id))
+            stopping = fiber.process.stopping  # then what cannot be given back is taken back, as is what is forgotten
+            left = send is not None and send.state in HELD and send.holder == token
+            if stopping or (send and send.forgotten):
+                continue
+            self.check("no_claim_without_an_owner", not left, send_id, "its task has ended")
+        self.check("a_yes_is_written_down", not fiber.yes, " ".join(sorted(fiber.yes)))
+        fiber.claims.clear()
+        fiber.yes.clear()
+
+    def hears(self, base: str, send_id: str, state: str, signal: str, *, failed: bool) -> None:
+        """A receiver is told of an end."""
+        self.check("the_right_receivers_hear", (signal == "email_sent") == (state == "sent"), send_id, signal)
+        send = self._model.sends[base, send_id]
+        self._story.tell(f"receivers hear {state}:", send_id)
+        again = send.heard.total() - send.ended.total() >= 0 and not send.receiver_failed and not send.forgotten
+        self.check("told_once_where_nothing_died", not (again and self.quiet_since < send.heard_at - 5.0), send_id)
+        send.heard[state] += not failed
+        send.heard_at = self._scheduler.now
+        send.receiver_failed = send.receiver_failed or failed

@@ -1,0 +1,170 @@
+"""SES as it is at its strictest: a second's recipients to the letter, a quota, moods; and the events that it tells."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sesmail.errors import (
+    DailyQuotaExceeded,
+    OutcomeUnknown,
+    SendingPaused,
+    SendRejected,
+    SendThrottled,
+    SesUnavailable,
+)
+from sesmail.message import LIST_TAG, Email
+from sesmail.ses.transport import Account
+from tests.simulation.faults import Faults
+from tests.simulation.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One acceptance."""
+
+    send_id: str
+    message_id: str
+    email: Email
+    at: float
+    begun_at: float
+
+
+class Ses:
+    """One account."""
+
+    def __init__(self, scheduler: Scheduler, faults: Faults, rng: random.Random, *, rate: int, quota: int) -> None:
+        self._scheduler, self._faults, self._rng = scheduler, faults, rng
+        self.rate, self.quota = rate, quota
+        self.first_quota = quota
+        self.paused_until = 0.0
+        self.offered: list[tuple[float, int]] = []
+        self.taken = 0
+        self.throttled_at: list[float] = []
+        self.refused_for_quota = self.calls = 0
+        self._second: deque[tuple[float, int]] = deque()
+        self.on_call: Callable[[str, Email], None] = lambda _id, _email: None
+        self.on_taken: Callable[[Taken], None] = lambda _taken: None
+        self.on_answer: Callable[[str, str], None] = lambda _id, _answer: None
+        self.disturb: Callable[[float], None] = lambda _seconds: None
+
+    def account(self) -> Account:
+        """As GetAccount answers."""
+        self._scheduler.sleep(0.03)
+        if self._faults.strikes("ses_unreachable"):
+            raise SesUnavailable("no connection", code="EndpointConnectionError")
+        return Account(
+            max_send_rate=float(self.rate),
+            max_24_hour_send=float(self.quota),
+            sent_last_24_hours=float(self.taken),
+            sending_enabled=self._scheduler.now >= self.paused_until,
+            production_access=True,
+            enforcement_status="HEALTHY",
+        )
+
+    def send(self, email: Email, send_id: str) -> str:
+        """As SendEmail answers, or does not."""
+        begun_at = self._scheduler.current().begun.get(send_id, 0.0)
+        self.on_call(send_id, email)
+        self._scheduler.sleep(0.01 + self._rng.expovariate(1 / 0.01))
+        self._changes_its_mind()
+        if self._faults.strikes("ses_unreachable", send_id):
+            raise self._said(send_id, SesUnavailable("no connection", code="EndpointConnectionError"))
+        if self._faults.strikes("ses_fails_before", send_id):
+            raise self._said(send_id, OutcomeUnknown("SES answered 500", code="InternalFailure"))
+        self._refuse(email, send_id)
+        return self._take(email, send_id, begun_at)
+
+    def _changes_its_mind(self) -> None:
+        now, faults = self._scheduler.now, self._faults
+        if faults.strikes("ses_pauses"):
+            self.paused_until = now + faults.choose(20.0, 90.0)
+            self.disturb(self.paused_until - now + 130.0)
+        if faults.strikes("ses_rate_changes"):
+            self.rate = int(faults.choose(5, 10, 20, 50))
+            self.disturb(200.0)
+        if faults.strikes("ses_quota_changes"):
+            self.quota = int(faults.choose(self.taken + 5, self.taken + 50, self.first_quota, 50_000))
+            self.disturb(800.0)
+
+    def _refuse(self, email: Email, send_id: str) -> None:
+        now, recipients = self._scheduler.now, email.recipient_count
+        self.calls += 1
+        if now < self.paused_until:
+            raise self._said(send_id, SendingPaused("Email sending has been paused", code="SendingPausedException"))
+        self.offered.append((now, recipients))
+        while self._second and self._second[0][0] <= now - 1.0:
+            self._second.popleft()
+        if sum(count for _, count in self._second) + recipients > self.rate:
+            self.throttled_at.append(now)
+            raise self._said(send_id, SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException"))
+        if self.taken + recipients > self.quota:
+            self.refused_for_quota += 1
+            raise self._said(send_id, DailyQuotaExceeded("Daily quota exceeded.", code="TooManyRequestsException"))
+        if any(address.startswith("refused") for address in email.recipients):
+            raise self._said(send_id, SendRejected("Address is not valid.", code="MessageRejected"))
+
+    def _take(self, email: Email, send_id: str, begun_at: float) -> str:
+        now, faults = self._scheduler.now, self._faults
+        self._second.append((now, email.recipient_count))
+        self.taken += email.recipient_count
+        message_id = f"ses-{send_id}-{len(self.offered)}"
+        self.on_taken(Taken(send_id, message_id, email, now, begun_at))
+        if faults.strikes("ses_fails_after", send_id):
+            raise self._said(send_id, OutcomeUnknown("SES answered 500", code="InternalFailure"))
+        if faults.strikes("ses_hangs", send_id):
+            self._scheduler.sleep(60.0)
+            raise self._said(send_id, OutcomeUnknown("no answer in time", code="ReadTimeoutError"))
+        if faults.strikes("ses_cut_off", send_id):
+            raise RuntimeError("a bug cut off the call")
+        self._scheduler.sleep(0.005)
+        self.on_answer(send_id, message_id)
+        return message_id
+
+    def _said(self, send_id: str, error: Exception) -> Exception:
+        self.on_answer(send_id, type(error).__name__)
+        return error
+
+
+class Transport:
+    """What a worker has for a `sesmail.ses.transport.SesTransport`. Its process may die or freeze on the way."""
+
+    def __init__(self, ses: Ses, step: Callable[[], None]) -> None:
+        self._ses, self._step = ses, step
+
+    def prepare(self) -> None:
+        """Nothing is loaded."""
+
+    def account(self) -> Account:
+        return self._ses.account()
+
+    def send(self, email: Email, *, send_id: str) -> str:
+        self._step()
+        message_id = self._ses.send(email, send_id)
+        self._step()
+        return message_id
+
+
+def event(kind: str, taken: Taken, now: float, **details: Any) -> str:
+    """SES's JSON of one event."""
+    email, sent_at = taken.email, _iso(taken.at)
+    tags = {"sesmail-id": [taken.send_id]}
+    if list_name := email.tags.get(LIST_TAG):
+        tags[LIST_TAG] = [list_name]
+    mail = {
+        "timestamp": sent_at,
+        "messageId": taken.message_id,
+        "destination": list(email.recipients),
+        "tags": tags,
+        "headers": [],
+    }
+    return json.dumps({"eventType": kind, "mail": mail, kind.lower(): {"timestamp": _iso(now), **details}})
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

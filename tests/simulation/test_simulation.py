@@ -1,0 +1,100 @@
+"""The simulation itself: a seed is one history, its rules see what is wrong, and it tells so in few words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.bugs import Bug
+from tests.simulation.command import run_one, server
+from tests.simulation.faults import CHANCES, Plan
+from tests.simulation.lua import Texts
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.patches import patched
+from tests.simulation.report import story
+from tests.simulation.shrink import only, shrink
+from tests.simulation.wire import Wire
+from tests.simulation.world import VERSION, Run, simulate
+
+FOLDER = Path(__file__).parent
+REGRESSIONS = json.loads((FOLDER / "regressions.json").read_text())
+NO_MISFORTUNES = Plan(weights=only(set()))
+BEFORE_A_SECOND_COPY = {"ses_fails_after", "ticket_twice", "event_never", "event_late"}
+MOVES_WHAT_IT_MUST_NOT = next(bug for bug in MUTANTS if bug.name == "no answer means not sent")
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    with server() as found:
+        yield found
+
+
+def test_the_same_seed_is_the_same_history(wire: Wire) -> None:
+    first, other, again = (run_one(seed, wire, emails=20) for seed in (7, 8, 7))
+    assert first.digest == again.digest != other.digest
+    assert (first.steps, first.commands, first.faults) == (again.steps, again.commands, again.faults)
+
+
+def test_without_misfortunes_every_email_goes_out_once_and_nobody_is_told_twice(wire: Wire) -> None:
+    result = run_one(1, wire, emails=20, plan=NO_MISFORTUNES)
+    assert result.violations == []
+    assert not result.faults
+    assert {len(send.taken) for send in result.model.sends.values() if send.state == "sent"} == {1}
+
+
+def test_what_redis_forgets_is_counted_apart(wire: Wire) -> None:
+    plan = Plan(weights={**only({"redis_forgets"}), "redis_forgets": 200.0})
+    result = run_one(3, wire, emails=60, plan=plan)
+    assert result.violations == []
+    assert result.faults["redis_forgets"] > 0
+    assert any(send.forgotten for send in result.model.sends.values()) or result.counts["lost_with_redis"]
+
+
+def test_a_failing_history_is_shrunk_and_told(wire: Wire) -> None:
+    plan = Plan(weights={kind: 12.0 if kind in BEFORE_A_SECOND_COPY else 0.0 for kind in CHANCES})
+    run = Run(seed=5, emails=30, plan=plan, bug=MOVES_WHAT_IT_MUST_NOT)
+    first = simulate(run, wire)
+    assert first.violations
+    shortest, result = shrink(run, first, lambda candidate: simulate(candidate, wire), seconds=60)
+    assert result.violations[0].rule == first.violations[0].rule
+    assert result.faults.total() < first.faults.total()
+    assert result.faults["ses_fails_after"] == 1, "the one that matters is left"
+    told = story(shortest, result)
+    assert "FAULT" in told
+    assert "SES takes it" in told
+    assert f"BROKEN {result.violations[0].rule}" in told
+
+
+@pytest.mark.parametrize("bug", MUTANTS, ids=lambda bug: bug.name)
+def test_a_planted_bug_still_has_its_place(bug: Bug) -> None:
+    with patched() as patches:
+        bug.plant(patches)
+    for file, changes in bug.in_lua().items():
+        assert all(old in (FOLDER.parents[1] / f"sesmail/state/lua/{file}.lua").read_text() for old, _ in changes)
+
+
+def test_a_planted_bug_that_has_lost_its_place_says_so(wire: Wire) -> None:
+    lost = Bug(name="lost", where="begin.lua", old="what was never there", new="")
+    result = simulate(Run(seed=1, emails=2, bug=lost), wire)
+    assert any("lost its place" in violation.what for violation in result.violations)
+    with pytest.raises(LookupError), patched() as patches:
+        Bug(name="lost", where="sesmail.sending.patience", old="what was never there", new="").plant(patches)
+    assert Texts(lost.in_lua())
+
+
+def test_there_are_at_least_forty_planted_bugs_that_must_be_seen() -> None:
+    assert sum(not bug.harmless for bug in MUTANTS) >= 40
+
+
+@pytest.mark.parametrize("known", REGRESSIONS, ids=lambda known: f"{known['seed']}-{known['rule']}")
+def test_a_seed_that_once_failed_does_not(known: dict[str, object]) -> None:
+    if known["version"] != VERSION:
+        pytest.skip("its history was another version's")
+    command = [sys.executable, "-m", "tests.simulation", "--json", "--seed", str(known["seed"])]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])
+    assert json.loads(ran.stdout)["violations"] == 0, ran.stderr

@@ -1,0 +1,97 @@
+"""A worker: the bodies of the product's own tasks, called as Celery calls them, and the product's own duties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from celery.exceptions import Reject
+
+from sesmail import Client
+from sesmail.celery import tasks
+from sesmail.celery.worker.duties import Duties
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, SendPostponed, SesError
+from tests.simulation.broker import Broker, Message
+from tests.simulation.scheduler import Process, Scheduler
+
+SEND = tasks.send_ses_email._orig_run.__func__
+SEND_LOT = tasks.send_lot.run.__func__
+PROCESS_EVENTS = tasks.process_ses_events.run.__func__
+NO_BUGS = (SendPostponed, SesError, LedgerUnavailable, EventStoreUnavailable)
+"""What Celery is told by raising: each is written down in the ledger, or tried again."""
+
+
+class Worker(Process):
+    """One process with some threads for tasks, and the threads that every worker has."""
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        scheduler: Scheduler,
+        client: Client,
+        broker: Broker,
+        on_bug: Callable[[Exception], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(name, number)
+        self._on_bug, self._on_end = on_bug, on_end
+        self._scheduler, self.client, self.broker = scheduler, client, broker
+        self.stopping = False
+        self._held: list[Message] = []
+        self._working = 0
+        self.on_idle: Callable[[], None] = lambda: None
+        """What is done when a stopped worker has finished all that it had begun."""
+        self._duties: list[Any] = []
+
+    def start(self, threads: int) -> None:
+        """As Celery starts it."""
+        self._duties = Duties(self.client, self.name, own_rate=lambda: None, takes_events=True).threads()
+        for duty in self._duties:
+            self._scheduler.spawn(self, duty.run, duty.name)
+        self._working = threads
+        for number in range(threads):
+            self._scheduler.spawn(self, self._work, f"thread-{number}")
+
+    def stop(self) -> None:
+        """A warm shutdown: what waits for its slot goes back, what SES is being asked is finished."""
+        self.stopping = True
+        for duty in self._duties:
+            duty.stop()
+        self.client.delivery.stop()
+        self.broker.wake_all()
+
+    def die(self) -> None:
+        """At once."""
+        self.dead = True
+        self.broker.give_back(self._held)
+
+    def _work(self) -> None:
+        while message := self.broker.take(lambda: self.stopping):
+            self._held.append(message)
+            self._call(message)
+            self._on_end()
+            self._held.remove(message)
+        self._working -= 1
+        if not self._working:
+            self.on_idle()
+
+    def _call(self, message: Message) -> None:
+        try:
+            self._body(message)()
+        except NO_BUGS:
+            return
+        except Reject:
+            self.broker.give_back([message], 0.1)
+        except Exception as error:  # Celery acknowledges the ticket, and its thread goes on
+            self._on_bug(error)
+
+    def _body(self, message: Message) -> Callable[[], Any]:
+        request = SimpleNamespace(id="", retries=0, hostname=self.name, delivery_info=None)
+        task = SimpleNamespace(app=self.client, client=self.client, request=request)
+        if message.site:
+            return lambda: PROCESS_EVENTS(task, message.site)
+        if len(message.ids) == 1:
+            return lambda: SEND(task, send_id=message.ids[0])
+        return lambda: SEND_LOT(task, list(message.ids))

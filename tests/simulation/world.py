@@ -1,0 +1,272 @@
+"""One seed: a world is made, suffers for a while, gets its peace, and is judged."""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from greenlet import getcurrent
+
+from sesmail import client
+from sesmail.celery import strangers, tasks
+from sesmail.state.scripts import Scripts
+from tests.simulation import ends
+from tests.simulation.bounds import Bounds
+from tests.simulation.bugs import Bug
+from tests.simulation.faults import Faults, Plan
+from tests.simulation.installation import Installation
+from tests.simulation.lua import Texts
+from tests.simulation.model import Model
+from tests.simulation.network import Network
+from tests.simulation.patches import Patches, patched
+from tests.simulation.people import Sender
+from tests.simulation.receivers import Receivers
+from tests.simulation.rules import Rules, Violation
+from tests.simulation.scheduler import START, Fiber, Process, Scheduler
+from tests.simulation.server import Server
+from tests.simulation.story import Story
+from tests.simulation.virtual import modules
+from tests.simulation.wire import SimulatedRedis, Wire
+from tests.simulation.worker import Worker
+
+VERSION = 1
+"""Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
+PEACE_AT_MOST_SECONDS = 7200.0
+TELLING_AT_MOST_SECONDS = 2400.0
+PROBE_SECONDS = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What is to be simulated."""
+
+    seed: int
+    emails: int = 120
+    plan: Plan = field(default_factory=Plan)
+    bug: Bug | None = None
+    """A bug that is planted."""
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What a history came to."""
+
+    seed: int
+    digest: str
+    story: Story
+    virtual_seconds: float
+    steps: int
+    commands: int
+    emails: int
+    faults: Counter[str]
+    weights: dict[str, float]
+    violations: list[Violation]
+    counts: Counter[str]
+    rules: Counter[str]
+    moves: Counter[str]
+    model: Model
+
+
+class World:
+    """Everything that there is in one history."""
+
+    def __init__(self, run: Run, wire: Wire, patches: Patches) -> None:
+        self.run = run
+        self.rng = random.Random(f"{run.seed} world")
+        self.scheduler = Scheduler(self._crashed)
+        clock = self._clock
+        self.story = Story(clock)
+        self.model = Model()
+        self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
+        self.max_attempts = self.rng.choice((2, 5))
+        self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
+        self.bounds = Bounds(self.scheduler, self.model, self.rules)
+        self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
+        self.texts = Texts(run.bug.in_lua() if run.bug else {})
+        self.server = Server(wire, self.texts, self.rules, clock)
+        self.rules.redis_now = self.server.now
+        self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)
+        self.network.on_forgotten = self._forgotten
+        self.network.on_death = self._died
+        self.network.on_redeployment = self._redeployed
+        self.counts: Counter[str] = Counter()
+        self.bounced: list[tuple[str, str]] = []
+        self.stored: Counter[tuple[str, str]] = Counter()
+        self.has_forgotten = False
+        self.on_their_way = 0
+        """Events of SES that have not come to a door yet."""
+        self.outside = Process("outside")
+        self.web = Process("web")
+        self.numbers = iter(range(1, 10_000))
+        self.installations: list[Installation] = []
+        self._patch(patches)
+
+    def _clock(self) -> float:
+        return self.scheduler.now
+
+    def _patch(self, patches: Patches) -> None:
+        patches.replace_everywhere(modules(self.scheduler, random.Random(f"{self.run.seed} product")))
+        texts = self.texts
+        patches.set(Scripts, "source", lambda scripts, name: texts.source(scripts, name, former=_is_former()))
+        if self.run.bug:
+            self.run.bug.plant(patches)
+        patches.set(client, "connect", self._connect)
+        for module in (tasks, strangers):
+            patches.set(module, "client_of", lambda app: app)
+
+    def _connect(self, _url: str, *, timeout_seconds: float) -> Any:
+        return SimulatedRedis(self.network.client(timeout_seconds))
+
+    # -- a history --------------------------------------------------------------------------------------------------
+
+    def live(self) -> None:
+        """From the beginning to the end."""
+        storm_seconds = self.rng.choice((90.0, 180.0, 300.0))
+        prefixes = ("sesmail", "other") if self.rng.random() < 0.2 else ("sesmail",)
+        self.installations = [Installation(self, prefix) for prefix in prefixes]
+        self.faults.until = START + storm_seconds
+        wanted = [n for n in range(self.run.emails) if n not in self.run.plan.without_emails]
+        for place, installation in enumerate(self.installations):
+            installation.open(wanted[place :: len(self.installations)], storm_seconds * 0.8)
+        for later in range(10, round(storm_seconds) + 1, 10):
+            self.scheduler.run(START + later)
+            if self._is_seen():
+                return
+        self._make_peace()
+        self._wait_for_the_rest()
+        if not self._is_seen():
+            self._probe()
+            ends.judge(self)
+
+    def _is_seen(self) -> bool:
+        """Whether a planted bug has been seen: the rest of the history tells nothing new."""
+        return bool(self.run.bug and self.rules.violations)
+
+    def _make_peace(self) -> None:
+        self.story.tell("PEACE")
+        self.server.skew_seconds = max(0.0, self.server.skew_seconds)
+        for installation in self.installations:
+            ses = installation.ses
+            ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
+            self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
+            self.scheduler.spawn(self.outside, installation.operators[0].give_time_anew, "peace")
+
+    def _wait_for_the_rest(self) -> None:
+        end = self.scheduler.now + PEACE_AT_MOST_SECONDS
+        while self.scheduler.now < end and not self._is_seen():
+            self.scheduler.run(self.scheduler.now + 10.0)
+            if self._all_is_done():
+                break
+        self.counts["peace_seconds"] = round(self.scheduler.now - self.faults.until)
+        self._wait_for_what_is_told()
+
+    def _all_is_done(self) -> bool:
+        """All is sent, or has failed; and who was frozen has woken up."""
+        done = all(sender.done for each in self.installations for sender in each.senders)
+        workers = [worker for each in self.installations for worker in each.workers if not worker.dead]
+        awake = all(worker.frozen_until <= self.scheduler.now for worker in workers)
+        return done and awake and not self.model.waiting()
+
+    def _wait_for_what_is_told(self) -> None:
+        """Events that come late, and receivers that are called again."""
+        end = self.scheduler.now + TELLING_AT_MOST_SECONDS
+        while self.scheduler.now < end and not self._is_seen() and (self.on_their_way or ends.untold(self)):
+            self.scheduler.run(self.scheduler.now + 10.0)
+
+    def _probe(self) -> None:
+        """After all that, the next email goes out at once: nothing is worn out."""
+        self.probes = []
+        for place, each in enumerate(self.installations):
+            for offset, sender in enumerate(each.senders):
+                numbers = [100_000 + 100 * place + 10 * offset + n for n in range(4)]
+                self.probes += numbers
+                self.scheduler.spawn(self.web, partial(self._send_probes, sender, numbers), "probe")
+        self.scheduler.run(self.scheduler.now + PROBE_SECONDS)
+        ends.judge_probes(self)
+        self.scheduler.run(self.scheduler.now + 60.0)
+
+    def _send_probes(self, sender: Sender, numbers: list[int]) -> None:
+        for number in numbers:
+            sender.send(self.run.seed, [number], at_once=True)
+
+    # -- what happens to it -----------------------------------------------------------------------------------------
+
+    def _crashed(self, _fiber: Fiber, error: Exception) -> None:
+        self.bug(error)
+
+    def bug(self, error: Exception) -> None:
+        """Something was raised that nobody expects."""
+
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " ".join(f"{frame.name}:{frame.lineno}" for frame in frames[-5:])
+        self.rules.check("nothing_unexpected_is_raised", False, "", f"{type(error).__name__}: {error} at {where}")
+
+    def _installation_of(self, process: Process) -> Installation:
+        return next(each for each in self.installations if process in each.workers)
+
+    def _died(self, process: Process) -> None:
+        assert isinstance(process, Worker)
+        process.die()
+        self.bounds.worker_died(process)
+        self._installation_of(process).replace(process)
+
+    def _redeployed(self, process: Process) -> None:
+        assert isinstance(process, Worker)
+        if process.stopping:
+            return
+        process.on_idle = lambda: self._end(process)
+        process.stop()
+        self.scheduler.spawn(self.outside, lambda: self._end(process), "supervisor", 85.0)
+        self._installation_of(process).replace(process)
+
+    def _end(self, process: Worker) -> None:
+        if not process.dead:
+            self.story.tell("ends", process.name)
+            process.die()
+
+    def _forgotten(self, changed: set[str], seconds: float) -> None:
+        """Redis has come back without its last moment: what is different now is known to be so."""
+        self.story.tell("Redis comes back", f"without its last {seconds} s")
+        self.rules.disturb(seconds + 20.0)
+        self.has_forgotten = True
+        ends.forget(self, changed)
+
+
+def simulate(run: Run, wire: Wire) -> Result:
+    """Live through one seed."""
+    log = logging.getLogger("sesmail")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    with patched() as patches:
+        world = World(run, wire, patches)
+        with Receivers(world):
+            try:
+                world.live()
+            finally:
+                world.scheduler.end()
+                log.setLevel(level)
+    return Result(
+        seed=run.seed,
+        digest=world.story.digest,
+        story=world.story,
+        virtual_seconds=world.scheduler.now - START,
+        steps=world.scheduler.steps,
+        commands=world.server.commands,
+        emails=len(world.model.wanted),
+        faults=world.faults.counts,
+        weights=world.faults.weights,
+        violations=world.rules.violations,
+        counts=world.counts + world.rules.excused,
+        rules=world.rules.used,
+        moves=world.rules.moves,
+        model=world.model,
+    )
+
+
+def _is_former() -> bool:
+    return bool(getattr(getattr(getcurrent(), "process", None), "former_release", False))
