@@ -24,7 +24,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "after_claim": (Ledger, "claim"),
     "after_reserve": (SendThrottle, "acquire"),
     "after_begin": (Ledger, "begin"),
-    "after_yes": (SesTransport, "send"),
+    "after_yes": (SesTransport, "send_composed"),
     "before_ack": (Ledger, "sent"),
 }
 

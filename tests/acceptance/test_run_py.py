@@ -311,7 +311,14 @@ def test_check_runs_every_step_and_says_which_one_failed_and_how_to_repeat_it(re
 
 def test_check_succeeds_when_every_step_does(ready):
     output = ready.run("check")
-    for called in ("ruff check .", "ruff format --check .", "mypy pid", "lint-imports pid", "pytest pid", "tests/simulation --minutes 1 pid"):
+    for called in (
+        "ruff check .",
+        "ruff format --check .",
+        "mypy pid",
+        "lint-imports pid",
+        "pytest pid",
+        "tests/simulation --minutes 1 pid",
+    ):
         assert called in output
     assert "failed" not in output
 

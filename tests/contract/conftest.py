@@ -8,9 +8,20 @@ import pytest
 from redis import Redis
 
 from sesmail import Client, Settings
+from sesmail.celery.internals import apps_of_this_process
+from sesmail.celery.standalone import STAND_ALONE
 from sesmail.embedded import EmbeddedRedis
 
 NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _apps_of_a_test_end_with_it() -> Iterator[None]:
+    """Or the next test's emails would find several apps, and not know whose they are."""
+    yield
+    for app in apps_of_this_process():
+        if app.main != STAND_ALONE:
+            app.close()
 
 
 @pytest.fixture

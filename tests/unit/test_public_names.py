@@ -90,6 +90,8 @@ def test_errors_come_whole_out_of_a_prefork_child(error):
 
 
 def default(setting: str) -> object:
+    if setting == "sesmail_redis_url":  # it follows the broker
+        setting = "broker_url"
     if setting.startswith("sesmail_"):
         return Settings.model_fields[setting.removeprefix("sesmail_")].default
     ours = {name: value for name, value in DEFAULTS.items() if name not in MERGED}

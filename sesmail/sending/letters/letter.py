@@ -65,7 +65,7 @@ class Letter:
 
     def email(self, person: Person, key: str) -> Email:
         """The email to one person; `key` with their address is its idempotency key. Raises `InvalidEmail`."""
-        return Email(
+        email = Email(
             person.address,
             filled(self.subject, person.values, str),
             None if self.text is None else filled(self.text, person.values, str),
@@ -78,6 +78,9 @@ class Letter:
             lane=self.lane,
             idempotency_key=f"{key}:{person.mailbox}",
         )
+        if email.text is None and email.html is None:  # which an alert may be, but no letter to a list
+            raise InvalidEmail("text", "there is no body in it")
+        return email
 
     def _parts(self) -> tuple[str, str, str]:
         return self.subject, self.text or "", self.html or ""

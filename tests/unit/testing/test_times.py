@@ -36,7 +36,9 @@ def test_a_time_may_be_seconds_a_timedelta_a_datetime_or_its_text(when):
     assert status(send_ses_email.apply_async(ARGUMENTS, **when).id).state == "scheduled"
 
 
-@pytest.mark.parametrize("when", [{"eta": "tomorrow"}, {"countdown": b"3"}, {"expires": object()}], ids=["word", "bytes", "thing"])
+@pytest.mark.parametrize(
+    "when", [{"eta": "tomorrow"}, {"countdown": b"3"}, {"expires": object()}], ids=["word", "bytes", "thing"]
+)
 def test_what_is_no_time_is_refused_at_the_call(when):
     (field,) = when
     with pytest.raises(InvalidEmail) as refused:
