@@ -82,7 +82,7 @@ class Broker:
 
     def process_events(self, site: str) -> None:
         """As `CeleryBroker` does: a second later."""
-        if site == self._site:
+        if site == self._site and not self._faults.strikes("ticket_lost", site):
             later = self._scheduler.now + 1.0
             self._scheduler.spawn(
                 Process("broker"),

@@ -135,7 +135,7 @@ class Operator:
         return self._rng.choice(ids) if ids else None
 
     def _cancel(self) -> None:
-        if (send_id := self._any("queued", "scheduled", "claimed")) and self._faults.strikes(
+        if (send_id := self._any("queued", "scheduled", "claimed", "sending")) and self._faults.strikes(
             "operator_cancels", send_id
         ):
             self._client.outbox.cancel(send_id)
