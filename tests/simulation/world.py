@@ -24,7 +24,7 @@ from tests.simulation.lua import Texts
 from tests.simulation.model import Model
 from tests.simulation.network import Network
 from tests.simulation.patches import Patches, patched
-from tests.simulation.people import Sender
+from tests.simulation.people import ACCOUNT_IS_READ_SECONDS, Sender
 from tests.simulation.receivers import Receivers
 from tests.simulation.rules import Rules, Violation
 from tests.simulation.scheduler import START, Fiber, Process, Scheduler
@@ -179,7 +179,9 @@ class World:
             self.scheduler.run(self.scheduler.now + 10.0)
 
     def _probe(self) -> None:
-        """After all that, the next email goes out at once: nothing is worn out."""
+        """After all that, the next email goes out at once: nothing is worn out, once it is known what SES allows now."""
+        if self.faults.counts["ses_quota_changes"] or any(each.ses.first_quota < 50_000 for each in self.installations):
+            self.scheduler.run(max(self.scheduler.now, self.faults.until + ACCOUNT_IS_READ_SECONDS))
         self.probes = []
         for place, each in enumerate(self.installations):
             for offset, sender in enumerate(each.senders):
