@@ -110,7 +110,7 @@ def _judge_rate(world: World, each: Installation) -> None:
             first += 1
         most = max(most, total)
     world.rules.check(
-        "offers_no_more_than_the_rate", most <= each.ses.rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
+        "offers_no_more_than_the_rate", most <= each.ses.highest_rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
     )
     world.counts["ses_calls"] += each.ses.calls
     world.counts["ses_throttled"] += len(each.ses.throttled_at)

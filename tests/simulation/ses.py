@@ -41,7 +41,7 @@ class Ses:
     def __init__(self, scheduler: Scheduler, faults: Faults, rng: random.Random, *, rate: int, quota: int) -> None:
         self._scheduler, self._faults, self._rng = scheduler, faults, rng
         self.rate, self.quota = rate, quota
-        self.first_quota = quota
+        self.first_quota, self.highest_rate = quota, rate
         self.paused_until = 0.0
         self.offered: list[tuple[float, int]] = []
         self.taken = 0
@@ -97,6 +97,7 @@ class Ses:
         self.calls += 1
         if now < self.paused_until:
             raise self._said(send_id, SendingPaused("Email sending has been paused", code="SendingPausedException"))
+        self.highest_rate = max(self.highest_rate, self.rate)
         self.offered.append((now, recipients))
         while self._second and self._second[0][0] <= now - 1.0:
             self._second.popleft()
