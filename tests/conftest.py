@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from redis import Redis
 
+from sesmail import hosts
 from sesmail.embedded import EmbeddedRedis
 from sesmail.state.keys import Keys
 from sesmail.state.scripts import Scripts
@@ -49,6 +50,14 @@ def clean_environment() -> Iterator[None]:
         for name, value in MADE_UP_CREDENTIALS.items():
             environment.setenv(name, value)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_flask_of_another_test() -> Iterator[None]:
+    """Or the next test's emails would be sent by its settings."""
+    yield
+    hosts._flask_apps.clear()
+    hosts._latest_flask_app.clear()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 
 import pytest
@@ -10,7 +9,6 @@ from flask import Flask
 
 from sesmail import Client, ConfigurationError, Email, LedgerUnavailable, Settings, State
 from sesmail.contrib.flask import SESMail
-from sesmail.hosts import known_flask_apps
 from sesmail.sending.memory import MOST_SENDS, Memory, switch
 from tests.unit.testing.conftest import NOWHERE
 from tests.unit.testing.test_outbox import send
@@ -18,13 +16,6 @@ from tests.unit.testing.test_outbox import send
 
 def client_of(**said: object) -> Client:
     return Client(Settings(redis_url=NOWHERE, from_email="shop@example.com", **said))  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def no_other_flask():
-    SESMail(Flask("the latest is kept alive"))
-    gc.collect()  # those of other tests are gone, and known no more
-    assert not any(app.testing for app in known_flask_apps())
 
 
 @pytest.fixture
