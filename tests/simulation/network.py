@@ -38,6 +38,11 @@ class Network:
         self.on_death: Callable[[Process], None] = lambda _process: None
         self.on_redeployment: Callable[[Process], None] = lambda _process: None
 
+    def is_well(self) -> bool:
+        """Whether Redis is there, and takes everything."""
+        ill_until = max(self.away_until, self.slow_until, self.busy_until, self.readonly_until)
+        return self._snapshot is None and self._scheduler.now >= ill_until
+
     def client(self, timeout_seconds: float) -> Callable[[Sequence[Command]], list[Any]]:
         """How a client with such a time-out sends its commands."""
 

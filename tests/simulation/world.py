@@ -170,7 +170,7 @@ class World:
         done = all(sender.done for each in self.installations for sender in each.senders)
         workers = [worker for each in self.installations for worker in each.workers if not worker.dead]
         awake = all(worker.frozen_until <= self.scheduler.now for worker in workers)
-        return done and awake and not self.model.waiting()
+        return done and awake and self.network.is_well() and not self.model.waiting()
 
     def _wait_for_what_is_told(self) -> None:
         """Events that come late, and receivers that are called again."""
