@@ -83,7 +83,7 @@ def start_asgi(site: Site, port: int) -> str:
 def start_django(site: Site, port: int) -> str:
     shutil.copytree(EXAMPLES / "django_site", site.folder, dirs_exist_ok=True)
     with (site.folder / "proj" / "settings.py").open("a") as settings:
-        settings.write('INSTALLED_APPS.append("sesmail.contrib.django")\nCELERY_IMPORTS = ["hooks"]\n')
+        settings.write('CELERY_IMPORTS = ["hooks"]\n')
         settings.write(f'SESMAIL |= {{"SITE": "alpha", "TOPICS": {{"{TOPIC}": "alpha"}}}}\n')
     with (site.folder / "proj" / "urls.py").open("a") as urls:
         urls.write(
