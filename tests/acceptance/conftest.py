@@ -132,9 +132,13 @@ def new_site(
     with ExitStack() as databases, ExitStack() as programs:
 
         def make(own_ses: Simulator = ses, **variables: str) -> Site:
-            database = _databases.pop(0)
-            url = redis_server.url.removesuffix("/0") + f"/{database}"
-            databases.callback(give_back, database, url)
+            if _databases:
+                database = _databases.pop(0)
+                url = redis_server.url.removesuffix("/0") + f"/{database}"
+                databases.callback(give_back, database, url)
+            else:  # a module may have more sites than a server has databases
+                folder = tmp_path_factory.mktemp("redis")
+                url = databases.enter_context(EmbeddedRedis(folder, appendfsync="no")).url
             own = {"SESMAIL_REDIS_URL": url, "CELERY_BROKER_URL": url} | variables
             return Site(folder=tmp_path_factory.mktemp("site"), variables=own, ses=own_ses, programs=programs)
 
