@@ -141,6 +141,7 @@ EVIDENCE = (
         "celery.worker.duties",
         "self._client.broker.process_events(site)\n\n    def _look_for_endings",
         "pass\n\n    def _look_for_endings",
+        harmless="the look for ended sends brings events, too, and here every site has somebody who listens for ends",
     ),
     _lua("a fact is counted each time", "count_facts", "if not teller then", "if true then"),
     _lua(

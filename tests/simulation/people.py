@@ -87,6 +87,8 @@ class Sender:
         while True:
             try:
                 call()
+                if self._rng.random() < 0.1:
+                    call()  # somebody pressed the button twice
             except LedgerUnavailable:
                 self._scheduler.sleep(0.5)
             else:
@@ -117,8 +119,8 @@ class Operator:
                     continue
 
     def open_all(self) -> None:
-        """The end of all pauses."""
-        for scope in ("account", "lane:bulk", "lane:transactional"):
+        """The end of all pauses; what SES had stopped opens by itself."""
+        for scope in sorted(self._model.paused[self._base]):
             self._resume(scope)
 
     def give_time_anew(self) -> None:
@@ -171,7 +173,6 @@ class Operator:
 
     def _resume(self, scope: str) -> None:
         while True:
-            self._model.paused[self._base].discard(scope)
             try:
                 self._client.throttle.line.resume(scope)
             except LedgerUnavailable:

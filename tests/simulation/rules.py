@@ -215,6 +215,11 @@ class Rules:
         if argv[0] == "paused" and reply:
             self._model.paused[base].add(argv[1])
 
+    def fields_gone(self, name: str, fields: tuple[Any, ...]) -> None:
+        """An operator's `resume`, also where the client repeats it by itself."""
+        if name.endswith(":line"):
+            self._model.paused[name.removesuffix("line")] -= {str(field).partition(":")[2] for field in fields}
+
     def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if reply[0] == b"granted":
             closed = self._model.paused[base] & set(argv[7 + 2 * int(argv[6]) :])

@@ -27,6 +27,9 @@ class Watcher(Protocol):
     ) -> None:
         """A script has run, and has moved these sends: id, state, epoch seconds."""
 
+    def fields_gone(self, name: str, fields: tuple[Any, ...]) -> None:
+        """Fields of a hash are deleted."""
+
 
 class Server:
     """Runs commands at once. Lifetimes end within a virtual second of their time."""
@@ -60,6 +63,8 @@ class Server:
             case "EXPIRE" | "PEXPIRE":
                 scale = 1000 if command[0] == "EXPIRE" else 1
                 return self._lives(str(command[1]), int(command[2]) * scale)
+            case "HDEL":
+                self._watcher.fields_gone(str(command[1]), command[2:])
             case "PERSIST":
                 return self.wire.ask(("ZREM", EXPIRIES, command[1]))[0]
         return self.wire.ask(command)[0]

@@ -214,8 +214,10 @@ class World:
     def _died(self, process: Process) -> None:
         assert isinstance(process, Worker)
         process.die()
-        self.bounds.worker_died(process)
-        self._installation_of(process).replace(process)
+        installation = self._installation_of(process)
+        if any(not other.dead and not other.stopping for other in installation.workers):
+            self.bounds.worker_died(process)
+        installation.replace(process)
 
     def _redeployed(self, process: Process) -> None:
         assert isinstance(process, Worker)
