@@ -43,7 +43,7 @@ STEPS = {
     "types": ["mypy"],
     "floors": ["lint-imports"],
     "tests": ["python", "-m", "pytest"],
-    "simulation": ["python", "-m", "tests.simulation", "--minutes", "1"],
+    "simulation": ["python", "-m", "tests.simulation", "--seed", "1", "--seeds", "20"],
 }
 
 

@@ -317,7 +317,7 @@ def test_check_succeeds_when_every_step_does(ready):
         "mypy pid",
         "lint-imports pid",
         "pytest pid",
-        "tests/simulation --minutes 1 pid",
+        "tests/simulation --seed 1 --seeds 20 pid",
     ):
         assert called in output
     assert "failed" not in output
