@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import sesmail
+from tests.unpacking import unpack
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -36,7 +37,7 @@ def wheel(tmp_path_factory):
     """As it is released: built from the unpacked source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     with tarfile.open(build("sdist", ROOT, folder)) as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     return build("wheel", folder / f"sesmail-{sesmail.__version__}", folder)
 
 

@@ -22,6 +22,7 @@ from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import ROOT, Fleet, Worker, wait_until
 from tests.acceptance.programs import python
+from tests.unpacking import unpack
 
 EARLIER = "6a3183830e496ce900af02a8b8428a7a71533f18"
 """The last commit whose rows, books and events say no version that anybody reads."""
@@ -54,7 +55,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip(f"this copy of the project has no history back to {EARLIER[:7]}")
     with tarfile.open(fileobj=io.BytesIO(code)) as tar:
-        tar.extractall(folder, filter="data")
+        unpack(tar, folder)
     return folder
 
 

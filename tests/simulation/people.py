@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sesmail import Client
 from sesmail.errors import LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.state.line import How
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 from tests.simulation.faults import Faults
@@ -17,6 +19,8 @@ from tests.simulation.model import Model
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.ses import Taken, event
 from tests.simulation.story import Story
+
+Answer = TypeVar("Answer")
 
 ACCOUNT_IS_READ_SECONDS = 200.0
 LETTER = "A letter to many. " * 90
@@ -119,9 +123,10 @@ class Operator:
                     continue
 
     def open_all(self) -> None:
-        """The end of all pauses; what SES had stopped opens by itself."""
-        for scope in sorted(self._model.paused[self._base]):
-            self._resume(scope)
+        """The end of all pauses, those too that Redis has back since it forgot; what SES had stopped opens by itself."""
+        for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
+            if closure.how is How.PAUSED:
+                self._resume(closure.scope)
 
     def give_time_anew(self) -> None:
         """What was told to wait for tomorrow's quota goes now: SES has raised it, and an operator knows."""
@@ -172,13 +177,14 @@ class Operator:
             self._resume(scope)
 
     def _resume(self, scope: str) -> None:
+        self._whatever_happens(lambda: self._client.throttle.line.resume(scope))
+
+    def _whatever_happens(self, asked: Callable[[], Answer]) -> Answer:
         while True:
             try:
-                self._client.throttle.line.resume(scope)
+                return asked()
             except LedgerUnavailable:
                 self._scheduler.sleep(2.0)
-            else:
-                return
 
 
 class Sns:
