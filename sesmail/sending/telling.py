@@ -62,4 +62,4 @@ class Teller:
             )
             failed = {}
         pause_seconds = min(FIRST_PAUSE_SECONDS * 2.0**ending.tells_failed, LONGEST_PAUSE_SECONDS)
-        self._endings.told(self._site, status.send_id, failed=failed, again_in_seconds=pause_seconds)
+        self._endings.told(self._site, ending, failed=failed, again_in_seconds=pause_seconds)

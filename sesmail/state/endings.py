@@ -48,9 +48,11 @@ class Endings:
         found = self._run("gather_untold", site, limit, round(lease_seconds * 1000))
         return [_ending(each) for each in _rows(found)]
 
-    def told(self, site: str, send_id: str, *, failed: Iterable[str] = (), again_in_seconds: float = 0.0) -> None:
-        """Note that receivers were told, and which of them failed, to be told again then."""
-        self._run("told", site, send_id, "\n".join(failed), round(again_in_seconds * 1000))
+    def told(self, site: str, ending: Ending, *, failed: Iterable[str] = (), again_in_seconds: float = 0.0) -> None:
+        """Note that receivers were told of this end, and which of them failed, to be told again then."""
+        status = ending.status
+        ended_at_ms, again_in_ms = round(status.changed_at * 1000), round(again_in_seconds * 1000)
+        self._run("told", site, status.send_id, ended_at_ms, "\n".join(failed), again_in_ms)
 
 
 def _rows(found: Sequence[bytes]) -> Iterable[list[str]]:

@@ -183,3 +183,36 @@ def test_an_expired_send_is_told_of(ledger: Ledger, teller: Teller, heard: Heard
     assert ledger.claim("a", "worker") is State.EXPIRED
     assert teller.tell_what_ended() == 1
     assert [status.reason for _, status, _ in heard] == ["its expiry time passed before it could be sent"]
+
+
+def test_an_end_that_comes_while_an_earlier_one_is_told_is_told_too(
+    clocked_scripts: ClockedScripts, ledger: Ledger, teller: Teller, heard: Heard
+) -> None:
+    """An event proves that SES took an email that was given up."""
+
+    def proves(site: str, *, status: Status, **_: object) -> None:
+        clocked_scripts.advance(1)
+        ledger.record_evidence(status.send_id, "ses-1")
+
+    with email_failed.connected_to(proves):
+        teller.listen()
+        is_too_old(ledger, accept(ledger, "a"))
+        teller.tell_what_ended()
+    assert [status.state for _, status, _ in heard] == [State.ABANDONED, State.SENT]
+    assert teller.tell_what_ended() == 0
+
+
+def test_who_failed_to_hear_of_an_earlier_end_is_not_the_only_one_to_hear_of_the_next(
+    clocked_scripts: ClockedScripts, ledger: Ledger, teller: Teller, heard: Heard
+) -> None:
+    def raises(site: str, **_: object) -> None:
+        raise ValueError
+
+    with email_failed.connected_to(raises):
+        teller.listen()
+        is_too_old(ledger, accept(ledger, "a"))
+        teller.tell_what_ended()
+    clocked_scripts.advance(1)
+    ledger.record_evidence("a", "ses-1")
+    assert teller.tell_what_ended() == 1
+    assert [status.state for _, status, _ in heard] == [State.ABANDONED, State.SENT]

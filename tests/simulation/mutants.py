@@ -264,7 +264,7 @@ TELLING = (
     _python(
         "that it was told is not noted",
         "sending.telling",
-        "self._endings.told(self._site, status.send_id, failed=failed, again_in_seconds=pause_seconds)",
+        "self._endings.told(self._site, ending, failed=failed, again_in_seconds=pause_seconds)",
         "pass",
     ),
     _python(

@@ -98,6 +98,7 @@ local function to_be_told(id)
   local site, now = redis.call('HGET', key('send', id), 'site'), now_ms()
   if site and number_of(redis.call('HGET', key('listeners'), site)) > now then
     redis.call('ZADD', key('untold', site), now, id)
+    redis.call('HDEL', key('send', id), 'told_in_vain', 'told_in_vain_to') -- of an earlier end
   end
 end
 
