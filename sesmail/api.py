@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sesmail.celery.current import current_client
-from sesmail.message.addresses import bare_address, mailbox_of, normal_address
+from sesmail.message.addresses import normal_address_of
 from sesmail.unsubscribe import Unsubscription
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def unsubscribe_headers(recipient: str, list_name: str = "") -> dict[str, str]:
     `ConfigurationError` where SESMAIL_UNSUBSCRIBE_URL or its secrets are missing.
     """
     client = current_client()
-    address = normal_address(bare_address(mailbox_of("recipient", recipient)))
-    who = Unsubscription(site=client.settings.site, recipient=address, list=list_name)
+    who = Unsubscription(site=client.settings.site, recipient=normal_address_of("recipient", recipient), list=list_name)
     return client.unsubscribe_links.headers(who)
 
 

@@ -121,8 +121,9 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             producer       What publishes that ticket, instead of one that gives up within a second.
             ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
-        Raises `InvalidEmail` when something is wrong with it, `LedgerUnavailable` when Redis cannot be reached; then
-        nothing was queued.
+        Raises `InvalidEmail` when something is wrong with it, and `ConfigurationError` when a setting is; then nothing
+        was queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same
+        `task_id`, calling again sends no second one.
         """
         email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0

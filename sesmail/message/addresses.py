@@ -91,6 +91,11 @@ def _is_new(address: str, seen: set[str]) -> bool:
     return len(seen) > before
 
 
+def normal_address_of(field: str, value: object) -> str:
+    """The address alone of a mailbox as somebody writes it, in its one form. Raises `InvalidEmail`."""
+    return normal_address(bare_address(mailbox_of(field, value)))
+
+
 def encoded_mailbox(mailbox: str) -> str:
     """A mailbox as `Email` keeps it, as a header can carry it; a name that SES would not take is shortened."""
     if len(mailbox) <= MAX_MAILBOX_BYTES and mailbox.isascii():

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease, WorkerRates
+
 log = logging.getLogger("sesmail")
 
 SIMULATOR_DOMAIN = "@simulator.amazonses.com"
@@ -165,7 +166,7 @@ class Delivery:
         try:
             composed = transport.compose(claim.email, send_id=claim.send_id)
         except SendRejected as error:  # before it takes a slot, and before anybody may think that SES has it
-            self._say_where(error, claim)
+            log.exception("an email could not be put together", extra={"send_id": claim.send_id})
             return self._rejected(claim, error)
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
@@ -261,10 +262,6 @@ class Delivery:
         if isinstance(error, SendRejected):
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
-
-    @staticmethod
-    def _say_where(error: SendRejected, claim: Claim) -> None:
-        log.error("an email could not be put together", exc_info=error, extra={"send_id": claim.send_id})
 
     def _rejected(self, claim: Claim, error: SendRejected) -> Rejected | Sent:
         if self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code)) is State.SENT:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sesmail.message.addresses import bare_address, mailbox_of
+from sesmail.message.addresses import normal_address, normal_address_of
 from sesmail.sending.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ class Wanted:
     def _fits_to(self, email: Email) -> bool:
         if self.to is None:
             return True
-        address = bare_address(mailbox_of("to", self.to)).lower()
-        return address in map(str.lower, email.recipients)
+        return normal_address_of("to", self.to) in map(normal_address, email.recipients)
 
     def _fits_subject(self, email: Email) -> bool:
         if isinstance(self.subject, re.Pattern):

@@ -15,7 +15,7 @@ from itertools import islice, zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError
-from sesmail.message.addresses import bare_address, mailbox_of, normal_address
+from sesmail.message.addresses import normal_address_of
 from sesmail.sending.letters.columns import address_column, address_columns, column_name, columns_called, refuse_doubled
 from sesmail.sending.letters.encodings import encoding_of
 
@@ -44,7 +44,7 @@ class Person:
     @property
     def mailbox(self) -> str:
         """The address alone, in the one form of all its spellings. Raises `InvalidEmail` where it is none."""
-        return normal_address(bare_address(mailbox_of("to", self.address)))
+        return normal_address_of("to", self.address)
 
     @property
     def other_spellings(self) -> set[str]:
