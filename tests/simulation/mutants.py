@@ -147,7 +147,7 @@ EVIDENCE = (
     _lua(
         "events are not put in line",
         "put_events",
-        "redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)",
+        "redis.call('ZADD', key('events', 'unprocessed', site), ARGV[i + 5], id)",
         "",
     ),
 )
