@@ -122,8 +122,9 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
         Raises `InvalidEmail` when something is wrong with it, its kind `IdempotencyConflict` when its idempotency key,
-        or `task_id`, stands for another email, and `ConfigurationError` when a setting is wrong; then nothing was queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same
-        `task_id`, calling again sends no second one.
+        or `task_id`, stands for another email, and `ConfigurationError` when a setting is wrong; then nothing was
+        queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same `task_id`,
+        calling again sends no second one.
         """
         email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0

@@ -23,8 +23,8 @@ def content_digest(email: Email) -> str:
     """21 characters that are the same for the same readers, sender, subject, bodies and files, in every release.
 
     Not counted is what a second try may rightly say anew: times, lane, headers (trace ids, signed links), tags,
-    metadata, configuration set. How an address is spelt, and in which order several stand, does not count either. What a later
-    release adds counts where it is said alone, so that emails without it keep their digest.
+    metadata, configuration set. How an address is spelt, and in which order several stand, does not count either.
+    What a later release adds counts where it is said alone, so that emails without it keep their digest.
     """
     content: dict[str, Any] = {name: _mailboxes(getattr(email, name)) for name in ("to", "cc", "bcc", "reply_to")}
     content["from"] = _mailboxes([email.from_email] if email.from_email else [])

@@ -127,8 +127,8 @@ class Email:
     `expired`."""
     idempotency_key: str | None
     """A text of 1 to 256 characters that stands for this email on this site: the same key again answers the first send
-    and makes none, for as long as SESMAIL_IDEMPOTENCY_SECONDS says. With other readers, sender, subject, bodies or files
-    it is refused (`IdempotencyConflict`); times, lane, headers, tags and metadata may differ."""
+    and makes none, for as long as SESMAIL_IDEMPOTENCY_SECONDS says. With other readers, sender, subject, bodies or
+    files it is refused (`IdempotencyConflict`); times, lane, headers, tags and metadata may differ."""
 
     __hash__ = None  # type: ignore[assignment]  # mappings are not hashable, and nobody needs a set of emails
 
