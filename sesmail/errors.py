@@ -2,6 +2,7 @@
 
     SesmailError
     ├── InvalidEmail              mend the email
+    │   └── IdempotencyConflict   give this email an idempotency key, or task id, of its own
     ├── ConfigurationError        mend the setting that it names; never swallow it together with a failed email
     │   ├── LedgerRefuses         mend the address of Redis, or the rights of its user
     │   └── MissingExtra          install the optional part that it names
@@ -52,6 +53,19 @@ class InvalidEmail(SesmailError, ValueError):
 
     def __reduce__(self) -> tuple[type[InvalidEmail], tuple[str, str, str | None]]:
         return type(self), (self.field, self.problem, self.limit)
+
+
+class IdempotencyConflict(InvalidEmail):
+    """Another email was accepted under this idempotency key, or task id. It stays as it is; nothing was queued."""
+
+    def __init__(self, field: str, send_id: str) -> None:
+        """Name the argument that stands for another email already, and that email's send."""
+        self.send_id = send_id
+        """The send of the other email: `sesmail.status` tells what became of it."""
+        super().__init__(field, f"another email was accepted under it, the send {send_id}", "each email has its own")
+
+    def __reduce__(self) -> tuple[type[IdempotencyConflict], tuple[str, str]]:  # type: ignore[override]
+        return type(self), (self.field, self.send_id)
 
 
 class ConfigurationError(SesmailError):

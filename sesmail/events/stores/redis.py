@@ -45,7 +45,15 @@ class RedisEventStore:
 
     def put(self, events: Sequence[StoredEvent]) -> int:
         arguments: Iterable[str | int] = chain.from_iterable(
-            (event.event_id, event.source, event.topic_arn, _ms(event.received_at), event.message) for event in events
+            (
+                event.event_id,
+                event.source,
+                event.topic_arn,
+                _ms(event.received_at),
+                event.message,
+                _ms(event.first_due_at),
+            )
+            for event in events
         )
         with _reached():
             new, fullest = self._run("put_events", self._most_events, EVENT_VERSION, *arguments)
