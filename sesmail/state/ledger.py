@@ -20,8 +20,8 @@ from sesmail.message.record import RICH, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.scripts import reachable
 from sesmail.state.suppression import SuppressionList
+from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Claim, State, Status, Ticket
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Ledger:
             "reason",
             "code",
         )
-        with reachable():
+        with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
         if row[0] is None:
             raise UnknownSend
@@ -286,7 +286,7 @@ class Ledger:
 
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as the send is known, empty for others."""
-        with reachable():
+        with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
         return dict(json.loads(text)) if text else {}
 
@@ -297,7 +297,7 @@ class Ledger:
         """
         by_lane = [f"{state}:{lane}" for state in (State.QUEUED, State.SCHEDULED) for lane in Lane]
         names = by_lane + [state.value for state in State if state not in (State.QUEUED, State.SCHEDULED)]
-        with reachable(), self._redis.pipeline(transaction=False) as pipe:
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(self._key("in", name))
             counted = dict(zip(names, pipe.execute(), strict=True))
@@ -309,7 +309,7 @@ class Ledger:
 
     def ids(self, state: State, *, limit: int = 100) -> list[str]:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
-        with reachable():
+        with reachable(self._redis):
             found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
         return [send_id.decode() for send_id in found]
 
