@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -262,6 +263,13 @@ class Client:
     def ledger(self) -> Ledger:
         """Every send."""
         return Ledger(self.scripts, self.settings)
+
+    @part
+    def search(self) -> Search:
+        """Sends, as people look for them."""
+        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+
+        return Search(self.scripts)
 
     @part
     def suppression(self) -> SuppressionList:

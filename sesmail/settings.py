@@ -246,6 +246,11 @@ class Settings(BaseSettings):
     )
 
     # How long to remember
+    search_by_address: bool = Field(
+        default=True,
+        description="Whether sends can be searched for by a recipient's address and by their list, in the admin and by "
+        "`sesmail find`; costs about 0.25 KB of Redis for each recipient, for as long as the send may be kept.",
+    )
     sent_retention_seconds: Seconds = Field(default=7 * DAY, description="How long the record of a sent email is kept.")
     failed_retention_seconds: Seconds = Field(
         default=30 * DAY, description="How long an email that was not sent is kept, body and all."
