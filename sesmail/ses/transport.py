@@ -65,6 +65,36 @@ class Account:
         return ", ".join(name for name, holds in said.items() if holds) or "healthy"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Key:
+    """What SES is asked with, where boto3's own chain is not to find it."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+
+    @classmethod
+    def of(cls, access_key_id: str | None, secret_access_key: str | None, session_token: str | None) -> Key | None:
+        """None where nothing is said. Raises `ConfigurationError` for half of a key."""
+        if not access_key_id and not secret_access_key:
+            return None
+        if not access_key_id or not secret_access_key:
+            half = "the secret of the key" if access_key_id else "the key of the secret"
+            raise ConfigurationError(
+                f"In the settings, {half} is missing, so SES cannot be asked. The emails wait. Set both "
+                "SESMAIL_ACCESS_KEY_ID and SESMAIL_SECRET_ACCESS_KEY, or neither: boto3 finds its own."
+            )
+        return cls(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token)
+
+    def as_boto3_says(self) -> dict[str, Any]:
+        """Arguments of `boto3.Session`."""
+        return {
+            "aws_access_key_id": self.access_key_id,
+            "aws_secret_access_key": self.secret_access_key,
+            "aws_session_token": self.session_token,
+        }
+
+
 log = logging.getLogger("sesmail")
 _wire_log = logging.getLogger("botocore")
 if _wire_log.level == logging.NOTSET:
@@ -118,6 +148,7 @@ class SesTransport:
         region: str | None = None,
         endpoint_url: str | None = None,
         profile: str | None = None,
+        key: Key | None = None,
         connect_timeout_seconds: float = 5,
         read_timeout_seconds: float = 60,
         max_connections: int = 10,
@@ -130,6 +161,7 @@ class SesTransport:
         self._region = region
         self._endpoint_url = endpoint_url
         self._profile = profile
+        self._key = key
         self._config = Config(
             connect_timeout=connect_timeout_seconds,
             read_timeout=read_timeout_seconds,
@@ -202,7 +234,9 @@ class SesTransport:
 
     def _new_client(self) -> SESV2Client:
         try:
-            session = boto3.Session(profile_name=self._profile, region_name=self._region)
+            session = boto3.Session(
+                profile_name=self._profile, region_name=self._region, **(self._key.as_boto3_says() if self._key else {})
+            )
             client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         except (BotoCoreError, ValueError) as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
