@@ -257,7 +257,7 @@ def _forgets(ledger: str) -> checks.CheckMessage:
 
 
 def _keeps_what_it_is_given(redis: Any) -> bool:
-    from sesmail.state.scripts import reachable  # noqa: PLC0415
+    from sesmail.state.trouble import reachable  # noqa: PLC0415
 
     with reachable():
         return bool(redis.info("persistence").get("aof_enabled", 1))
