@@ -37,11 +37,11 @@ class Meters:
 
     def count_not_accepted(self, error: str) -> None:
         """Add one message that was not accepted and whose sender wants to hear nothing, by the error's name."""
-        with reachable():
+        with reachable(self._redis):
             self._redis.hincrby(self._not_accepted, error, 1)
 
     def not_accepted(self) -> dict[str, int]:
         """How many such messages there were, by the name of the error."""
-        with reachable():
+        with reachable(self._redis):
             found = cast("dict[bytes, bytes]", self._redis.hgetall(self._not_accepted))
         return {error.decode(): int(total) for error, total in found.items()}

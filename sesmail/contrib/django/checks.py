@@ -259,5 +259,5 @@ def _forgets(ledger: str) -> checks.CheckMessage:
 def _keeps_what_it_is_given(redis: Any) -> bool:
     from sesmail.state.trouble import reachable  # noqa: PLC0415
 
-    with reachable():
+    with reachable(redis):
         return bool(redis.info("persistence").get("aof_enabled", 1))

@@ -14,7 +14,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
 
 from sesmail.contrib.django.outgoing import emails_of
-from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, SesmailError
+from sesmail.errors import InvalidEmail, SesmailError
 from sesmail.hosts import django_settings, runs_django_tests
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class EmailBackend(BaseEmailBackend):
         """What a step answers; None where it failed and that is not to be raised."""
         try:
             return step(*arguments)
-        except (InvalidEmail, ConfigurationError, LedgerUnavailable) as error:
+        except SesmailError as error:
             if not self.fail_silently:
                 raise
             _note(error)
