@@ -234,7 +234,7 @@ class Client:
 
     @part
     def transport(self) -> SesTransport:
-        """SES through boto3; loads it."""
+        """SES; loads boto3."""
         from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
 
         return SesTransport(
@@ -245,6 +245,7 @@ class Client:
             connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
             read_timeout_seconds=self.settings.ses_read_timeout_seconds,
             max_connections=64,
+            call=self.settings.ses_call,
         )
 
     # -- what is kept in Redis ----------------------------------------------------------------------------------------

@@ -172,6 +172,11 @@ class Settings(BaseSettings):
     ses_read_timeout_seconds: Seconds = Field(
         default=60.0, description="Bound on SES's answer; short ones make unknown outcomes."
     )
+    ses_call: Literal["lean", "boto3"] = Field(
+        default="lean",
+        description="How SES is asked: `lean` on boto3's connections but written and read by sesmail, for an eighth of "
+        "the CPU; by itself as `boto3` where something would be missed, such as a proxy or a tracer of boto3's calls.",
+    )
 
     # Workers
     lease_seconds: Seconds = Field(
