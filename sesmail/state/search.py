@@ -106,7 +106,7 @@ class Search:
             site=said["site"],
             account=said["account"],
             list=said["list"],
-            due_at=cast("float", due_ms) / 1000 if due_ms else None,
+            due_at=due_ms / 1000 if due_ms else None,
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
             metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
         )

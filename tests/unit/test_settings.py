@@ -73,6 +73,7 @@ OTHER_VALUES = {
     "share_opt_outs_with": '["beta"]',
     "text_from_html": "true",
     "mail_on_commit": "true",
+    "search_by_address": "false",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
