@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, OptedOutElsewhere, Unhandled
+from sesmail.events.model import Event, OptedOutElsewhere, Sent, Unhandled
 from sesmail.events.reading import read
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
@@ -67,7 +67,7 @@ class EventProcessor:
         suppression: OptOutBook,
         reputation: Tally,
         *,
-        record_evidence: Callable[[str, str], object],
+        record_evidence: Callable[..., object],
         metadata: Callable[[str], Mapping[str, Any]],
         share_opt_outs_with: Sequence[str] = (),
         on_failure: Callable[[Exception], object] | None = None,
@@ -78,9 +78,10 @@ class EventProcessor:
 
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
-        `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. `on_failure` is told what a receiver raised: for tests. What was gathered when a processor
-        or its store went away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `record_evidence(send_id, message_id, is_first_word=...)` tells the ledger that SES took an email;
+        `metadata(send_id)` is what its caller gave with it. `on_failure` is told what a receiver raised: for tests.
+        What was gathered when a processor or its store went away is gathered again after `lease_seconds`. `clock`
+        gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -153,9 +154,12 @@ class EventProcessor:
 
     def _settle_sends(self, batch: Iterable[_Told]) -> None:
         """Whatever SES tells of an email, it proves that SES took it."""
-        emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
-        for send_id, message_id in emails:
-            if send_id and message_id and self._record_evidence(send_id, message_id) == "copy":
+        emails: dict[tuple[str | None, str | None], bool] = {}
+        for event in (event for told in batch for event in told.events):
+            email = (event.send_id, event.message_id)
+            emails[email] = isinstance(event, Sent) or emails.get(email, False)
+        for (send_id, message_id), is_first in emails.items():
+            if send_id and message_id and self._record_evidence(send_id, message_id, is_first_word=is_first) == "copy":
                 log.warning(
                     "An email went out twice: SES has taken it under another message id as well (%s).",
                     send_id,

@@ -212,9 +212,14 @@ class Ledger:
             raise StaleClaim
         return State(answer.decode())
 
-    def record_evidence(self, send_id: str, message_id: str) -> str:
-        """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
-        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms).decode())
+    def record_evidence(self, send_id: str, message_id: str, *, is_first_word: bool = False) -> str:
+        """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua.
+
+        `is_first_word` says that it is the event that SES tells before all others: from it the ledger learns how long
+        evidence takes.
+        """
+        arguments = (send_id, message_id, self._sent_retention_ms, int(is_first_word))
+        return str(self._run("evidence", *arguments).decode())
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -321,21 +326,32 @@ class Ledger:
             settled, unknown = settled + s, unknown + u
         return tickets, settled, unknown
 
-    def queue_due(self, lane: Lane, page: int = 200) -> list[Ticket]:
-        """Up to `page` scheduled sends of a lane whose time has come, now queued."""
-        return _tickets(self._run("sweep_due", lane, page))
+    def queue_due(self, lane: Lane, page: int = 200, *, tries: str = "", due_for_seconds: float = 0.0) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued.
+
+        Where they are to try a closed scope of the line, `tries` names it, as `stopped:account`: none where it has not
+        been due for that for `due_for_seconds`.
+        """
+        return _tickets(self._run("sweep_due", lane, page, tries, round(due_for_seconds * 1000)))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
-        """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
+        """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
+
+        Fewer than `page` of both together: there are no more.
+        """
         if self._settings.on_unknown == "hold":
             return [], 0
-        window_ms, skipped = round(self._settings.evidence_window_seconds * 1000), 0
+        windows = [self._settings.evidence_window_of(lane) for lane in (Lane.TRANSACTIONAL, Lane.BULK)]
+        windows_ms = ["" if seconds is None else round(seconds * 1000) for seconds in windows]
+        tickets: list[Ticket] = []
+        abandoned = skipped = 0
         while True:
-            limits = (window_ms, self._settings.max_attempts, page, skipped, self._sent_retention_ms)
-            looked_at, left, abandoned, *found = self._run("sweep_unknown", *limits, DEFAULT_ACCOUNT)
-            if left < page:
-                return _tickets(found), abandoned
-            skipped += looked_at
+            limits = (self._settings.max_attempts, page, skipped, self._sent_retention_ms, DEFAULT_ACCOUNT)
+            looked_at, left, given_up, *found = self._run("sweep_unknown", *windows_ms, *limits)
+            tickets += _tickets(found)
+            abandoned, skipped = abandoned + given_up, skipped + left
+            if looked_at < page or len(tickets) + abandoned >= page:
+                return tickets, abandoned
 
     def queue_lost(
         self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200
