@@ -33,7 +33,13 @@ CATALOGUE: tuple[Key, ...] = (
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
     Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),
-    Key("idempotency:<sha256>", "string", "`idempotency_seconds`", "the id of the send that a caller's key stands for"),
+    Key(
+        "idempotency:<site>:<digest>",
+        "string",
+        "`idempotency_seconds`",
+        "the id of the send that a caller's key stands for, and the digest of what its email says",
+    ),
+    Key("idempotency:<sha256>", "string", "a day", "the same for callers of former releases: the id alone"),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
     Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
     Key(

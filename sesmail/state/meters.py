@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from sesmail.state.scripts import reachable
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +23,13 @@ class Meters:
 
     def count_sweep(self, done: Mapping[str, int]) -> None:
         """Add what one sweep did, per cause. One whose answer is lost on the way may count twice: it is no book."""
-        with reachable(), self._redis.pipeline() as pipe:
+        with reachable(self._redis), self._redis.pipeline() as pipe:
             for cause, count in done.items():
                 pipe.hincrby(self._swept, cause, count)
             pipe.execute()
 
     def swept(self) -> dict[str, int]:
         """What all sweeps did, per cause; causes that never occurred are missing."""
-        with reachable():
+        with reachable(self._redis):
             found = cast("dict[bytes, bytes]", self._redis.hgetall(self._swept))
         return {cause.decode(): int(total) for cause, total in found.items()}
