@@ -247,8 +247,7 @@ class Delivery:
         return Postponed(seconds=TRIED_AGAIN_SECONDS, cause=Cause.STOPPED, reason=reason)
 
     def _why_account_is_silent(self, slot: Granted, transport: SesTransport) -> str | None:
-        snapshot = self._throttle.snapshot
-        if not slot.asks_account_first or self.patience.unless_stopped(snapshot).source != "ses":
+        if not slot.asks_account_first or self.patience.unless_stopped(self._throttle.snapshot).source != "ses":
             return None
         try:
             transport.account()

@@ -224,7 +224,7 @@ class MemoryLedger:
                 self._move(kept, State.QUEUED, **fresh)
             return Ticket(send_id=send_id, lane=kept.status.lane)
 
-    def record_evidence(self, send_id: str, message_id: str, *, is_first_word: bool = False) -> str:  # noqa: ARG002
+    def record_evidence(self, send_id: str, message_id: str) -> str:
         """An event of SES names this send. Answers settled, kept, known, copy or gone, as the ledger in Redis does."""
         with self._sends() as sends:
             kept = sends.get(send_id)

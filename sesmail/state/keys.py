@@ -52,7 +52,10 @@ CATALOGUE: tuple[Key, ...] = (
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     Key(
-        "event_delay", "hash", "for ever", "site: how long (ms) SES's first word of an email takes of late, on average"
+        "delay_of_events",
+        "hash",
+        "for ever",
+        "site: how long (ms) SES's first word of an email takes of late, on average",
     ),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

@@ -222,14 +222,13 @@ class Ledger:
             raise StaleClaim
         return State(answer.decode())
 
-    def record_evidence(self, send_id: str, message_id: str, *, is_first_word: bool = False) -> str:
-        """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua.
+    def record_evidence(self, send_id: str, message_id: str) -> str:
+        """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 0).decode())
 
-        `is_first_word` says that it is the event that SES tells before all others: from it the ledger learns how long
-        evidence takes.
-        """
-        arguments = (send_id, message_id, self._sent_retention_ms, int(is_first_word))
-        return str(self._run("evidence", *arguments).decode())
+    def record_first_word(self, send_id: str, message_id: str) -> str:
+        """The same by the event that SES tells before all others; the ledger learns from it how long evidence takes."""
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 1).decode())
 
     # -- asked by people --------------------------------------------------------------------------------------------
 

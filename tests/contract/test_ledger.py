@@ -246,7 +246,7 @@ def hear(ledger: Ledger, scripts: ClockedScripts, after_seconds: float, times: i
         ledger.begin(claim := claimed(ledger, name))
         ledger.sent(claim, f"m-{name}")
         scripts.advance(after_seconds)
-        assert ledger.record_evidence(name, f"m-{name}", is_first_word=True) == "known"
+        assert ledger.record_first_word(name, f"m-{name}") == "known"
 
 
 def test_where_events_come_late_a_password_reset_waits_longer_for_them_and_never_shorter(

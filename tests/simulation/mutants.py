@@ -127,7 +127,7 @@ EVIDENCE = (
         "",
         harmless="a sent send is moved by nobody, whatever the token",
     ),
-    _python("events settle nothing", "events.processing", "self._record_evidence(send_id, message_id)", "None"),
+    _python("events settle nothing", "events.processing", "record(send_id, message_id)", "None"),
     _python(
         "bounces opt nobody out",
         "events.processing",

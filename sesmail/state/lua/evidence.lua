@@ -13,9 +13,9 @@ local LONGEST_DELAY = 1800000
 -- The mean of late, in which the last sixteen events count for most. One that comes a week late, from a dead-letter queue, is
 -- no more than one that is late.
 local function learn_delay(site, delay)
-  local mean = tonumber(redis.call('HGET', key('event_delay'), site)) or delay
+  local mean = tonumber(redis.call('HGET', key('delay_of_events'), site)) or delay
   mean = mean + (math.min(math.max(delay, 0), LONGEST_DELAY) - mean) / 16
-  redis.call('HSET', key('event_delay'), site, string.format('%.0f', mean))
+  redis.call('HSET', key('delay_of_events'), site, string.format('%.0f', mean))
 end
 
 local id, message_id = ARGV[1], ARGV[2]

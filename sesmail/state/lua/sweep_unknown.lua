@@ -21,7 +21,7 @@ local function window(lane, site)
     return given[lane]
   end
   local usual = lane == 'bulk' and 30 * MINUTE or MINUTE
-  return math.max(usual, math.min(30 * MINUTE, FACTOR * (tonumber(redis.call('HGET', key('event_delay'), site)) or 0)))
+  return math.max(usual, math.min(30 * MINUTE, FACTOR * (tonumber(redis.call('HGET', key('delay_of_events'), site)) or 0)))
 end
 
 local shortest = math.min(given.transactional or MINUTE, given.bulk or 30 * MINUTE)
