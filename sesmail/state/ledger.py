@@ -16,7 +16,7 @@ from uuid import uuid4
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
-from sesmail.message.record import RICH, attach, detach, version_of
+from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
 from sesmail.state.scripts import reachable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-RECORD_VERSION = RICH
+RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
