@@ -16,6 +16,7 @@ from sesmail.message.content_types import (
     with_charset,
 )
 from sesmail.message.fields import fill
+from sesmail.message.file_names import refuse_files_within
 from sesmail.message.text import as_text, kind_of, listed
 
 MAX_ALTERNATIVES = 10
@@ -54,8 +55,9 @@ class Alternative:
     @classmethod
     def of_part(cls, content: bytes, content_type: str) -> Self:
         """A part of another email that stays as it is, such as one that is signed. Raises `InvalidEmail`."""
-        part = object.__new__(cls)
-        fill(part, content=content, content_type=content_type_of(content_type, composite=True))
+        part, kind = object.__new__(cls), content_type_of(content_type, composite=True)
+        refuse_files_within(content, kind)
+        fill(part, content=content, content_type=kind)
         return part
 
     @property

@@ -72,9 +72,7 @@ def _read(part: Part) -> ReadPart:
         content_type = _whole_type(part, filename)
     else:
         content, content_type = _payload(part, _whole_type(said, filename))
-        if (
-            part.get_content_maintype() == "multipart"
-        ):  # without a boundary, or in an encoding: no reader takes it apart
+        if part.get_content_maintype() == "multipart":  # without a boundary, say: no reader takes it apart
             content_type = "application/octet-stream"
     return ReadPart(
         filename=filename,
@@ -131,6 +129,23 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
     if _is_seven_bit(lines):
         return lines
     return _made_seven_bit(lines) if is_letter else None
+
+
+_NAME = re.compile(rb"name[*\d]*[ \t]*=", re.IGNORECASE)
+
+
+def names_within(content: bytes, content_type: str) -> list[str]:
+    """The names of files in its type and, where it is an email or has parts, in these: SES looks at each."""
+    is_looked_into = is_composite(content_type) and _NAME.search(content)
+    if not is_looked_into and ";" not in content_type:
+        return []
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    try:
+        outer = BytesParser(policy=compat32).parsebytes(head + content if is_looked_into else head)
+        names = [_decoded(part.get_filename()) for part in outer.walk()]
+    except Exception:  # noqa: BLE001  the package raises whatever it stumbles over
+        return []
+    return [name for name in names if name]
 
 
 def _flat(message: Part, policy: Policy[Any]) -> bytes:
