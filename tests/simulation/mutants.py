@@ -167,8 +167,14 @@ ACCEPTANCE = (
     _lua(
         "an idempotency key is not looked up",
         "accept",
-        "local seen = (idempotency and redis.call('GET', idempotency)) or id",
-        "local seen = id",
+        "if has_key then\n  seen, of_key",
+        "if false then\n  seen, of_key",
+    ),
+    _lua(
+        "another email is swallowed under a known key",
+        "accept",
+        "if tells_another_email(content, of_key and of_key ~= '' and of_key or f[2] or '') then",
+        "if false then",
     ),
     _lua(
         "a delay is not kept",

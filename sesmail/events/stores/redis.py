@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -174,7 +175,8 @@ class RedisEventStore:
 @contextmanager
 def _reached() -> Iterator[None]:
     try:
-        yield
+        with reachable():
+            yield
     except (RedisError, LedgerUnavailable) as error:
         raise EventStoreUnavailable.because(type(error.__cause__ or error).__name__) from error
 
