@@ -127,9 +127,18 @@ class Ledger:
         while len(self._known_blobs) > 256:
             del self._known_blobs[next(iter(self._known_blobs))]
 
-    def set_aside(self, send_id: str, content: str, reason: str) -> None:
-        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`).
+
+        Answers the id under which it is kept: another one where a send has this id already.
+        """
+        rest = content, reason, self._settings.site, DEFAULT_ACCOUNT
+        if self._run("set_aside", send_id, *rest):
+            return send_id
+        data = content.encode() if isinstance(content, str) else content
+        other_id = f"aside-{_digest(send_id.encode() + data)[:24]}"
+        self._run("set_aside", other_id, *rest)
+        return other_id
 
     # -- out --------------------------------------------------------------------------------------------------------
 
