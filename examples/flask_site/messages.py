@@ -19,8 +19,12 @@ def create_app() -> Flask:
 
     @app.post("/invite")
     def invite() -> dict[str, str]:
-        message = Message("Welcome", recipients=[("Ann", "ann@example.org")], body="Good to have you.")
-        message.attach("house-rules.txt", "text/plain", "Be kind.")
-        return {"id": mail.send(message)}
+        return {"id": mail.send(welcome("Ann", "ann@example.org"))}
 
     return app
+
+
+def welcome(name: str, address: str) -> Message:
+    message = Message("Welcome", recipients=[(name, address)], body="Good to have you.")
+    message.attach("house-rules.txt", "text/plain", "Be kind.")
+    return message
