@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
-from sesmail.ses.answers import what_happens_next
+from sesmail.ses.answers import hide_words, what_happens_next
 from sesmail.ses.request import Composed, compose, request_with_everything
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class SesTransport:
         except (BotoCoreError, ValueError) as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
         _check_that_all_can_be_asked(client)
+        client.meta.events.register("after-call.sesv2", hide_words)
         return client
 
 
