@@ -10,6 +10,7 @@ import hashlib
 import json
 import zlib
 from base64 import b64decode, b64encode
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from sesmail.message.record import RICH, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Claim, State, Status, Ticket
@@ -51,6 +53,8 @@ class Ledger:
         self._settings = settings
         self._suppression = SuppressionList(scripts)
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
+        self._searchable_ms = searchable_ms(settings)
+        self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
         self._warn_of_sends_left = WarnOfSendsLeft()
 
@@ -92,6 +96,8 @@ class Ledger:
             DEFAULT_ACCOUNT,
             key.former,
             content,
+            self._new_secret,
+            self._searchable_ms,
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":

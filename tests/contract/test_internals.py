@@ -192,7 +192,7 @@ def test_hidden_arguments_are_in_no_log_line_event_or_answer(app: Celery, caplog
     assert SECRET not in f"{told_the_pool} {body}"
     assert (request.args, request.kwargs, *body[:2], content_type) == ([], {}, [], {}, None)
     told_the_task = Context(pickle.loads(pickle.dumps(told_the_pool)))  # as the processes of a pool get it
-    assert internals.arguments_of(told_the_task, (), {}) == ([SECRET], {})
+    assert internals.arguments_of(told_the_task, (), {}) == ([SECRET], {"cc": SECRET})
 
 
 def test_arguments_that_nobody_hides_would_be_shown(app: Celery) -> None:

@@ -60,6 +60,7 @@ def test_the_application_comes_before_the_environment_and_that_before_names_of_o
 
 
 OTHER_VALUES = {
+    "ses_call": "boto3",
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",
     "configuration_set_rate_limits": '{"news": "5/s"}',
@@ -71,6 +72,8 @@ OTHER_VALUES = {
     "verify_queues": "false",
     "share_opt_outs_with": '["beta"]',
     "text_from_html": "true",
+    "mail_on_commit": "true",
+    "search_by_address": "false",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
