@@ -229,6 +229,8 @@ class SesTransport:
         with self._lock:
             if self._way is None or self._way.place != place:
                 self._way = _Way(place, self._new_client(), self._call)
+                # Now that it is found who else hears of boto3's calls: they are told no address.
+                self._way.client.meta.events.register("after-call.sesv2", hide_words)
                 log.info("%s", self._way.said)
             return self._way
 
@@ -241,7 +243,6 @@ class SesTransport:
         except (BotoCoreError, ValueError) as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
         _check_that_all_can_be_asked(client)
-        client.meta.events.register("after-call.sesv2", hide_words)
         return client
 
 
