@@ -367,6 +367,7 @@ class Client:
             self.suppression,
             self.reputation,
             record_evidence=self.ledger.record_evidence,
+            record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
         )

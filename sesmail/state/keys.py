@@ -64,6 +64,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
+    Key(
+        "delay_of_events",
+        "hash",
+        "for ever",
+        "site: how long (ms) SES's first word of an email takes of late, on average",
+    ),
     Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
@@ -78,6 +84,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
     Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell
     Key(
         "optout:<scope>",
