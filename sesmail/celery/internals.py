@@ -90,7 +90,7 @@ class HiddenArguments:
 
 def arguments_of(request: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A task's arguments in its own code: what was hidden of them, or what it was called with."""
-    hidden = request.get(_HIDDEN)
+    hidden = getattr(request, _HIDDEN, None)
     return (hidden.args, dict(hidden.kwargs)) if hidden else (args, kwargs)
 
 
