@@ -8,8 +8,8 @@
     def on_bounce(sender, *, site, event, metadata, **kwargs): ...
 
 Each tells what `sesmail.signals` tells under the same name, in the worker of the site; the site is an argument, and
-`sender` is None. A receiver that raises is called again later, and all others of the same signal with it: keep them apart by
-`sesmail.signals` where that matters.
+`sender` is None. A receiver that raises is called again later, and all others of the same signal with it: connect to
+those of `sesmail.signals` where that matters.
 """
 
 from __future__ import annotations
