@@ -52,12 +52,12 @@ def _list(client: Client, unprocessed: bool, limit: int, as_json: bool) -> None:
 
 
 def _described(stored: StoredEvent, site: str) -> dict[str, Any]:
-    from sesmail.events.reading import read
+    from sesmail.events.reading import read_stored
 
     received_at = datetime.fromtimestamp(stored.received_at, UTC).isoformat(timespec="seconds")
     return {
         "event_id": stored.event_id,
-        "kind": type(read(stored.message, site=site)[0]).__name__,
+        "kind": type(read_stored(stored, site=site)[0]).__name__,
         "received_at": received_at,
         "attempts": stored.attempts,
         "error": stored.error,

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from sesmail.events.processing import opt_outs
-from sesmail.events.reading import read
+from sesmail.events.consequences import opt_outs
+from sesmail.events.reading import read_stored
 from sesmail.events.stores import StoredEvent
 from sesmail.message import ID_TAG, LIST_TAG
 
@@ -44,7 +44,7 @@ class LinkOptOut:
         stored = StoredEvent(
             event_id=_link_id(who, now), source=who.site, message=_told_by_link(who, now), received_at=now.timestamp()
         )
-        for event in read(stored.message, site=who.site):
+        for event in read_stored(stored, site=who.site):
             for opt_out in opt_outs(event, stored.event_id):
                 self._suppression.add(opt_out)
         self._put([stored])

@@ -10,7 +10,7 @@ import pytest
 
 from sesmail import signals
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
-from sesmail.events import model, processing
+from sesmail.events import consequences, model, processing
 from sesmail.events.link_opt_out import LinkOptOut
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
@@ -204,9 +204,9 @@ def test_an_event_that_a_bug_of_ours_stumbles_over_holds_up_nothing_and_is_told_
             raise ZeroDivisionError
         return fact(event, told_by)
 
-    fact = processing._fact
+    fact = consequences.fact_of
     with monkeypatch.context() as bug:
-        bug.setattr(processing, "_fact", stumble)
+        bug.setattr(consequences, "fact_of", stumble)
         assert world.processor.process() == processing.Processed(gathered=4, processed=3, failed=1)
     world.now += 30
     assert world.processor.process().processed == 1
