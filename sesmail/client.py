@@ -233,15 +233,18 @@ class Client:
 
     @part
     def transport(self) -> SesTransport:
-        """SES through boto3; loads it."""
-        from sesmail.ses.transport import SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+        """SES; loads boto3."""
+        from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
 
         return SesTransport(
             region=self.settings.region,
             endpoint_url=self.settings.endpoint_url,
+            profile=self.settings.profile,
+            key=Key.of(self.settings.access_key_id, self.settings.secret_access_key, self.settings.session_token),
             connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
             read_timeout_seconds=self.settings.ses_read_timeout_seconds,
             max_connections=64,
+            call=self.settings.ses_call,
         )
 
     # -- what is kept in Redis ----------------------------------------------------------------------------------------

@@ -33,7 +33,13 @@ CATALOGUE: tuple[Key, ...] = (
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
     Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),
-    Key("idempotency:<sha256>", "string", "`idempotency_seconds`", "the id of the send that a caller's key stands for"),
+    Key(
+        "idempotency:<site>:<digest>",
+        "string",
+        "`idempotency_seconds`",
+        "the id of the send that a caller's key stands for, and the digest of what its email says",
+    ),
+    Key("idempotency:<sha256>", "string", "a day", "the same for callers of former releases: the id alone"),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
     Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
     Key(
@@ -45,6 +51,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
+    Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
     Key(

@@ -17,11 +17,12 @@ from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import RICH, attach, detach, version_of
+from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.scripts import reachable
 from sesmail.state.suppression import SuppressionList
-from sesmail.vocabulary import Accepted, Claim, State, Status, Ticket
+from sesmail.state.trouble import reachable
+from sesmail.vocabulary import Claim, State, Status, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
+    from sesmail.vocabulary import Accepted
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -42,6 +44,7 @@ class Ledger:
     """Every send, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
 
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
         self._key = scripts.keys
         self._run = scripts.run
@@ -60,11 +63,17 @@ class Ledger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        content: str = "",
     ) -> Accepted:
-        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more."""
+        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
+
+        `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
+        Raises `IdempotencyConflict` where it was given to another.
+        """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
         self._rewrite_former_opt_outs(addresses)
+        key = KeyDigest.of(email.idempotency_key)
         arguments = (
             send_id,
             record,
@@ -74,19 +83,21 @@ class Ledger:
             round(delay_seconds * 1000),
             _epoch_ms(email.expires_at),
             "" if expires_in_seconds is None else round(expires_in_seconds * 1000),
-            _digest(email.idempotency_key.encode()) if email.idempotency_key else "",
+            key.todays,
             round(self._settings.idempotency_seconds * 1000),
             "\n".join(addresses),
             email.tags.get(LIST_TAG, ""),
             json.dumps(email.metadata) if email.metadata else "",
             self._settings.site,
             DEFAULT_ACCOUNT,
+            key.former,
+            content,
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
             answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
         self._remember(blobs)
-        return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
+        return accepted(answer)
 
     def _rewrite_former_opt_outs(self, addresses: list[str]) -> None:
         """Those of international domains: former releases kept some in letters that scripts do not look for."""
@@ -95,9 +106,8 @@ class Ledger:
                 self._suppression.rewrite_former(address)
 
     def knows(self, idempotency_key: str) -> bool:
-        """Whether an email was accepted under this key, and the key is still remembered."""
-        with reachable():
-            return bool(self._redis.exists(self._key("idempotency", _digest(idempotency_key.encode()))))
+        """Whether an email of this site was accepted under this key, and the key is still remembered."""
+        return known(self._scripts, self._settings.site, idempotency_key)
 
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
@@ -255,7 +265,7 @@ class Ledger:
             "reason",
             "code",
         )
-        with reachable():
+        with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
         if row[0] is None:
             raise UnknownSend
@@ -276,7 +286,7 @@ class Ledger:
 
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as the send is known, empty for others."""
-        with reachable():
+        with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
         return dict(json.loads(text)) if text else {}
 
@@ -287,7 +297,7 @@ class Ledger:
         """
         by_lane = [f"{state}:{lane}" for state in (State.QUEUED, State.SCHEDULED) for lane in Lane]
         names = by_lane + [state.value for state in State if state not in (State.QUEUED, State.SCHEDULED)]
-        with reachable(), self._redis.pipeline(transaction=False) as pipe:
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(self._key("in", name))
             counted = dict(zip(names, pipe.execute(), strict=True))
@@ -299,7 +309,7 @@ class Ledger:
 
     def ids(self, state: State, *, limit: int = 100) -> list[str]:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
-        with reachable():
+        with reachable(self._redis):
             found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
         return [send_id.decode() for send_id in found]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from sesmail.state.scripts import reachable
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from sesmail.state.scripts import Scripts
@@ -65,12 +65,12 @@ class Line:
 
     def resume(self, scope: str) -> bool:
         """Open a scope, whoever closed it. False when it was open."""
-        with reachable():
+        with reachable(self._scripts.redis):
             return bool(self._scripts.redis.hdel(self._key, f"{How.PAUSED}:{scope}", f"{How.STOPPED}:{scope}"))
 
     def closures(self) -> tuple[Closure, ...]:
         """Everything that is closed, the longest closed first; empty when all is open."""
-        with reachable():
+        with reachable(self._scripts.redis):
             entries = cast("dict[bytes, bytes]", self._scripts.redis.hgetall(self._key))
         closures = filter(None, map(_closure, entries.keys(), entries.values()))
         return tuple(sorted(closures, key=lambda closure: closure.since))

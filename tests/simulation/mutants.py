@@ -147,7 +147,7 @@ EVIDENCE = (
     _lua(
         "events are not put in line",
         "put_events",
-        "redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)",
+        "redis.call('ZADD', key('events', 'unprocessed', site), ARGV[i + 5], id)",
         "",
     ),
 )
@@ -167,8 +167,14 @@ ACCEPTANCE = (
     _lua(
         "an idempotency key is not looked up",
         "accept",
-        "local seen = (idempotency and redis.call('GET', idempotency)) or id",
-        "local seen = id",
+        "if has_key then\n  seen, of_key",
+        "if false then\n  seen, of_key",
+    ),
+    _lua(
+        "another email is swallowed under a known key",
+        "accept",
+        "if tells_another_email(content, of_key and of_key ~= '' and of_key or f[2] or '') then",
+        "if false then",
     ),
     _lua(
         "a delay is not kept",

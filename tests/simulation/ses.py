@@ -45,7 +45,8 @@ class Ses:
         self.paused_until = 0.0
         self.offered: list[tuple[float, int]] = []
         self.taken = 0
-        self.throttled_at: list[float] = []
+        self.throttled: list[tuple[int, float]] = []
+        """The number of the call, and when."""
         self.refused_for_quota = self.calls = 0
         self._second: deque[tuple[float, int]] = deque()
         self.on_call: Callable[[str, Email], None] = lambda _id, _email: None
@@ -102,7 +103,7 @@ class Ses:
         while self._second and self._second[0][0] <= now - 1.0:
             self._second.popleft()
         if sum(count for _, count in self._second) + recipients > self.rate:
-            self.throttled_at.append(now)
+            self.throttled.append((self.calls, now))
             raise self._said(send_id, SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException"))
         if self.taken + recipients > self.quota:
             self.refused_for_quota += 1

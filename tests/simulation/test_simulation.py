@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_without_misfortunes_every_email_goes_out_once_and_nobody_is_told_twice(
     assert result.violations == []
     assert not result.faults
     assert {len(send.taken) for send in result.model.sends.values() if send.state == "sent"} == {1}
+
+
+def test_once_the_margin_is_learnt_ses_throttles_no_more_than_one_call_in_a_thousand(wire: Wire) -> None:
+    bug = next(bug for bug in MUTANTS if bug.name == "the margin is not widened")
+    run = Run(seed=7, emails=1500, plan=NO_MISFORTUNES)
+    well, badly = simulate(run, wire), simulate(replace(run, bug=bug), wire)
+    assert well.rules["throttles_are_few_once_learnt"] > 0
+    assert well.violations == []
+    assert "throttles_are_few_once_learnt" in {violation.rule for violation in badly.violations}
 
 
 def test_what_redis_forgets_is_counted_apart(wire: Wire) -> None:

@@ -71,6 +71,7 @@ OTHER_VALUES = {
     "verify_queues": "false",
     "share_opt_outs_with": '["beta"]',
     "text_from_html": "true",
+    "mail_on_commit": "true",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
