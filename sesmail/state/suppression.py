@@ -72,6 +72,9 @@ class OptOutBook(Protocol):
     def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
         """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
 
+    def find(self, address: str) -> list[OptOut]:
+        """All entries of one address."""
+
 
 class SuppressionList:
     """The opt-outs, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached.
@@ -158,7 +161,7 @@ def _opt_out(address: str, scope: str, record: bytes) -> OptOut:
     """What a newer release puts behind it is not read; a reason of its own holds as an operator's does."""
     first, _, more = record.decode().partition("\n")
     reason, since_ms, source = first.split(" ", 2)
-    until_ms = next((field.partition("=")[2] for field in more.split("\n") if field.startswith("until=")), "")
+    until_ms = next((field.partition("=")[2] for field in more.split("\n") if field.startswith("ends=")), "")
     if reason not in {*Reason}:
         reason, source = Reason.MANUAL, f"{reason}, by a newer release: {source}"
     return OptOut(

@@ -7,7 +7,7 @@
 local address, scope, reason = ARGV[1], ARGV[2], ARGV[3]
 local optouts = key('optout', scope)
 local before = redis.call('HGET', optouts, address)
-local record = reason .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. (ARGV[6] ~= '' and '\nuntil=' .. ARGV[6] or '')
+local record = reason .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. (ARGV[6] ~= '' and '\nends=' .. ARGV[6] or '')
 
 -- Told late: who came back by SES's own means after leaving by them has not left.
 local came_back = is_from_ses(record) and redis.call('HGET', key('returned', scope), address)

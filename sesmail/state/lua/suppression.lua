@@ -1,11 +1,11 @@
 -- Opt-outs, for scripts that ask: put `-- needs: suppression` at their head.
 -- One hash per scope holds address -> 'reason at source': why, since when (ms), and the event it came from; behind a line
--- break 'until=ms' where it ends by itself. What a later release puts behind further ones is not read by this one; a reason
+-- break 'ends=ms' where it ends by itself. What a later release puts behind further ones is not read by this one; a reason
 -- of its own holds.
 
 -- Whether an opt-out has not ended yet.
 local function holds(record)
-  local till = record and string.match(record, '\nuntil=(%d+)')
+  local till = record and string.match(record, '\nends=(%d+)')
   return record and (not till or tonumber(till) > now_ms())
 end
 

@@ -25,8 +25,8 @@ _numbers = count()
 class SiteOfEvents:
     """The site alpha: its door, its store, its ledger, and a worker that processes when it is told to."""
 
-    def __init__(self, redis, store=None) -> None:
-        self.scripts = Scripts(redis, Keys(f"odd-{next(_numbers)}"))
+    def __init__(self, redis, store=None, keys: Keys | None = None) -> None:
+        self.scripts = Scripts(redis, keys or Keys(f"odd-{next(_numbers)}"))
         self.store = store or RedisEventStore(self.scripts)
         self.intake = Intake(SnsVerifier({TOPIC: "alpha"}, Certificates(SIGNER.fetch)), self.store)
         self.ledger = Ledger(self.scripts, Settings())

@@ -9,6 +9,7 @@ import pytest
 
 from sesmail import signals
 from sesmail.events.reading import read
+from sesmail.message import Email
 from sesmail.vocabulary import Delivery
 from tests.contract.events.site_of_events import SiteOfEvents, bounce_of, event_like
 from tests.signing import fixture_json
@@ -332,3 +333,24 @@ def test_the_reason_of_a_rejection_and_the_program_of_a_reader_are_fields(site, 
     assert told["Rejected"].reject_reason == "Bad content"
     assert told["Opened"].user_agent == fixture_json("ev_open.json")["open"]["userAgent"]
     assert told["Complained"].user_agent == fixture_json("ev_complaint_abuse.json")["complaint"]["userAgent"]
+
+
+# -- metadata, after the email is forgotten
+
+
+def test_a_complaint_that_comes_after_the_email_is_forgotten_has_its_metadata(site, redis) -> None:
+    told = []
+    email = Email("ann@example.org", "s", "t", from_email="news@example.com", metadata={"member": 7})
+    site.ledger.accept("send-1", email)
+    key = site.scripts.keys("metadata", "send-1")
+    assert 89.9 * 86_400 < redis.ttl(key) <= 90 * 86_400
+    redis.delete(site.scripts.keys("send", "send-1"))
+
+    def hear(_site, *, event, metadata):
+        told.append(metadata)
+
+    with signals.email_complained.connected_to(hear):
+        site.hear(event_like("ev_complaint_abuse.json", mail__destination=["ann@example.org"]))
+        redis.delete(key)
+        site.hear(event_like("ev_complaint_abuse.json", mail__messageId="another"))
+    assert told == [{"member": 7}, {}]
