@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -267,6 +268,13 @@ class Client:
         return Ledger(self.scripts, self.settings)
 
     @part
+    def search(self) -> Search:
+        """Sends, as people look for them."""
+        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+
+        return Search(self.scripts)
+
+    @part
     def suppression(self) -> SuppressionList:
         """The opt-outs."""
         return SuppressionList(self.scripts)
@@ -367,6 +375,7 @@ class Client:
             self.suppression,
             self.reputation,
             record_evidence=self.ledger.record_evidence,
+            record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
         )

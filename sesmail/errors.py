@@ -164,6 +164,8 @@ class SesError(SesmailError):
         super().__init__(message)
         self.code = code
         """The error code as SES or botocore spells it, such as `TooManyRequestsException`; for logs and counts."""
+        self.is_answer = False
+        """Whether SES has said so, in an HTTP answer; else it could not be asked, or did not answer."""
 
 
 class SendThrottled(SesError):

@@ -162,8 +162,16 @@ class Settings(BaseSettings):
         default=5, ge=1, description="How often SES is asked with no clear answer before giving up."
     )
     max_age_seconds: Seconds = Field(default=7 * DAY, description="A send older than this is abandoned, not sent.")
-    evidence_window_seconds: Seconds = Field(
-        default=1800.0, description="How long an event may still prove a send of unknown outcome."
+    evidence_window_seconds: Seconds | None = Field(
+        default=None,
+        description="How long an event may still prove a send of unknown outcome; unless it is set, half an hour for "
+        "bulk, and a minute for transactional email, or three times what events take where that is longer.",
+    )
+    transactional_evidence_window_seconds: Seconds | None = Field(
+        default=None, description="The same for transactional email alone; it goes before the other."
+    )
+    bulk_evidence_window_seconds: Seconds | None = Field(
+        default=None, description="The same for bulk alone; it goes before the other."
     )
     on_unknown: Literal["resend", "hold"] = Field(
         default="resend", description="After the window: send again, or leave it for an operator."
@@ -251,6 +259,11 @@ class Settings(BaseSettings):
     )
 
     # How long to remember
+    search_by_address: bool = Field(
+        default=True,
+        description="Whether sends can be searched for by a recipient's address and by their list, in the admin and by "
+        "`sesmail find`; costs about 0.25 KB of Redis for each recipient, for as long as the send may be kept.",
+    )
     sent_retention_seconds: Seconds = Field(default=7 * DAY, description="How long the record of a sent email is kept.")
     failed_retention_seconds: Seconds = Field(
         default=30 * DAY, description="How long an email that was not sent is kept, body and all."
@@ -274,6 +287,11 @@ class Settings(BaseSettings):
     def holding_seconds(self) -> float:
         """The longest that a worker may hold a send before it asks SES; past it something is wrong with the worker."""
         return self.patience_seconds + self.asking_seconds
+
+    def evidence_window_of(self, lane: str) -> float | None:
+        """The evidence window that somebody has set for a lane; None where it is the ledger's own."""
+        of_lane: float | None = getattr(self, f"{lane}_evidence_window_seconds")
+        return of_lane or self.evidence_window_seconds
 
     def queue_of(self, lane: str) -> str:
         """The name of the queue of a lane's tickets."""

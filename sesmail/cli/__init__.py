@@ -27,6 +27,7 @@ COMMANDS = {
     "drain-dlq": "intake:drain_dlq",
     "events": "events:events",
     "failed": "sends:failed",
+    "find": "sends:find",
     "metrics": "metrics:metrics",
     "migrate": "migrate:migrate",
     "pause": "line:pause",

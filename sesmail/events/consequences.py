@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import Event, OptedOutElsewhere, Unhandled
+from sesmail.events.model import Event, OptedOutElsewhere, Sent, Unhandled
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
@@ -46,6 +46,7 @@ class Consequences:
         reputation: Tally,
         *,
         record_evidence: Callable[[str, str], object],
+        record_first_word: Callable[[str, str], object],
         share_opt_outs_with: Sequence[str],
         clock: Callable[[], float],
     ) -> None:
@@ -55,6 +56,7 @@ class Consequences:
         self._suppression = suppression
         self._reputation = reputation
         self._record_evidence = record_evidence
+        self._record_first_word = record_first_word
         self._share_opt_outs_with = share_opt_outs_with
         self._clock = clock
 
@@ -79,9 +81,12 @@ class Consequences:
 
     def _settle_sends(self, batch: Iterable[Told]) -> None:
         """Whatever SES tells of an email, it proves that SES took it."""
-        emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
-        for send_id, message_id in emails:
-            if send_id and message_id and self._record_evidence(send_id, message_id) == "copy":
+        events = [event for told in batch for event in told.events]
+        first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
+        for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
+            is_first = (send_id, message_id) in first_words
+            record = self._record_first_word if is_first else self._record_evidence
+            if send_id and message_id and record(send_id, message_id) == "copy":
                 log.warning(
                     "An email went out twice: SES has taken it under another message id as well (%s).",
                     send_id,

@@ -58,6 +58,7 @@ class EventProcessor:
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
+        record_first_word: Callable[[str, str], object] | None = None,
         share_opt_outs_with: Sequence[str] = (),
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
@@ -67,9 +68,10 @@ class EventProcessor:
 
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
-        `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. `on_failure` is told what a receiver raised: for tests. What was gathered when a processor
-        or its store went away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
+        it is by the event that SES tells before all others; `metadata(send_id)` is what its caller gave with it.
+        `on_failure` is told what a receiver raised: for tests. What was gathered when a processor or its store went
+        away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -79,6 +81,7 @@ class EventProcessor:
             suppression,
             reputation,
             record_evidence=record_evidence,
+            record_first_word=record_first_word or record_evidence,
             share_opt_outs_with=share_opt_outs_with,
             clock=clock,
         )

@@ -10,16 +10,18 @@ import hashlib
 import json
 import zlib
 from base64 import b64decode, b64encode
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
-from sesmail.message.record import RICH, attach, detach, version_of
+from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Claim, State, Status, Ticket
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-RECORD_VERSION = RICH
+RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
@@ -51,6 +53,8 @@ class Ledger:
         self._settings = settings
         self._suppression = SuppressionList(scripts)
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
+        self._searchable_ms = searchable_ms(settings)
+        self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
         self._warn_of_sends_left = WarnOfSendsLeft()
 
@@ -92,6 +96,8 @@ class Ledger:
             DEFAULT_ACCOUNT,
             key.former,
             content,
+            self._new_secret,
+            self._searchable_ms,
             round(self._settings.metadata_retention_seconds * 1000),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
@@ -122,9 +128,18 @@ class Ledger:
         while len(self._known_blobs) > 256:
             del self._known_blobs[next(iter(self._known_blobs))]
 
-    def set_aside(self, send_id: str, content: str, reason: str) -> None:
-        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`).
+
+        Answers the id under which it is kept: another one where a send has this id already.
+        """
+        rest = content, reason, self._settings.site, DEFAULT_ACCOUNT
+        if self._run("set_aside", send_id, *rest):
+            return send_id
+        data = content.encode() if isinstance(content, str) else content
+        other_id = f"aside-{_digest(send_id.encode() + data)[:24]}"
+        self._run("set_aside", other_id, *rest)
+        return other_id
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +240,11 @@ class Ledger:
 
     def record_evidence(self, send_id: str, message_id: str) -> str:
         """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
-        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms).decode())
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 0).decode())
+
+    def record_first_word(self, send_id: str, message_id: str) -> str:
+        """The same by the event that SES tells before all others; the ledger learns from it how long evidence takes."""
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 1).decode())
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -333,21 +352,32 @@ class Ledger:
             settled, unknown = settled + s, unknown + u
         return tickets, settled, unknown
 
-    def queue_due(self, lane: Lane, page: int = 200) -> list[Ticket]:
-        """Up to `page` scheduled sends of a lane whose time has come, now queued."""
-        return _tickets(self._run("sweep_due", lane, page))
+    def queue_due(self, lane: Lane, page: int = 200, *, tries: str = "", due_for_seconds: float = 0.0) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued.
+
+        Where they are to try a closed scope of the line, `tries` names it, as `stopped:account`: none where it has not
+        been due for that for `due_for_seconds`.
+        """
+        return _tickets(self._run("sweep_due", lane, page, tries, round(due_for_seconds * 1000)))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
-        """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
+        """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
+
+        Fewer than `page` of both together: there are no more.
+        """
         if self._settings.on_unknown == "hold":
             return [], 0
-        window_ms, skipped = round(self._settings.evidence_window_seconds * 1000), 0
+        windows = [self._settings.evidence_window_of(lane) for lane in (Lane.TRANSACTIONAL, Lane.BULK)]
+        windows_ms = ["" if seconds is None else round(seconds * 1000) for seconds in windows]
+        tickets: list[Ticket] = []
+        abandoned = skipped = 0
         while True:
-            limits = (window_ms, self._settings.max_attempts, page, skipped, self._sent_retention_ms)
-            looked_at, left, abandoned, *found = self._run("sweep_unknown", *limits, DEFAULT_ACCOUNT)
-            if left < page:
-                return _tickets(found), abandoned
-            skipped += looked_at
+            limits = (self._settings.max_attempts, page, skipped, self._sent_retention_ms, DEFAULT_ACCOUNT)
+            looked_at, left, given_up, *found = self._run("sweep_unknown", *windows_ms, *limits)
+            tickets += _tickets(found)
+            abandoned, skipped = abandoned + given_up, skipped + left
+            if looked_at < page or len(tickets) + abandoned >= page:
+                return tickets, abandoned
 
     def queue_lost(
         self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200

@@ -8,7 +8,8 @@ A scope is one of
     identity:DOMAIN           whatever comes from that sender
 
 and is closed in one of two ways: *paused* by an operator, until an operator says otherwise; or *stopped*, because SES
-would refuse all of it, until a single send that is let through now and then is accepted.
+would refuse all of it, until a single send that is let through now and then is accepted. What `breaker.py` closes,
+because SES is out of order, is stopped, too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class How(StrEnum):
     """Who closed a scope, and so who opens it again."""
 
     PAUSED = "paused"  #: by an operator; opens when an operator resumes it
-    STOPPED = "stopped"  #: by SES's refusals; opens by itself when SES accepts one again
+    STOPPED = "stopped"  #: by SES, which refuses or is out of order; opens by itself when it takes one again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,8 +97,8 @@ class Duties:
         if silence and client.turns.take(f"say-silence:{site}", SAY_SILENCE_EVERY_SECONDS):
             log.warning(
                 "%d emails or more of the site %s were sent in the last %.1f hours, and SES has told nothing of "
-                "them%s: bounces, complaints and unsubscribes go unheard. Is SESMAIL_CONFIGURATION_SET set, does it publish to "
-                "an SNS topic of SESMAIL_TOPICS, and does a door (`sesmail poll-sqs`, a web door) run?",
+                "them%s: bounces, complaints and unsubscribes go unheard. Is SESMAIL_CONFIGURATION_SET set, does it "
+                "publish to an SNS topic of SESMAIL_TOPICS, and does a door (`sesmail poll-sqs`, a web door) run?",
                 silence.sent,
                 site,
                 silence.seconds / 3600,
