@@ -58,7 +58,8 @@ for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = conten
   end
 end
 if ARGV[13] ~= '' then -- SES tells of an email long after its row is forgotten
-  redis.call('SET', key('metadata', id), ARGV[13], 'PX', string.format('%d', ARGV[20] + due - now))
+  redis.call('SET', key('metadata', id), ARGV[13])
+  redis.call('PEXPIRE', key('metadata', id), string.format('%d', ARGV[20] + due - now))
 end
 redis.call('ZADD', index(state, id, lane), due, id)
 if ARGV[19] ~= '0' then

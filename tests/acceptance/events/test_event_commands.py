@@ -172,14 +172,14 @@ def test_opt_outs_are_rebuilt_from_stored_events(sesmail, store, scripts) -> Non
 
 def test_a_door_without_topics_does_not_open(sesmail) -> None:
     code, _, said = sesmail("webhook")
-    assert (code, "SESMAIL_TOPICS" in said) == (1, True)
+    assert (code, "SESMAIL_TOPICS" in said) == (78, True)
 
 
 def test_a_door_whose_port_is_taken_says_so_before_anything_else(sesmail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, said, why = sesmail("webhook", "--port", port, SESMAIL_TOPICS=json.dumps({TOPIC: "alpha"}))
-    assert (code, said, f"Cannot listen on 127.0.0.1:{port}" in why) == (1, None, True)
+    assert (code, said, f"Cannot listen on 127.0.0.1:{port}" in why) == (78, None, True)
 
 
 def test_only_what_is_stored_and_known_can_be_confirmed(sesmail, store) -> None:
