@@ -240,7 +240,7 @@ def check_redirects() -> Found:
             "again: behind a proxy that ends TLS, all events of SES and one-click unsubscribes would be lost.",
             hint="Behind such a proxy, set SECURE_PROXY_SSL_HEADER. Where SNS posts to http:// itself, add "
             f'r"^{path}" to SECURE_REDIRECT_EXEMPT. Where TLS ends in Django\'s own server, silence this check.',
-            id="sesmail.W008",
+            id="sesmail.W009",
         )
 
 

@@ -114,7 +114,7 @@ def test_a_redirect_to_https_that_loses_what_is_posted_to_the_door_is_told(djang
     django_site.SESMAIL = {**django_site.SESMAIL, "TOPICS": topics}
     django_site.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
     django_site.SECURE_SSL_REDIRECT = True
-    assert "redirect" in said()["sesmail.W008"]
+    assert "redirect" in said()["sesmail.W009"]
     django_site.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert said() == {}
     django_site.SECURE_PROXY_SSL_HEADER, django_site.SECURE_REDIRECT_EXEMPT = None, [r"events/$"]
