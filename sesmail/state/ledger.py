@@ -41,6 +41,8 @@ RECORD_VERSION = WHOLE
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
 
+PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
+
 
 class Ledger:
     """Every send, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
@@ -127,9 +129,18 @@ class Ledger:
         while len(self._known_blobs) > 256:
             del self._known_blobs[next(iter(self._known_blobs))]
 
-    def set_aside(self, send_id: str, content: str, reason: str) -> None:
-        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`).
+
+        Answers the id under which it is kept: another one where a send has this id already.
+        """
+        rest = content, reason, self._settings.site, DEFAULT_ACCOUNT
+        if self._run("set_aside", send_id, *rest):
+            return send_id
+        data = content.encode() if isinstance(content, str) else content
+        other_id = f"aside-{_digest(send_id.encode() + data)[:24]}"
+        self._run("set_aside", other_id, *rest)
+        return other_id
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -163,7 +174,8 @@ class Ledger:
             self._run("leave", send_id, token, str(newer))
             return self._left(send_id, str(newer))
         except (ValueError, LookupError, TypeError, zlib.error) as error:
-            return self._set_aside(send_id, token, f"its record cannot be read ({type(error).__name__})")
+            unread = f"its record cannot be read ({type(error).__name__})"
+            return self._set_aside(send_id, token, unread if all(blobs) else PART_IS_MISSING)
         return Claim(
             send_id=send_id,
             token=token,
