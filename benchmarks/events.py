@@ -304,13 +304,13 @@ def trouble(server: Server, place: Place, whole_seconds: float) -> None:
 
 def judge(report: Report, events: int, sns: Sns, processing: Processing, people: People) -> None:
     """What was lost and what came twice, of what was stored, counted and told."""
-    stored = Counter(event.event_id for state in EventState for event in processing.store.read("alpha", state))
+    store, heard = processing.store, processing.heard
+    stored = Counter(event.event_id for state in EventState for event in store.read("alpha", state))
     facts = {
         f"{counter}": count
-        for rates in processing.processor._reputation.rates("alpha", *_days())
+        for rates in Reputation(Scripts(store._redis, store._key)).rates("alpha", *_days())
         for counter, count in rates.counts.items()
     }
-    heard = processing.heard
     report.cases += [
         {"case": "burst", "published": len(sns.ids), "stored": len(stored), "told": len(heard), **facts},
         {"case": "burst, posts repeated", **sns.failures, "late_s": sns.late_seconds},
