@@ -341,7 +341,7 @@ def test_a_letter_in_another_encoding_is_refused_with_its_name(desk, option):
 
 def test_a_wrong_setting_is_named(desk):
     answer = desk.send(somebody(1), SESMAIL_MAX_ATTEMPTS="many")
-    assert answer.code == 1
+    assert answer.code == 78
     assert "SESMAIL_MAX_ATTEMPTS in the environment" in answer.err
 
 
