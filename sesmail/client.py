@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.health import RedisHealth
     from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
@@ -302,6 +303,13 @@ class Client:
     def meters(self) -> Meters:
         """Totals for those who watch."""
         return Meters(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def redis_health(self) -> RedisHealth:
+        """Whether the ledger's Redis keeps what it is given."""
+        from sesmail.state.health import RedisHealth  # noqa: PLC0415  workers and commands ask
+
+        return RedisHealth(self.scripts.redis, self.scripts.keys, may_forget=self.settings.redis_may_forget)
 
     @part
     def turns(self) -> Turns:
