@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
@@ -319,6 +320,14 @@ class Client:
     def fleet(self) -> Fleet:
         """Whether workers are there."""
         return Fleet(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def obstacles(self) -> Obstacles:
+        """What stands in the mail's way."""
+        from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.waiting import Waiting  # noqa: PLC0415
+
+        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)
 
     @part
     def worker_rates(self) -> WorkerRates:
