@@ -70,6 +70,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
+    Key("evicted", "string", "for ever", "how many keys Redis had thrown away when a worker looked last"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     Key(
         "delay_of_events",
