@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         description="How long `.delay()` waits for Redis, once more on a new connection; "
         "with a megabyte of attachments or more, SESMAIL_REDIS_TIMEOUT_SECONDS.",
     )
+    redis_may_forget: bool = Field(
+        default=False,
+        description="Whether it is meant that the ledger's Redis may evict, or has no append-only file: then workers "
+        "and `sesmail status` do not warn of it.",
+    )
     region: str | None = Field(default=None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(default=None, description="Another address for SES, such as a local simulator.")
     access_key_id: str | None = Field(
