@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import (
     AuthenticationError,
     MasterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 TAKES_NO_WRITES = (OutOfMemoryError, ReadOnlyError, MasterDownError)
-TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
+TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "ASK")
 """Memory is full, a replica after a failover, the disk is full, somebody's long script, a cluster that is moving slots:
 conditions that end, not mistakes in a call.
 
@@ -53,6 +54,11 @@ NO_SUCH_DATABASE = (
 NOT_PERMITTED = (
     "Redis does not permit the user of its address what sesmail needs. Nothing is done by this call; emails accepted "
     "before wait. Give the user the rights of docs/reliability.md, or name another in SESMAIL_REDIS_URL."
+)
+NODE_OF_A_CLUSTER = (
+    "The address of Redis names one node of a cluster, and another node has the ledger. Nothing is done by this call; "
+    "emails accepted before wait. Name the cluster: SESMAIL_REDIS_URL=redis+cluster://HOST:6379 (rediss+cluster:// "
+    "with TLS), and a broker of its own for Celery, which knows no clusters."
 )
 
 
@@ -75,6 +81,8 @@ def reachable() -> Iterator[None]:
             raise LedgerRefuses(NO_SUCH_DATABASE) from error
         if isinstance(error, NoPermissionError):
             raise LedgerRefuses(NOT_PERMITTED) from error
+        if isinstance(error, MovedError):
+            raise LedgerRefuses(NODE_OF_A_CLUSTER) from error
         raise
 
 
@@ -98,16 +106,20 @@ class Scripts:
         A call whose reply was lost may be repeated by the client, so every script answers a repetition as it did the
         first time. Raises `LedgerUnavailable` when Redis cannot be reached.
         """
-        loaded = self._loaded.get(name)
-        if loaded is None:
-            text = self.source(name)
-            loaded = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Redis' own name for it
-        text, digest = loaded
+        text, digest = self.loaded(name)
         with reachable():
             try:  # not through redis-py's Script, which costs as much again as the call
                 return self._execute("EVALSHA", digest, 1, self.keys.base, *arguments)
             except NoScriptError:
                 return self._execute("EVAL", text, 1, self.keys.base, *arguments)
+
+    def loaded(self, name: str) -> tuple[str, str]:
+        """The text of a script, and Redis' own name for it."""
+        found = self._loaded.get(name)
+        if found is None:
+            text = self.source(name)
+            found = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  as Redis does it
+        return found
 
     def source(self, name: str) -> str:
         """The text of a script as Redis gets it."""

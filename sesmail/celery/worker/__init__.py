@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -19,7 +20,7 @@ from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.errors import ConfigurationError
+from sesmail.errors import ConfigurationError, LedgerUnavailable
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _check(instance: Any, client: Client) -> None:
     try:
         client.check_not_suppressed()
         _check_pool(instance)
+        with suppress(LedgerUnavailable):  # it is asked again with the first email
+            client.check_durability()
     except ConfigurationError:
         instance.app.amqp.queues.deselect([client.settings.events_queue, *lanes(client.settings)])
         raise
