@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.masters import Finder
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -116,6 +117,7 @@ class Client:
         self.pid = os.getpid()
         self.lock = threading.RLock()
         self._connections: list[Redis] = []
+        self._finders: dict[str, Finder] = {}
 
     # -- an email's way out -----------------------------------------------------------------------------------------
 
@@ -280,6 +282,7 @@ class Client:
             timeout_seconds=timeout_seconds,
             connect_timeout_seconds=settings.redis_connect_timeout_seconds,
             key=keys.base,
+            finders=self._finders,
         )
         self._connections.append(connection)
         return connection

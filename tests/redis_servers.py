@@ -79,23 +79,23 @@ def is_master(server: Server) -> bool:
 
 
 class Watched:
-    """A master and a replica that three Sentinels watch. A context manager."""
+    """A master and its replicas that three Sentinels watch. A context manager."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
-        """`options` are those of the two servers."""
+    def __init__(self, folder: Path, *, replicas: int = 1, **options: str) -> None:
+        """`options` are those of the servers."""
         self._folder = folder
         self._ending = ExitStack()
-        self.servers = [Server(folder / name, **options) for name in ("one", "other")]
-        self._password = options.get("requirepass", "")
+        self.servers = [Server(folder / f"server{number}", **options) for number in range(replicas + 1)]
         self.sentinel_ports: list[int] = []
 
     def __enter__(self) -> Self:
         for server in self.servers:
             self._ending.enter_context(server)
-        self.servers[1].follow(self.servers[0])
+        for server in self.servers[1:]:
+            server.follow(self.servers[0])
         for number in range(3):
             self._start_sentinel(self._folder / f"sentinel{number}")
-        wait_until(self._is_agreed, "the Sentinels know each other and the replica")
+        wait_until(self._is_agreed, "the Sentinels know each other and the replicas")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -126,7 +126,7 @@ class Watched:
 
     def _is_agreed(self) -> bool:
         return all(
-            state and state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+            state and state["num-other-sentinels"] == 2 and state["num-slaves"] == len(self.servers) - 1
             for state in map(self._state, self.sentinel_ports)
         )
 

@@ -12,16 +12,13 @@ from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDoma
 from redis.credentials import CredentialProvider
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool
 
 from sesmail.errors import ConfigurationError
 from sesmail.state.address import Address, Kind, read_address
-from sesmail.state.masters import OwnerConnection, OwnerSSLConnection, Sentinels, SlotOwner
+from sesmail.state.masters import Finder, OwnerConnection, OwnerSSLConnection, Sentinels, SlotOwner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_Pool: Any = SentinelConnectionPool  # redis-py has no types for it
 
 CONNECT_TIMEOUT_SECONDS = 0.3
 """With one retry, an unreachable Redis is reported within a second."""
@@ -33,10 +30,12 @@ def connect(
     timeout_seconds: float,
     connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     key: str = "{sesmail}:",
+    finders: dict[str, Finder] | None = None,
 ) -> Redis:
     """A client whose answers are bytes; one command, or its one repetition, takes `timeout_seconds` at most.
 
-    Of a cluster, it is that of the node which has `key`, and with it all keys with its hash tag.
+    Of a cluster, it is that of the node which has `key`, and with it all keys with its hash tag. Clients that share
+    `finders` leave a master that is none any more together.
     Raises `ConfigurationError` for an address that is none. Nothing is connected to yet.
     """
     if isinstance(address, str):
@@ -56,21 +55,15 @@ def connect(
         options["socket_keepalive"] = True
     if address.credentials:
         options["credential_provider"] = _credentials(address)
-    return Redis.from_pool(_pool(address, options, key))
+    if address.kind is Kind.ONE:
+        return Redis.from_pool(_pool(address, options))
+    known = {} if finders is None else finders
+    if str(address) not in known:
+        known[str(address)] = _finder(address, options, key)
+    return Redis.from_pool(known[str(address)].pool(**_by(address), **options))
 
 
-def _pool(address: Address, options: Mapping[str, Any], key: str) -> Any:
-    bounds = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
-    match address.kind:
-        case Kind.SENTINEL:
-            asked = _asked_once(bounds | address.sentinel_options)
-            sentinels = Sentinels(address.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]  # of redis-py
-            return _Pool(address.master_name, sentinels, ssl=address.is_encrypted, **options)
-        case Kind.CLUSTER:
-            own = {name: value for name, value in options.items() if name not in ("db", "retry", "retry_on_error")}
-            owner = SlotOwner(address.hosts, key, {**_asked_once(own), "ssl": address.is_encrypted})
-            kind = OwnerSSLConnection if address.is_encrypted else OwnerConnection
-            return _Pool("the cluster", owner, connection_class=kind, **options)
+def _pool(address: Address, options: Mapping[str, Any]) -> ConnectionPool:
     if "path" in options:
         return ConnectionPool(connection_class=UnixDomainSocketConnection, **options)
     host, port = address.hosts[0]
@@ -78,9 +71,21 @@ def _pool(address: Address, options: Mapping[str, Any], key: str) -> Any:
     return ConnectionPool(host=host, port=port, connection_class=by, **options)
 
 
-def _asked_once(options: Mapping[str, Any]) -> dict[str, Any]:
-    """There are others to ask."""
-    return {**options, "retry": Retry(NoBackoff(), 0)}
+def _finder(address: Address, options: Mapping[str, Any], key: str) -> Finder:
+    """Who tells where the master is; each is asked once, as there are others to ask."""
+    once = {"retry": Retry(NoBackoff(), 0)}
+    if address.kind is Kind.SENTINEL:
+        bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), options["socket_connect_timeout"])
+        return Sentinels(address.hosts, address.master_name, {**bounds, **address.sentinel_options, **once})
+    kept = {name: value for name, value in options.items() if name not in ("db", "retry_on_error")}
+    bounds = {"socket_timeout": options["socket_connect_timeout"]}
+    return SlotOwner(address.hosts, key, {**kept, **bounds, **once, "ssl": address.is_encrypted})
+
+
+def _by(address: Address) -> dict[str, Any]:
+    if address.kind is Kind.SENTINEL:
+        return {"ssl": address.is_encrypted}
+    return {"connection_class": OwnerSSLConnection if address.is_encrypted else OwnerConnection}
 
 
 def shown(url: str, *, master_name: str = "") -> str:

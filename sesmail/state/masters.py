@@ -11,7 +11,11 @@ https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#ask-r
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from redis import Redis
 from redis.crc import key_slot
@@ -19,18 +23,26 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     ClusterDownError,
-    NoPermissionError,
     RedisError,
     ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from sesmail.errors import LedgerRefuses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+LOOK_EVERY_SECONDS = 1.0
+"""A master that is cut off from its Sentinels may answer us for long; what it is told then will be thrown away."""
 
 NO_SENTINEL = (
     "What answers at the address of a Sentinel is none. Nothing was accepted by this call; emails accepted before "
@@ -43,47 +55,97 @@ NO_CLUSTER = (
 )
 
 
-class Sentinels(Sentinel):
-    """redis-py's Sentinels; where none is one, that is said."""
+class Finder:
+    """Tells several pools where the master is; what one of them learns holds for all."""
 
-    def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Host and port of the master of a group."""
+    looks_by_itself = False
+    """Whether a master can be that no more, and not know it."""
+
+    def __init__(self) -> None:
+        self._pools: WeakSet[Any] = WeakSet()
+        self._lock = threading.Lock()
+        self._looked_at = time.monotonic()
+
+    def pool(self, **options: Any) -> Any:
+        """A pool of connections that lead to the master."""
+        make: Any = _Pool  # redis-py has no types for it
+        made = make("the ledger", self, **options)
+        self._pools.add(made)
+        return made
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:  # noqa: ARG002  as redis-py calls it
+        """Host and port of the master. The other pools are told, too, and drop what leads elsewhere."""
+        found = self._find()
+        with self._lock:
+            for pool in [pool for pool in self._pools if pool.proxy.master_address not in (None, found)]:
+                pool.proxy.master_address = found  # connections in use are dropped when they come back
+                pool.disconnect(inuse_connections=False)
+        return found
+
+    def _find(self) -> tuple[str, int]:
+        raise NotImplementedError
+
+    def look_if_due(self) -> None:
+        """Ask again from time to time, beside whoever sends: nobody waits for it."""
+        now = time.monotonic()
+        if self.looks_by_itself and now - self._looked_at >= LOOK_EVERY_SECONDS:
+            self._looked_at = now
+            threading.Thread(target=self._look, name="sesmail-master", daemon=True).start()
+
+    def _look(self) -> None:
+        with suppress(RedisError, LedgerRefuses, RuntimeError):  # whoever needs a new connection will hear of it
+            self.discover_master("")
+        self._looked_at = time.monotonic()
+
+
+class Sentinels(Finder):
+    """Asks redis-py's Sentinels."""
+
+    looks_by_itself = True
+
+    def __init__(self, hosts: Sequence[tuple[str, int]], master_name: str, options: Mapping[str, Any]) -> None:
+        """`options` are those of connections to Sentinels."""
+        super().__init__()
+        self._master_name = master_name
+        make: Any = Sentinel  # redis-py has no types for it
+        self._sentinels = make(hosts, sentinel_kwargs=dict(options))
+
+    def _find(self) -> tuple[str, int]:
         try:
-            host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]  # of redis-py
+            host, port = self._sentinels.discover_master(self._master_name)
         except ResponseError as error:
             raise LedgerRefuses(NO_SENTINEL) from error
         return str(host), int(port)
 
 
-class SlotOwner:
-    """Which node of a cluster has a key; what redis-py's pool for Sentinels asks for a master."""
+class SlotOwner(Finder):
+    """Asks the nodes of a cluster which of them has a key."""
 
     def __init__(self, nodes: Sequence[tuple[str, int]], key: str, options: Mapping[str, Any]) -> None:
         """`nodes` are some of the cluster, and tell of the others. `options` are those of their connections."""
+        super().__init__()
         self._slot = key_slot(key.encode())
         self._named = tuple(nodes)
         self._learnt: tuple[tuple[str, int], ...] = ()
         self._owner: tuple[str, int] | None = None
         self._options = dict(options)
 
-    def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Host and port of the owner. It is asked itself last: who looks again has had trouble with it."""
+    def _find(self) -> tuple[str, int]:
+        """The owner by the word of others, where there are some: who looks again has had trouble with it."""
         known = dict.fromkeys([*self._learnt, *self._named])
-        troubles: list[RedisError] = []
+        trouble: RedisError | None = None
         for node in sorted(known, key=lambda node: node == self._owner):
             try:
                 self._owner = self._ask(node)
             except AuthenticationError:
                 raise
-            except RedisConnectionError as error:
-                troubles.append(error)
-            except (NoPermissionError, ResponseError) as error:
+            except ResponseError as error:
                 raise LedgerRefuses(NO_CLUSTER) from error
             except RedisError as error:
-                troubles.append(error)
+                trouble = error
             else:
                 return self._owner
-        raise MasterNotFoundError(f"{service_name} is not reached: {troubles[-1]}")
+        raise MasterNotFoundError(f"no node of the cluster tells who has the ledger: {trouble}")
 
     def _ask(self, node: tuple[str, int]) -> tuple[str, int]:
         host, port = node
@@ -100,6 +162,15 @@ def _named(member: Sequence[Any], asked: str) -> tuple[str, int]:
     """A node that does not know its own name has that by which it was reached."""
     host = (member[0] or b"").decode()
     return (host if host not in ("", "?") else asked), int(member[1])
+
+
+class _Pool(SentinelConnectionPool):
+    """Of connections to the master."""
+
+    def get_connection(self: Any, *arguments: Any, **options: Any) -> Any:
+        """One, after a look at whether that is still the master, where one is due."""
+        self.sentinel_manager.look_if_due()
+        return super().get_connection(*arguments, **options)
 
 
 class _Owner:
