@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.masters import Finder
+    from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -238,15 +239,18 @@ class Client:
 
     @part
     def transport(self) -> SesTransport:
-        """SES through boto3; loads it."""
-        from sesmail.ses.transport import SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+        """SES; loads boto3."""
+        from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
 
         return SesTransport(
             region=self.settings.region,
             endpoint_url=self.settings.endpoint_url,
+            profile=self.settings.profile,
+            key=Key.of(self.settings.access_key_id, self.settings.secret_access_key, self.settings.session_token),
             connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
             read_timeout_seconds=self.settings.ses_read_timeout_seconds,
             max_connections=64,
+            call=self.settings.ses_call,
         )
 
     # -- what is kept in Redis ----------------------------------------------------------------------------------------
@@ -291,6 +295,13 @@ class Client:
     def ledger(self) -> Ledger:
         """Every send."""
         return Ledger(self.scripts, self.settings)
+
+    @part
+    def search(self) -> Search:
+        """Sends, as people look for them."""
+        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+
+        return Search(self.scripts)
 
     @part
     def suppression(self) -> SuppressionList:
@@ -385,6 +396,7 @@ class Client:
             self.suppression,
             self.reputation,
             record_evidence=self.ledger.record_evidence,
+            record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
         )

@@ -106,7 +106,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         email is sent in the end. The ledger keeps what the first four say, the broker the others:
 
             task_id        The id of the send: 1 to 128 letters, digits, _ and -. The same id again answers the first
-                           send and makes none. Without it, a new one.
+                           send and makes none; with another email it is refused. Without it, a new one.
             countdown      Seconds until it goes out, at the earliest. Where the email has `send_at`, the later one
                            counts.
             eta            The same as a time. A naive one is in Celery's timezone.
@@ -121,9 +121,10 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             producer       What publishes that ticket, instead of one that gives up within a second.
             ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
-        Raises `InvalidEmail` when something is wrong with it, and `ConfigurationError` when a setting is; then nothing
-        was queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same
-        `task_id`, calling again sends no second one.
+        Raises `InvalidEmail` when something is wrong with it, its kind `IdempotencyConflict` when its idempotency key,
+        or `task_id`, stands for another email, and `ConfigurationError` when a setting is wrong; then nothing was
+        queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same `task_id`,
+        calling again sends no second one.
         """
         email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0

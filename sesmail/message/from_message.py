@@ -136,7 +136,7 @@ def _of_anymail(message: Any) -> dict[str, Any]:
         found["tags"] = message.tags
     if _says(message, "send_at"):
         found["send_at"] = _moment(message.send_at)
-    extra = dict(getattr(message, "esp_extra", None) or {})
+    extra = dict(message.esp_extra) if _says(message, "esp_extra") else {}
     if unknown := sorted(extra.keys() - _ESP_EXTRA.keys()):
         raise InvalidEmail("esp_extra", f"{', '.join(map(str, unknown))} cannot be said by an email")
     if "ConfigurationSetName" in extra:

@@ -129,7 +129,9 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SesError]], ...] = (
 def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
     """Translate what botocore raised into the `SesError` that says what to do."""
     if isinstance(error, ClientError):
-        return _of_answer(error.response, email)
+        answer = _of_answer(error.response, email)
+        answer.is_answer = True
+        return answer
     kind = next((kind for classes, kind in _FAILURES if isinstance(error, classes)), OutcomeUnknown)
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         kind = SesUnavailable  # refused before anything was written

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from sesmail.errors import ConfigurationError, LedgerRefuses, LedgerUnavailable
-from sesmail.state.scripts import NOT_PERMITTED, Scripts, reachable
+from sesmail.errors import ConfigurationError, LedgerUnavailable
+from sesmail.state.scripts import Scripts
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ class DurableScripts(Scripts):
         if not self._is_checked:
             self.check()
         text, digest = self.loaded(name)
-        with reachable():
+        with reachable(self._patient):
             answer, waited = self._run_and_wait("EVALSHA", digest, arguments)
             if isinstance(answer, NoScriptError):
                 answer, waited = self._run_and_wait("EVAL", text, arguments)
@@ -98,15 +99,14 @@ class DurableScripts(Scripts):
 
     def check(self) -> None:
         """Raises `ConfigurationError` where this Redis cannot do it, `LedgerUnavailable` if it is away."""
-        with reachable(), self._patient.pipeline(transaction=False) as pipe:
+        with reachable(self._patient), self._patient.pipeline(transaction=False) as pipe:
             queue: Callable[..., Any] = pipe.execute_command
             pipe.set(self.keys("written"), 1)
             queue(*self._wait(self._wait_ms))
             written, waited = pipe.execute(raise_on_error=False)
-            if isinstance(written, Exception):
-                raise written
-        if isinstance(waited, NoPermissionError):
-            raise LedgerRefuses(NOT_PERMITTED) from waited
+            for answer in (written, waited):
+                if isinstance(answer, NoPermissionError) or (answer is written and isinstance(answer, Exception)):
+                    raise answer
         if isinstance(waited, ResponseError):
             raise ConfigurationError(self._lacks(str(waited))) from waited
         if not _count(waited):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import botocore
 import pytest
+from botocore import handlers
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -119,15 +120,25 @@ def server(running):
     return running
 
 
-@pytest.fixture(scope="module")
-def shared(running):
+@pytest.fixture(scope="module", autouse=True)
+def nobody_listens():
+    """Once moto was imported it listens to the calls of all clients, which the lean call would leave to boto3's."""
+    with pytest.MonkeyPatch.context() as patch:
+        own = [entry for entry in handlers.BUILTIN_HANDLERS if not entry[1].__module__.startswith("moto")]
+        patch.setattr(handlers, "BUILTIN_HANDLERS", own)
+        yield
+
+
+@pytest.fixture(scope="module", params=["lean", "boto3"])
+def shared(running, request):
     """Making boto3's client takes longer than a test."""
-    return SesTransport(region="eu-west-1", endpoint_url=running.url, read_timeout_seconds=1)
+    return SesTransport(region="eu-west-1", endpoint_url=running.url, read_timeout_seconds=1, call=request.param)
 
 
 @pytest.fixture
 def transport(server, shared):
-    shared._client_of_this_process()  # made now, while the credentials are set
+    shared._way_of_this_process()  # made now, while the credentials are set
+    assert (shared._way.lean is None) == (shared._call == "boto3"), shared.said
     return shared
 
 
@@ -508,11 +519,10 @@ def test_the_environment_can_point_it_elsewhere_in_mid_life(server, monkeypatch)
 def test_one_client_is_kept_and_a_forked_child_makes_its_own(server):
     transport = SesTransport(region="eu-west-1", endpoint_url=server.url)
     transport.send(an_email(), send_id="id-1")
-    client = transport._client_of_this_process()
-    assert transport._client_of_this_process() is client
-    _, *where = transport._client[0]
-    transport._client = (os.getpid() + 1, *where), client  # as a child finds it
-    assert transport._client_of_this_process() is not client
+    way = transport._way_of_this_process()
+    assert transport._way_of_this_process() is way
+    way.place = (os.getpid() + 1, *way.place[1:])  # as a child finds it
+    assert transport._way_of_this_process() is not way
 
 
 def test_a_kept_connection_that_ses_has_closed_meanwhile_is_replaced_without_an_unknown_outcome(server, transport):
