@@ -17,7 +17,7 @@ from uuid import uuid4
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
-from sesmail.message.record import RICH, attach, detach, version_of
+from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-RECORD_VERSION = RICH
+RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
@@ -127,9 +127,18 @@ class Ledger:
         while len(self._known_blobs) > 256:
             del self._known_blobs[next(iter(self._known_blobs))]
 
-    def set_aside(self, send_id: str, content: str, reason: str) -> None:
-        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`).
+
+        Answers the id under which it is kept: another one where a send has this id already.
+        """
+        rest = content, reason, self._settings.site, DEFAULT_ACCOUNT
+        if self._run("set_aside", send_id, *rest):
+            return send_id
+        data = content.encode() if isinstance(content, str) else content
+        other_id = f"aside-{_digest(send_id.encode() + data)[:24]}"
+        self._run("set_aside", other_id, *rest)
+        return other_id
 
     # -- out --------------------------------------------------------------------------------------------------------
 

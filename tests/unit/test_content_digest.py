@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from email.message import EmailMessage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 
 from sesmail import Email
 from sesmail.message.content import FORM, content_digest
@@ -56,3 +58,18 @@ def test_a_message_that_is_made_anew_is_the_same():
         return Email.from_message(message)
 
     assert content_digest(made()) == content_digest(made())
+
+
+def test_parts_of_parts_that_are_made_anew_are_the_same_though_their_boundaries_are_not():
+    def made(text: str) -> Email:
+        inner = EmailMessage()
+        inner["Subject"] = "forwarded"
+        inner.set_content(text)
+        inner.add_alternative("<p>Hi.", subtype="html")
+        inner.add_attachment(b"1", maintype="image", subtype="png")
+        report = MIMEMultipart("report", _subparts=[MIMEText(text)])
+        return Email.from_message(report, to="ann@example.org", subject="s", attachments=[inner])
+
+    one, again = made("Hi."), made("Hi.")
+    assert one.attachments != again.attachments
+    assert content_digest(one) == content_digest(again) != content_digest(made("Ho."))

@@ -15,9 +15,10 @@ from celery.worker.control import shutdown as celery_shutdown
 from sesmail.celery.broker import SEND
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
-from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
+from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes, queues_of_ours
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
+from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
 from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
@@ -51,6 +52,7 @@ class MailWorker:
         client = client_of(self.app)
         _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
+        Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
         takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
         self._threads: list[RepeatingThread] = duties.threads()
