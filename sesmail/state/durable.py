@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
-WAITED_FOR = ("accept", "begin")
-"""An email that a caller was told is safe; and that SES may have it, or after a failover it would be sent again."""
+WAITED_FOR = ("accept", "begin", "settle")
+"""An email that a caller is told is safe; and that SES may have it, or has it: forgotten, it would be sent again."""
+
+MUST_NOT_BE_IN_DOUBT = ("accept", "begin")
+"""What has happened at SES is waited for, but no reason to hold up a worker for as long as there is no replica."""
 
 _LACKS_DISK = (
     "SESMAIL_ACCEPT_WAITS_FOR is disk, but {problem}. Nothing was accepted. {mend}, or leave the setting away: Redis "
@@ -62,7 +65,7 @@ class DurableScripts(Scripts):
                 answer, waited = self._run_and_wait("EVAL", text, arguments)
             if isinstance(answer, Exception):
                 raise answer
-        if isinstance(waited, Exception) or not _count(waited):
+        if name in MUST_NOT_BE_IN_DOUBT and (isinstance(waited, Exception) or not _count(waited)):
             raise LedgerUnavailable(self._in_doubt(name, str(arguments[0]), waited))
         return answer
 

@@ -15,7 +15,7 @@ from sesmail.sending.delivery import Sent
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim, Postponed, State
 from tests.contract.test_redis_on_bad_days import rights
-from tests.ledger_use import EMAIL, use_all_of
+from tests.ledger_use import EMAIL, sending, use_all_of
 from tests.redis_servers import Server
 from tests.services import absent
 from tests.tickets import Broker
@@ -103,6 +103,17 @@ def test_ses_is_not_asked_before_a_replica_knows_of_it(master: Server, replica: 
         again = client.delivery.claim("a")
         assert isinstance(again, Claim)
         assert isinstance(client.delivery.work(again, None), Sent)
+
+
+def test_ses_s_yes_is_with_the_replica_too_and_a_worker_goes_on_where_there_is_none(
+    master: Server, replica: Server, new_client
+) -> None:
+    ledger = new_client(master, "replica", accept_wait_seconds=5).ledger
+    ledger.sent(sending(ledger, "a"), "ses-a")
+    assert replica.client.hget("{sesmail}:send:a", "state") == b"sent"
+    claim = sending(ledger, "b")
+    replica.freeze()
+    assert new_client(master, "replica").ledger.sent(claim, "ses-b") is State.SENT
 
 
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])

@@ -84,6 +84,8 @@ class _Pipeline(Pipeline):
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         stack, self.command_stack = self.command_stack, []
         replies = self._client._network([command for command, _ in stack]) if stack else []
+        if not raise_on_error:
+            return replies
         return [_parsed(self._client, *each, reply) for each, reply in zip(stack, replies, strict=True)]
 
 
