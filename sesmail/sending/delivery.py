@@ -10,7 +10,6 @@ import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
 
 from sesmail.errors import (
     ConfigurationError,
@@ -24,10 +23,12 @@ from sesmail.errors import (
     SesUnavailable,
     StaleClaim,
 )
+from sesmail.frames import forget_variables
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
+from sesmail.state.ledger import new_token
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Delivery:
 
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis: the ticket is to be given back.
         """
-        token = uuid4().hex  # one for all tries: where the answer was lost, the next one finds the claim its own
+        token = new_token()  # one for all tries: where the answer was lost, the next one finds the claim its own
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
 
     def work(self, claim: Claim, worker: str | None) -> Outcome:
@@ -171,6 +172,7 @@ class Delivery:
         try:
             composed = transport.compose(claim.email, send_id=claim.send_id)
         except SendRejected as error:  # before it takes a slot, and before anybody may think that SES has it
+            forget_variables(error)
             log.exception("an email could not be put together", extra={"send_id": claim.send_id})
             return self._rejected(claim, error)
         slot = self._wait_for_slot(claim, worker)
@@ -371,6 +373,7 @@ class Delivery:
         return Unknown(reason=reason)
 
     def _cut_off(self, claim: Claim, bug: Exception) -> Unknown:
+        forget_variables(bug)
         reason = f"{type(bug).__name__} while SES was asked"
         self._no_answer(claim, reason)
         shown = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from sesmail.errors import ConfigurationError, LedgerUnavailable
-from sesmail.state.scripts import Scripts
+from sesmail.state.scripts import Scripts, unreadable
 from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
@@ -59,10 +59,11 @@ class DurableScripts(Scripts):
         if not self._is_checked:
             self.check()
         text, digest = self.loaded(name)
+        veiled = tuple(map(unreadable, arguments))
         with reachable(self._patient):
-            answer, waited = self._run_and_wait("EVALSHA", digest, arguments)
+            answer, waited = self._run_and_wait("EVALSHA", digest, veiled)
             if isinstance(answer, NoScriptError):
-                answer, waited = self._run_and_wait("EVAL", text, arguments)
+                answer, waited = self._run_and_wait("EVAL", text, veiled)
             if isinstance(answer, Exception):
                 raise answer
         if name in MUST_NOT_BE_IN_DOUBT and (isinstance(waited, Exception) or not _count(waited)):

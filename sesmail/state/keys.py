@@ -32,6 +32,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("in:scheduled:<lane>", "zset", "for ever", "ids by the time (ms) at which they are due"),
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
+    Key("sent", "list", "for ever", "ids of sent sends, in the order in which they came to be sent"),
     Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),
     Key(
         "idempotency:<site>:<digest>",

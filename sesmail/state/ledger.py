@@ -21,6 +21,7 @@ from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.rows import DEFAULT_ACCOUNT, attempts_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
@@ -38,8 +39,8 @@ BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
 RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
-DEFAULT_ACCOUNT = "default"
-"""The SES account of emails for which none is named."""
+
+PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
 
 
 class Ledger:
@@ -147,7 +148,7 @@ class Ledger:
 
         `SCHEDULED` also when it is left to a worker that can take it: of a newer release, or for another SES account.
         """
-        token = token or uuid4().hex
+        token = token or new_token()
         answer = self._run(
             "claim",
             send_id,
@@ -172,7 +173,8 @@ class Ledger:
             self._run("leave", send_id, token, str(newer))
             return self._left(send_id, str(newer))
         except (ValueError, LookupError, TypeError, zlib.error) as error:
-            return self._set_aside(send_id, token, f"its record cannot be read ({type(error).__name__})")
+            unread = f"its record cannot be read ({type(error).__name__})"
+            return self._set_aside(send_id, token, unread if all(blobs) else PART_IS_MISSING)
         return Claim(
             send_id=send_id,
             token=token,
@@ -296,7 +298,7 @@ class Ledger:
             recipients=int(text["recipients"]),
             accepted_at=float(text["accepted_at"]) / 1000,
             changed_at=float(text["moved_at"]) / 1000,
-            attempts=int(text["attempts"] or 0),
+            attempts=attempts_of(text["state"], text["attempts"]),
             waits=int(text["waits"] or 0),
             message_id=text["message_id"],
             reason=text["reason"],
@@ -319,7 +321,10 @@ class Ledger:
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(self._key("in", name))
-            counted = dict(zip(names, pipe.execute(), strict=True))
+            pipe.llen(self._key("sent"))
+            *in_indexes, sent = pipe.execute()
+            counted = dict(zip(names, in_indexes, strict=True))
+            counted[State.SENT] += sent
         return {
             State.QUEUED.value: sum(counted[f"queued:{lane}"] for lane in Lane),
             State.SCHEDULED.value: sum(counted[f"scheduled:{lane}"] for lane in Lane),
@@ -330,6 +335,8 @@ class Ledger:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
         with reachable(self._redis):
             found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
+            if state is State.SENT and len(found) < limit:
+                found += cast("list[bytes]", self._redis.lrange(self._key("sent"), 0, limit - len(found) - 1))
         return [send_id.decode() for send_id in found]
 
     # -- workers and sweeps -----------------------------------------------------------------------------------------
@@ -400,6 +407,11 @@ class Ledger:
             forgotten += failed
             if max(sent, failed) < page:
                 return forgotten
+
+
+def new_token() -> str:
+    """Of a claim: short, as it is kept with each sent email, and never the same twice."""
+    return uuid4().hex[:16]
 
 
 def pack(email: Email) -> tuple[str, dict[str, bytes]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.message.addresses import normal_address
+from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
 
@@ -62,6 +65,14 @@ class Search:
         """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
         return self._found("address", normal_address(address), skip, limit)
 
+    def pseudonym(self, address: str) -> str:
+        """What an address is called where it must not stand: the same each time, by the secret of the index."""
+        name = self._key("index:secret")
+        with reachable(self._redis):
+            self._redis.set(name, token_hex(32), nx=True)
+            secret = cast("bytes", self._redis.get(name))
+        return hmac.new(secret, normal_address(address).encode(), "sha256").hexdigest()[:16]
+
     def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends of a site to a list."""
         return self._found("list", f"{site}:{list_name}", skip, limit)
@@ -80,9 +91,22 @@ class Search:
             for name in names:
                 pipe.zcard(name)
             pages = pipe.execute()
+        if state is State.SENT:
+            return self._sent(pages, skip, limit)
         scored = [pair for page in pages[: len(names)] for pair in page]
         latest = sorted(scored, key=lambda pair: -pair[1])[skip : skip + limit]
         return Found(ids=tuple(send_id.decode() for send_id, _ in latest), total=sum(pages[len(names) :]))
+
+    def _sent(self, of_former_releases: Sequence[Any], skip: int, limit: int) -> Found:
+        """The sent ones stand in a list; behind them those that former releases have sent."""
+        former, former_count = of_former_releases
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            pipe.lrange(self._key("sent"), -(skip + limit), -1)
+            pipe.llen(self._key("sent"))
+            latest, count = pipe.execute()
+        ids = [*reversed(latest), *(send_id for send_id, _ in former)]
+        found = tuple(send_id.decode() for send_id in ids[skip : skip + limit])
+        return Found(ids=found, total=count + former_count)
 
     def recipients(self, send_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The addresses of each send's recipients, of those whose text is still kept: not of what is sent."""
@@ -104,7 +128,7 @@ class Search:
             due_ms = self._redis.zscore(self._key("in", State.SCHEDULED, said["lane"]), send_id)
         return Facts(
             site=said["site"],
-            account=said["account"],
+            account=said["account"] or DEFAULT_ACCOUNT,
             list=said["list"],
             due_at=due_ms / 1000 if due_ms else None,
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
