@@ -78,13 +78,13 @@ def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = No
     """A blueprint with `/events/` and `/unsubscribe/<token>`; what is not given is made by the settings."""
     blueprint = Blueprint(name, __name__)
 
-    @blueprint.post("/events/")
+    @blueprint.post("/events/", strict_slashes=False)
     def events() -> Response:
         body = request.stream.read(BODY_LIMIT_BYTES + 1)
         answer = intake.answer(body, request.headers) if intake else answer_by_settings(body, request.headers)
         return Response(answer.text, status=answer.status, mimetype="text/plain")
 
-    @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"])
+    @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"], strict_slashes=False)
     def unsubscribed(token: str) -> Response:
         page = (unsubscribe or site_client().unsubscribe_door).answer(request.method, token)
         return Response(page.html, status=page.status, headers=page.headers)

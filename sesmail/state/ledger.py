@@ -99,6 +99,7 @@ class Ledger:
             content,
             self._new_secret,
             self._searchable_ms,
+            round(self._settings.metadata_retention_seconds * 1000),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
@@ -306,9 +307,10 @@ class Ledger:
         )
 
     def metadata(self, send_id: str) -> dict[str, Any]:
-        """What the caller gave with an email; kept as long as the send is known, empty for others."""
+        """What the caller gave with an email; kept as long as its row, and as the settings say; empty for others."""
         with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
+            text = text or cast("bytes | None", self._redis.get(self._key("metadata", send_id)))
         return dict(json.loads(text)) if text else {}
 
     def counts(self) -> dict[str, int]:
