@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.health import RedisHealth
     from sesmail.state.masters import Finder
     from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
@@ -334,6 +336,13 @@ class Client:
         return Meters(self.scripts.redis, self.scripts.keys)
 
     @part
+    def redis_health(self) -> RedisHealth:
+        """Whether the ledger's Redis keeps what it is given."""
+        from sesmail.state.health import RedisHealth  # noqa: PLC0415  workers and commands ask
+
+        return RedisHealth(self.scripts.redis, self.scripts.keys, may_forget=self.settings.redis_may_forget)
+
+    @part
     def turns(self) -> Turns:
         """What one worker of the fleet does for all."""
         return Turns(self.scripts.redis, self.scripts.keys)
@@ -342,6 +351,14 @@ class Client:
     def fleet(self) -> Fleet:
         """Whether workers are there."""
         return Fleet(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def obstacles(self) -> Obstacles:
+        """What stands in the mail's way."""
+        from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.waiting import Waiting  # noqa: PLC0415
+
+        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)
 
     @part
     def worker_rates(self) -> WorkerRates:

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     accept_wait_seconds: Seconds = Field(
         default=2.0, description="How long that may take; then `LedgerUnavailable` says that it *may* be accepted."
     )
+    redis_may_forget: bool = Field(
+        default=False,
+        description="Whether it is meant that the ledger's Redis may evict, or has no append-only file: then workers "
+        "and `sesmail status` do not warn of it.",
+    )
     region: str | None = Field(default=None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(default=None, description="Another address for SES, such as a local simulator.")
     access_key_id: str | None = Field(

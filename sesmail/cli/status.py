@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("send_id", required=False, metavar="[ID]")
 @json_option
 def status(send_id: str | None, as_json: bool) -> None:
-    """Show what became of one send, or how many are in which state and whether the line is open."""
+    """Show what became of one send, or how many are in which state, whether the line is open, and how Redis is."""
     client = site_client()
     if send_id:
         found = asdict(client.real_outbox.status(send_id))
@@ -28,8 +28,15 @@ def status(send_id: str | None, as_json: bool) -> None:
     snapshot = client.throttle.snapshot()
     closures = [asdict(closure) for closure in snapshot.closures]
     data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
+    data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
+    data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
     rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
     rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
+    rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
+    rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]
+    for warning in data["redis"]["warnings"]:
+        click.echo(f"WARNING: {warning}", err=True)
     emit(data, as_json=as_json, table=two_columns(rows))
 
 

@@ -76,6 +76,7 @@ CATALOGUE: tuple[Key, ...] = (
         "for ever",
         "written anew with what must be safe elsewhere, too; see SESMAIL_ACCEPT_WAITS_FOR",
     ),
+    Key("evicted", "string", "for ever", "how many keys Redis had thrown away when a worker looked last"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     Key(
         "delay_of_events",

@@ -119,7 +119,7 @@ SWEEPS = (
 )
 EVIDENCE = (
     _lua("evidence while SES is asked is dropped", "evidence", "redis.call('HSETNX', row, 'evidence', message_id)", ""),
-    _lua("a proof is not looked at", "rows", "if proof then", "if false then"),
+    _lua("a proof is not looked at", "rows", "if f[1] then", "if false then"),
     _lua(
         "evidence leaves the token",
         "evidence",

@@ -26,6 +26,7 @@ OF_REDIS = (
     "redis_evicts",
 )
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
+LEASE_SECONDS = 8.0
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""
 
@@ -153,8 +154,10 @@ class Network:
         match faults.one_of(OF_REDIS):
             case "redis_away":
                 self._refuses = bool(faults.choose(0, 1))
+                # Where one follows another so soon, some have renewed their leases in between, and others have not.
+                again_so_soon = now < self.away_until + LEASE_SECONDS
                 self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
-                self._disturb(self.away_until - now, leases=not self._refuses)
+                self._disturb(self.away_until - now, leases=again_so_soon or not self._refuses)
             case "redis_slow":
                 self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))
             case "redis_busy":

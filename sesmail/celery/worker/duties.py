@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 TELL_EVERY_SECONDS = 1.0
+LOOK_AT_REDIS_EVERY_SECONDS = 20.0
 HEARING_EVERY_SECONDS = 600.0
 SAY_SILENCE_EVERY_SECONDS = 86_400.0
 
@@ -76,6 +77,7 @@ class Duties:
             RepeatingThread("sweep", self.once, interval_seconds),
             RepeatingThread("check of the limits", self._check_limits, interval_seconds),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
+            RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
 
     def once(self) -> None:
