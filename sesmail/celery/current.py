@@ -12,13 +12,14 @@ from celery import Celery, shared_task
 from celery.local import Proxy
 
 from sesmail.celery.addresses import celery_of_redis, redis_of_broker
-from sesmail.celery.broker import CeleryBroker
+from sesmail.celery.broker import SEND, CeleryBroker
 from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, hide_our_addresses, is_made_up
-from sesmail.celery.queues import STAND_ALONE
+from sesmail.celery.queues import STAND_ALONE, routed
 from sesmail.client import Client
 from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email
 from sesmail.hosts import django_settings, flask_app, flask_settings, known_flask_apps
+from sesmail.message import Lane
 from sesmail.settings import ENVIRONMENT_PREFIX, Source, load
 
 if TYPE_CHECKING:
@@ -237,6 +238,16 @@ def settings_of(app: Celery) -> Settings:
     named = conf.broker_write_url or conf.broker_url
     broker = redis_of_broker(named, conf.broker_use_ssl, conf.broker_transport_options)
     return load(of_celery, of_flask, default_redis_url=broker)
+    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url, app.conf.broker_use_ssl)
+    return _heeding_routes(app, load(of_celery, of_flask, default_redis_url=broker))
+
+
+def _heeding_routes(app: Celery, settings: Settings) -> Settings:
+    """A queue that `task_routes` name for emails is that of both lanes, unless a setting of ours names another."""
+    if not (queue := routed(app, SEND)):
+        return settings
+    names = {name: queue for lane in Lane if not getattr(settings, name := f"{lane}_queue")}
+    return settings.model_copy(update=names)
 
 
 def _celery_source(app: Celery) -> Source:

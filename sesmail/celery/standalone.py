@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,13 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         defaults = _with_broker(DEFAULTS) if not _names_a_broker(user) else DEFAULTS
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
         return {**defaults, **user, **merged}
+
+    def on_worker_init(self) -> None:
+        """For `celery -A sesmail beat -S django_celery_beat...`, whose schedule is in Django's database."""
+        if os.environ.get("DJANGO_SETTINGS_MODULE") and any("django_celery_beat" in word for word in sys.argv):
+            import django  # noqa: PLC0415  only who has it asks for this
+
+            django.setup()
 
     def _users_settings(self, name: str) -> dict[str, Any]:
         """What the file says, by today's names of the settings."""

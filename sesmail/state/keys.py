@@ -66,6 +66,7 @@ CATALOGUE: tuple[Key, ...] = (
         "turn:<name>", "string", "until it is due again", "token of the worker that does, or did, what one does for all"
     ),
     Key("worker-rate:<worker>", "string", "an hour after it was told", "recipients a second that a worker may send"),
+    Key("consumers", "hash", "for ever", "queue: when (ms) a worker that takes tickets from it was last heard"),
     Key("claimed_up_to", "hash", "for ever", "queue: the latest issue time (ms) among its tickets that were claimed"),
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
