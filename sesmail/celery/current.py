@@ -237,8 +237,6 @@ def settings_of(app: Celery) -> Settings:
     conf = app.conf
     named = conf.broker_write_url or conf.broker_url
     broker = redis_of_broker(named, conf.broker_use_ssl, conf.broker_transport_options)
-    return load(of_celery, of_flask, default_redis_url=broker)
-    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url, app.conf.broker_use_ssl)
     return _heeding_routes(app, load(of_celery, of_flask, default_redis_url=broker))
 
 
