@@ -101,7 +101,7 @@ class Search:
         """From the end of the list of those sent; before them are those of former releases."""
         name, former = self._key("sent"), self._key("in", State.SENT)
         with reachable(self._redis):
-            count, earlier = cast("int", self._redis.llen(name)), self._redis.zcard(former)
+            count, earlier = self._redis.llen(name), self._redis.zcard(former)
             end = count - skip
             found = cast("list[bytes]", self._redis.lrange(name, max(0, end - limit), end - 1)) if end > 0 else []
             if len(found) < limit:
