@@ -21,7 +21,7 @@ from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.errors import ConfigurationError, in_a_line
+from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ def _check(instance: Any, client: Client) -> None:
     """Raise `ConfigurationError` where it must not take email."""
     client.check_not_suppressed()
     _check_pool(instance)
+    with suppress(LedgerUnavailable):  # it is asked again with the first email
+        client.check_durability()
 
 
 def _check_pool(instance: Any) -> None:
