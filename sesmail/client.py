@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.former_names import FormerNames
     from sesmail.state.health import RedisHealth
     from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
@@ -148,7 +149,7 @@ class Client:
         """The outbox over Redis."""
         from sesmail.sending.outbox import Outbox  # noqa: PLC0415
 
-        quick = Ledger(Scripts(self._connect(self.settings.accept_timeout_seconds), self.scripts.keys), self.settings)
+        quick = self._ledger(self._connect(self.settings.accept_timeout_seconds))
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
 
     # -- where none should reach people -------------------------------------------------------------------------------
@@ -260,7 +261,11 @@ class Client:
     @part
     def scripts(self) -> Scripts:
         """Runs the Lua scripts on the ledger's Redis."""
-        return Scripts(self._connect(self.settings.redis_timeout_seconds), Keys(self.settings.key_prefix))
+        return Scripts(self._connect(self.settings.redis_timeout_seconds), self._keys)
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.settings.global_key_prefix)
 
     def _connect(self, timeout_seconds: float, url: str | None = None) -> Redis:
         connection = connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
@@ -270,7 +275,37 @@ class Client:
     @part
     def ledger(self) -> Ledger:
         """Every send."""
-        return Ledger(self.scripts, self.settings)
+        return self._ledger(self.scripts.redis)
+
+    def _ledger(self, redis: Redis) -> Ledger:
+        scripts = Scripts(redis, self.scripts.keys)
+        if self.former_scripts is None:
+            return Ledger(scripts, self.settings)
+        from sesmail.state.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
+
+        return LedgerOfTwoNames(scripts, Scripts(redis, self.former_scripts.keys), self.settings)
+
+    @part
+    def former_scripts(self) -> Scripts | None:
+        """The same where a project's keys stood before Celery's `global_keyprefix` counted; None without one."""
+        if not self.settings.global_key_prefix:
+            return None
+        return Scripts(self.scripts.redis, Keys(self.settings.key_prefix))
+
+    @part
+    def former_names(self) -> FormerNames | None:
+        """What to do about what stands there."""
+        if self.former_scripts is None:
+            return None
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
+
+        ledger, line = self.ledger, self.throttle.line
+        assert isinstance(ledger, LedgerOfTwoNames)
+        meters = Meters(self.scripts.redis, self.former_scripts.keys)
+        grace_seconds = self.settings.ticket_grace_seconds
+        sweeper = Sweeper(ledger.former, line, meters, NoBroker(), ticket_grace_seconds=grace_seconds)
+        return FormerNames(self.scripts, self.former_scripts, ledger, sweeper.sweep)
 
     @part
     def search(self) -> Search:
@@ -346,7 +381,7 @@ class Client:
     def _scripts_at(self, url: str) -> Scripts:
         if url == self.settings.redis_url:
             return self.scripts
-        return Scripts(self._connect(self.settings.redis_timeout_seconds, url), Keys(self.settings.key_prefix))
+        return Scripts(self._connect(self.settings.redis_timeout_seconds, url), self._keys)
 
     @part
     def sns_verifier(self) -> SnsVerifier:

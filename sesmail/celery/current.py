@@ -234,7 +234,8 @@ def settings_of(app: Celery) -> Settings:
     """The settings of a Celery app's client as they are by now. Raises `ConfigurationError` when one is wrong."""
     of_celery, of_flask = _celery_source(app), _flask_source(app)
     broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url, app.conf.broker_use_ssl)
-    return load(of_celery, of_flask, default_redis_url=broker)
+    prefix = (app.conf.broker_transport_options or {}).get("global_keyprefix")
+    return load(of_celery, of_flask, default_redis_url=broker, default_global_key_prefix=prefix)
 
 
 def _celery_source(app: Celery) -> Source:

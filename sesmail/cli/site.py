@@ -67,4 +67,5 @@ def _ledger(client: Client) -> str:
     from sesmail.state.connection import shown
 
     settings = client.settings
-    return f"ledger {shown(settings.redis_url)}, prefix {settings.key_prefix}, site {settings.site}"
+    prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
+    return f"ledger {shown(settings.redis_url)}, prefix {prefix}, site {settings.site}"

@@ -21,7 +21,7 @@ from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.errors import ConfigurationError, in_a_line
+from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class MailWorker:
         client = client_of(self.app)
         _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
+        if former := client.former_names:
+            with suppress(LedgerUnavailable):  # which the worker waits for; then it is done before it sends
+                former.take_over_what_holds_back()
         Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
         takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
