@@ -67,5 +67,6 @@ def _ledger(client: Client) -> str:
     from sesmail.state.connection import shown
 
     settings = client.settings
+    place = shown(settings.redis_url, master_name=settings.redis_master_name)
     prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
-    return f"ledger {shown(settings.redis_url)}, prefix {prefix}, site {settings.site}"
+    return f"ledger {place}, prefix {prefix}, site {settings.site}"

@@ -90,7 +90,7 @@ class Network:
             )
         if now < self.readonly_until and any(command[0] not in READS for command in commands):
             return [ReadOnlyError("You can't write against a read only replica.")] * len(commands)
-        replies = self._server.execute(commands)
+        replies = self._wait_for_replica(commands, self._server.execute(commands))
         if faults.strikes("answer_lost"):
             self._disturb(timeout_seconds)
             scheduler.sleep(timeout_seconds)
@@ -98,6 +98,17 @@ class Network:
         self._travel()
         self.step()
         return replies
+
+    def _wait_for_replica(self, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
+        """What Redis will come back with is what its replica has: until then, that gets nothing any more."""
+        if commands[-1][0] != "WAIT":
+            return replies
+        if self._snapshot is None:
+            return [*replies[:-1], 1]
+        self._scheduler.sleep(int(commands[-1][2]) / 1000)
+        if self._snapshot is None:
+            raise RedisConnectionError("it failed while it was waited for")
+        return [*replies[:-1], 0]
 
     def _travel(self) -> None:
         self._scheduler.sleep(self._rng.expovariate(2000.0))
