@@ -135,6 +135,11 @@ class Settings(BaseSettings):
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
 
+    ses: dict[str, Any] = Field(
+        default={},
+        description="What else SES is to take with each email, by the names of its `SendEmail`: "
+        '`{"FeedbackForwardingEmailAddress": "bounces@example.com"}`. An email\'s own `ses` goes before it.',
+    )
     text_from_html: bool = Field(
         default=False,
         description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
