@@ -32,7 +32,7 @@ from sesmail.state.ledger import Ledger
 from sesmail.state.meters import Meters
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
+from sesmail.state.suppression import SoftBouncePolicy, SuppressionList
 from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
 
 if TYPE_CHECKING:
@@ -430,6 +430,20 @@ class Client:
             record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
+            soft_bounces=self._soft_bounces(),
+            hard_bounce_expiry_seconds=self.settings.hard_bounce_expiry_seconds,
+        )
+
+    def _soft_bounces(self) -> SoftBouncePolicy | None:
+        settings = self.settings
+        return (
+            SoftBouncePolicy(
+                limit=settings.soft_bounce_limit,
+                window_seconds=settings.soft_bounce_window_seconds,
+                pause_seconds=settings.soft_bounce_pause_seconds,
+            )
+            if settings.soft_bounce_limit
+            else None
         )
 
     @part

@@ -60,7 +60,7 @@ def _is_rate_limit(limit: Any) -> str:
 RateLimit = Annotated[str, BeforeValidator(_is_rate_limit)]
 
 
-SuppressionReason = Literal["unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
+SuppressionReason = Literal["soft-bounced", "unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
 
 
 class Settings(BaseSettings):
@@ -266,8 +266,23 @@ class Settings(BaseSettings):
         "processed within two seconds.",
     )
     transactional_ignores: list[SuppressionReason] = Field(
-        default=["unsubscribed"],
+        default=["unsubscribed", "soft-bounced"],
         description="The opt-outs, by their reasons, that transactional email goes out despite.",
+    )
+    soft_bounce_limit: int = Field(
+        default=5,
+        ge=0,
+        description="So many passing bounces of an address, with no delivery between, opt it out for a while; "
+        "0: none do.",
+    )
+    soft_bounce_window_seconds: Seconds = Field(
+        default=30 * DAY, description="Passing bounces further apart than this are not counted together."
+    )
+    soft_bounce_pause_seconds: Seconds = Field(
+        default=30 * DAY, description="How long passing bounces opt an address out; a delivery ends it at once."
+    )
+    hard_bounce_expiry_seconds: Seconds | None = Field(
+        default=None, description="How long a hard bounce opts an address out; without it for good."
     )
     share_opt_outs_with: list[str] = Field(
         default=[],

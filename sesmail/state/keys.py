@@ -114,6 +114,12 @@ CATALOGUE: tuple[Key, ...] = (
         "30 days after the last",
         "address: when (ms) somebody came back at SES's page of preferences",
     ),
+    Key(
+        "soft:<digest>",
+        "zset",
+        "`soft_bounce_window_seconds`",
+        "times (ms) of an address's passing bounces since its last delivery; under the address's SHA-256",
+    ),
     Key("heard", "hash", "for ever", "site: when (ms) the last event of its emails was processed"),
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),

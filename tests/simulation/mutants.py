@@ -131,7 +131,7 @@ EVIDENCE = (
     _python(
         "bounces opt nobody out",
         "events.consequences",
-        "return int(self._suppression.add(change.opt_out))",
+        "return int(self._suppression.add(opt_out))",
         "return 0",
     ),
     _python("a door says yes before it stores", "events.intake", "return set(notifications)", "return set()"),
