@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from datetime import UTC, datetime
 
 import pytest
@@ -141,6 +142,17 @@ def test_a_ledger_that_is_away_is_raised_or_with_fail_silently_logged(box, caplo
             send(message())
         assert send(message(), fail_silently=True) == 0
     assert "LedgerUnavailable" in {getattr(record, "error", "") for record in caplog.records}
+
+
+def test_no_frame_of_ours_shows_the_message_that_was_refused(box):
+    refused = message(to=["secret@nowhere"])
+    with pytest.raises(InvalidEmail) as raised:
+        send(refused)
+    frames = [frame for frame, _ in traceback.walk_tb(raised.tb) if "/sesmail/" in frame.f_code.co_filename]
+    assert frames
+    assert [
+        frame for frame in frames if "secret@nowhere" in repr(frame.f_locals) or refused in frame.f_locals.values()
+    ] == []
 
 
 def test_what_is_not_accepted_in_silence_is_counted(django_site, redis_server, redis):
