@@ -136,6 +136,14 @@ def test_a_text_is_not_written_in_a_code_that_no_reader_knows(charset: str) -> N
     assert (file.content, file.content_type) == ("Jürg\n".encode(), "text/csv; charset=utf-8")
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "cp1252", "utf-16", "koi8-r"])
+def test_a_text_is_written_in_the_set_that_its_type_declares_where_that_has_its_letters(charset: str) -> None:
+    text = "Жук" if charset == "koi8-r" else "Jürg"
+    file = Attachment("a.csv", text, f"text/csv; charset={charset}")
+    assert (file.content.decode(charset), file.content_type) == (text, f"text/csv; charset={charset}")
+    assert file.content != text.encode()
+
+
 def test_utf_8_with_a_mark_for_excel_has_its_mark_and_readers_name_for_it() -> None:
     file = Attachment("a.csv", "Jürg", "text/csv; charset=utf-8-sig")
     assert (file.content, file.content_type) == ("\ufeffJürg".encode(), "text/csv; charset=utf-8")
