@@ -65,6 +65,21 @@ def test_an_upload_has_the_type_with_which_it_came() -> None:
         assert (file.filename, file.content_type, file.content) == ("scan", "application/x-scan", b"1")
 
 
+def test_a_picture_is_an_open_file_too_and_nothing_else_that_is_none() -> None:
+    picture = Attachment.inline(Upload(b"\x89PNG"))
+    assert (picture.filename, picture.content, picture.disposition) == ("scan", b"\x89PNG", "inline")
+    assert Attachment.inline(io.BytesIO(b"GIF89")).filename == "picture.gif"
+    for wrong in ("logo.png", 5, None, io.StringIO("a"), [b"1"]):
+        with pytest.raises(InvalidEmail, match="give a pathlib.Path"):
+            Attachment.inline(wrong)
+
+
+@pytest.mark.parametrize("headers", [5, "X-A: b", [("X-A",)], [5], [("X-A", "b", "c")], {5: "a"}, {"X-A": None}])
+def test_headers_of_a_part_that_are_none_are_refused(headers: object) -> None:
+    with pytest.raises(InvalidEmail):
+        Attachment("a.txt", b"1", headers=headers)
+
+
 def hidden(name: str) -> MIMEMultipart:
     program = MIMEApplication(b"MZ")
     program.add_header("Content-Disposition", "attachment", filename=name)
