@@ -80,7 +80,9 @@ class Duties:
         with suppress(LedgerUnavailable):
             self._tell_rate()
         interval_seconds = self._client.settings.sweep_interval_seconds
+        former, every_seconds = self._client.former_names, LOOK_AT_REDIS_EVERY_SECONDS
         return [
+            *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
             RepeatingThread("check of the limits", self._check_limits, interval_seconds),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
