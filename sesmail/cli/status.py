@@ -10,6 +10,7 @@ import click
 
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
+from sesmail.sending.account import read_at_once
 
 if TYPE_CHECKING:
     from sesmail.sending.throttle import Snapshot
@@ -36,9 +37,15 @@ def status(send_id: str | None, as_json: bool) -> None:
 @click.command()
 @json_option
 def quota(as_json: bool) -> None:
-    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left."""
-    snapshot = site_client().throttle.snapshot()
-    data = {**_rate(snapshot), **_quota(snapshot)}
+    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+
+    This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
+    what has changed.
+    """
+    client = site_client()
+    read_at_once(client.turns)
+    snapshot = client.throttle.snapshot()
+    data = {**_rate(snapshot), **_quota(snapshot), "waiting_for_quota": client.ledger.waiting_for_room()}
     rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
     emit(data, as_json=as_json, table=two_columns(rows))
 

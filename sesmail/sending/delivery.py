@@ -335,7 +335,8 @@ class Delivery:
         """
 
         def give_back() -> State:
-            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
+            for_room = waiting.cause is Cause.QUOTA
+            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off, for_room=for_room)
 
         try:
             state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)

@@ -30,6 +30,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("blob:<sha256>", "hash", "as long as a row uses it", "a large part of emails: `data` (zlib), `references`"),
     Key("in:queued:<lane>", "zset", "for ever", "ids by the time (ms) at which a ticket was issued in its queue"),
     Key("in:scheduled:<lane>", "zset", "for ever", "ids by the time (ms) at which they are due"),
+    Key(
+        "for_room:<lane>",
+        "zset",
+        "while any wait",
+        "ids that wait for room in the 24-hour quota, by the time (ms) of acceptance",
+    ),
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
     Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),

@@ -17,7 +17,7 @@ from tests.simulation.wire import Command
 
 OF_PROCESSES = ("process_dies", "process_freezes", "process_is_redeployed", "host_clock_jumps")
 OF_REDIS = ("redis_away", "redis_slow", "redis_busy", "redis_readonly", "redis_clock_jumps", "redis_forgets")
-READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
+READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "EXISTS", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""
 

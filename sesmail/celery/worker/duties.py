@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 TELL_EVERY_SECONDS = 1.0
+LIMITS_EVERY_SECONDS = 1.0
+"""How often it is looked whether the account is to be read; most looks are a single SET."""
 
 
 class RepeatingThread(threading.Thread):
@@ -69,7 +71,7 @@ class Duties:
         interval_seconds = self._client.settings.sweep_interval_seconds
         return [
             RepeatingThread("sweep", self.once, interval_seconds),
-            RepeatingThread("check of the limits", self._check_limits, interval_seconds),
+            RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
         ]
 
