@@ -8,8 +8,8 @@
 --       addresses as opt-outs have them, one a line, 12 the list that it goes to (or ''), 13 the caller's metadata (JSON or
 --       ''), 14 the site that it is of, 15 the account of SES that it goes through, 16 sha256 of the idempotency key,
 --       17 digest of what the caller's email says (or '': nobody could mean another by the id or the key), 18 a new secret
---       of the index, 19 how long after it is due a send can be searched for (ms, or 0: not at all), then for each blob:
---       digest, data (data '' means: it should be there already).
+--       of the index, 19 how long after it is due a send can be searched for (ms, or 0: not at all), 20 how long the
+--       metadata is kept for events (ms), then for each blob: digest, data (data '' means: it should be there already).
 -- Answers {'accepted', id, state}; {'exists', id, state} where the key or the id was seen before; {'other', id, 'key' or
 --         'id'} where it was seen with another email; {'missing', digest, ...} where blobs are not there: nothing was done,
 --         call again with their data.
@@ -30,7 +30,7 @@ if f[1] or seen then
 end
 
 local missing, digests = {}, {}
-for i = 20, #ARGV, 2 do
+for i = 21, #ARGV, 2 do
   digests[#digests + 1] = ARGV[i]
   if ARGV[i + 1] == '' and redis.call('EXISTS', key('blob', ARGV[i])) == 0 then
     missing[#missing + 1] = ARGV[i]
@@ -39,7 +39,7 @@ end
 if #missing > 0 then
   return {'missing', unpack(missing)}
 end
-for i = 20, #ARGV, 2 do
+for i = 21, #ARGV, 2 do
   if ARGV[i + 1] ~= '' then
     redis.call('HSETNX', key('blob', ARGV[i]), 'data', ARGV[i + 1])
   end
@@ -56,6 +56,10 @@ for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = conten
   if value ~= '' then
     redis.call('HSET', key('send', id), name, value)
   end
+end
+if ARGV[13] ~= '' then -- SES tells of an email long after its row is forgotten
+  redis.call('SET', key('metadata', id), ARGV[13])
+  redis.call('PEXPIRE', key('metadata', id), string.format('%d', ARGV[20] + due - now))
 end
 redis.call('ZADD', index(state, id, lane), due, id)
 if ARGV[19] ~= '0' then
