@@ -144,7 +144,7 @@ class MemoryLedger:
             email=email.without(opted_out) if opted_out else email,
         )
 
-    def begin(self, claim: Claim) -> None:
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:  # noqa: ARG002  no line is closed here
         """Note that SES is asked now. Raises `StaleClaim` when the send is no longer this claim's."""
         with self._held(claim, HELD) as kept:
             if kept.status.state is State.CLAIMED:

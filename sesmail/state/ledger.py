@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
+from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
@@ -41,6 +41,9 @@ RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 
 PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
+
+CLOSED_SECONDS = 1.0
+"""How long a send waits whose line was closed just before SES was to be asked; the sweeper knows when it is open."""
 
 
 class Ledger:
@@ -186,10 +189,17 @@ class Ledger:
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
         )
 
-    def begin(self, claim: Claim) -> None:
-        """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES."""
-        if not self._run("begin", claim.send_id, claim.token, round(self._settings.asking_seconds * 1000)):
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:
+        """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES.
+
+        Raises `SendPostponed` when the breaker has closed the line meanwhile, unless the email is there to try that.
+        """
+        longest_ms = round(self._settings.asking_seconds * 1000)
+        answer = self._run("begin", claim.send_id, claim.token, longest_ms, int(tries))
+        if answer == 0:
             raise StaleClaim
+        if answer < 0:
+            raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""

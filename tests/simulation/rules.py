@@ -155,7 +155,7 @@ class Rules:
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
-        if send is None or not reply:
+        if send is None or reply != 1:
             return
         self.check("only_the_holder_begins", send.holder == argv[1], send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
