@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
@@ -22,7 +23,7 @@ from sesmail.message.hints import checked_arguments
 from sesmail.message.text import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
@@ -72,7 +73,14 @@ class PrivateRequest(Request):  # type: ignore[misc]  # Celery has no types
         return dict(super().info(safe=True))
 
 
-class SendTask(Task):  # type: ignore[misc]  # Celery has no types
+class UnpacedTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task that a host's `task_default_rate_limit` does not pace: that is meant for the host's own tasks."""
+
+    abstract = True
+    from_config = tuple(pair for pair in Task.from_config if pair[0] != "rate_limit")
+
+
+class SendTask(UnpacedTask):
     """The base of `send_ses_email`: its ways in and out lead through the ledger."""
 
     abstract = True
@@ -133,7 +141,8 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same `task_id`,
         calling again sends no second one.
         """
-        email = email_of(*(args or ()), **(kwargs or {}))
+        with _told_of_its_group(options.get("group_index")):
+            email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
         if self.app.conf.task_always_eager and not self.client.is_suppressed:
             return self._apply_now(email, task_id)
@@ -194,6 +203,18 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         if throw:
             raise waiting
         return waiting
+
+
+@contextmanager
+def _told_of_its_group(index: int | None) -> Iterator[None]:
+    """Celery calls the members of a group one after the other: those before one that is wrong are queued."""
+    try:
+        yield
+    except InvalidEmail as error:
+        if index:
+            said = f"Of its group, the {index} before it {'is' if index == 1 else 'are'} queued; nothing else is."
+            error.args = (str(error).replace("Nothing was queued.", said),)
+        raise
 
 
 def email_of(*args: Any, **kwargs: Any) -> Email:

@@ -6,7 +6,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.message.addresses import normal_address
@@ -83,30 +83,34 @@ class Search:
 
     def in_state(self, state: State, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends in a state; those that came into it last, or wait longest, first."""
-        names = [self._key("in", state, lane) for lane in ("transactional", "bulk")]
-        names = names if state in BY_LANE else [self._key("in", state)]
+        if state is State.SENT:
+            return self._sent(skip, limit)
+        names = [self._key("in", state, lane) for lane in ("transactional", "bulk")] if state in BY_LANE else []
+        names = names or [self._key("in", state)]
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zrevrange(name, 0, skip + limit - 1, withscores=True)
             for name in names:
                 pipe.zcard(name)
             pages = pipe.execute()
-        if state is State.SENT:
-            return self._sent(pages, skip, limit)
         scored = [pair for page in pages[: len(names)] for pair in page]
         latest = sorted(scored, key=lambda pair: -pair[1])[skip : skip + limit]
         return Found(ids=tuple(send_id.decode() for send_id, _ in latest), total=sum(pages[len(names) :]))
 
-    def _sent(self, of_former_releases: Sequence[Any], skip: int, limit: int) -> Found:
-        """The sent ones stand in a list; behind them those that former releases have sent."""
-        former, former_count = of_former_releases
-        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
-            pipe.lrange(self._key("sent"), -(skip + limit), -1)
-            pipe.llen(self._key("sent"))
-            latest, count = pipe.execute()
-        ids = [*reversed(latest), *(send_id for send_id, _ in former)]
-        found = tuple(send_id.decode() for send_id in ids[skip : skip + limit])
-        return Found(ids=found, total=count + former_count)
+    def _sent(self, skip: int, limit: int) -> Found:
+        """From the end of the list of those sent; before them are those of former releases."""
+        name, former = self._key("sent"), self._key("in", State.SENT)
+        with reachable(self._redis):
+            count, earlier = self._redis.llen(name), self._redis.zcard(former)
+            end = count - skip
+            found = cast("list[bytes]", self._redis.lrange(name, max(0, end - limit), end - 1)) if end > 0 else []
+            if len(found) < limit:
+                start = max(0, -end)
+                found = [
+                    *cast("list[bytes]", self._redis.zrevrange(former, start, start + limit - len(found) - 1))[::-1],
+                    *found,
+                ]
+        return Found(ids=tuple(send_id.decode() for send_id in reversed(found)), total=count + earlier)
 
     def recipients(self, send_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The addresses of each send's recipients, of those whose text is still kept: not of what is sent."""
