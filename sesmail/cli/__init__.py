@@ -38,6 +38,7 @@ COMMANDS = {
     "quota": "status:quota",
     "rates": "events:rates",
     "reschedule": "sends:reschedule",
+    "restored": "line:restored",
     "resume": "line:resume",
     "send": "send:send",
     "simulator": "simulator:simulator",
