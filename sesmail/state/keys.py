@@ -36,6 +36,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("blob:<sha256>", "hash", "as long as a row uses it", "a large part of emails: `data` (zlib), `references`"),
     Key("in:queued:<lane>", "zset", "for ever", "ids by the time (ms) at which a ticket was issued in its queue"),
     Key("in:scheduled:<lane>", "zset", "for ever", "ids by the time (ms) at which they are due"),
+    Key(
+        "for_room:<lane>",
+        "zset",
+        "while any wait",
+        "ids that wait for room in the 24-hour quota, by the time (ms) of acceptance",
+    ),
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
     Key("sent", "list", "for ever", "ids of sent sends, in the order in which they came to be sent"),
