@@ -44,6 +44,13 @@ def test_the_number_accepted_is_answered_and_each_message_knows_its_sends(box):
     assert EmailBackend().send_messages([]) == 0
 
 
+def test_messages_may_come_from_an_iterator_and_an_international_domain_is_understood(box):
+    messages = (message(to=[f"p{number}@bücher.example.org"]) for number in range(3))
+    with EmailBackend() as connection:
+        assert connection.send_messages(messages) == 3
+    assert box.emails[2].recipients == ("p2@xn--bcher-kva.example.org",)
+
+
 def test_lazy_texts_and_addresses_are_read(box):
     letter = EmailMultiAlternatives(
         lazystr("Grüße"), lazystr("t"), "f@example.com", [SimpleLazyObject(lambda: "a@example.org")]
