@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 TELL_EVERY_SECONDS = 1.0
+LIMITS_EVERY_SECONDS = 1.0
+"""How often it is looked whether the account is to be read; most looks are a single SET."""
 LOOK_AT_REDIS_EVERY_SECONDS = 20.0
 HEARING_EVERY_SECONDS = 600.0
 SAY_SILENCE_EVERY_SECONDS = 86_400.0
@@ -84,9 +86,11 @@ class Duties:
         with suppress(LedgerUnavailable):
             self._tell_rate()
         interval_seconds = self._client.settings.sweep_interval_seconds
+        former, every_seconds = self._client.former_names, LOOK_AT_REDIS_EVERY_SECONDS
         return [
+            *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
-            RepeatingThread("check of the limits", self._check_limits, interval_seconds),
+            RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
             RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
