@@ -23,6 +23,7 @@ from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
+from sesmail.signals import heard_here
 from sesmail.state.address import read_address
 from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
@@ -437,7 +438,13 @@ class Client:
     @part
     def real_intake(self) -> Intake:
         """What takes notifications into the event store."""
-        return self._intake(self.event_store, confirm=self.confirmation, announce=self.broker.process_events)
+        return self._intake(self.event_store, confirm=self.confirmation, announce=self._announce)
+
+    def _announce(self, site: str) -> None:
+        """Have the events of a site processed, and note which functions for them this process has."""
+        self.broker.process_events(site)
+        if names := heard_here(site):
+            self.hearing.note_receivers(site, names)
 
     def _intake(self, store: EventStore, **following: Any) -> Intake:
         from sesmail.events.intake import Intake  # noqa: PLC0415

@@ -9,6 +9,7 @@ import click
 from sesmail.cli.output import emit, json_option
 from sesmail.cli.site import client_with_workers, site_client
 from sesmail.message import Lane
+from sesmail.sending.account import read_at_once
 from sesmail.state.line import ACCOUNT
 from sesmail.vocabulary import WAITING
 
@@ -40,11 +41,19 @@ def pause(reason: str, as_json: bool, **scope: str | None) -> None:
 @click.command()
 @_with_scope
 def resume(as_json: bool, **scope: str | None) -> None:
-    """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute."""
-    name = _scope(**scope)
-    changed = client_with_workers().throttle.line.resume(name)
+    """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute.
+
+    The next worker asks SES at once what the account may send by now: emails that wait for the quota or the rate go on,
+    too, as far as there is room for them.
+    """
+    name, client = _scope(**scope), client_with_workers()
+    changed = client.throttle.line.resume(name)
+    read_at_once(client.turns)
+    waiting = client.ledger.waiting_for_room()
     said = f"{name}: open again" if changed else f"{name}: was open"
-    emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
+    if waiting:
+        said += f"\n{waiting} waiting for the 24-hour quota go on as far as it has room; a worker asks SES for it now"
+    emit({"scope": name, "changed": changed, "waiting_for_quota": waiting}, as_json=as_json, table=said)
 
 
 RESTORED = "restored from a backup: SES may have had since what waits here (sesmail restored --release)"
