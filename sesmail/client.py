@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.callers import Callers
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -207,7 +208,14 @@ class Client:
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
 
         grace_seconds = self.settings.ticket_grace_seconds
-        return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+        return Sweeper(
+            self.ledger,
+            self.throttle.line,
+            self.meters,
+            self.callers,
+            self.broker,
+            ticket_grace_seconds=grace_seconds,
+        )
 
     @part
     def teller(self) -> Teller:
@@ -216,6 +224,13 @@ class Client:
         from sesmail.state.endings import Endings  # noqa: PLC0415
 
         return Teller(self.settings.site, Endings(self.scripts))
+
+    @part
+    def callers(self) -> Callers:
+        """Those who wait for the end of sends."""
+        from sesmail.state.callers import Callers  # noqa: PLC0415
+
+        return Callers(self.scripts)
 
     @part
     def throttle(self) -> SendThrottle:

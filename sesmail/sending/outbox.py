@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Accepted, Delivery, Status
+    from sesmail.vocabulary import Accepted, Caller, Delivery, Status
 
 LARGE_BYTES = 1_000_000
 """Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
@@ -62,6 +62,7 @@ class SendsBook(Protocol):
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down under an id."""
 
@@ -117,17 +118,21 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         options: Mapping[str, Any] | None = None,
+        caller: Caller | None = None,
     ) -> Accepted:
         """Accept an email and issue its ticket; `options` are for the broker that publishes it.
+
+        The wishes of a `caller` are kept with the send, for all its tickets and for its end.
 
         Answers the id of its send, or of the earlier one with the same idempotency key.
         Raises `InvalidEmail`, `LedgerUnavailable`.
         """
         accepted = self.accept(
-            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds, caller=caller
         )
         if _needs_a_ticket(accepted):
-            ticket = Ticket(send_id=accepted.send_id, lane=email.lane)
+            wishes = caller.wishes if caller else ""
+            ticket = Ticket(send_id=accepted.send_id, lane=email.lane, wishes=wishes)
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
@@ -156,6 +161,7 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         in_a_hurry: bool = True,
+        caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
@@ -166,7 +172,11 @@ class Outbox:
         attached_bytes = sum(len(each.content) for each in complete.attachments)
         ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
         return ledger.accept(
-            checked_id(send_id), complete, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+            checked_id(send_id),
+            complete,
+            delay_seconds=delay_seconds,
+            expires_in_seconds=expires_in_seconds,
+            caller=caller,
         )
 
     def _completed(self, email: Email) -> Email:

@@ -44,6 +44,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
+    Key(
+        "unanswered",
+        "zset",
+        "for ever",
+        "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
+    ),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

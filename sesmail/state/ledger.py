@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
+    from sesmail.vocabulary import Caller
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -60,8 +61,12 @@ class Ledger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        caller: Caller | None = None,
     ) -> Accepted:
-        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more."""
+        """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
+
+        A `caller` is kept with it, also where an earlier send has the same idempotency key.
+        """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
         self._rewrite_former_opt_outs(addresses)
@@ -81,6 +86,7 @@ class Ledger:
             json.dumps(email.metadata) if email.metadata else "",
             self._settings.site,
             DEFAULT_ACCOUNT,
+            *_caller_arguments(caller),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
@@ -140,7 +146,7 @@ class Ledger:
             return State(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, record, *blobs = answer
         try:
             email = unpack(record, blobs)
         except Newer as newer:
@@ -156,6 +162,7 @@ class Ledger:
             attempts=int(attempts),
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
+            callers=tuple(callers.decode().split()),
         )
 
     def begin(self, claim: Claim) -> None:
@@ -232,7 +239,9 @@ class Ledger:
         The ticket is the caller's to issue, by express.
         """
         self._expect(self._run("requeue", send_id), State.QUEUED, "sent again")
-        return Ticket(send_id=send_id, lane=self.status(send_id).lane)
+        with reachable():
+            wishes = cast("bytes | None", self._redis.hget(self._key("send", send_id), f"caller:{send_id}"))
+        return Ticket(send_id=send_id, lane=self.status(send_id).lane, wishes=(wishes or b"").decode())
 
     @staticmethod
     def _expect(answer: bytes, state: State, wish: str) -> None:
@@ -397,5 +406,14 @@ def _epoch_ms(when: datetime | None) -> int | str:
 
 
 def _tickets(found: Sequence[bytes]) -> list[Ticket]:
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return [Ticket(send_id=send_id.decode(), lane=Lane(lane.decode())) for send_id, lane in pairs]
+    triples = zip(found[::3], found[1::3], found[2::3], strict=True)
+    return [
+        Ticket(send_id=send_id.decode(), lane=Lane(lane.decode()), wishes=wishes.decode())
+        for send_id, lane, wishes in triples
+    ]
+
+
+def _caller_arguments(caller: Caller | None) -> tuple[str, str, int | str, int | str]:
+    if caller is None:
+        return "", "", "", ""
+    return caller.task_id, caller.wishes, int(caller.waits), int(caller.waits_for_others)

@@ -69,6 +69,10 @@ class Program:
         eventually(said, explain=lambda: self.output)
         return self
 
+    def wait(self) -> int:
+        """Wait until it ends by itself; its exit code."""
+        return self._process.wait(PATIENCE_SECONDS)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and wait; its exit code."""
         self._process.send_signal(number)

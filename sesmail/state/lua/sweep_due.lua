@@ -3,14 +3,13 @@
 -- Moves: scheduled -> queued: its time has come
 --
 -- ARGV: 1 lane, 2 how many at most
--- Answers {id, lane, ...}: they need tickets.
+-- Answers {id, lane, wishes, ...}: they need tickets (see `add_ticket`).
 local lane, answer = ARGV[1], {}
 local due = redis.call('ZRANGEBYSCORE', key('in', 'scheduled', lane), '-inf', now_ms(), 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(due) do
   if is_there(id, key('in', 'scheduled', lane)) then
     requeue(id, 'scheduled', lane, false)
-    answer[#answer + 1] = id
-    answer[#answer + 1] = lane
+    add_ticket(answer, id, lane)
   end
 end
 return answer

@@ -8,7 +8,7 @@
 -- ARGV: 1 evidence window (ms), 2 attempts allowed, 3 how many at most, 4 how many to skip: those that are left to others,
 --       which earlier calls have found, 5 retention of a sent row (ms), 6 the account of SES that the caller serves
 -- Answers {how many were looked at, how many of them are left to a newer release or to who serves their account, how many
--- were abandoned, id, lane, ...}: the ids need tickets.
+-- were abandoned, id, lane, wishes, ...}: the ids need tickets (see `add_ticket`).
 local before = now_ms() - tonumber(ARGV[1])
 local left, abandoned, answer = 0, 0, {}
 local found = redis.call('ZRANGEBYSCORE', key('in', 'unknown'), '-inf', before, 'LIMIT', ARGV[4], ARGV[3])
@@ -25,8 +25,7 @@ for _, id in ipairs(found) do
     abandoned = abandoned + 1
   else
     requeue(id, 'unknown', f[1], true)
-    answer[#answer + 1] = id
-    answer[#answer + 1] = f[1]
+    add_ticket(answer, id, f[1])
   end
 end
 return {#found, left, abandoned, unpack(answer)}
