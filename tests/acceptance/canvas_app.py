@@ -23,6 +23,8 @@ OPTIONS = json.loads(os.environ.get("CANVAS_OPTIONS", "{}"))
 PATIENCE_SECONDS = 100
 
 app = Celery("host", broker=os.environ["CELERY_BROKER_URL"], include=["sesmail.tasks"])
+if "STRIKE" in os.environ:
+    app.conf.include = ["sesmail.tasks", "tests.acceptance.crash_points"]
 app.conf.update(
     result_backend=os.environ.get("CANVAS_BACKEND"),
     broker_transport_options={"visibility_timeout": 600},

@@ -41,9 +41,7 @@ def meters(clocked_scripts: ClockedScripts) -> Meters:
 
 
 @pytest.fixture
-def sweeper(
-    clocked_scripts: ClockedScripts, ledger: Ledger, line: Line, meters: Meters, broker: Broker
-) -> Sweeper:
+def sweeper(clocked_scripts: ClockedScripts, ledger: Ledger, line: Line, meters: Meters, broker: Broker) -> Sweeper:
     return Sweeper(ledger, line, meters, Callers(clocked_scripts), broker)
 
 
