@@ -45,6 +45,7 @@ STEPS = {
     "tests": ["python", "-m", "pytest"],
     "simulation": ["python", "-m", "tests.simulation", "--seed", "1", "--seeds", "20"],
 }
+FULL_STEPS = {**STEPS, "planted": ["python", "-m", "tests.simulation", "--mutants"]}
 
 
 def main(arguments: list[str]) -> None:
@@ -134,7 +135,7 @@ def show_matrix(rows: list[Any]) -> None:
 def run_row(runner: "StepRunner", row: Any, place: str) -> list[str]:
     """Make the environment that a row needs and run its steps there; returns the lines that sum them up."""
     print(f"\n==> row {place}: {row.name}", flush=True)
-    steps = STEPS if row.folder == OURS.folder.name else {"tests": row.tests}
+    steps = FULL_STEPS if row.folder == OURS.folder.name else {"tests": row.tests}
     constraints = write_lowest_versions() if row.name == "lowest" else PINS
     runner.environment = environment = Environment(ROOT / row.folder, row.interpreter, row.minor, constraints)
     try:

@@ -46,6 +46,7 @@ def main() -> int:
         (Path(folder) / "celeryconfig.py").touch()  # else one from elsewhere on the path would count
         start(running, folder, environment, "celery -A sesmail worker --loglevel=info")
         start(running, folder, environment, "celery -A sesmail beat --loglevel=info")
+        wait_for_worker(Path(folder))
         queue(running, options, folder, environment)
         expected = sum(1 for _ in csv.DictReader(options.csv.open(encoding="utf-8-sig")))
         went_out = watch(ses, expected, options.rate)
@@ -96,6 +97,13 @@ def start(running: ExitStack, folder: str, environment: dict[str, str], command:
         launch(
             running, [PROGRAMS / "celery", *command.split()[1:]], cwd=folder, env=environment, stdout=log, stderr=log
         )
+
+
+def wait_for_worker(folder: Path) -> None:
+    """`sesmail send` says so where no worker has ever been heard. One that does not start is told of at the end."""
+    until = time.monotonic() + STALLED_SECONDS
+    while " ready." not in (folder / "worker.log").read_text(errors="replace") and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def launch(running: ExitStack, program: list[str | Path], **options: Any) -> subprocess.Popen[bytes]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sesmail.errors import (
         ConfigurationError,
         EventStoreUnavailable,
+        IdempotencyConflict,
         InvalidEmail,
         LedgerUnavailable,
         MissingExtra,
@@ -74,6 +75,7 @@ __all__ = [
     "Email",
     "Event",
     "EventStoreUnavailable",
+    "IdempotencyConflict",
     "InvalidEmail",
     "Lane",
     "LedgerUnavailable",
@@ -129,6 +131,7 @@ _HOMES = {
     "Email": "message",
     "Event": "events.model",
     "EventStoreUnavailable": "errors",
+    "IdempotencyConflict": "errors",
     "InvalidEmail": "errors",
     "Lane": "message",
     "LedgerUnavailable": "errors",

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.callers import Callers
+    from sesmail.state.answering import Callers
+    from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
 
@@ -228,7 +229,7 @@ class Client:
     @part
     def callers(self) -> Callers:
         """Those who wait for the end of sends."""
-        from sesmail.state.callers import Callers  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
 
         return Callers(self.scripts)
 
@@ -248,15 +249,18 @@ class Client:
 
     @part
     def transport(self) -> SesTransport:
-        """SES through boto3; loads it."""
-        from sesmail.ses.transport import SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+        """SES; loads boto3."""
+        from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
 
         return SesTransport(
             region=self.settings.region,
             endpoint_url=self.settings.endpoint_url,
+            profile=self.settings.profile,
+            key=Key.of(self.settings.access_key_id, self.settings.secret_access_key, self.settings.session_token),
             connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
             read_timeout_seconds=self.settings.ses_read_timeout_seconds,
             max_connections=64,
+            call=self.settings.ses_call,
         )
 
     # -- what is kept in Redis ----------------------------------------------------------------------------------------
@@ -275,6 +279,13 @@ class Client:
     def ledger(self) -> Ledger:
         """Every send."""
         return Ledger(self.scripts, self.settings)
+
+    @part
+    def search(self) -> Search:
+        """Sends, as people look for them."""
+        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+
+        return Search(self.scripts)
 
     @part
     def suppression(self) -> SuppressionList:
@@ -368,6 +379,7 @@ class Client:
             self.suppression,
             self.reputation,
             record_evidence=self.ledger.record_evidence,
+            record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
         )

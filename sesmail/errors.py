@@ -2,6 +2,7 @@
 
     SesmailError
     ├── InvalidEmail              mend the email
+    │   └── IdempotencyConflict   give this email an idempotency key, or task id, of its own
     ├── ConfigurationError        mend the setting that it names; never swallow it together with a failed email
     │   ├── LedgerRefuses         mend the address of Redis, or the rights of its user
     │   └── MissingExtra          install the optional part that it names
@@ -55,12 +56,33 @@ class InvalidEmail(SesmailError, ValueError):
         return type(self), (self.field, self.problem, self.limit)
 
 
+class IdempotencyConflict(InvalidEmail):
+    """Another email was accepted under this idempotency key, or task id. It stays as it is; nothing was queued."""
+
+    def __init__(self, field: str, send_id: str) -> None:
+        """Name the argument that stands for another email already, and that email's send."""
+        self.send_id = send_id
+        """The send of the other email: `sesmail.status` tells what became of it."""
+        super().__init__(field, f"another email was accepted under it, the send {send_id}", "each email has its own")
+
+    def __reduce__(self) -> tuple[type[IdempotencyConflict], tuple[str, str]]:  # type: ignore[override]
+        return type(self), (self.field, self.send_id)
+
+
 class ConfigurationError(SesmailError):
     """A setting is missing or wrong. No email is sent until it is mended; those queued wait."""
 
 
 class LedgerRefuses(ConfigurationError):
     """Redis is there, but refuses: by password, rights or database. No email is lost; those accepted before wait."""
+
+    @classmethod
+    def because(cls, words: str, meaning: str, address: str = "") -> LedgerRefuses:
+        """With what Redis or its client said, what that means and what to do, and where; none of it names an email."""
+        where = f" at {address}" if address else ""
+        return cls(
+            f"Redis{where} refuses ({words}). {meaning} Nothing is done by this call; emails accepted before wait."
+        )
 
 
 class MissingExtra(ConfigurationError, ImportError):
@@ -76,11 +98,11 @@ class LedgerUnavailable(SesmailError, ConnectionError):
     """
 
     @classmethod
-    def because(cls, cause: BaseException) -> LedgerUnavailable:
-        """With what Redis' client says of it, which names the host and port, and holds nothing of an email."""
+    def because(cls, words: str, address: str = "", *, answered: bool = False) -> LedgerUnavailable:
+        """With what Redis (`answered`) or its client said, and where, which holds nothing of an email."""
         first, _, rest = inspect.cleandoc(cls.__doc__ or "").partition(".")
-        words = str(cause).partition("\n")[0][:200].rstrip(".") or type(cause).__name__
-        return cls(f"{first} ({words}).{rest}")
+        where = f"{address}: " if address and address not in words else ""
+        return cls(f"{'Redis is there, but takes nothing for now' if answered else first} ({where}{words}).{rest}")
 
 
 class UnknownSend(SesmailError, LookupError):
@@ -150,6 +172,8 @@ class SesError(SesmailError):
         super().__init__(message)
         self.code = code
         """The error code as SES or botocore spells it, such as `TooManyRequestsException`; for logs and counts."""
+        self.is_answer = False
+        """Whether SES has said so, in an HTTP answer; else it could not be asked, or did not answer."""
 
 
 class SendThrottled(SesError):
@@ -187,3 +211,8 @@ class SendingPaused(LineStopped):
 
 class SesMisconfigured(LineStopped):
     """SES refuses because of the set-up: credentials, permission, sender identity or configuration set."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What happened, without what an application should know of its call: for logs and commands."""
+    return str(error).partition("\n\n")[0].partition(" Call again when it is back.")[0].replace("\n", " ")

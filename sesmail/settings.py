@@ -6,10 +6,11 @@ Where values come from, the first that has one wins:
    Celery's in `app.config["CELERY"]`), Django's `SESMAIL = {"REGION": ...}`;
 2. the environment: `SESMAIL_REGION`, `SESMAIL_MAX_SEND_RATE`, ...;
 3. names that others made known: `AWS_SES_REGION_NAME` and `AWS_SES_CONFIGURATION_SET` of django-ses, in Django's
-   settings or the environment, and `AWS_REGION`, which boto3 itself does not read;
+   settings or the environment, and `AWS_REGION`, which boto3 itself does not read; of Django's settings also
+   `DEFAULT_FROM_EMAIL`, and django-ses's names of the sender, the endpoint and the credentials;
 4. the defaults below.
 
-Credentials are not here: boto3 finds them its own way.
+Credentials need not be here: boto3 finds them its own way, in variables, files and roles.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ class Settings(BaseSettings):
     )
     region: str | None = Field(default=None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(default=None, description="Another address for SES, such as a local simulator.")
+    access_key_id: str | None = Field(
+        default=None, description="The key that SES is asked with; without it boto3's own chain decides, as it should."
+    )
+    secret_access_key: str | None = Field(default=None, repr=False, description="The secret of that key.")
+    session_token: str | None = Field(default=None, repr=False, description="The token of a key that is temporary.")
+    profile: str | None = Field(default=None, description="A profile of AWS's own files, instead of a key.")
     transactional_queue: str | None = Field(
         default=None, description="Celery queue of transactional tickets; else the key prefix and `.transactional`."
     )
@@ -100,6 +107,12 @@ class Settings(BaseSettings):
         default=False,
         description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
         "needs `pip install 'sesmail[text]'`.",
+    )
+
+    mail_on_commit: bool = Field(
+        default=False,
+        description="Whether Django's own mail goes when the current transaction commits, and not at all where it is "
+        "rolled back; else at once.",
     )
 
     # Where no email should reach people
@@ -149,8 +162,16 @@ class Settings(BaseSettings):
         default=5, ge=1, description="How often SES is asked with no clear answer before giving up."
     )
     max_age_seconds: Seconds = Field(default=7 * DAY, description="A send older than this is abandoned, not sent.")
-    evidence_window_seconds: Seconds = Field(
-        default=1800.0, description="How long an event may still prove a send of unknown outcome."
+    evidence_window_seconds: Seconds | None = Field(
+        default=None,
+        description="How long an event may still prove a send of unknown outcome; unless it is set, half an hour for "
+        "bulk, and a minute for transactional email, or three times what events take where that is longer.",
+    )
+    transactional_evidence_window_seconds: Seconds | None = Field(
+        default=None, description="The same for transactional email alone; it goes before the other."
+    )
+    bulk_evidence_window_seconds: Seconds | None = Field(
+        default=None, description="The same for bulk alone; it goes before the other."
     )
     on_unknown: Literal["resend", "hold"] = Field(
         default="resend", description="After the window: send again, or leave it for an operator."
@@ -158,6 +179,11 @@ class Settings(BaseSettings):
     ses_connect_timeout_seconds: Seconds = Field(default=5.0, description="Bound on reaching SES.")
     ses_read_timeout_seconds: Seconds = Field(
         default=60.0, description="Bound on SES's answer; short ones make unknown outcomes."
+    )
+    ses_call: Literal["lean", "boto3"] = Field(
+        default="lean",
+        description="How SES is asked: `lean` on boto3's connections but written and read by sesmail, for an eighth of "
+        "the CPU; by itself as `boto3` where something would be missed, such as a proxy or a tracer of boto3's calls.",
     )
 
     # Workers
@@ -233,6 +259,11 @@ class Settings(BaseSettings):
     )
 
     # How long to remember
+    search_by_address: bool = Field(
+        default=True,
+        description="Whether sends can be searched for by a recipient's address and by their list, in the admin and by "
+        "`sesmail find`; costs about 0.25 KB of Redis for each recipient, for as long as the send may be kept.",
+    )
     sent_retention_seconds: Seconds = Field(default=7 * DAY, description="How long the record of a sent email is kept.")
     failed_retention_seconds: Seconds = Field(
         default=30 * DAY, description="How long an email that was not sent is kept, body and all."
@@ -251,6 +282,11 @@ class Settings(BaseSettings):
     def holding_seconds(self) -> float:
         """The longest that a worker may hold a send before it asks SES; past it something is wrong with the worker."""
         return self.patience_seconds + self.asking_seconds
+
+    def evidence_window_of(self, lane: str) -> float | None:
+        """The evidence window that somebody has set for a lane; None where it is the ledger's own."""
+        of_lane: float | None = getattr(self, f"{lane}_evidence_window_seconds")
+        return of_lane or self.evidence_window_seconds
 
     def queue_of(self, lane: str) -> str:
         """The name of the queue of a lane's tickets."""
@@ -293,20 +329,37 @@ class _Environment(EnvSettingsSource):
 KNOWN_NAMES = {
     "region": ("AWS_SES_REGION_NAME", "AWS_REGION"),
     "configuration_set": ("AWS_SES_CONFIGURATION_SET",),
+    "from_email": ("AWS_SES_FROM_EMAIL", "DEFAULT_FROM_EMAIL"),
+    "endpoint_url": ("AWS_SES_REGION_ENDPOINT_URL",),
+    "access_key_id": ("AWS_SES_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+    "secret_access_key": ("AWS_SES_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+    "session_token": ("AWS_SES_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
+    "profile": ("AWS_SESSION_PROFILE",),
 }
+"""Names of django-ses and of Django itself: https://github.com/django-ses/django-ses#full-list-of-settings"""
+IN_THE_ENVIRONMENT_TOO = ("region", "configuration_set")
+"""For what boto3 does not read from the environment by itself."""
+DJANGOS_DEFAULT_SENDER = "webmaster@localhost"
+"""What DEFAULT_FROM_EMAIL is where nobody has set it; no address that SES could send from."""
 
 
 class _KnownNames(PydanticBaseSettingsSource):
     """What a site has most likely set already."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  pydantic's signature
-        names = KNOWN_NAMES.get(field_name, ())
-        said = (getattr(django_settings(), name, None) or os.environ.get(name) for name in names)
+        names, variables = KNOWN_NAMES.get(field_name, ()), field_name in IN_THE_ENVIRONMENT_TOO
+        said = (_of_django(name) or (variables and os.environ.get(name)) for name in names)
         return next(filter(None, said), None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = {field: self.get_field_value(None, field)[0] for field in KNOWN_NAMES}
         return {field: value for field, value in found.items() if value}
+
+
+def _of_django(name: str) -> Any:
+    """What Django's settings say; not what they have where nobody did, nor a function, which asks for more."""
+    value = getattr(django_settings(), name, None)
+    return None if callable(value) or value == DJANGOS_DEFAULT_SENDER else value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

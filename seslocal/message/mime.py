@@ -91,7 +91,7 @@ def _line(name: str, value: str) -> bytes:
 
 def _is_shown(attachment: Attachment, content: Content) -> bool:
     """Whether the HTML shows it."""
-    used = {unquote(html.unescape(found)) for found in _USED.findall(content.html or "")}
+    used = {unquote(found) for found in _USED.findall(html.unescape(content.html or ""))}
     return attachment.disposition == "INLINE" and _bare_id(attachment.content_id) in used
 
 

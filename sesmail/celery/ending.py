@@ -22,7 +22,7 @@ from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
     from sesmail.sending.delivery import Outcome
-    from sesmail.state.callers import Answer
+    from sesmail.state.answering import Answer
     from sesmail.vocabulary import Claim
 
 log = logging.getLogger("sesmail")

@@ -83,6 +83,28 @@ def holds_a_ticket_alone(request: Request) -> bool:
     return set(request._kwargs) == {"send_id"} and not request._args  # noqa: SLF001
 
 
+def look_at_what_redis_pops(channel: Any, mended: Callable[[str, bytes], bytes]) -> None:
+    """Have a function look at each item of a queue, and replace it, before kombu makes a message of it.
+
+    kombu/transport/redis.py: `Channel._brpop_read` reads by `client.parse_response`, whose callbacks are redis-py's
+    own. Other transports carry any bytes.
+    """
+    if not hasattr(channel, "_brpop_read"):
+        return
+    client, prefix = channel.client, getattr(channel, "global_keyprefix", "") or ""
+    before = client.response_callbacks.get("BRPOP")
+
+    def popped(response: Any, **options: Any) -> Any:
+        found = before(response, **options) if before else response
+        if not found:
+            return found
+        queue, item = found
+        name = queue.decode().removeprefix(prefix).rsplit(channel.sep, 1)[0]
+        return queue, mended(name, item)
+
+    client.set_response_callback("BRPOP", popped)
+
+
 class WithoutTokenBuckets:
     """A consumer as a task's strategy sees it, with `disable_rate_limits` on (celery/worker/strategy.py)."""
 

@@ -41,6 +41,12 @@ def former_queues(settings: Settings, *, stand_alone: bool) -> list[str]:
     return [name for name in (*sweeps, FORMER_EVENTS_QUEUE, *FORMER_TICKET_QUEUES) if name not in own]
 
 
+def queues_of_ours(settings: Settings) -> set[str]:
+    """Every queue in which what is for email may stand, by today's names and by former ones."""
+    own = {*lanes(settings), settings.sweep_queue, settings.events_queue}
+    return own | set(former_queues(settings, stand_alone=True))
+
+
 def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings, *, stand_alone: bool) -> None:
     """Consume the lanes' queues, transactional first, unless `-Q` or `-X` say otherwise."""
     queues, tickets = instance.app.amqp.queues, lanes(settings)

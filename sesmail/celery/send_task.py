@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult, EagerResult
 
     from sesmail.client import Client
-    from sesmail.state.callers import Answer
+    from sesmail.state.answering import Answer
 
     class SendResult(AsyncResult):  # type: ignore[misc]  # Celery has no types
         """Celery's AsyncResult. Its id is that of the send."""
@@ -118,7 +118,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         email is sent in the end. All options but `queue` and `producer` are kept with it:
 
             task_id        The id of the send: 1 to 128 letters, digits, _ and -. The same id again answers the first
-                           send and makes none. Without it, a new one.
+                           send and makes none; with another email it is refused. Without it, a new one.
             countdown      Seconds until it goes out, at the earliest. Where the email has `send_at`, the later one
                            counts.
             eta            The same as a time. A naive one is in Celery's timezone.
@@ -133,9 +133,10 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
             producer       What publishes the first ticket, instead of one that gives up within a second.
             ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
-        Raises `InvalidEmail` when something is wrong with it, and `ConfigurationError` when a setting is; then nothing
-        was queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same
-        `task_id`, calling again sends no second one.
+        Raises `InvalidEmail` when something is wrong with it, its kind `IdempotencyConflict` when its idempotency key,
+        or `task_id`, stands for another email, and `ConfigurationError` when a setting is wrong; then nothing was
+        queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same `task_id`,
+        calling again sends no second one.
         """
         email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
@@ -148,7 +149,7 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         broker: Any = self.client.broker
         composed = broker.compose(checked_id(task_id), email.lane, {"task_id": task_id, **options})
         how |= {"options": {"composed": composed}, "caller": composed.caller}
-        accepted = self.client.outbox.send(email, send_id=composed.task_id, **how)
+        accepted = self.client.outbox.send(email, send_id=task_id, **how)
         if not (accepted.new and accepted.state == State.QUEUED):
             broker.expect_result(composed)
         result = self.AsyncResult(accepted.send_id)

@@ -2,9 +2,10 @@
 Each tells standard error first which ledger it looks at, takes `--json`, and says by its exit code how it went.
 
 0    done
-1    not done, or something is wrong with an email or a setting: the message says what
+1    not done, or something is wrong with an email: the message says what
 2    the command line is wrong
 75   Redis, the store of events or a queue of them cannot be reached: try again
+78   a setting is missing or wrong, or Redis refuses: no trying again helps, the message says what to mend
 130  interrupted
 """
 
@@ -18,7 +19,7 @@ import click
 
 from sesmail import __version__
 from sesmail.cli.site import app_option
-from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
+from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
     "cancel": "sends:cancel",
@@ -26,6 +27,7 @@ COMMANDS = {
     "drain-dlq": "intake:drain_dlq",
     "events": "events:events",
     "failed": "sends:failed",
+    "find": "sends:find",
     "metrics": "metrics:metrics",
     "migrate": "migrate:migrate",
     "pause": "line:pause",
@@ -57,7 +59,10 @@ class Failure(click.ClickException):
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
         """By what the caller does next."""
-        return 75 if isinstance(self.error, LedgerUnavailable | EventStoreUnavailable | QueueUnavailable) else 1
+        if isinstance(self.error, ConfigurationError):
+            return os.EX_CONFIG
+        away = isinstance(self.error, LedgerUnavailable | EventStoreUnavailable | QueueUnavailable)
+        return os.EX_TEMPFAIL if away else 1
 
 
 def _in_short(error: SesmailError) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from sesmail.client import Client
+    from sesmail.errors import IdempotencyConflict
     from sesmail.message import Email
     from sesmail.sending.letters.letter import BadRow, Letter
     from sesmail.sending.letters.lists import People, Person
@@ -131,7 +132,8 @@ def send(
     """Queue a letter to everybody on a list; workers send it at the account's rate.
 
     All rows are checked before the first is queued. The same run may be repeated with its key, after an interruption or
-    with more rows: whoever has been queued is not queued again.
+    with more rows: whoever has been queued is not queued again. Of those who have been queued another letter under the
+    key, as the letter or their row was mended since, it is told how many they are: they are left with that one.
 
     The list may have commas, semicolons, tabs or pipes between its values, and be in UTF-8, UTF-16 or cp1252 (Excel's
     in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
@@ -153,7 +155,15 @@ def send(
         if not named:
             click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
         queued = _queue(letter, found, people, key)
-    summary = {"queued": queued.new, "already_queued": queued.known, "bad": found.bad, "of": found.rows, "key": key}
+    summary: dict[str, Any] = {"queued": queued.new, "already_queued": queued.known}
+    summary |= {"bad": found.bad, "of": found.rows, "key": key}
+    if queued.otherwise:
+        summary["queued_another_letter"] = queued.otherwise
+        click.echo(
+            f"{queued.otherwise} of those queued before have another letter than this under the key {key}: nobody is "
+            "mailed twice under one key, so they are left with it. Another --key sends this one to everybody.",
+            err=True,
+        )
     emit(summary, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in summary.items()]))
     if queued.cut_off is not None:
         reason = str(queued.cut_off) or "Interrupted."
@@ -270,7 +280,13 @@ class Queued:
 
     new: int = 0
     known: int = 0
+    otherwise: int = 0
+    """Those of them who had been queued another letter."""
     cut_off: KeyboardInterrupt | LedgerUnavailable | ConfigurationError | None = None
+
+    def another_letter(self, _conflict: IdempotencyConflict) -> None:
+        """Somebody has got another under the same key."""
+        self.otherwise += 1
 
     @property
     def exit_code(self) -> int:
@@ -293,7 +309,9 @@ def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
         try:
             while lot := list(islice(good, size)):
                 emails = _not_known_otherwise(client, letter, lot, key)
-                accepted = client.real_outbox.send_lot(emails, options={"producer": producer})
+                accepted = client.real_outbox.send_lot(
+                    emails, options={"producer": producer}, on_conflict=queued.another_letter
+                )
                 new = sum(one.new for one in accepted)
                 queued.new, queued.known = queued.new + new, queued.known + len(lot) - new
                 bar.update(row, advance=len(lot))

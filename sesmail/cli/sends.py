@@ -1,4 +1,4 @@
-"""`sesmail sweep|unknown|failed|cancel|reschedule`: what an operator does with single sends."""
+"""`sesmail sweep|unknown|failed|find|cancel|reschedule`: what an operator does with single sends."""
 
 from __future__ import annotations
 
@@ -85,6 +85,26 @@ def failed(
         counts = client.ledger.counts()
         ids = tuple(one for state in wanted for one in client.ledger.ids(state, limit=counts[state]))
     _each([(send_id, partial(client.real_outbox.requeue, send_id)) for send_id in ids], as_json)
+
+
+@click.command()
+@click.argument("address", required=False)
+@click.option("--list", "list_name", help="Those to this list of the site, instead.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
+@json_option
+def find(address: str | None, list_name: str | None, limit: int, as_json: bool) -> None:
+    """Find the sends to an ADDRESS, or to a list: the latest first.
+
+    Those that SESMAIL_SEARCH_BY_ADDRESS had not been on for, or that a former release accepted, are not found.
+    """
+    if bool(address) == bool(list_name):
+        raise click.UsageError("Give an ADDRESS, or --list with its name.")
+    client = site_client()
+    search, site = client.search, client.settings.site
+    found = search.by_address(address, limit=limit) if address else search.by_list(site, list_name or "", limit=limit)
+    sends = [client.ledger.status(send_id) for send_id in found.ids]
+    table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=f"{len(sends)} sends")
+    emit([asdict(each) for each in sends], as_json=as_json, table=table)
 
 
 @click.command()

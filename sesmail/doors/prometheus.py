@@ -64,6 +64,7 @@ class SesmailCollector(Collector):
         client = self._client or site_client()
         yield _sends(client.ledger.counts())
         yield _sweeps(client.meters.swept())
+        yield _not_accepted(client.meters.not_accepted())
         snapshot = client.throttle.snapshot()
         yield from _rate(snapshot)
         yield from _quota(snapshot)
@@ -121,6 +122,14 @@ def _sweeps(swept: Mapping[str, int]) -> Metric:
     totals = CounterMetricFamily("sesmail_sweep", "Sends that sweeps have dealt with, by cause.", labels=["cause"])
     for cause in fields(SweepReport):
         totals.add_metric([cause.name], swept.get(cause.name, 0))
+    return totals
+
+
+def _not_accepted(by_error: Mapping[str, int]) -> Metric:
+    meaning = "Messages of Django that were not accepted under fail_silently, by the error that nobody saw."
+    totals = CounterMetricFamily("sesmail_not_accepted", meaning, labels=["error"])
+    for error, total in {"InvalidEmail": 0, **by_error}.items():
+        totals.add_metric([error], total)
     return totals
 
 

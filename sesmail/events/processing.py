@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, OptedOutElsewhere, Unhandled
+from sesmail.events.model import Event, OptedOutElsewhere, Sent, Unhandled
 from sesmail.events.reading import read
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
@@ -69,6 +69,7 @@ class EventProcessor:
         *,
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
+        record_first_word: Callable[[str, str], object] | None = None,
         share_opt_outs_with: Sequence[str] = (),
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
@@ -78,15 +79,17 @@ class EventProcessor:
 
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
-        `record_evidence(send_id, message_id)` tells the ledger that SES took an email; `metadata(send_id)` is what its
-        caller gave with it. `on_failure` is told what a receiver raised: for tests. What was gathered when a processor
-        or its store went away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
+        it is by the event that SES tells before all others; `metadata(send_id)` is what its caller gave with it.
+        `on_failure` is told what a receiver raised: for tests. What was gathered when a processor or its store went
+        away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
         self._suppression = suppression
         self._reputation = reputation
         self._record_evidence = record_evidence
+        self._record_first_word = record_first_word or record_evidence
         self._metadata = metadata
         self._share_opt_outs_with = share_opt_outs_with
         self._on_failure = on_failure
@@ -153,9 +156,12 @@ class EventProcessor:
 
     def _settle_sends(self, batch: Iterable[_Told]) -> None:
         """Whatever SES tells of an email, it proves that SES took it."""
-        emails = {(event.send_id, event.message_id) for told in batch for event in told.events}
-        for send_id, message_id in emails:
-            if send_id and message_id and self._record_evidence(send_id, message_id) == "copy":
+        events = [event for told in batch for event in told.events]
+        first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
+        for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
+            is_first = (send_id, message_id) in first_words
+            record = self._record_first_word if is_first else self._record_evidence
+            if send_id and message_id and record(send_id, message_id) == "copy":
                 log.warning(
                     "An email went out twice: SES has taken it under another message id as well (%s).",
                     send_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from sesmail.errors import InvalidEmail
 from sesmail.message.content_types import (
@@ -16,6 +16,7 @@ from sesmail.message.content_types import (
     with_charset,
 )
 from sesmail.message.fields import fill
+from sesmail.message.file_names import refuse_files_within
 from sesmail.message.text import as_text, kind_of, listed
 
 MAX_ALTERNATIVES = 10
@@ -25,6 +26,7 @@ MAX_ALTERNATIVES = 10
 # https://developers.google.com/gmail/ampemail/structure https://datatracker.ietf.org/doc/html/rfc6047#section-2.4
 _PLACES = {"text/plain": 0, "text/html": 2, "text/calendar": 3}
 BEFORE_HTML = 1
+INSTEAD_OF_HTML = 2
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -50,10 +52,19 @@ class Alternative:
             raise InvalidEmail("content", f"is {kind_of(content)}, not text or bytes")
         fill(self, content=data, content_type=kind)
 
+    @classmethod
+    def of_part(cls, content: bytes, content_type: str) -> Self:
+        """A part of another email that stays as it is, such as one that is signed. Raises `InvalidEmail`."""
+        part, kind = object.__new__(cls), content_type_of(content_type, composite=True)
+        refuse_files_within(content, kind)
+        fill(part, content=content, content_type=kind)
+        return part
+
     @property
     def place(self) -> int:
         """Where it stands among all forms: smaller comes first."""
-        return _PLACES.get(bare_type(self.content_type), BEFORE_HTML)
+        kind = bare_type(self.content_type)
+        return INSTEAD_OF_HTML if is_composite(kind) else _PLACES.get(kind, BEFORE_HTML)
 
     def __repr__(self) -> str:
         return f"<Alternative {bare_type(self.content_type)}, {len(self.content)} bytes>"

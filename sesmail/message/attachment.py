@@ -20,6 +20,7 @@ from sesmail.message.content_types import (
     with_charset,
 )
 from sesmail.message.fields import fill
+from sesmail.message.file_names import file_name, refuse_files_within
 from sesmail.message.parts import SAID_ELSEWHERE, as_lines, written
 from sesmail.message.reading import is_file_object, read_file, read_file_object
 from sesmail.message.text import as_text, encoded_words, kind_of, line
@@ -29,15 +30,6 @@ MAX_ATTACHMENTS = 500 - 5
 DISPOSITIONS = ("attachment", "inline")
 MAX_PART_HEADER_LENGTH = 900
 OCTETS = "application/octet-stream"
-
-_REFUSED = """
-ade adp app asp bas bat cer chm cmd com cpl crt csh der exe fxp gadget hlp hta inf ins isp its js jse ksh
-lib lnk mad maf mag mam maq mar mas mat mau mav maw mda mdb mde mdt mdw mdz msc msh msh1 msh2 mshxml msh1xml
-msh2xml msi msp mst ops pcd pif plg prf prg reg scf scr sct shb shs sys ps1 ps1xml ps2 ps2xml psc1 psc2 tmp
-url vb vbe vbs vps vsmacros vss vst vsw vxd ws wsc wsf wsh xnk
-"""
-REFUSED_EXTENSIONS = frozenset(_REFUSED.split())
-"""SES sends no email that has such a file: https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
 
 
 class FileObject(Protocol):
@@ -83,7 +75,7 @@ class Attachment:
         headers: PartHeaders = (),
     ) -> None:
         """Take text or bytes. Raises `InvalidEmail`."""
-        filename = _filename(filename)
+        filename = file_name(filename)
         kind = content_type_of(content_type or guessed_type(filename))
         self._keep(filename, content, kind, content_id, disposition, headers)
 
@@ -97,6 +89,7 @@ class Attachment:
         headers: PartHeaders,
     ) -> None:
         data, kind = _content(content, content_type)
+        refuse_files_within(data, kind)
         fill(
             self,
             filename=filename,
@@ -139,7 +132,7 @@ class Attachment:
         """A part of another email, with all that it says of itself. Raises `InvalidEmail`."""
         part = object.__new__(cls)
         kind = content_type_of(content_type, composite=True)
-        part._keep(_filename(filename), content, kind, content_id, disposition, headers)
+        part._keep(file_name(filename), content, kind, content_id, disposition, headers)
         return part
 
     @property
@@ -155,25 +148,6 @@ def guessed_type(filename: str) -> str:
     """The MIME type that a file's name stands for."""
     content_type, compression = mimetypes.guess_type(filename)
     return content_type if content_type and not compression else OCTETS
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_OF_BYTES = re.compile("[\udc80-\udcff]")
-
-
-def _filename(value: object) -> str:
-    text = as_text("filename", value)
-    if isinstance(text, str) and _OF_BYTES.search(text) and not _SURROGATE.search(_OF_BYTES.sub("", text)):
-        # Python's way to hand on a name on disk that is not UTF-8: https://peps.python.org/pep-0383/
-        text = text.encode("utf-8", "surrogateescape").decode("cp1252", "replace").replace("\ufffd", "_")
-    filename = line("filename", text, 255)
-    if (size := len(filename.encode())) > 255:
-        raise InvalidEmail("filename", f"has {size} bytes in UTF-8", "at most 255")
-    if (extension := filename.rstrip(". ").rpartition(".")[2].lower()) in REFUSED_EXTENSIONS and "." in filename:
-        raise InvalidEmail(
-            "filename", f"SES sends no email with a .{extension} file: give it in a .zip, or a link to it"
-        )
-    return filename
 
 
 def _content(value: object, content_type: str) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from email.utils import encode_rfc2231
 
@@ -14,9 +15,12 @@ MAX_WHOLE_LENGTH = 900
 """With its parameters it is one line of a message of at most 998 characters (RFC 5322 §2.1.1)."""
 
 _WORD = r"[A-Za-z0-9!#$&^_.+-]+"
-_PARAMETER = re.compile(r';[ \t]*([A-Za-z0-9!#$&^_.+*-]+)[ \t]*=[ \t]*("[ !#-\[\]-~]*"|[!#-:<-~]+)[ \t]*')
+_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f\ud800-\udfff]|\\[ -~])*"'
+_BARE = r'[^\s";\x00-\x1f\x7f\ud800-\udfff]+'
+_PARAMETER = re.compile(rf";[ \t]*([A-Za-z0-9!#$&^_.+*-]+)[ \t]*=[ \t]*({_QUOTED}|{_BARE})[ \t]*")
 _CONTENT_TYPE = re.compile(rf"[ \t]*({_WORD}/{_WORD})[ \t]*((?:{_PARAMETER.pattern}|;[ \t]*)*)")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 
 
@@ -26,12 +30,18 @@ def content_type_of(value: object, *, composite: bool = False) -> str:
     A `composite` one may be `multipart/...`: only where its parts are at hand. Raises `InvalidEmail`.
     """
     text = as_text("content_type", value)
-    match = _CONTENT_TYPE.fullmatch(text) if isinstance(text, str) else None
+    match = _CONTENT_TYPE.fullmatch(_FOLD.sub(" ", text)) if isinstance(text, str) else None
     is_one = match is not None and (composite or not match[1].lower().startswith("multipart/"))
     if match is None or not is_one or len(match[1]) > MAX_TYPE_LENGTH:
         limit = f"at most {MAX_TYPE_LENGTH} characters"
         raise InvalidEmail("content_type", "is not a file's MIME type, such as application/pdf", limit)
-    return whole_type(match[1], [(name, quoted.strip('"')) for name, quoted in _PARAMETER.findall(match[2])])
+    return whole_type(match[1], [(name, _unquoted(name, value)) for name, value in _PARAMETER.findall(match[2])])
+
+
+def _unquoted(name: str, value: str) -> str:
+    if value.startswith('"'):
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value.strip("'") if name.lower() == "charset" else value  # charset='utf-8' is seen, and no character set
 
 
 def whole_type(bare: str, parameters: list[tuple[str, str]]) -> str:
@@ -77,9 +87,12 @@ def encoded_text(text: str, content_type: str) -> tuple[bytes, str]:
     declared = charset_of(content_type)
     if declared:
         try:
-            return text.encode(declared), content_type
+            if codecs.lookup(declared).name not in _PYTHON_S_OWN:
+                return text.encode(declared), content_type
         except (LookupError, ValueError):
-            content_type = _CHARSET.sub("", content_type)
+            pass
+        content_type = _CHARSET.sub("", content_type)
+        text = "\ufeff" + text if _is_utf_8_with_a_mark(declared) else text
     try:
         content = text.encode()
     except UnicodeEncodeError:
@@ -88,12 +101,31 @@ def encoded_text(text: str, content_type: str) -> tuple[bytes, str]:
     return content, f"{content_type}; charset=utf-8" if says_so else content_type
 
 
+_PYTHON_S_OWN = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-8-sig"})
+"""Codecs that no reader of email knows."""
+
+
+def _is_utf_8_with_a_mark(charset: str) -> bool:
+    """Which people ask for by Python's name, for Excel."""
+    return charset.lower().replace("_", "-") == "utf-8-sig"
+
+
 def with_charset(content: bytes, content_type: str) -> str:
-    """The type of bytes: text that is UTF-8 says so, as in Django. What else it may be is not guessed."""
-    if not bare_type(content_type).startswith("text/") or charset_of(content_type) or content.isascii():
+    """The type of bytes: text that is UTF-8 says so, as in Django, where it says nothing or what cannot be.
+
+    What else it may be is not guessed.
+    """
+    if not bare_type(content_type).startswith("text/") or content.isascii():
         return content_type
+    declared = charset_of(content_type)
+    if (declared and _can_be(content, declared)) or not _can_be(content, "utf-8"):
+        return content_type
+    return f"{_CHARSET.sub('', content_type)}; charset=utf-8"
+
+
+def _can_be(content: bytes, charset: str) -> bool:
     try:
-        content.decode()
-    except UnicodeDecodeError:
-        return content_type
-    return f"{content_type}; charset=utf-8"
+        content.decode(charset)
+    except (LookupError, ValueError):
+        return False
+    return True

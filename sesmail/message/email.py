@@ -126,8 +126,9 @@ class Email:
     """When it is worth nothing any more, written as `send_at` is and after it: what no worker has taken by then ends as
     `expired`."""
     idempotency_key: str | None
-    """A text of 1 to 256 characters that stands for this email: the same key again answers the first send and makes
-    none, for as long as SESMAIL_IDEMPOTENCY_SECONDS says."""
+    """A text of 1 to 256 characters that stands for this email on this site: the same key again answers the first send
+    and makes none, for as long as SESMAIL_IDEMPOTENCY_SECONDS says. With other readers, sender, subject, bodies or
+    files it is refused (`IdempotencyConflict`); times, lane, headers, tags and metadata may differ."""
 
     __hash__ = None  # type: ignore[assignment]  # mappings are not hashable, and nobody needs a set of emails
 

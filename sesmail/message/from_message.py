@@ -9,9 +9,9 @@ from email.utils import getaddresses
 from typing import Any
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.content_types import bare_type
+from sesmail.message.alternative import Alternative
 from sesmail.message.given import is_django_message
-from sesmail.message.parts import Part, read_part
+from sesmail.message.parts import SAID_ELSEWHERE, Part, read_part, read_whole, readable_headers
 from sesmail.message.text import kind_of
 
 _SET_BY_SES = frozenset({"date", "message-id", "mime-version", "content-type", "content-transfer-encoding"})
@@ -48,6 +48,22 @@ def arguments_of(message: object) -> dict[str, Any]:
 # -- Django's ---------------------------------------------------------------------------------------------------------
 
 
+_COMPOSING = frozenset(
+    [
+        "message",
+        "_create_message",
+        "_create_alternatives",
+        "_create_attachments",
+        "_create_attachment",
+        "_create_mime_attachment",
+        "_add_bodies",
+        "_add_attachments",
+        "_add_attachment",
+    ]
+)
+"""What puts a message of Django's together; who derives from it to sign or encrypt overrides one of these."""
+
+
 def _of_django(message: Any) -> dict[str, Any]:
     headers, addressed = _sorted_headers(message.extra_headers.items(), message)
     arguments: dict[str, Any] = {
@@ -58,13 +74,25 @@ def _of_django(message: Any) -> dict[str, Any]:
         "subject": " ".join(str(message.subject).splitlines()) if message.subject else "",
         "from_email": message.from_email or None,
         "headers": headers,
+    }
+    contents = _contents_of(message.message()) if _is_put_together_otherwise(message) else _djangos_contents(message)
+    return arguments | contents | addressed | _of_anymail(message)
+
+
+def _is_put_together_otherwise(message: Any) -> bool:
+    derived = (each for each in type(message).__mro__ if not each.__module__.startswith("django.core.mail"))
+    return any(_COMPOSING & vars(each).keys() for each in derived)
+
+
+def _djangos_contents(message: Any) -> dict[str, Any]:
+    contents: dict[str, Any] = {
         "attachments": [_djangos_attachment(each) for each in message.attachments],
         "alternatives": [tuple(each) for each in getattr(message, "alternatives", None) or ()],
     }
-    arguments["html" if message.content_subtype == "html" else "text"] = message.body
+    contents["html" if message.content_subtype == "html" else "text"] = message.body
     if message.content_subtype not in ("html", "plain"):
-        arguments["alternatives"].insert(0, (arguments.pop("text"), f"text/{message.content_subtype}"))
-    return arguments | addressed | _of_anymail(message)
+        contents["alternatives"].insert(0, (contents.pop("text"), f"text/{message.content_subtype}"))
+    return contents
 
 
 def _djangos_attachment(attachment: Any) -> Any:
@@ -78,7 +106,7 @@ def _sorted_headers(pairs: Iterable[tuple[str, Any]], message: Any = None) -> tu
     for name, value in pairs:
         lower = name.lower()
         if lower == "from":
-            arguments["from_email"] = _addresses(value)[0] if _addresses(value) else None
+            arguments["from_email"] = _only_sender(value)
         elif lower in _RECIPIENTS and (message is None or not _same(value, getattr(message, _RECIPIENTS[lower]))):
             if message is not None and lower != "reply-to":
                 raise InvalidEmail("headers", f"{name} says others than the recipients, which SES would not send")
@@ -86,8 +114,17 @@ def _sorted_headers(pairs: Iterable[tuple[str, Any]], message: Any = None) -> tu
         elif lower == "subject":
             arguments["subject"] = " ".join(str(value).split())
         elif lower not in _SET_BY_SES and lower not in _RECIPIENTS:
+            if lower in map(str.lower, headers):
+                raise InvalidEmail("headers", f"{name} stands in the message more than once: join them, or leave one")
             headers[name] = _unfolded(value)
     return headers, arguments
+
+
+def _only_sender(value: Any) -> str | None:
+    senders = _addresses(value)
+    if len(senders) > 1:
+        raise InvalidEmail("from_email", "the message has several senders, of which SES takes one")
+    return senders[0] if senders else None
 
 
 def _same(value: object, mailboxes: Iterable[str]) -> bool:
@@ -104,7 +141,7 @@ def _addresses(value: Any) -> list[str]:
     parsed = getattr(value, "addresses", None)
     if parsed is not None:
         return [_mailbox(each.display_name, each.addr_spec) for each in parsed]
-    return [_mailbox(name, address) for name, address in getaddresses([_decoded(value)]) if address]
+    return [_mailbox(_decoded(name), address) for name, address in getaddresses([str(value)]) if address]
 
 
 def _decoded(value: Any) -> str:
@@ -136,7 +173,7 @@ def _of_anymail(message: Any) -> dict[str, Any]:
         found["tags"] = message.tags
     if _says(message, "send_at"):
         found["send_at"] = _moment(message.send_at)
-    extra = dict(getattr(message, "esp_extra", None) or {})
+    extra = dict(message.esp_extra) if _says(message, "esp_extra") else {}
     if unknown := sorted(extra.keys() - _ESP_EXTRA.keys()):
         raise InvalidEmail("esp_extra", f"{', '.join(map(str, unknown))} cannot be said by an email")
     if "ConfigurationSetName" in extra:
@@ -178,7 +215,7 @@ class _Contents:
     def __init__(self) -> None:
         self.text: str | None = None
         self.html: str | None = None
-        self.alternatives: list[tuple[bytes, str]] = []
+        self.alternatives: list[tuple[bytes, str] | Alternative] = []
         self.attachments: list[Part] = []
 
     def take(self, part: Part, *, as_body: bool) -> None:
@@ -191,6 +228,8 @@ class _Contents:
             self.take(children[0], as_body=not self._has_a_body())
             for child in children[1:]:
                 self.take(child, as_body=False)
+        elif as_body and not self._has_a_body() and _stays_whole(part):
+            self.alternatives.append(Alternative.of_part(*read_whole(part)))
         elif not (as_body and self._take_body(part)):
             self.attachments.append(part)
 
@@ -202,6 +241,8 @@ class _Contents:
         if part.get_content_type() == "multipart/related" and children:
             self._take_form(children[0])
             self.attachments += children[1:]
+        elif _stays_whole(part):
+            self.alternatives.append(Alternative.of_part(*read_whole(part)))
         elif part.is_multipart() or part.get_content_disposition() == "attachment":
             self.attachments.append(part)
         elif not self._take_body(part):
@@ -218,6 +259,14 @@ class _Contents:
         if text is not None:
             setattr(self, name, text)
         return text is not None
+
+
+_SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+
+
+def _stays_whole(part: Part) -> bool:
+    """Whether its parts belong together, as what is signed and its signature."""
+    return part.is_multipart() and part.get_content_maintype() == "multipart"
 
 
 def _children(part: Part) -> list[Part]:
@@ -239,24 +288,28 @@ def _text_of(part: Part) -> str | None:
 
 
 def _of_python(message: Part) -> dict[str, Any]:
-    kind = message.get_content_type()
-    if bare_type(kind) in ("multipart/signed", "multipart/encrypted", "multipart/report"):
-        raise InvalidEmail("message", f"is {kind}, whose parts belong together: forward it as an attachment")
-    contents = _Contents()
-    contents.take(message, as_body=True)
-    if contents.attachments == [message]:
-        contents.attachments = [_without_its_address(message)]
-    own = [(name, value) for name, value in message.items() if not name.lower().startswith("content-")]
-    headers, arguments = _sorted_headers(own)
+    headers, arguments = _sorted_headers(pair for pair in readable_headers(message) if not _is_of_a_part(pair[0]))
     return {
         "to": [],
         "subject": "",
-        "text": contents.text,
-        "html": contents.html,
-        "alternatives": contents.alternatives,
-        "attachments": contents.attachments,
         "headers": {name: _decoded(value) for name, value in headers.items()},
+        **_contents_of(message),
     } | {name: _decoded(value) if name == "subject" else value for name, value in arguments.items()}
+
+
+def _is_of_a_part(header: str) -> bool:
+    return header.lower() in SAID_ELSEWHERE | {"content-description", "content-location", "content-md5"}
+
+
+def _contents_of(message: Part) -> dict[str, Any]:
+    contents = _Contents()
+    if message.get_content_type() in _SMIME:  # readers look for it nowhere but on top
+        contents.alternatives.append(Alternative.of_part(*read_whole(message)))
+    else:
+        contents.take(message, as_body=True)
+    if contents.attachments == [message]:
+        contents.attachments = [_without_its_address(message)]
+    return {name: getattr(contents, name) for name in ("text", "html", "alternatives", "attachments")}
 
 
 def _without_its_address(message: Part) -> Part:

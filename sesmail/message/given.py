@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from email.message import Message
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +25,7 @@ AttachmentLike: TypeAlias = (
 """See `Email.attachments`."""
 
 _MAPPING_FIELDS = frozenset({"filename", "content", "content_base64", "content_type", "content_id", "disposition"})
-_FORMS = "give (filename, content, mimetype), a pathlib.Path, bytes or an open file"
+_FORMS = "give a list of (filename, content, mimetype), pathlib.Path, bytes or open files"
 
 
 def attachments_of(value: object) -> tuple[Attachment, ...]:
@@ -33,7 +34,11 @@ def attachments_of(value: object) -> tuple[Attachment, ...]:
         return ()
     if isinstance(value, Attachment | Path | bytes | bytearray | memoryview | Mapping | Message) or _is_read(value):
         value = (value,)
-    return tuple(_attachment(n, each) for n, each in enumerate(listed("attachments", value, MAX_ATTACHMENTS)))
+    entries = listed("attachments", value, MAX_ATTACHMENTS)
+    if not isinstance(value, Sequence | AbstractSet) and any(isinstance(each, bytes | bytearray) for each in entries):
+        # An answer over HTTP, say: its pieces are no files.
+        raise InvalidEmail("attachments", f"is {kind_of(value)}, which gives bytes piece by piece: join them; {_FORMS}")
+    return tuple(_attachment(n, each) for n, each in enumerate(entries))
 
 
 def _is_read(value: object) -> bool:

@@ -63,6 +63,10 @@ _ADDRESSES = frozenset(
         "x-envelope-from",
         "x-forwarded-to",
         "x-complaints-to",
+        "x-sender",
+        "x-errors-to",
+        "apparently-to",
+        "mail-copies-to",
     ]
 )
 _PHRASE_AND_ID = frozenset({"list-id"})
@@ -94,6 +98,19 @@ _ASCII_ALONE = frozenset(
         "x-report-abuse-to",
         "list-unsubscribe-link",
         "x-list-unsubscribe",
+        "autocrypt",
+        "require-recipient-valid-since",
+        "authentication-results",
+        "received",
+        "received-spf",
+        "content-language",
+        "content-id",
+        "list-url",
+        "x-url",
+        "importance",
+        "priority",
+        "x-priority",
+        "sensitivity",
     ]
 )
 _IDS = frozenset({"references", "in-reply-to"})
@@ -155,7 +172,7 @@ def _header_name(field: str, name: object) -> str:
 def _header_value(field: str, name: str, value: object) -> str:
     text = as_text_or_number(field, value)
     if isinstance(text, str) and name.lower() in _IDS:
-        text = _trimmed(text.split(), min(MAX_VALUE_LENGTH, MAX_WITH_NAME - len(name)))
+        text = _trimmed(" ".join(text.split()), min(MAX_VALUE_LENGTH, MAX_WITH_NAME - len(name)))
     content = line(field, text, MAX_VALUE_LENGTH).strip()
     encoded = content if content.isascii() else _structured(name.lower(), content, field) or encoded_words(content)
     if not 1 <= len(encoded) <= MAX_VALUE_LENGTH or len(name) + len(encoded) > MAX_WITH_NAME:
@@ -165,10 +182,16 @@ def _header_value(field: str, name: str, value: object) -> str:
     return content
 
 
-def _trimmed(ids: list[str], most: int) -> str:
+_ID = re.compile(r"<[^<>]*>|[^<>\s,]+")
+
+
+def _trimmed(value: str, most: int) -> str:
     """The ids of a thread, which grows with each answer; of a long one its first and its last: RFC 5537 §3.4.4."""
-    while len(" ".join(ids)) > most and len(ids) > 2:
-        del ids[1]
+    if len(value) <= most:
+        return value
+    ids = _ID.findall(value)
+    while len(" ".join(ids)) > most and len(ids) > 1:
+        del ids[min(1, len(ids) - 2)]
     return " ".join(ids)
 
 

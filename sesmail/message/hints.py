@@ -57,7 +57,8 @@ def checked_arguments(signature: inspect.Signature, args: Sequence[Any], kwargs:
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise InvalidEmail("arguments", f"an email is {re.sub(chr(39), '', str(error))}") from None
+        problem = re.sub("'", "", str(error))
+        raise InvalidEmail("arguments", f"an email {'has' if problem.startswith('too') else 'is'} {problem}") from None
 
 
 def _shown(name: str) -> str:
@@ -73,7 +74,11 @@ def _meant(name: str, names: Sequence[str]) -> str:
 
 
 def _is_in_the_order_of_send_mail(args: Sequence[Any]) -> bool:
-    if len(args) < 4 or "@" in str(args[0]):
+    if len(args) < 4 or _AN_ADDRESS.fullmatch(str(args[0]).strip()):
         return False
     sender, recipients = args[2], args[3]
-    return (sender is None or "@" in str(sender)) and isinstance(recipients, list | tuple) and "@" in str(recipients)
+    several = isinstance(recipients, list | tuple) and "@" in str(recipients)
+    return (sender is None or "@" in str(sender)) and (several or bool(_AN_ADDRESS.fullmatch(str(recipients).strip())))
+
+
+_AN_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+|[^<>]*<[^\s@<>]+@[^\s@<>]+>")

@@ -104,7 +104,14 @@ def _bodies(email: Composable) -> list[_Part]:
     forms = [(0, "text/plain; charset=utf-8", email.text), (2, "text/html; charset=utf-8", email.html)]
     given = [(place, kind, text.encode()) for place, kind, text in forms if text is not None]
     others = [(each.place, each.content_type, each.content) for each in email.alternatives]
-    return [_encoded(kind, content) for _, kind, content in sorted([*given, *others], key=lambda form: form[0])]
+    return [_form(kind, content) for _, kind, content in sorted([*given, *others], key=lambda form: form[0])]
+
+
+def _form(content_type: str, content: bytes) -> _Part:
+    """A form of the text; one that has parts of its own stays as it is, byte by byte: it may be signed."""
+    if is_composite(content_type):
+        return _Part((("Content-Type", content_type),), [content])
+    return _encoded(content_type, content)
 
 
 def _attached(attachment: Attachment) -> _Part:

@@ -9,6 +9,7 @@ from email.charset import Charset
 from email.encoders import encode_base64
 from email.generator import BytesGenerator
 from email.header import decode_header, make_header
+from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
 from email.utils import collapse_rfc2231_value
@@ -19,7 +20,6 @@ from sesmail.errors import InvalidEmail
 from sesmail.message.content_types import is_composite, whole_type
 
 if TYPE_CHECKING:
-    from email.message import Message
     from email.policy import Policy
 
 Part: TypeAlias = "Message[Any, Any]"
@@ -61,23 +61,50 @@ def read_part(part: Part) -> ReadPart:
 
 
 def _read(part: Part) -> ReadPart:
-    filename = _decoded(part.get_filename())
-    content_id = part["Content-ID"]
-    disposition = part.get_content_disposition()
+    said = _readable(part)
+    filename = _decoded(said.get_filename())
+    content_id = said["Content-ID"]
+    disposition = said.get_content_disposition()
+    headers = _other_headers(said)
     if part.is_multipart():
         part = deepcopy(part)  # its boundary is made up while it is written
         content = written(part).partition(b"\r\n\r\n")[2]
         content_type = _whole_type(part, filename)
     else:
-        content, content_type = _payload(part, _whole_type(part, filename))
+        content, content_type = _payload(part, _whole_type(said, filename))
+        if part.get_content_maintype() == "multipart":  # without a boundary, say: no reader takes it apart
+            content_type = "application/octet-stream"
     return ReadPart(
         filename=filename,
         content=content,
         content_type=content_type,
         content_id=_bare_id(content_id),
         disposition=disposition if disposition in ("inline", "attachment") else None,
-        headers=_other_headers(part),
+        headers=headers,
     )
+
+
+def read_whole(part: Part) -> tuple[bytes, str]:
+    """What a part that must stay as it is consists of, byte by byte, and its type.
+
+    A signature holds for these bytes alone: RFC 1847 §2.1. Raises `InvalidEmail` where they cannot travel so.
+    """
+    if not part.is_multipart():
+        return _payload(part, _whole_type(_readable(part), None))
+    part = deepcopy(part)  # its boundary is made up while it is written
+    try:
+        content = _flat(part, part.policy).partition(b"\r\n\r\n")[2]
+        signed = any(each.get_content_type() == "multipart/signed" for each in part.walk())
+    except Exception as error:  # noqa: BLE001  the package raises whatever it stumbles over
+        raise InvalidEmail("message", f"it cannot be written ({type(error).__name__})") from None
+    if signed and not _is_seven_bit(content):
+        raise InvalidEmail(
+            "message",
+            "what is signed in it is not in lines of ASCII, which servers on the way would change: sign it as "
+            "quoted-printable or base64",
+            f"lines of at most {MAX_LINE_LENGTH} characters",
+        )
+    return (content if signed else written(part).partition(b"\r\n\r\n")[2]), _whole_type(part, None)
 
 
 def written(message: Part) -> bytes:
@@ -102,6 +129,23 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
     if _is_seven_bit(lines):
         return lines
     return _made_seven_bit(lines) if is_letter else None
+
+
+_NAME = re.compile(rb"name[*\d]*[ \t]*=", re.IGNORECASE)
+
+
+def names_within(content: bytes, content_type: str) -> list[str]:
+    """The names of files in its type and, where it is an email or has parts, in these: SES looks at each."""
+    is_looked_into = is_composite(content_type) and _NAME.search(content)
+    if not is_looked_into and ";" not in content_type:
+        return []
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    try:
+        outer = BytesParser(policy=compat32).parsebytes(head + content if is_looked_into else head)
+        names = [_decoded(part.get_filename()) for part in outer.walk()]
+    except Exception:  # noqa: BLE001  the package raises whatever it stumbles over
+        return []
+    return [name for name in names if name]
 
 
 def _flat(message: Part, policy: Policy[Any]) -> bytes:
@@ -148,8 +192,35 @@ def _encode_what_is_not_seven_bit(message: Part) -> None:
             encode_base64(part)
 
 
+def readable_headers(part: Part) -> list[tuple[str, Any]]:
+    """Its headers as it parses them; those that hold letters as they are, which no parser reads, as text."""
+    pairs = zip(part.items(), part.raw_items(), strict=True)
+    return [(name, _of_letters(raw) or value) for (name, value), (_, raw) in pairs]
+
+
+def _of_letters(raw: object) -> str | None:
+    """What a header says that was read from bytes with letters in UTF-8, as RFC 6532 has them, or in Windows' code."""
+    if not isinstance(raw, str) or not _OF_BYTES.search(raw):
+        return None
+    content = raw.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _readable(part: Part) -> Part:
+    """The same, or its headers alone where the package would replace their letters."""
+    if not any(_of_letters(raw) for _, raw in part.raw_items()):
+        return part
+    headers: Part = Message()
+    for name, value in readable_headers(part):
+        headers[name] = value
+    return headers
+
+
 def _payload(part: Part, content_type: str) -> tuple[bytes, str]:
-    text = part.get_payload()
+    text = part._payload  # type: ignore[attr-defined]  # noqa: SLF001  what get_payload() makes of it has lost letters
     if isinstance(text, str) and not _is_of_bytes(text) and "Content-Transfer-Encoding" not in part:
         charset = str(part.get_content_charset() or "")
         try:
@@ -160,9 +231,12 @@ def _payload(part: Part, content_type: str) -> tuple[bytes, str]:
     return content if isinstance(content, bytes) else b"", content_type
 
 
+_OF_BYTES = re.compile("[\udc80-\udcff]")
+
+
 def _is_of_bytes(text: str) -> bool:
     """Whether it stands for bytes that were read, of which it keeps those above 127 as halves of surrogate pairs."""
-    return text.isascii() or bool(re.search("[\udc80-\udcff]", text))
+    return text.isascii() or bool(_OF_BYTES.search(text))
 
 
 def _whole_type(part: Part, filename: str | None) -> str:

@@ -38,6 +38,8 @@ def read_file_object(file: Any) -> bytes | str:
         if before is not None:
             file.seek(before)
     except Exception as error:  # noqa: BLE001  an upload may be kept anywhere: whatever its storage raises
+        if getattr(file, "closed", False) is True:
+            raise InvalidEmail("content", "the file cannot be read: it is closed; hand it over open") from None
         raise _unreadable(error) from None
     if isinstance(content, str | bytes | bytearray | memoryview):
         return content if isinstance(content, str) else bytes(content)

@@ -15,9 +15,10 @@ from sesmail.message.headers import NOTHING, is_structured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAIN, RICH = 1, 2
+PLAIN, RICH, WHOLE = 1, 2, 3
 """Versions of the written form. All that a `PLAIN` one says is sent as it is meant by each release that ever was; a
-`RICH` one says what those before could not compose, or not without loss: they must leave it."""
+`RICH` one says what those before could not compose, or not without loss: they must leave it. So must those leave a
+`WHOLE` one that would encode a form with parts of its own, which is signed or encrypted."""
 
 _LISTS = ("cc", "bcc", "reply_to")
 _MAPPINGS = ("headers", "tags")
@@ -53,6 +54,8 @@ def detach(email: Email) -> tuple[dict[str, Any], list[bytes]]:
 
 def version_of(email: Email) -> int:
     """The lowest version in which an email can be written down: older releases take what they can send without loss."""
+    if any(is_composite(each.content_type) for each in email.alternatives):
+        return WHOLE
     plain = (
         not email.alternatives
         and (email.text is not None or email.html is not None)

@@ -20,7 +20,7 @@ def with_dispositions(attachments: tuple[Attachment, ...], page: str | None) -> 
 
     A content id alone means nothing: Gmail gives one to every file.
     """
-    used = {unquote(html.unescape(found)) for found in _USED.findall(page)} if page and attachments else set()
+    used = {unquote(found) for found in _USED.findall(html.unescape(page))} if page and attachments else set()
     return tuple(_shown(each, used) for each in attachments)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from sesmail.errors import InvalidEmail
 
-# C0 and C1 controls, the line and paragraph separators, and halves of surrogate pairs, which UTF-8 cannot encode.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0 and C1, the line and paragraph separators
+_HALVES = re.compile(r"[\ud800-\udfff]")
 # RFC 5322 §2.2 and §3.6 forbid NUL, and other controls mean nothing to a reader; tab, line ends and form feed stay.
 _NOT_IN_A_BODY = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
@@ -61,6 +61,8 @@ def line(field: str, value: object, most: int, *, least: int = 1) -> str:
     text = as_text(field, value)
     if not isinstance(text, str):
         raise InvalidEmail(field, f"is {kind_of(value)}, not text")
+    if _HALVES.search(text):
+        raise InvalidEmail(field, "has half of a surrogate pair, which UTF-8 cannot encode")
     if _CONTROL.search(text):
         raise InvalidEmail(field, "has a line break or another control character")
     if not least <= len(text) <= most:

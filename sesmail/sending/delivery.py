@@ -21,11 +21,13 @@ from sesmail.errors import (
     SendRejected,
     SendThrottled,
     SesError,
+    SesUnavailable,
     StaleClaim,
 )
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
+from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -51,7 +53,10 @@ https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html
 STOPPED_SECONDS = 60.0
 """How long a send waits before it asks again whether a stopped line is open."""
 
-LONGEST_BACK_OFF_SECONDS = 600
+TRIED_AGAIN_SECONDS = 1.0
+"""How long a send waits that would have tried a closed line; then the sweeper decides who does."""
+
+LONGEST_BACK_OFF_SECONDS = 600.0
 """AWS advises to wait up to ten minutes when the send rate is exceeded."""
 
 
@@ -175,7 +180,7 @@ class Delivery:
 
     def _ask(self, claim: Claim, slot: Granted, transport: SesTransport, composed: Composed) -> Outcome:
         """Note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
-        if held_up := self._begin(claim, slot):
+        if held_up := self._try_account(slot, transport) or self._begin(claim, slot):
             return self._postpone(claim, held_up)
         try:
             message_id = transport.send_composed(composed)
@@ -200,7 +205,7 @@ class Delivery:
             self.patience.unless_stopped(self._account.make_sure)
             return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
         except LedgerUnavailable:
-            return Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
+            return _SHUTDOWN
 
     def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
@@ -226,6 +231,30 @@ class Delivery:
         }
         return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
 
+    def _try_account(self, slot: Granted, transport: SesTransport) -> Postponed | None:
+        """Before an email tries a line that the breaker has closed, `GetAccount` does: it makes no email uncertain.
+
+        Any answer will do, a refusal, too. Where none has ever come (emulators may not know it), silence says nothing.
+        """
+        try:
+            reason = self._why_account_is_silent(slot, transport)
+            if reason is None:
+                return None
+            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
+            self.patience.unless_stopped(lambda: self._throttle.breaker.unclear(reason, probed=Probed.ACCOUNT))
+        except LedgerUnavailable:
+            return _SHUTDOWN
+        return Postponed(seconds=TRIED_AGAIN_SECONDS, cause=Cause.STOPPED, reason=reason)
+
+    def _why_account_is_silent(self, slot: Granted, transport: SesTransport) -> str | None:
+        if not slot.asks_account_first or self.patience.unless_stopped(self._throttle.snapshot).source != "ses":
+            return None
+        try:
+            transport.account()
+        except SesError as error:
+            return None if error.is_answer or not isinstance(error, SesUnavailable) else str(error)
+        return None
+
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
         try:
@@ -242,11 +271,13 @@ class Delivery:
 
     def _sent(self, claim: Claim, slot: Granted, message_id: str) -> Sent:
         self.patience.whatever_happens(lambda: self._ledger.sent(claim, message_id))
-        self.patience.whatever_happens(lambda: self._throttle.accepted(slot))
+        if self.patience.whatever_happens(lambda: self._throttle.accepted(slot)):
+            log.info("SES takes email again: what waits goes on", extra={"action": "line_opened"})
         return Sent(message_id=message_id)
 
     def _not_sent(self, claim: Claim, slot: Granted, error: SesError) -> Outcome:
         """What happens next, by the kind of SES's answer."""
+        self._tell_breaker(slot, error)
         if isinstance(error, OutcomeUnknown):
             return self._no_answer(claim, str(error), error.code)
         if isinstance(error, SendThrottled):
@@ -263,6 +294,22 @@ class Delivery:
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
 
+    def _tell_breaker(self, slot: Granted, error: SesError) -> None:
+        """Of what was no clear answer; or that the line may be opened, where an email that tried it got one."""
+        breaker = self._throttle.breaker
+        is_unclear = isinstance(error, OutcomeUnknown) or (isinstance(error, SesUnavailable) and not error.is_answer)
+        if is_unclear:
+            probed = Probed.EMAIL if slot.probes else None
+            if self.patience.whatever_happens(lambda: breaker.unclear(f"{error} ({error.code})", probed=probed)):
+                log.error(
+                    "SES is out of order (%s): nothing is sent until it is well again, which is tried every now and "
+                    "then, at the latest after 30 s. Emails wait, and use no attempt",
+                    error.code,
+                    extra={"action": "breaker", "code": error.code},
+                )
+        elif slot.probes != () and self.patience.whatever_happens(breaker.clear):
+            log.info("SES gives clear answers again: what waits goes on", extra={"action": "line_opened"})
+
     def _rejected(self, claim: Claim, error: SendRejected) -> Rejected | Sent:
         if self.patience.whatever_happens(lambda: self._ledger.rejected(claim, str(error), error.code)) is State.SENT:
             return self._proved(claim)
@@ -274,7 +321,8 @@ class Delivery:
 
         https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
         """
-        longest_seconds = min(LONGEST_BACK_OFF_SECONDS, 2 ** min(claim.waits, 30))
+        longest_seconds = LONGEST_BACK_OFF_SECONDS if error.is_answer else LONGEST_PAUSE_SECONDS
+        longest_seconds = min(longest_seconds, 2 ** min(claim.waits, 30))
         seconds = random.uniform(0, longest_seconds)  # noqa: S311  nobody must not guess it
         return self._postpone(claim, _waits(error, seconds, cause), asked=True, backs_off=True)
 
@@ -327,6 +375,9 @@ class Delivery:
         self._no_answer(claim, reason)
         shown = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)
         return Unknown(reason=reason, bug=shown)
+
+
+_SHUTDOWN = Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
 
 
 def _waits(error: SesError, seconds: float, cause: Cause) -> Postponed:

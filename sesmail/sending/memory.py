@@ -38,6 +38,8 @@ class Kept:
     expires_at: float | None
     token: str | None = None
     express: bool = False
+    content: str = ""
+    """The digest of what it says; empty where nobody could mean another by its id or key."""
     evidence: str | None = None
     """The message id of an event that came while SES was asked."""
     tickets: list[Mapping[str, Any]] = field(default_factory=list)
@@ -51,8 +53,8 @@ class Memory:
         """Without `most_sends` there is no bound: for tests, which end."""
         self.outage = Outage()
         self.sends: dict[str, Kept] = {}
-        self.idempotency: dict[str, tuple[str, float]] = {}
-        """The id of the send that a caller's key stands for, and until when."""
+        self.idempotency: dict[tuple[str, str], tuple[str, float]] = {}
+        """By site and key of a caller's: the id of the send that it stands for, and until when."""
         self.untold: dict[str, None] = {}
         """The ids of those that have ended since somebody was told of it, in order."""
         self.opt_outs = MemoryOptOuts(self.outage)
@@ -76,7 +78,7 @@ class Memory:
         self.sends[send_id] = kept
         if self._most_sends is not None and len(self.sends) > self._most_sends:
             forgotten = self.sends.pop(next(iter(self.sends)))
-            self.idempotency.pop(forgotten.email.idempotency_key or "", None)
+            self.idempotency.pop((forgotten.settings.site, forgotten.email.idempotency_key or ""), None)
             self.untold.pop(forgotten.status.send_id, None)
 
     def clear(self) -> None:

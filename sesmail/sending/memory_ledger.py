@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
+from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.memory import Kept
 from sesmail.vocabulary import FAILED, Accepted, Claim, Delivery, State, Status, Ticket
@@ -46,21 +46,26 @@ class MemoryLedger:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         caller: Caller | None = None,  # noqa: ARG002  nobody takes tickets, so nobody is answered
+        content: str = "",
     ) -> Accepted:
-        """Keep an email under an id; doing it twice does nothing more."""
+        """Keep an email under an id; doing it twice does nothing more. Raises `IdempotencyConflict`."""
         with self._sends() as sends:
-            known = self._under_key(email.idempotency_key) or send_id
-            if known in sends:
-                return Accepted(send_id=known, state=sends[known].status.state, new=False)
+            seen = self._under_key(email.idempotency_key)
+            known = sends.get(seen or send_id)
+            if known:
+                if content and known.content and content != known.content:
+                    raise IdempotencyConflict("idempotency_key" if seen else "task_id", known.status.send_id)
+                return Accepted(send_id=known.status.send_id, state=known.status.state, new=False)
             kept = self._new(send_id, email, delay_seconds, expires_in_seconds)
+            kept.content = content
             self._memory.keep(send_id, kept)
             if email.idempotency_key:
                 until = self._memory.now() + self._settings.idempotency_seconds
-                self._memory.idempotency[email.idempotency_key] = send_id, until
+                self._memory.idempotency[self._settings.site, email.idempotency_key] = send_id, until
             return Accepted(send_id=send_id, state=kept.status.state, new=True)
 
     def _under_key(self, key: str | None) -> str | None:
-        send_id, until = self._memory.idempotency.get(key or "", ("", 0.0))
+        send_id, until = self._memory.idempotency.get((self._settings.site, key or ""), ("", 0.0))
         return send_id if until > self._memory.now() else None
 
     def _new(self, send_id: str, email: Email, delay_seconds: float, expires_in_seconds: float | None) -> Kept:

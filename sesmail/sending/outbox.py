@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from sesmail.errors import InvalidEmail
+from sesmail.errors import IdempotencyConflict, InvalidEmail
 from sesmail.message import Lane
+from sesmail.message.content import content_digest
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sesmail.message import Email
@@ -63,8 +64,9 @@ class SendsBook(Protocol):
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         caller: Caller | None = None,
+        content: str = "",
     ) -> Accepted:
-        """Write an email down under an id."""
+        """Write an email down under an id. `content` tells it from another under the same id or key."""
 
     def cancel(self, send_id: str) -> None:
         """Take back a send before SES is asked."""
@@ -122,10 +124,11 @@ class Outbox:
     ) -> Accepted:
         """Accept an email and issue its ticket; `options` are for the broker that publishes it.
 
-        The wishes of a `caller` are kept with the send, for all its tickets and for its end.
+        The wishes of a `caller` are kept with the send, for all its tickets and for its end; where no `send_id` is
+        given, that has the id of the caller's task.
 
         Answers the id of its send, or of the earlier one with the same idempotency key.
-        Raises `InvalidEmail`, `LedgerUnavailable`.
+        Raises `InvalidEmail`, also for a key or id that stands for another email, and `LedgerUnavailable`.
         """
         accepted = self.accept(
             email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds, caller=caller
@@ -136,21 +139,36 @@ class Outbox:
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
-    def send_lot(self, emails: Sequence[Email], *, options: Mapping[str, Any] | None = None) -> list[Accepted]:
+    def send_lot(
+        self,
+        emails: Sequence[Email],
+        *,
+        options: Mapping[str, Any] | None = None,
+        on_conflict: Callable[[IdempotencyConflict], None] | None = None,
+    ) -> list[Accepted]:
         """`send` several bulk emails under one ticket: each is a send of its own, but Celery's part is paid once.
 
         A lot is worked through one after the other, so it should be small against the account's rate: see `lot_size`.
-        Raises as `accept`; those before the one that failed are accepted.
+        Raises as `accept`; those before the one that failed are accepted, and have their ticket. For each whose key
+        stands for another email, `on_conflict` is called instead: it is left out of the answer.
         """
-        accepted = [self.accept(email, in_a_hurry=False) for email in emails]
-        lanes = (email.lane for email in emails)
-        new = [
-            Ticket(send_id=one.send_id, lane=lane)
-            for one, lane in zip(accepted, lanes, strict=True)
-            if _needs_a_ticket(one)
-        ]
-        if new:
-            self._broker.issue(new, options=options)
+        accepted: list[Accepted] = []
+        tickets: list[Ticket] = []
+        try:
+            for email in emails:
+                try:
+                    one = self.accept(email, in_a_hurry=False)
+                except IdempotencyConflict as conflict:
+                    if on_conflict is None:
+                        raise
+                    on_conflict(conflict)
+                    continue
+                accepted.append(one)
+                if _needs_a_ticket(one):
+                    tickets.append(Ticket(send_id=one.send_id, lane=email.lane))
+        finally:
+            if tickets:
+                self._broker.issue(tickets, options=options)
         return accepted
 
     def accept(
@@ -165,18 +183,22 @@ class Outbox:
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
-        Raises `InvalidEmail` when no sender is named or set, and `LedgerUnavailable` when it could not be written, or
-        is not known to be: within a second when the caller is `in_a_hurry` and no large attachments are on their way.
+        Raises `InvalidEmail` when no sender is named or set, its kind `IdempotencyConflict` when the id or the key of
+        the email stands for another, and `LedgerUnavailable` when it could not be written, or is not known to be:
+        within a second when the caller is `in_a_hurry` and no large attachments are on their way.
         """
         complete = self._completed(email)
+        # Of the email as it was given: what settings fill in may change between two tries.
+        content = content_digest(email) if send_id or email.idempotency_key else ""
         attached_bytes = sum(len(each.content) for each in complete.attachments)
         ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
         return ledger.accept(
-            checked_id(send_id),
+            checked_id(send_id or (caller.task_id if caller else None)),
             complete,
             delay_seconds=delay_seconds,
             expires_in_seconds=expires_in_seconds,
             caller=caller,
+            content=content,
         )
 
     def _completed(self, email: Email) -> Email:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import RedisError
 
-from sesmail.errors import LedgerRefuses, LedgerUnavailable
+from sesmail.errors import LedgerRefuses, LedgerUnavailable, in_a_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,9 +55,7 @@ class Patience:
             except despite as error:
                 if given_up.is_set():
                     raise LedgerUnavailable(str(error)) from error
-                cause = error.__cause__ or error
-                extra = {"pause_seconds": pause_seconds, "cause": type(cause).__name__}
-                words = str(cause).partition("\n")[0]
-                log.warning("Redis cannot be reached (%s); waiting for it", words, extra=extra)
+                extra = {"pause_seconds": pause_seconds, "cause": type(error.__cause__ or error).__name__}
+                log.warning("%s; waiting for it", in_a_line(error).rstrip("."), extra=extra)
             given_up.wait(pause_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
 from sesmail.state.line import ACCOUNT, How
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sesmail.sending.outbox import Broker
-    from sesmail.state.callers import Callers
+    from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Line
     from sesmail.state.meters import Meters
@@ -24,6 +24,9 @@ log = logging.getLogger("sesmail")
 
 PAGE = 100
 """How many sends one script moves: Redis serves nobody else meanwhile, so it must be done in a few milliseconds."""
+
+BULK_TRIES_SECONDS = 5.0
+"""How long bulk alone may try a closed line; as in lua/throttle.lua."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +74,7 @@ class Sweeper:
             settled_by_evidence=settled,
             became_unknown=unknown,
             requeued_from_dead_workers=len(claimed),
-            due=sum(map(self._queue_due, Lane)),
+            due=self._queue_due(),
             tickets_reissued=sum(map(self._reissue_lost, Lane)),
             forgotten=self._ledger.forget_old(),
             **self._resend_unproven(),
@@ -83,20 +86,36 @@ class Sweeper:
             self._meters.count_sweep(done)
         return report
 
-    def _queue_due(self, lane: Lane) -> int:
-        """All that is due; but while the lane is closed, tickets would only go round and round."""
-        closed = {closure.how for closure in self._line.closures() if closure.scope in (ACCOUNT, f"lane:{lane}")}
-        if How.PAUSED in closed:
+    def _queue_due(self) -> int:
+        """All that is due; but what is closed would only send tickets round and round."""
+        closed = {(closure.scope, closure.how) for closure in self._line.closures()}
+        lanes = [lane for lane in Lane if not closed & {(f"lane:{lane}", how) for how in How}]
+        if (ACCOUNT, How.PAUSED) in closed:
             return 0
-        if How.STOPPED in closed:
-            return self._queue_page(lane, 1)  # it tries whether the line is open again
+        if (ACCOUNT, How.STOPPED) in closed:
+            return self._queue_one_that_tries(lanes)
+        return sum(map(self._queue_all_of, lanes))
+
+    def _queue_one_that_tries(self, lanes: Sequence[Lane]) -> int:
+        """One email tries whether the line is open again, when it is time for that: of bulk, where any is due.
+
+        Where that has led to nothing for a while, one of each lane: bulk may have to wait for its quota, too.
+        """
+        total = 0
+        for lane in (Lane.BULK, Lane.TRANSACTIONAL):
+            if lane in lanes:
+                how = {"tries": f"{How.STOPPED}:{ACCOUNT}", "due_for_seconds": BULK_TRIES_SECONDS if total else 0.0}
+                total += self._queue_page(lane, 1, **how)
+        return total
+
+    def _queue_all_of(self, lane: Lane) -> int:
         total = 0
         while queued := self._queue_page(lane, PAGE):
             total += queued
         return total
 
-    def _queue_page(self, lane: Lane, page: int) -> int:
-        tickets = self._ledger.queue_due(lane, page)
+    def _queue_page(self, lane: Lane, page: int, **tries: Any) -> int:
+        tickets = self._ledger.queue_due(lane, page, **tries)
         self._issue(tickets, express=False)
         return len(tickets)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
+from sesmail.state.breaker import Breaker
 from sesmail.state.line import ACCOUNT, Line
 from sesmail.vocabulary import Cause, Postponed
 
@@ -51,6 +52,8 @@ class Granted:
     quota_recipients: int
     probes: tuple[str, ...] = ()
     """What is closed and tried with this send; `accepted` opens it."""
+    asks_account_first: bool = False
+    """The breaker has closed the line: before this send tries it, `GetAccount` is to have an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +115,7 @@ class SendThrottle:
     ) -> None:
         """`clock` and `sleep` are for tests; the time that counts is Redis'."""
         self.line = Line(scripts)
+        self.breaker = Breaker(scripts)
         self._run = scripts.run
         self._clock = clock
         self._stopping = threading.Event()
@@ -167,10 +171,9 @@ class SendThrottle:
 
     # -- when SES has answered --------------------------------------------------------------------------------------
 
-    def accepted(self, granted: Granted) -> None:
-        """SES took it. If it was a probe, what it probed is open again; otherwise there is nothing to do."""
-        if granted.probes:
-            self._run("throttle_accepted", *granted.probes)
+    def accepted(self, granted: Granted) -> bool:
+        """SES took it. If it was a probe, what it probed is open again, and this was what has opened it: True."""
+        return bool(granted.probes) and bool(self._run("throttle_accepted", *granted.probes))
 
     def refused(self, granted: Granted) -> None:
         """SES said "Maximum sending rate exceeded": the whole fleet slows down from its next slots on."""
@@ -252,7 +255,8 @@ class SendThrottle:
             slot=slot,
             recipients=request.recipients,
             quota_recipients=request.quota_recipients,
-            probes=tuple(probe.decode() for probe in probes),
+            probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+            asks_account_first=b"account" in probes,
         )
         return _Reserved(due=self._clock() + wait_us / 1e6, granted=granted)
 

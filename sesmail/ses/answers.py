@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from inspect import cleandoc
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import (
@@ -35,6 +36,8 @@ from sesmail.errors import (
 from sesmail.message.addresses import bare_address
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from sesmail.message import Email
 
 
@@ -117,7 +120,8 @@ _RULES = (
     _Rule("RequestTimeout RequestTimeoutException 408", "", SesUnavailable),
 )
 
-# What boto3 raises itself. Only its HTTP client leaves the outcome open, once a request may have been written; all else
+# What boto3 raises itself. Only its HTTP client leaves the outcome open, once a request may have been written
+# (`_was_not_asked` tells); all else
 # in botocore's tree happens before: no credentials, no such Region, an endpoint that is none.
 _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SesError]], ...] = (
     ((EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError), SesUnavailable),
@@ -129,11 +133,37 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SesError]], ...] = (
 def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
     """Translate what botocore raised into the `SesError` that says what to do."""
     if isinstance(error, ClientError):
-        return _of_answer(error.response, email)
+        answer = _of_answer(error.response, email)
+        answer.is_answer = True
+        return answer
     kind = next((kind for classes, kind in _FAILURES if isinstance(error, classes)), OutcomeUnknown)
-    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        kind = SesUnavailable  # refused before anything was written
+    if kind is OutcomeUnknown and _was_not_asked(error):
+        kind = SesUnavailable
     return _error(kind, type(error).__name__, _without_addresses(str(error), None) if kind is SesMisconfigured else "")
+
+
+def _was_not_asked(error: Exception) -> bool:
+    """Whether it failed before the first byte of the request was written: while connecting, or getting ready for that.
+
+    The class does not tell: a TLS handshake that is cut off, or a proxy that refuses to CONNECT, is the same
+    `ConnectionClosedError` as a connection that breaks in the middle of the request, and a handshake that hangs is a
+    `ReadTimeoutError`. Where it was raised does: urllib3 connects, with the proxy's CONNECT and TLS, in its
+    connection's `connect`, and botocore gets ready for that in functions below `URLLib3Session.send`.
+    """
+    seen: list[BaseException] = []
+    waiting = [getattr(error, "kwargs", {}).get("error")]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, BaseException) and found not in seen:
+            seen.append(found)
+            waiting += [found.__cause__, found.__context__]
+    return any(map(_is_before_the_request, (frame for each in seen for frame, _ in walk_tb(each.__traceback__))))
+
+
+def _is_before_the_request(frame: FrameType) -> bool:
+    module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+    connecting = module == "urllib3.connection" and function == "connect"
+    return connecting or (module == "botocore.httpsession" and function != "send")
 
 
 def _of_answer(response: Any, email: Email | None) -> SesError:

@@ -1,4 +1,4 @@
-"""The way to SES v2 through boto3: one call an email.
+"""The way to SES v2 on boto3's connections, by the lean call or boto3's own: one call an email.
 
 All retrying is sesmail's: boto3 is told to ask once, because its own retries after a timeout send an email twice. What
 SES answers becomes the `SesError` of what happens next: see `answers.py`.
@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 import botocore
@@ -22,6 +22,8 @@ from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import what_happens_next
+from sesmail.ses.internals import CannotBorrow, borrow
+from sesmail.ses.lean import LeanCall, NotWritten
 from sesmail.ses.request import Composed, compose, request_with_everything
 
 if TYPE_CHECKING:
@@ -63,6 +65,37 @@ class Account:
         return ", ".join(name for name, holds in said.items() if holds) or "healthy"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Key:
+    """What SES is asked with, where boto3's own chain is not to find it."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+
+    @classmethod
+    def of(cls, access_key_id: str | None, secret_access_key: str | None, session_token: str | None) -> Key | None:
+        """None where nothing is said. Raises `ConfigurationError` for half of a key."""
+        if not access_key_id and not secret_access_key:
+            return None
+        if not access_key_id or not secret_access_key:
+            half = "the secret of the key" if access_key_id else "the key of the secret"
+            raise ConfigurationError(
+                f"In the settings, {half} is missing, so SES cannot be asked. The emails wait. Set both "
+                "SESMAIL_ACCESS_KEY_ID and SESMAIL_SECRET_ACCESS_KEY, or neither: boto3 finds its own."
+            )
+        return cls(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token)
+
+    def as_boto3_says(self) -> dict[str, Any]:
+        """Arguments of `boto3.Session`."""
+        return {
+            "aws_access_key_id": self.access_key_id,
+            "aws_secret_access_key": self.secret_access_key,
+            "aws_session_token": self.session_token,
+        }
+
+
+log = logging.getLogger("sesmail")
 _wire_log = logging.getLogger("botocore")
 if _wire_log.level == logging.NOTSET:
     _wire_log.setLevel(logging.INFO)  # at DEBUG it writes whole emails into the log; who wants that sets it explicitly
@@ -70,6 +103,36 @@ if _wire_log.level == logging.NOTSET:
 
 _WHERE = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
 """Variables that say where SES is."""
+
+
+class _Way:
+    """How SES is asked by one process, at one place."""
+
+    def __init__(self, place: tuple[object, ...], client: SESV2Client, call: Literal["lean", "boto3"]) -> None:
+        self.place, self.client = place, client
+        self.lean: LeanCall | None = None
+        self.why = "SESMAIL_SES_CALL says so"
+        if call == "lean":
+            try:
+                self.lean = LeanCall(borrow(client))
+            except CannotBorrow as reason:
+                self.why = str(reason)
+
+    @property
+    def said(self) -> str:
+        """For people: where SES is asked, and how."""
+        how = "by the lean call" if self.lean else f"by boto3's own call: {self.why}"
+        return f"SES is asked at {self.client.meta.endpoint_url} ({self.client.meta.region_name}) {how}"
+
+    def send_email(self, request: dict[str, Any]) -> Any:
+        """As boto3's."""
+        if self.lean:
+            try:
+                return self.lean.send_email(request)
+            except NotWritten as reason:  # SES was not asked
+                self.lean, self.why = None, str(reason)
+                log.warning("The lean call of SES is not used any more, but boto3's own: %s.", reason)
+        return self.client.send_email(**request)
 
 
 class SesTransport:
@@ -85,14 +148,20 @@ class SesTransport:
         region: str | None = None,
         endpoint_url: str | None = None,
         profile: str | None = None,
+        key: Key | None = None,
         connect_timeout_seconds: float = 5,
         read_timeout_seconds: float = 60,
         max_connections: int = 10,
+        call: Literal["lean", "boto3"] = "lean",
     ) -> None:
-        """Give as many connections as threads will send. A short read timeout makes unknown outcomes, not speed."""
+        """Give as many connections as threads will send. A short read timeout makes unknown outcomes, not speed.
+
+        `call` "boto3" never uses the lean call; "lean" uses it where nothing would be missed.
+        """
         self._region = region
         self._endpoint_url = endpoint_url
         self._profile = profile
+        self._key = key
         self._config = Config(
             connect_timeout=connect_timeout_seconds,
             read_timeout=read_timeout_seconds,
@@ -103,8 +172,9 @@ class SesTransport:
             # A ready string: botocore would put its own together twice for each request, a sixth of the call's cost.
             user_agent=f"sesmail/{version('sesmail')} Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         )
+        self._call = call
         self._lock = threading.Lock()
-        self._client: tuple[tuple[object, ...], SESV2Client] | None = None
+        self._way: _Way | None = None
 
     def prepare(self) -> None:
         """Make this process's client, which takes longer than a slot of the throttle is good for.
@@ -113,7 +183,12 @@ class SesTransport:
         old to send with, at once.
         """
         with suppress(SesMisconfigured):
-            self._client_of_this_process()
+            self._way_of_this_process()
+
+    @property
+    def said(self) -> str:
+        """For people: where SES is asked, and how. Raises `SesMisconfigured` where it cannot be."""
+        return self._way_of_this_process().said
 
     compose = staticmethod(compose)
 
@@ -126,38 +201,42 @@ class SesTransport:
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda client: client.send_email(**composed.request), composed.email)
-        if not (message_id := answer.get("MessageId")):
+        answer = self._ask(lambda way: way.send_email(composed.request), composed.email)
+        message_id: str = answer.get("MessageId") or ""
+        if not message_id:
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
         return message_id
 
     def account(self) -> Account:
         """Ask for the account's limits and state. SES allows one such call a second. Raises `SesError`."""
         try:
-            answer = self._ask(lambda client: client.get_account())
+            answer = self._ask(lambda way: way.client.get_account())
         except OutcomeUnknown as error:
             raise SesUnavailable("SES did not say what the account's limits are: ask again.", code=error.code) from None
         return _account(answer)
 
-    def _ask(self, call: Callable[[SESV2Client], Answer], email: Email | None = None) -> Answer:
-        client = self._client_of_this_process()
+    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None) -> Answer:
+        way = self._way_of_this_process()
         try:
-            return call(client)
+            return call(way)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
             failure = what_happens_next(error, email)
         raise failure  # out here, so that no traceback shows SES's words with the addresses in them
 
-    def _client_of_this_process(self) -> SESV2Client:
+    def _way_of_this_process(self) -> _Way:
         """Made anew after a fork, and where the environment points elsewhere by now: tests have one SES each."""
         place = os.getpid(), *map(os.environ.get, _WHERE)
         with self._lock:
-            if self._client is None or self._client[0] != place:
-                self._client = place, self._new_client()
-            return self._client[1]
+            if self._way is None or self._way.place != place:
+                self._way = _Way(place, self._new_client(), self._call)
+                log.info("%s", self._way.said)
+            return self._way
 
     def _new_client(self) -> SESV2Client:
         try:
-            session = boto3.Session(profile_name=self._profile, region_name=self._region)
+            session = boto3.Session(
+                profile_name=self._profile, region_name=self._region, **(self._key.as_boto3_says() if self._key else {})
+            )
             client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         except (BotoCoreError, ValueError) as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None

@@ -33,7 +33,26 @@ CATALOGUE: tuple[Key, ...] = (
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),
     Key("in:<state>", "zset", "for ever", "ids in any other state by the time (ms) at which they came into it"),
-    Key("idempotency:<sha256>", "string", "`idempotency_seconds`", "the id of the send that a caller's key stands for"),
+    Key(
+        "idempotency:<site>:<digest>",
+        "string",
+        "`idempotency_seconds`",
+        "the id of the send that a caller's key stands for, and the digest of what its email says",
+    ),
+    Key("idempotency:<sha256>", "string", "a day", "the same for callers of former releases: the id alone"),
+    Key("index:secret", "string", "for ever", "what addresses are hashed with for the index; never changed"),
+    Key(
+        "index:address:<hash>",
+        "zset",
+        "until the last of them may be forgotten",
+        "ids of the sends to an address, by the time (ms) at which they may be forgotten",
+    ),
+    Key(
+        "index:list:<site>:<list>",
+        "zset",
+        "until the last of them may be forgotten",
+        "ids of the sends to a list, by the time (ms) at which they may be forgotten",
+    ),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
     Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
     Key(
@@ -51,6 +70,13 @@ CATALOGUE: tuple[Key, ...] = (
         "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
     ),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
+    Key(
+        "delay_of_events",
+        "hash",
+        "for ever",
+        "site: how long (ms) SES's first word of an email takes of late, on average",
+    ),
+    Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
     Key(
@@ -64,6 +90,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
     Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell
     Key(
         "optout:<scope>",

@@ -10,18 +10,21 @@ import hashlib
 import json
 import zlib
 from base64 import b64decode, b64encode
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
-from sesmail.message.record import RICH, attach, detach, version_of
+from sesmail.message.record import WHOLE, attach, detach, version_of
+from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.scripts import reachable
+from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
-from sesmail.vocabulary import Accepted, Claim, State, Status, Ticket
+from sesmail.state.trouble import reachable
+from sesmail.vocabulary import Claim, State, Status, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,11 +32,11 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
-    from sesmail.vocabulary import Caller
+    from sesmail.vocabulary import Accepted, Caller
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
-RECORD_VERSION = RICH
+RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
@@ -43,12 +46,15 @@ class Ledger:
     """Every send, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
 
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
         self._key = scripts.keys
         self._run = scripts.run
         self._settings = settings
         self._suppression = SuppressionList(scripts)
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
+        self._searchable_ms = searchable_ms(settings)
+        self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
         self._warn_of_sends_left = WarnOfSendsLeft()
 
@@ -61,15 +67,19 @@ class Ledger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        content: str = "",
         caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
 
-        A `caller` is kept with it, also where an earlier send has the same idempotency key.
+        `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
+        A `caller` is kept with it, also where an earlier send has the same key. Raises `IdempotencyConflict` where it
+        was given to another.
         """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
         self._rewrite_former_opt_outs(addresses)
+        key = KeyDigest.of(email.idempotency_key)
         arguments = (
             send_id,
             record,
@@ -79,20 +89,24 @@ class Ledger:
             round(delay_seconds * 1000),
             _epoch_ms(email.expires_at),
             "" if expires_in_seconds is None else round(expires_in_seconds * 1000),
-            _digest(email.idempotency_key.encode()) if email.idempotency_key else "",
+            key.todays,
             round(self._settings.idempotency_seconds * 1000),
             "\n".join(addresses),
             email.tags.get(LIST_TAG, ""),
             json.dumps(email.metadata) if email.metadata else "",
             self._settings.site,
             DEFAULT_ACCOUNT,
+            key.former,
+            content,
+            self._new_secret,
+            self._searchable_ms,
             *_caller_arguments(caller),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
             answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
         self._remember(blobs)
-        return Accepted(send_id=answer[1].decode(), state=answer[2].decode(), new=answer[0] == b"accepted")
+        return accepted(answer)
 
     def _rewrite_former_opt_outs(self, addresses: list[str]) -> None:
         """Those of international domains: former releases kept some in letters that scripts do not look for."""
@@ -101,9 +115,8 @@ class Ledger:
                 self._suppression.rewrite_former(address)
 
     def knows(self, idempotency_key: str) -> bool:
-        """Whether an email was accepted under this key, and the key is still remembered."""
-        with reachable():
-            return bool(self._redis.exists(self._key("idempotency", _digest(idempotency_key.encode()))))
+        """Whether an email of this site was accepted under this key, and the key is still remembered."""
+        return known(self._scripts, self._settings.site, idempotency_key)
 
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:
@@ -117,9 +130,18 @@ class Ledger:
         while len(self._known_blobs) > 256:
             del self._known_blobs[next(iter(self._known_blobs))]
 
-    def set_aside(self, send_id: str, content: str, reason: str) -> None:
-        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`)."""
-        self._run("set_aside", send_id, content, reason, self._settings.site, DEFAULT_ACCOUNT)
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """Keep something that came as an email but is none, with its bytes, among the abandoned (code `broken`).
+
+        Answers the id under which it is kept: another one where a send has this id already.
+        """
+        rest = content, reason, self._settings.site, DEFAULT_ACCOUNT
+        if self._run("set_aside", send_id, *rest):
+            return send_id
+        data = content.encode() if isinstance(content, str) else content
+        other_id = f"aside-{_digest(send_id.encode() + data)[:24]}"
+        self._run("set_aside", other_id, *rest)
+        return other_id
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -221,7 +243,11 @@ class Ledger:
 
     def record_evidence(self, send_id: str, message_id: str) -> str:
         """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
-        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms).decode())
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 0).decode())
+
+    def record_first_word(self, send_id: str, message_id: str) -> str:
+        """The same by the event that SES tells before all others; the ledger learns from it how long evidence takes."""
+        return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 1).decode())
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -264,7 +290,7 @@ class Ledger:
             "reason",
             "code",
         )
-        with reachable():
+        with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
         if row[0] is None:
             raise UnknownSend
@@ -285,7 +311,7 @@ class Ledger:
 
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as the send is known, empty for others."""
-        with reachable():
+        with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
         return dict(json.loads(text)) if text else {}
 
@@ -296,7 +322,7 @@ class Ledger:
         """
         by_lane = [f"{state}:{lane}" for state in (State.QUEUED, State.SCHEDULED) for lane in Lane]
         names = by_lane + [state.value for state in State if state not in (State.QUEUED, State.SCHEDULED)]
-        with reachable(), self._redis.pipeline(transaction=False) as pipe:
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(self._key("in", name))
             counted = dict(zip(names, pipe.execute(), strict=True))
@@ -308,7 +334,7 @@ class Ledger:
 
     def ids(self, state: State, *, limit: int = 100) -> list[str]:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
-        with reachable():
+        with reachable(self._redis):
             found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
         return [send_id.decode() for send_id in found]
 
@@ -330,21 +356,32 @@ class Ledger:
             settled, unknown = settled + s, unknown + u
         return tickets, settled, unknown
 
-    def queue_due(self, lane: Lane, page: int = 200) -> list[Ticket]:
-        """Up to `page` scheduled sends of a lane whose time has come, now queued."""
-        return _tickets(self._run("sweep_due", lane, page))
+    def queue_due(self, lane: Lane, page: int = 200, *, tries: str = "", due_for_seconds: float = 0.0) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued.
+
+        Where they are to try a closed scope of the line, `tries` names it, as `stopped:account`: none where it has not
+        been due for that for `due_for_seconds`.
+        """
+        return _tickets(self._run("sweep_due", lane, page, tries, round(due_for_seconds * 1000)))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
-        """Sends unknown for the whole evidence window, queued again; and how many of them were given up."""
+        """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
+
+        Fewer than `page` of both together: there are no more.
+        """
         if self._settings.on_unknown == "hold":
             return [], 0
-        window_ms, skipped = round(self._settings.evidence_window_seconds * 1000), 0
+        windows = [self._settings.evidence_window_of(lane) for lane in (Lane.TRANSACTIONAL, Lane.BULK)]
+        windows_ms = ["" if seconds is None else round(seconds * 1000) for seconds in windows]
+        tickets: list[Ticket] = []
+        abandoned = skipped = 0
         while True:
-            limits = (window_ms, self._settings.max_attempts, page, skipped, self._sent_retention_ms)
-            looked_at, left, abandoned, *found = self._run("sweep_unknown", *limits, DEFAULT_ACCOUNT)
-            if left < page:
-                return _tickets(found), abandoned
-            skipped += looked_at
+            limits = (self._settings.max_attempts, page, skipped, self._sent_retention_ms, DEFAULT_ACCOUNT)
+            looked_at, left, given_up, *found = self._run("sweep_unknown", *windows_ms, *limits)
+            tickets += _tickets(found)
+            abandoned, skipped = abandoned + given_up, skipped + left
+            if looked_at < page or len(tickets) + abandoned >= page:
+                return tickets, abandoned
 
     def queue_lost(
         self, lane: Lane, *, grace_seconds: float, queue_is_empty: bool, page: int = 200

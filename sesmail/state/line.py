@@ -8,7 +8,8 @@ A scope is one of
     identity:DOMAIN           whatever comes from that sender
 
 and is closed in one of two ways: *paused* by an operator, until an operator says otherwise; or *stopped*, because SES
-would refuse all of it, until a single send that is let through now and then is accepted.
+would refuse all of it, until a single send that is let through now and then is accepted. What `breaker.py` closes,
+because SES is out of order, is stopped, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from sesmail.state.scripts import reachable
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from sesmail.state.scripts import Scripts
@@ -30,7 +31,7 @@ class How(StrEnum):
     """Who closed a scope, and so who opens it again."""
 
     PAUSED = "paused"  #: by an operator; opens when an operator resumes it
-    STOPPED = "stopped"  #: by SES's refusals; opens by itself when SES accepts one again
+    STOPPED = "stopped"  #: by SES, which refuses or is out of order; opens by itself when it takes one again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +66,12 @@ class Line:
 
     def resume(self, scope: str) -> bool:
         """Open a scope, whoever closed it. False when it was open."""
-        with reachable():
+        with reachable(self._scripts.redis):
             return bool(self._scripts.redis.hdel(self._key, f"{How.PAUSED}:{scope}", f"{How.STOPPED}:{scope}"))
 
     def closures(self) -> tuple[Closure, ...]:
         """Everything that is closed, the longest closed first; empty when all is open."""
-        with reachable():
+        with reachable(self._scripts.redis):
             entries = cast("dict[bytes, bytes]", self._scripts.redis.hgetall(self._key))
         closures = filter(None, map(_closure, entries.keys(), entries.values()))
         return tuple(sorted(closures, key=lambda closure: closure.since))

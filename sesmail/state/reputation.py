@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sesmail.state.scripts import reachable
+from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Delivery
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Reputation:
     def rates(self, site: str, first: date, last: date) -> list[Rates]:
         """The counts of a site from one day to another, both included, per list. What has none is left out."""
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        with reachable(), self._redis.pipeline(transaction=False) as pipeline:
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipeline:
             for day in days:
                 pipeline.hgetall(self._key("rates", site, day.isoformat()))
             rows = pipeline.execute()
@@ -146,7 +146,7 @@ class Reputation:
 
     def deliveries(self, send_id: str) -> dict[str, Delivery]:
         """How far an email got with each recipient of whom an event told."""
-        with reachable():
+        with reachable(self._redis):
             row: Any = self._redis.hgetall(self._key("delivery", send_id))
         known = {status.encode(): status for status in Delivery}  # a newer release may know more
         return {recipient.decode(): known[status] for recipient, status in row.items() if status in known}

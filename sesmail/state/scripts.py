@@ -7,75 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError
 
-from sesmail.errors import LedgerRefuses, LedgerUnavailable
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from redis import Redis
 
     from sesmail.state.keys import Keys
-
-
-TAKES_NO_WRITES = (OutOfMemoryError, ReadOnlyError, MasterDownError)
-TAKES_NO_WRITES_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
-"""Memory is full, a replica after a failover, the disk is full, somebody's long script, a cluster that is moving slots:
-conditions that end, not mistakes in a call.
-
-https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
-"""
-
-REFUSED = (
-    "Redis refuses the user or password of its address. Nothing was accepted by this call. Mend SESMAIL_REDIS_URL, or "
-    "the broker's address where that names the ledger."
-)
-NO_SUCH_DATABASE = (
-    "Redis has no database of the number that its address names (16 of them, from 0 to 15, unless `databases` says "
-    "otherwise). Nothing was done. Mend SESMAIL_REDIS_URL, or the broker's address where that names the ledger."
-)
-NOT_PERMITTED = (
-    "Redis does not permit the user of its address what sesmail needs. Nothing is done by this call; emails accepted "
-    "before wait. Give the user the rights of docs/reliability.md, or name another in SESMAIL_REDIS_URL."
-)
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Turn redis-py's errors of connection, and of a server that takes no writes for now, into `LedgerUnavailable`.
-
-    A wrong password, a database that the server does not have, or a user who may not do it, is `LedgerRefuses`.
-    """
-    try:
-        yield
-    except AuthenticationError as error:  # one of connection, to redis-py
-        raise LedgerRefuses(REFUSED) from error
-    except (RedisConnectionError, RedisTimeoutError) as error:
-        raise LedgerUnavailable.because(error) from error
-    except ResponseError as error:
-        if isinstance(error, TAKES_NO_WRITES) or str(error).startswith(TAKES_NO_WRITES_WORDS):
-            raise LedgerUnavailable.because(error) from error
-        if str(error).startswith("DB index is out of range"):
-            raise LedgerRefuses(NO_SUCH_DATABASE) from error
-        if isinstance(error, NoPermissionError):
-            raise LedgerRefuses(NOT_PERMITTED) from error
-        raise
 
 
 @cache
@@ -103,7 +48,7 @@ class Scripts:
             text = self.source(name)
             loaded = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Redis' own name for it
         text, digest = loaded
-        with reachable():
+        with reachable(self.redis):
             try:  # not through redis-py's Script, which costs as much again as the call
                 return self._execute("EVALSHA", digest, 1, self.keys.base, *arguments)
             except NoScriptError:

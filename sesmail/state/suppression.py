@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sesmail.message.addresses import former_addresses, normal_address
-from sesmail.state.scripts import reachable
+from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SuppressionList:
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
         normal = normal_address(address)
-        with reachable():
+        with reachable(self._redis):
             return bool(self._redis.hdel(self._key("optout", str(scope)), normal, *former_addresses(normal)))
 
     def rewrite_former(self, normal: str) -> None:
@@ -96,7 +96,7 @@ class SuppressionList:
         for former in former_addresses(normal):
             for opt_out in self._found(former):
                 self.add(replace(opt_out, address=normal))
-                with reachable():
+                with reachable(self._redis):
                     self._redis.hdel(self._key("optout", str(opt_out.scope)), former)
 
     def find(self, address: str) -> list[OptOut]:
@@ -107,7 +107,7 @@ class SuppressionList:
 
     def _found(self, address: str) -> list[OptOut]:
         scopes = self._scopes()
-        with reachable(), self._redis.pipeline(transaction=False) as pipeline:
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipeline:
             for scope in scopes:
                 pipeline.hget(self._key("optout", scope), address)
             records = pipeline.execute()
@@ -116,13 +116,13 @@ class SuppressionList:
     def read(self) -> Iterator[OptOut]:
         """All entries, in no order. One that is added or removed meanwhile may be missed."""
         for scope in self._scopes():
-            with reachable():
+            with reachable(self._redis):
                 for address, record in self._redis.hscan_iter(self._key("optout", scope), count=500):
                     yield _opt_out(address.decode(), scope, record)
 
     def _scopes(self) -> list[str]:
         """Those that we can tell; a newer release may have more, which it heeds itself."""
-        with reachable():
+        with reachable(self._redis):
             scopes: Any = self._redis.smembers(self._key("optouts"))
         return sorted(filter(_is_scope, map(bytes.decode, scopes)))
 

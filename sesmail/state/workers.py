@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 from sesmail.errors import LedgerUnavailable
-from sesmail.state.scripts import Scripts, reachable
+from sesmail.state.scripts import Scripts
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ class Turns:
     def take(self, name: str, seconds: float) -> Turn | None:
         """The caller's turn, or None; then it is nobody else's for `seconds`."""
         turn = Turn(name, uuid4().hex)
-        with reachable():
+        with reachable(self._redis):
             taken = self._redis.set(self._keys("turn", name), turn.token, nx=True, px=round(seconds * 1000))
         return turn if taken else None
 
@@ -113,7 +114,7 @@ class Fleet:
 
     def silent_seconds(self) -> float | None:
         """How long ago a worker was last heard, by Redis' clock; None if never. Raises `LedgerUnavailable`."""
-        with reachable():
+        with reachable(self._redis):
             heard_at_ms = cast("bytes | None", self._redis.hget(self._keys("fleet"), "heard_at"))
             seconds, microseconds = self._redis.time()
         if heard_at_ms is None:
@@ -137,7 +138,7 @@ class WorkerRates:
     def tell(self, worker: str, rate: float | None) -> None:
         """Set a worker's own limit in recipients a second; None is no limit. To be told again within an hour."""
         key = self._keys("worker-rate", worker)
-        with reachable():
+        with reachable(self._redis):
             if rate is None:
                 self._redis.delete(key)
             else:
@@ -147,7 +148,7 @@ class WorkerRates:
         """A worker's own limit, as of at most a second ago."""
         at, rate = self._seen.get(worker, (-RATE_IS_OLD_SECONDS, None))
         if self._clock() - at >= RATE_IS_OLD_SECONDS:
-            with reachable():
+            with reachable(self._redis):
                 told = cast("bytes | None", self._redis.get(self._keys("worker-rate", worker)))
             rate = None if told is None else float(told)
             self._seen[worker] = self._clock(), rate

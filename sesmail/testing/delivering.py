@@ -66,11 +66,13 @@ class _Open:
     def stop(self, *_: Any, **__: Any) -> bool:
         return False
 
+    unclear = stop
+
 
 class _Alone:
     """What surrounds a worker that has the account to itself: every slot is free, and nobody else is there."""
 
-    line = _Open()
+    line = breaker = _Open()
 
     def owner(self) -> str:
         return "testing"

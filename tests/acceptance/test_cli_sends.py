@@ -120,3 +120,10 @@ def test_a_redis_that_is_away_has_an_exit_code_of_its_own(sesmail: Any) -> None:
     code, _, words = sesmail("unknown", redis_url=NOWHERE)
     assert code == 75
     assert "Redis cannot be reached" in words
+
+
+def test_find_lists_the_sends_to_an_address_or_to_a_list(ledger, sesmail):
+    accept(ledger, "one")
+    assert [send["send_id"] for send in sesmail("find", "Ann@example.org")[1]] == ["one"]
+    assert sesmail("find", "--list", "news")[1] == []
+    assert sesmail("find")[0] == 2

@@ -317,6 +317,20 @@ def test_whom_an_earlier_release_queued_under_a_key_is_not_queued_again(desk, no
     assert (answer.code, answer.json["queued"], answer.json["already_queued"]) == (0, 1, 1)
 
 
+def test_of_those_who_have_another_letter_under_the_same_key_it_is_told_how_many_and_how_to_mail_them(desk):
+    assert desk.send(somebody(2), "--key", "may").code == 0
+    desk.file("corrected.txt", "Dearest {{name}}")
+    corrected = ["send", "--csv", desk.people(somebody(3)), "--subject", "For {{name}}", "--text", "corrected.txt"]
+    answer = desk.run(*corrected, "--key", "may", "--json")
+    assert (answer.code, answer.json["queued"], answer.json["already_queued"]) == (0, 1, 2)
+    assert answer.json["queued_another_letter"] == 2
+    assert "2 of those queued before have another letter than this under the key may" in answer.err
+    assert "Another --key" in answer.err
+    assert desk.run(*corrected, "--key", "june", "--json").json["queued"] == 3
+    assert "queued_another_letter" not in desk.send(somebody(2), "--key", "may", "--json").json
+    assert desk.counts() == {"queued": 6}
+
+
 @pytest.mark.parametrize("option", ["--html", "--text"])
 def test_a_letter_in_another_encoding_is_refused_with_its_name(desk, option):
     (desk.site.folder / "latin.txt").write_bytes(b"Gr\xfc\xdfe")

@@ -191,7 +191,7 @@ def test_a_django_project_that_does_not_load_its_celery_app_is_known_by_its_sett
     (line,) = pause.err.splitlines()
     assert line.startswith("Error: This web application has no Celery app")
     assert "`from .celery import app as celery_app` in proj/__init__.py" in line
-    assert pause.code == 1
+    assert pause.code == 78
 
 
 def test_figures_are_read_from_the_application_s_ledger_also_in_threads(flask: Project) -> None:
@@ -209,7 +209,7 @@ def test_the_first_line_shows_the_address_without_user_and_password(plain: Proje
     assert status.head.startswith("ledger rediss://127.0.0.1:1/3, prefix sesmail, site shop ")
     assert (status.code, status.out) == (75, "")
     _, line = status.err.splitlines()
-    assert line.startswith("Error: Redis cannot be reached (Error 111 connecting to ")
+    assert line.startswith("Error: Redis cannot be reached (rediss://127.0.0.1:1/3: Error 111 connecting to ")
     assert SECRET not in status.err
     assert "kim" not in status.err
 
@@ -220,23 +220,24 @@ def test_a_typing_error_in_the_address_is_told_in_a_line_that_shows_none_of_it(p
     (line,) = pause.err.splitlines()
     assert line.startswith("Error: The address of a Redis (SESMAIL_REDIS_URL, ")
     assert SECRET not in line
-    assert (pause.code, pause.out) == (1, "")
+    assert (pause.code, pause.out) == (78, "")
 
 
 def test_a_database_that_the_server_does_not_have_is_told_in_a_line(plain: Project) -> None:
     pause = plain.run(SESMAIL, "pause", SESMAIL_REDIS_URL=f"{plain.url.rpartition('/')[0]}/4711")
     head, line = pause.err.splitlines()
     assert head.startswith("ledger ")
-    assert line.startswith("Error: Redis has no database of the number ")
-    assert pause.code == 1
+    assert line.startswith("Error: Redis at redis://127.0.0.1:")
+    assert " It has no database of the number " in line
+    assert pause.code == 78
 
 
 def test_a_password_that_redis_refuses_is_not_called_a_redis_that_is_away(plain: Project) -> None:
     pause = plain.run(SESMAIL, "pause", SESMAIL_REDIS_URL=plain.url.replace("//", f"//kim:{SECRET}@"))
     _, line = pause.err.splitlines()
-    assert line.startswith("Error: Redis refuses the user or password ")
+    assert " It refuses the user or password of its address. " in line
     assert SECRET not in pause.err
-    assert pause.code == 1
+    assert pause.code == 78
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_a_name_that_leads_to_no_app_is_told_in_a_line(django: Project, command:
     (line,) = said.err.splitlines()
     assert words in line
     assert line.endswith("Nothing was done.")
-    assert said.code == 1
+    assert said.code == 78
 
 
 @pytest.mark.parametrize("variable", ["DJANGO_SETTINGS_MODULE", "FLASK_APP"])
@@ -263,7 +264,7 @@ def test_a_variable_that_leads_to_no_application_is_told_in_a_line(plain: Projec
     (line,) = pause.err.splitlines()
     assert line.startswith(f"Error: {variable}=nosuch.settings cannot be loaded (")
     assert str(plain.site.folder) in line
-    assert pause.code == 1
+    assert pause.code == 78
 
 
 # Whether anybody is there

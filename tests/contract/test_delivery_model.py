@@ -20,7 +20,7 @@ from sesmail.errors import StaleClaim
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
-from sesmail.state.callers import Callers
+from sesmail.state.answering import Callers
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line

@@ -24,10 +24,13 @@ from celery.worker.control import Panel
 from celery.worker.pidbox import Pidbox
 from celery.worker.request import Request
 from kombu import Producer, Queue, pools
+from redis import Redis
 
 from sesmail.celery import internals, worker
 from sesmail.celery.current import client_of
 from sesmail.celery.worker import shutdown
+from sesmail.celery.worker.misfits import wrapped
+from sesmail.embedded import EmbeddedRedis
 
 SECRET = "ann@example.org"
 ROOT = Path(__file__).parents[2]
@@ -91,6 +94,34 @@ def test_a_configuration_is_imported_from_the_working_directory(
         internals.import_configuration(loader, "no_such_settings")
     assert missing.value.name == "no_such_settings"
     monkeypatch.delitem(sys.modules, "settings_of_this_test")
+
+
+@pytest.mark.parametrize("prefix", ["", "alpha:"])
+def test_what_redis_pops_can_be_looked_at_before_kombu_makes_a_message_of_it(
+    redis: Redis, redis_server: EmbeddedRedis, prefix: str
+) -> None:
+    options = {"global_keyprefix": prefix, "sep": "#", "priority_steps": [0, 3]}
+    app = Celery("pops", broker=redis_server.url, broker_transport_options=options, set_as_current=False)
+    seen, bodies = [], []
+
+    def mended(queue: str, item: bytes) -> bytes:
+        seen.append((queue, item))
+        return wrapped(queue, item)
+
+    def take(message: Any) -> None:
+        bodies.append(message.body)
+        message.ack()
+
+    for queue in ("popped", "popped#3"):
+        redis.lpush(f"{prefix}{queue}", b"\xff garbage")
+    with app.connection_for_read() as connection:
+        consumer = app.amqp.TaskConsumer(connection, queues=[app.amqp.queues["popped"]], on_message=take)
+        internals.look_at_what_redis_pops(consumer.channel, mended)
+        with consumer:
+            for _ in range(2):
+                connection.drain_events(timeout=10)
+    assert seen == [("popped", b"\xff garbage")] * 2
+    assert bodies == [b"\xff garbage"] * 2
 
 
 # -- publishing and consuming -------------------------------------------------------------------------------------------

@@ -202,6 +202,84 @@ def test_unknown_sends_are_given_up_after_the_last_attempt(ledger: Ledger, clock
     assert ledger.status("a").state is State.ABANDONED
 
 
+def unknown(ledger: Ledger, send_id: str, lane: str = "transactional") -> None:
+    ledger.accept(send_id, email(lane=lane))
+    ledger.begin(claim := claimed(ledger, send_id))
+    ledger.outcome_unknown(claim, "500")
+
+
+def queued_unproven(ledger: Ledger) -> list[str]:
+    return [ticket.send_id for ticket in ledger.queue_unproven()[0]]
+
+
+def test_a_password_reset_waits_a_minute_for_evidence_and_a_letter_half_an_hour(
+    clocked_scripts: ClockedScripts,
+) -> None:
+    ledger = Ledger(clocked_scripts, Settings())
+    for lane in ("bulk", "transactional"):
+        unknown(ledger, lane, lane)
+    found = []
+    for seconds in (59, 2, 1738, 2):
+        clocked_scripts.advance(seconds)
+        found.append(queued_unproven(ledger))
+    assert found == [[], ["transactional"], [], ["bulk"]]
+
+
+def test_those_whose_window_is_not_over_hide_no_others(clocked_scripts: ClockedScripts) -> None:
+    ledger = Ledger(clocked_scripts, Settings())
+    for number in range(5):
+        unknown(ledger, f"bulk-{number}", "bulk")
+    clocked_scripts.advance(1)
+    for number in range(3):
+        unknown(ledger, f"reset-{number}")
+    clocked_scripts.advance(60)
+    tickets, _ = ledger.queue_unproven(page=2)
+    tickets += ledger.queue_unproven(page=2)[0]
+    assert [ticket.send_id for ticket in tickets] == ["reset-0", "reset-1", "reset-2"]
+
+
+def hear(ledger: Ledger, scripts: ClockedScripts, after_seconds: float, times: int = 50) -> None:
+    """SES's first word of so many emails comes so late."""
+    for number in range(times):
+        name = f"{after_seconds}-{number}"
+        ledger.accept(name, email())
+        ledger.begin(claim := claimed(ledger, name))
+        ledger.sent(claim, f"m-{name}")
+        scripts.advance(after_seconds)
+        assert ledger.record_first_word(name, f"m-{name}") == "known"
+
+
+def test_where_events_come_late_a_password_reset_waits_longer_for_them_and_never_shorter(
+    clocked_scripts: ClockedScripts,
+) -> None:
+    ledger = Ledger(clocked_scripts, Settings(sent_retention_seconds=10**6))
+    hear(ledger, clocked_scripts, 0.5)
+    unknown(ledger, "quick")
+    clocked_scripts.advance(59)
+    assert queued_unproven(ledger) == [], "not below a minute"
+    clocked_scripts.advance(2)
+    assert queued_unproven(ledger) == ["quick"]
+    hear(ledger, clocked_scripts, 100)
+    unknown(ledger, "late")
+    clocked_scripts.advance(240)
+    assert queued_unproven(ledger) == [], "three times what they take"
+    clocked_scripts.advance(90)
+    assert queued_unproven(ledger) == ["late"]
+    hear(ledger, clocked_scripts, 100_000, times=3)
+    unknown(ledger, "never")
+    clocked_scripts.advance(1801)
+    assert queued_unproven(ledger) == ["never"], "not above half an hour, however late some came"
+
+
+def test_a_window_that_is_set_holds_however_late_events_come(clocked_scripts: ClockedScripts) -> None:
+    ledger = Ledger(clocked_scripts, Settings(evidence_window_seconds=20, sent_retention_seconds=10**6))
+    hear(ledger, clocked_scripts, 100)
+    for lane in ("bulk", "transactional"):
+        unknown(ledger, lane, lane)
+    clocked_scripts.advance(21)
+    assert queued_unproven(ledger) == ["bulk", "transactional"]
+
+
 def test_on_unknown_hold_leaves_the_send_to_an_operator(clocked_scripts: ClockedScripts) -> None:
     ledger = Ledger(clocked_scripts, Settings(on_unknown="hold"))
     ledger.accept("a", email())

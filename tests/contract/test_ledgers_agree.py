@@ -83,10 +83,13 @@ class BothLedgers(RuleBasedStateMachine):
         key=st.sampled_from(KEYS),
         delay=st.sampled_from([0, 10]),
         expires=st.sampled_from([None, 5, 60]),
+        content=st.sampled_from(["", "1one", "1other"]),
     )
-    def accept(self, send_id: str, to: list[str], lane: Lane, key: str | None, delay: int, expires: int | None) -> None:
+    def accept(
+        self, send_id: str, to: list[str], lane: Lane, key: str | None, delay: int, expires: int | None, content: str
+    ) -> None:
         email = Email(to, "s", "t", from_email="shop@example.com", lane=lane, idempotency_key=key)
-        self.ask("accept", send_id, email, delay_seconds=delay, expires_in_seconds=expires)
+        self.ask("accept", send_id, email, delay_seconds=delay, expires_in_seconds=expires, content=content)
 
     @rule(send_id=ids, wish=st.sampled_from(["cancel", "requeue", "metadata"]))
     def wish(self, send_id: str, wish: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,10 +12,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from sesmail import Client
+from sesmail.celery.current import close_clients
+from sesmail.cli import main
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
 from sesmail.events.stores import StoredEvent
@@ -28,6 +34,7 @@ from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Claim, Reason, State
 from tests.acceptance.fleet import wait_until
 from tests.acceptance.proxy import Proxy
+from tests.signing import Signer
 from tests.tickets import Broker
 
 EMAIL = Email("ann@example.org", "s", "t", from_email="shop@example.com")
@@ -149,11 +156,92 @@ def test_ses_s_yes_is_written_down_through_any_trouble_of_redis(
     admin.close()
 
 
-def test_a_user_who_may_not_do_what_is_needed_is_told_so(server: EmbeddedRedis) -> None:
+REFUSED = {
+    "a wrong password": ("redis://mail:s3cr3t@", "/0", [], "refuses the user or password"),
+    "no password": ("redis://", "/0", ["CONFIG SET requirepass s3cr3t"], "wants a password"),
+    "missing rights": ("redis://mail:any@", "/0", ["ACL SETUSER mail on nopass ~* +@read +hello"], "does not permit"),
+    "no such database": ("redis://", "/99", [], "no database of the number"),
+}
+PASSES = {
+    "a replica": ("REPLICAOF 127.0.0.1 1", "it is a replica"),
+    "full memory": ("CONFIG SET maxmemory 1", "its memory is full"),
+    "too few replicas": ("CONFIG SET min-replicas-to-write 1", "too few replicas"),
+    "too many connections": ("CONFIG SET maxclients 1", "as many connections as it takes"),
+}
+
+
+def changed(url: str, scheme: str, database: str) -> str:
+    return url.replace("redis://", scheme).removesuffix("/0") + database
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_no_waiting_mends_is_a_mistake_in_a_setting_told_with_the_address_and_what_to_do(
+    server: EmbeddedRedis, what: str
+) -> None:
+    scheme, database, commands, meaning = REFUSED[what]
     with Redis.from_url(server.url) as admin:
-        admin.acl_setuser("mail", enabled=True, nopass=True, keys=["*"], commands=["+@read", "+hello", "+client"])
-    with pytest.raises(LedgerRefuses, match="does not permit"):
-        ledger_at(server.url.replace("redis://", "redis://mail:any@")).accept("a", EMAIL)
+        for command in commands:
+            admin.execute_command(*command.split(" "))
+    url = changed(server.url, scheme, database)
+    with pytest.raises(LedgerRefuses, match=meaning) as caught:
+        ledger_at(url).accept("a", EMAIL)
+    assert f"at {changed(server.url, 'redis://', database)}" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    close_clients()
+    done = CliRunner().invoke(main, ["status"], env={"SESMAIL_REDIS_URL": url})
+    close_clients()
+    assert (done.exit_code, meaning in " ".join(done.output.split())) == (78, True), done.output
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_a_condition_that_passes_is_told_with_the_address_what_redis_said_and_what_helps(
+    server: EmbeddedRedis, what: str
+) -> None:
+    command, meaning = PASSES[what]
+    with Redis.from_url(server.url) as admin:
+        admin.execute_command(*command.split(" "))
+        with pytest.raises(LedgerUnavailable, match=f"is there, but takes nothing .*{server.url}.*{meaning}"):
+            ledger_at(server.url).accept("a", EMAIL)
+
+
+class Greeter(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(100)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+class SelfSigned(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.server.tls.wrap_socket(self.request, server_side=True).recv(100)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("handler", "scheme", "meaning"),
+    [
+        (Greeter, "redis", "does not speak as Redis does"),
+        (Greeter, "rediss", "TLS cannot be spoken"),
+        (SelfSigned, "rediss", "certificate is not believed"),
+    ],
+)
+def test_another_server_or_one_with_a_stranger_s_certificate_is_a_mistake_in_a_setting(
+    tmp_path: Path, handler: type, scheme: str, meaning: str
+) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as other:
+        other.tls = self_signed(tmp_path)  # type: ignore[attr-defined]
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(LedgerRefuses, match=meaning):
+            ledger_at(f"{scheme}://127.0.0.1:{other.server_address[1]}/0").accept("a", EMAIL)
+        other.shutdown()
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    signer = Signer()
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "server.pem").write_bytes(signer.key.private_bytes(*form) + signer.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
 
 
 def rights() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from redis import Redis
 
 from sesmail.errors import MoveRefused
 from sesmail.message import Email, Lane
+from sesmail.message.content import content_digest
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
-from sesmail.state.callers import Callers
+from sesmail.state.answering import Callers
 from sesmail.state.former import former_rows
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
@@ -347,3 +349,52 @@ def test_more_rows_than_a_page_are_counted(ledger: Ledger, redis: Redis, clocked
         if n % 2:
             write(redis, f"s{n}", v="1")
     assert former_rows(clocked_scripts) == {State.QUEUED: 550}
+
+
+# -- idempotency keys ------------------------------------------------------------------------------------------------------
+
+KEY, SHA256 = "invoice-7", hashlib.sha256(b"invoice-7").hexdigest()
+
+
+def test_a_key_of_an_older_release_stands_for_its_email_whatever_is_said_now(ledger: Ledger, redis: Redis) -> None:
+    accept(ledger)
+    redis.set(f"{{sesmail}}:idempotency:{SHA256}", "a")
+    assert ledger.knows(KEY)
+    email = Email("bob@example.org", "Another", "t", from_email="shop@example.com", idempotency_key=KEY)
+    again = ledger.accept("b", email, content=content_digest(email))
+    assert (again.send_id, again.new) == ("a", False)
+
+
+@pytest.mark.parametrize(("site", "new"), [("alpha", False), ("beta", True)])
+def test_a_key_of_an_older_release_is_the_sites_whose_send_it_stands_for(
+    ledger: Ledger, clocked_scripts: ClockedScripts, redis: Redis, site: str, new: bool
+) -> None:
+    accept(ledger)
+    redis.set(f"{{sesmail}}:idempotency:{SHA256}", "a")
+    asking = Ledger(clocked_scripts, Settings(site=site))
+    assert asking.knows(KEY) is not new
+    email = Email("ann@example.org", "Hello", "Hi.", from_email="shop@example.com", idempotency_key=KEY)
+    assert asking.accept("b", email).new is new
+
+
+def test_a_key_whose_send_an_older_release_made_and_is_forgotten_still_stands_for_it(
+    ledger: Ledger, redis: Redis
+) -> None:
+    redis.set(f"{{sesmail}}:idempotency:{SHA256}", "gone")
+    email = Email("ann@example.org", "Hello", "Hi.", from_email="shop@example.com", idempotency_key=KEY)
+    again = ledger.accept("b", email, content=content_digest(email))
+    assert (again.send_id, again.state, again.new) == ("gone", "gone", False)
+
+
+def test_callers_of_an_older_release_find_todays_keys_for_a_day(ledger: Ledger, redis: Redis) -> None:
+    accept(ledger, idempotency_key=KEY)
+    former = f"{{sesmail}}:idempotency:{SHA256}"
+    assert redis.get(former) == b"a", "the id alone is what they look for"
+    assert 86_000_000 < redis.pttl(former) <= 86_400_000
+
+
+def test_a_content_digest_of_another_form_is_not_compared(ledger: Ledger, redis: Redis) -> None:
+    accept(ledger)
+    write(redis, content="2something")
+    email = Email("ann@example.org", "Hello", "Hi.", from_email="shop@example.com")
+    assert not ledger.accept("a", email, content=content_digest(email)).new

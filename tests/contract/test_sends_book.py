@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sesmail.errors import LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
+from sesmail.client import NoBroker
+from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Email, Lane
 from sesmail.sending.memory import Memory
 from sesmail.sending.memory_ledger import MemoryLedger
+from sesmail.sending.outbox import Outbox
 from sesmail.settings import Settings
 from sesmail.state.ledger import Ledger
 from sesmail.state.memory import MemoryOptOuts, MemoryReputation
@@ -336,3 +338,89 @@ def test_during_an_outage_every_call_says_so(book: Book) -> None:
     for call in calls:
         with pytest.raises(LedgerUnavailable):
             call()
+
+
+# -- one key, one email -----------------------------------------------------------------------------------------------
+
+
+def outbox_of(book: Book, **said: object) -> Outbox:
+    settings = Settings(from_email="shop@example.com", idempotency_seconds=3600, **said)  # type: ignore[arg-type]
+    ledger = book.ledger
+    if isinstance(ledger, MemoryLedger):
+        of_site: Ledger | MemoryLedger = MemoryLedger(ledger._memory, settings)
+    else:
+        of_site = Ledger(ledger._scripts, settings)
+    return Outbox(settings, NoBroker(), of_site, book.reputation)
+
+
+OTHERS = [
+    {"to": BOB},
+    {"to": [ANN, BOB]},
+    {"to": ANN, "cc": BOB},
+    {"subject": "Goodbye"},
+    {"text": "Bye."},
+    {"html": "<p>Hi.</p>"},
+    {"from_email": "billing@example.com"},
+    {"reply_to": "help@example.com"},
+    {"attachments": [("a.txt", "1", "text/plain")]},
+]
+THE_SAME = [
+    {"to": "Ann <ann@EXAMPLE.org>"},
+    {"send_at": datetime(2031, 1, 1, tzinfo=UTC)},
+    {"expires_at": datetime(2031, 1, 1, tzinfo=UTC)},
+    {"headers": {"X-Request-Id": "another"}},
+    {"metadata": {"try": 2}},
+    {"lane": "bulk"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_email_under_a_known_key_or_id_is_refused_by_name_and_changes_nothing(
+    book: Book, other: dict[str, object]
+) -> None:
+    outbox = outbox_of(book)
+    first = outbox.send(email(idempotency_key="invoice-7"), send_id="a")
+    with pytest.raises(IdempotencyConflict, match=r"idempotency_key: .* the send a .*Nothing was queued") as by_key:
+        outbox.send(email(idempotency_key="invoice-7", **other))
+    assert (by_key.value.field, by_key.value.send_id) == ("idempotency_key", first.send_id)
+    with pytest.raises(IdempotencyConflict) as by_id:
+        outbox.send(email(**other), send_id="a")
+    assert (by_id.value.field, by_id.value.send_id) == ("task_id", "a")
+    assert book.claimed().email == email(idempotency_key="invoice-7")
+
+
+@pytest.mark.parametrize("again", THE_SAME)
+def test_the_same_email_said_in_another_way_is_the_first_send(book: Book, again: dict[str, object]) -> None:
+    outbox = outbox_of(book)
+    outbox.send(email(idempotency_key="invoice-7"), send_id="a")
+    for send_id in (None, "a"):
+        accepted = outbox.send(email(idempotency_key="invoice-7", **again), send_id=send_id)
+        assert (accepted.send_id, accepted.new) == ("a", False)
+
+
+def test_settings_that_change_between_two_tries_make_no_other_email(book: Book) -> None:
+    outbox_of(book).send(email(from_email=None, idempotency_key="invoice-7"), send_id="a")
+    later = outbox_of(book, configuration_set="new", text_from_html=True, redirect_to=["staging@example.com"])
+    assert not later.send(email(from_email=None, idempotency_key="invoice-7")).new
+
+
+def test_a_key_is_its_sites(book: Book) -> None:
+    first, second = outbox_of(book, site="alpha"), outbox_of(book, site="beta")
+    first.send(email(idempotency_key="invoice-7"), send_id="a")
+    assert second.send(email(subject="Another", idempotency_key="invoice-7"), send_id="b").new
+    assert first.send(email(idempotency_key="invoice-7")).send_id == "a"
+    assert second.send(email(subject="Another", idempotency_key="invoice-7")).send_id == "b"
+
+
+def test_a_key_that_is_forgotten_may_stand_for_another_email(book: Book) -> None:
+    outbox = outbox_of(book)
+    outbox.send(email(idempotency_key="invoice-7"), send_id="a")
+    forget_keys(book)
+    assert outbox.send(email(subject="Another", idempotency_key="invoice-7")).new
+
+
+def forget_keys(book: Book) -> None:
+    """As when they expire: the test's clock is not Redis' own."""
+    book.advance(3601)
+    if isinstance(book.ledger, Ledger):
+        book.ledger._redis.delete(*book.ledger._redis.keys("*idempotency*"))

@@ -17,10 +17,12 @@ import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.policy import default
+from ipaddress import ip_address
 from pathlib import Path
 
 import botocore
 import pytest
+from botocore import handlers
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -119,15 +121,25 @@ def server(running):
     return running
 
 
-@pytest.fixture(scope="module")
-def shared(running):
+@pytest.fixture(scope="module", autouse=True)
+def nobody_listens():
+    """Once moto was imported it listens to the calls of all clients, which the lean call would leave to boto3's."""
+    with pytest.MonkeyPatch.context() as patch:
+        own = [entry for entry in handlers.BUILTIN_HANDLERS if not entry[1].__module__.startswith("moto")]
+        patch.setattr(handlers, "BUILTIN_HANDLERS", own)
+        yield
+
+
+@pytest.fixture(scope="module", params=["lean", "boto3"])
+def shared(running, request):
     """Making boto3's client takes longer than a test."""
-    return SesTransport(region="eu-west-1", endpoint_url=running.url, read_timeout_seconds=1)
+    return SesTransport(region="eu-west-1", endpoint_url=running.url, read_timeout_seconds=1, call=request.param)
 
 
 @pytest.fixture
 def transport(server, shared):
-    shared._client_of_this_process()  # made now, while the credentials are set
+    shared._way_of_this_process()  # made now, while the credentials are set
+    assert (shared._way.lean is None) == (shared._call == "boto3"), shared.said
     return shared
 
 
@@ -350,6 +362,8 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
     written = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
     written += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "both.pem").write_bytes(written)
@@ -372,6 +386,113 @@ def refused_handshake(listening: socket.socket, context: ssl.SSLContext) -> None
     connection, _ = listening.accept()
     with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
         secure.recv(1)
+
+
+# Before the first byte of the request, and after it
+
+
+HANDSHAKE_FAILURE = bytes((21, 3, 3, 0, 2, 2, 40))
+"""A TLS alert: fatal, handshake_failure. https://www.rfc-editor.org/rfc/rfc8446#section-6"""
+
+
+def closes_at_accept(connection: socket.socket) -> None:
+    """Nothing is said."""
+
+
+def resets_at_accept(connection: socket.socket) -> None:
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def refuses_the_handshake(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(HANDSHAKE_FAILURE)
+
+
+def says_nothing(connection: socket.socket) -> None:
+    connection.recv(4096)
+    time.sleep(3)
+
+
+def speaks_no_tls(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def refuses_to_connect(connection: socket.socket) -> None:
+    assert connection.recv(4096).startswith(b"CONNECT email.example.com:443")
+    connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+
+def serve(listening: socket.socket, behaviour) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                behaviour(connection)
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def port_of(listening: socket.socket) -> int:
+    return listening.getsockname()[1]
+
+
+@pytest.fixture(params=["lean", "boto3"])
+def quick(request):
+    return {"call": request.param, "region": "eu-west-1", "connect_timeout_seconds": 1, "read_timeout_seconds": 2}
+
+
+@pytest.mark.parametrize(
+    "behaviour", [closes_at_accept, resets_at_accept, refuses_the_handshake, says_nothing, speaks_no_tls]
+)
+def test_a_connection_that_fails_before_the_request_means_that_ses_was_not_asked(listening, quick, behaviour):
+    threading.Thread(target=serve, args=(listening, behaviour), daemon=True).start()
+    with pytest.raises(SesUnavailable) as raised:
+        SesTransport(endpoint_url=f"https://127.0.0.1:{port_of(listening)}", **quick).send(an_email(), send_id="id-1")
+    assert not raised.value.is_answer, "the breaker counts it"
+
+
+@pytest.mark.parametrize("behaviour", [closes_at_accept, resets_at_accept, refuses_to_connect])
+def test_a_proxy_that_does_not_connect_means_that_ses_was_not_asked(listening, quick, monkeypatch, behaviour):
+    threading.Thread(target=serve, args=(listening, behaviour), daemon=True).start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port_of(listening)}")
+    with pytest.raises(SesUnavailable):
+        SesTransport(endpoint_url="https://email.example.com", **quick).send(an_email(), send_id="id-1")
+
+
+def test_a_name_that_is_not_found_means_that_ses_was_not_asked(quick):
+    with pytest.raises(SesUnavailable):
+        SesTransport(endpoint_url="https://ses.invalid", **quick).send(an_email(), send_id="id-1")
+
+
+def test_certificates_that_are_not_where_they_should_be_mean_that_ses_was_not_asked(listening, quick, monkeypatch):
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/ca.pem")
+    with pytest.raises((SesUnavailable, SesMisconfigured)):
+        SesTransport(endpoint_url=f"https://127.0.0.1:{port_of(listening)}", **quick).send(an_email(), send_id="id-1")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_connection_that_breaks_after_the_first_byte_of_the_request_leaves_the_outcome_open(
+    listening, quick, monkeypatch, tmp_path, secure
+):
+    context = self_signed(tmp_path)
+
+    def breaks_after_a_byte(connection: socket.socket) -> None:
+        talking = context.wrap_socket(connection, server_side=True) if secure else connection
+        assert talking.recv(1) == b"P"
+        talking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        talking.close()
+
+    threading.Thread(target=serve, args=(listening, breaks_after_a_byte), daemon=True).start()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "both.pem"))
+    url = f"{'https' if secure else 'http'}://127.0.0.1:{port_of(listening)}"
+    with pytest.raises(OutcomeUnknown):
+        SesTransport(endpoint_url=url, **quick).send(an_email(), send_id="id-1")
 
 
 def test_missing_credentials_stop_the_line_and_say_so(server, monkeypatch):
@@ -508,11 +629,10 @@ def test_the_environment_can_point_it_elsewhere_in_mid_life(server, monkeypatch)
 def test_one_client_is_kept_and_a_forked_child_makes_its_own(server):
     transport = SesTransport(region="eu-west-1", endpoint_url=server.url)
     transport.send(an_email(), send_id="id-1")
-    client = transport._client_of_this_process()
-    assert transport._client_of_this_process() is client
-    _, *where = transport._client[0]
-    transport._client = (os.getpid() + 1, *where), client  # as a child finds it
-    assert transport._client_of_this_process() is not client
+    way = transport._way_of_this_process()
+    assert transport._way_of_this_process() is way
+    way.place = (os.getpid() + 1, *way.place[1:])  # as a child finds it
+    assert transport._way_of_this_process() is not way
 
 
 def test_a_kept_connection_that_ses_has_closed_meanwhile_is_replaced_without_an_unknown_outcome(server, transport):

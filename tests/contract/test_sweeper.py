@@ -11,7 +11,8 @@ from redis import Redis
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
 from sesmail.settings import Settings
-from sesmail.state.callers import Callers
+from sesmail.state.answering import Callers
+from sesmail.state.breaker import Breaker
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
 from sesmail.state.meters import Meters
@@ -45,9 +46,9 @@ def sweeper(clocked_scripts: ClockedScripts, ledger: Ledger, line: Line, meters:
     return Sweeper(ledger, line, meters, Callers(clocked_scripts), broker)
 
 
-def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0) -> None:
+def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0, lane: str = "bulk") -> None:
     for send_id in send_ids:
-        email = Email("success@simulator.amazonses.com", "s", "t", from_email="shop@example.com", lane="bulk")
+        email = Email("success@simulator.amazonses.com", "s", "t", from_email="shop@example.com", lane=lane)
         ledger.accept(send_id, email, delay_seconds=delay_seconds)
 
 
@@ -162,12 +163,35 @@ def test_what_is_due_stays_where_it_is_while_its_lane_is_paused(
     assert [send_id for send_id, _ in broker.tickets] == ["a", "b"]
 
 
+def test_bulk_tries_what_the_breaker_has_closed_and_transactional_email_where_that_has_led_to_nothing(
+    ledger: Ledger, line: Line, sweeper: Sweeper, broker: Broker, clocked_scripts: ClockedScripts
+) -> None:
+    accept(ledger, "b", "c", delay_seconds=1)
+    accept(ledger, "t", "u", delay_seconds=1, lane="transactional")
+    clocked_scripts.advance(2)
+    breaker = Breaker(clocked_scripts)
+    for _ in range(3):
+        breaker.unclear("500")
+    assert sweeper.sweep().due == 0, "its pause is not over"
+    clocked_scripts.advance(1)
+    assert sweeper.sweep().due == 1
+    assert broker.ids == ["b"]
+    clocked_scripts.advance(6)
+    assert sweeper.sweep().due == 2
+    assert broker.ids == ["b", "c", "t"]
+    breaker.clear()
+    assert sweeper.sweep().due == 1
+    assert broker.ids == ["b", "c", "t", "u"]
+
+
 def test_one_at_a_time_tries_whether_a_stopped_account_is_open_again(
     ledger: Ledger, line: Line, sweeper: Sweeper, clocked_scripts: ClockedScripts
 ) -> None:
     accept(ledger, "a", "b", "c", delay_seconds=1)
     clocked_scripts.advance(2)
-    line.stop("account", "paused by AWS")
+    line.stop("account", "paused by AWS", probe_every_seconds=60)
+    assert sweeper.sweep().due == 0, "nobody may try yet: it would only lose its place"
+    clocked_scripts.advance(61)
     assert sweeper.sweep().due == 1
     line.resume("account")
     assert sweeper.sweep().due == 2

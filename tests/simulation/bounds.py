@@ -7,9 +7,14 @@ from collections.abc import Callable, Sequence
 from tests.simulation.model import Model, Send
 from tests.simulation.rules import Rules
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.ses import Ses
 
 DEAD_WORKER_SECONDS = 15.0
 LOST_TICKET_SECONDS = 60.0
+OPENED_AGAIN_SECONDS = 50.0
+"""The breaker's longest pause, some sweeps, and five seconds in which bulk alone tries."""
+UNKNOWN_AT_MOST = 12
+"""Three in a row, as many as are on their way meanwhile, and one for each try before the account was ever read."""
 
 
 class Bounds:
@@ -30,6 +35,31 @@ class Bounds:
             send = self._model.sends.get((base, send_id))
             if send and send.state == "queued":
                 self._expect("a_lost_ticket_is_issued_again", send, LOST_TICKET_SECONDS)
+
+    def ses_is_down(self, base: str, ses: Ses, breaker_is_closed: Callable[[], bool]) -> None:
+        """Few become unknown, and once it is well again, what waits goes on."""
+        since = ses.down_at
+
+        def look() -> None:
+            if self._rules.quiet_since > since or ses.down_at != since:
+                return
+            self._rules.check(
+                "few_are_unknown_after_an_outage",
+                ses.unknown_while_down <= UNKNOWN_AT_MOST,
+                "",
+                str(ses.unknown_while_down),
+            )
+            waiting = [send.id for send in self._model.waiting() if send.base == base and self._may_go(send)]
+            if ses.troubled_at <= ses.down_until and not self._model.paused[base]:
+                closed = bool(waiting) and breaker_is_closed()
+                self._rules.check("the_line_opens_after_an_outage", not closed, " ".join(waiting))
+
+        self._at(ses.down_until + OPENED_AGAIN_SECONDS, look)
+
+    def _may_go(self, send: Send) -> bool:
+        """Whether it could have tried the line for a while."""
+        long_ago = self._scheduler.now - OPENED_AGAIN_SECONDS
+        return send.state == "scheduled" and max(send.state_at, send.due_at) < long_ago + 40.0
 
     def _expect(self, rule: str, send: Send, seconds: float) -> None:
         since = self._scheduler.now

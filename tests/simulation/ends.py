@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 UNTOLD = ("untold", "events:unprocessed")
 RATE_TOLERANCE = 1.2
+CALLS_TO_LEARN = 700
+"""The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
 PASSING_KEYS = ("blob:*", "in:queued:*", "in:scheduled:*", "in:claimed", "in:sending", "in:unknown", "unanswered")
 """What must be gone, or empty, when nothing waits."""
 
@@ -123,8 +125,12 @@ def _judge_rate(world: World, each: Installation) -> None:
         "offers_no_more_than_the_rate", most <= each.ses.highest_rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
     )
     world.counts["ses_calls"] += each.ses.calls
-    world.counts["ses_throttled"] += len(each.ses.throttled_at)
-    world.counts["ses_throttled_in_peace"] += sum(not _troubled(world, at) for at in each.ses.throttled_at)
+    in_peace = [number for number, at in each.ses.throttled if not _troubled(world, at)]
+    world.counts["ses_throttled"] += len(each.ses.throttled)
+    world.counts["ses_throttled_in_peace"] += len(in_peace)
+    if (calls := each.ses.calls - CALLS_TO_LEARN) > 0:
+        late = sum(number > CALLS_TO_LEARN for number in in_peace)
+        world.rules.check("throttles_are_few_once_learnt", late <= 2 + calls / 1000, "", f"{late} of {calls} calls")
 
 
 def _troubled(world: World, at: float) -> bool:
@@ -233,8 +239,8 @@ def forget(world: World, changed: set[str]) -> None:
 
 def _forget_send(world: World, send: Send) -> None:
     send.forgotten, send.told_at, send.cancelled_at, send.due_at = True, None, None, 0.0
-    fields = ("state", "moved_at", "token")
-    state, moved_at, token = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
+    fields = ("state", "moved_at", "token", "attempts")
+    state, moved_at, token, attempts = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
     world.story.tell(f"Redis has forgotten that it was {send.state}; it is {(state or b'gone').decode()}:", send.id)
     if state is None:
         send.state = "nothing"
@@ -246,3 +252,4 @@ def _forget_send(world: World, send: Send) -> None:
         send.state, send.holder = state.decode(), token.decode() if token else None
         send.state_at_redis = float(moved_at) / 1000
         send.state_at = world.scheduler.now
+        send.unknown_times = min(send.unknown_times, int(attempts or 0) - (send.state == "sending"))

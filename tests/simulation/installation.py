@@ -37,6 +37,7 @@ class Installation:
         self.ses.on_call = lambda send_id, email: rules.asks(self.base, send_id, email)
         self.ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
         self.ses.on_taken = self._taken
+        self.ses.on_outage = lambda: world.bounds.ses_is_down(self.base, self.ses, self.breaker_is_closed)
         self.sns = {
             site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
         }
@@ -58,6 +59,11 @@ class Installation:
             world.scheduler.spawn(world.web, partial(sender.send_all, seed, own, over_seconds), "sender", 0.5)
         for operator in self.operators:
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
+
+    def breaker_is_closed(self) -> bool:
+        """Whether the breaker has closed the account's line."""
+        (entry,) = self.world.server.wire.ask(("HGET", f"{self.base}line", "stopped:account"))
+        return b"\nbreaker " in (entry or b"")
 
     def client(self, site: str) -> Client:
         """A client of a site, with the broker."""

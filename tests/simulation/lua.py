@@ -32,7 +32,6 @@ end
 """
 ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())"
 NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
-ACCEPTS = "redis.call('SET', idempotency, id, 'PX', ARGV[10])"
 FORMER_RELEASE = "6a31838"
 LUA = "sesmail/state/lua"
 _source = Scripts.source
@@ -96,7 +95,6 @@ def simulated(text: str) -> str:
     body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace(
         "redis.call('EXPIRE', ", "sim_expire(1000, "
     )
-    body = body.replace(ACCEPTS, "redis.call('SET', idempotency, id) sim_expire(1, idempotency, ARGV[10])")
     body = body.replace(ENTERS, NOTED)
     if re.search(r"'(PX|EX|PXAT|EXAT|TIME)'", body):
         raise LookupError("a script has a lifetime or a clock that the simulation does not know")

@@ -24,6 +24,8 @@ class Send:
     site: str
     number: int
     email: Email
+    content: str = ""
+    """The digest of what its caller gave."""
     state: str = "nothing"
     state_at: float = 0.0
     """By virtual time."""
@@ -79,6 +81,7 @@ class Model:
         number = json.loads(argv[12])["number"]
         email, site = self.wanted[number]
         send = Send(id=argv[0], base=base, site=site, number=number, email=email, state=state, state_at=now)
+        send.content = argv[16]
         another = self.of_number.get(number)
         send.accepted = bool(another and another.accepted)
         self.sends[base, send.id] = self.of_number[number] = send

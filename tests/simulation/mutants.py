@@ -85,9 +85,9 @@ SWEEPS = (
         "local _ = 0",
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
-    _lua("unknown goes out at once", "sweep_unknown", "now_ms() - tonumber(ARGV[1])", "now_ms()"),
-    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[2]) then", ">= 1000 then"),
-    _lua("unknown is given up at once", "sweep_unknown", ">= tonumber(ARGV[2]) then", ">= 1 then"),
+    _lua("unknown goes out at once", "sweep_unknown", "= tonumber(ARGV[1]), bulk = tonumber(ARGV[2])", "= 0, bulk = 0"),
+    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1000 then"),
+    _lua("unknown is given up at once", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1 then"),
     _lua("due five seconds early", "sweep_due", "now_ms(), 'LIMIT'", "now_ms() + 5000, 'LIMIT'"),
     _lua("bulk is never due", "sweep_due", "'-inf', now_ms()", "'-inf', lane == 'bulk' and 0 or now_ms()"),
     _lua(
@@ -127,7 +127,7 @@ EVIDENCE = (
         "",
         harmless="a sent send is moved by nobody, whatever the token",
     ),
-    _python("events settle nothing", "events.processing", "self._record_evidence(send_id, message_id)", "None"),
+    _python("events settle nothing", "events.processing", "record(send_id, message_id)", "None"),
     _python(
         "bounces opt nobody out",
         "events.processing",
@@ -147,7 +147,7 @@ EVIDENCE = (
     _lua(
         "events are not put in line",
         "put_events",
-        "redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)",
+        "redis.call('ZADD', key('events', 'unprocessed', site), ARGV[i + 5], id)",
         "",
     ),
 )
@@ -167,8 +167,14 @@ ACCEPTANCE = (
     _lua(
         "an idempotency key is not looked up",
         "accept",
-        "local seen = (idempotency and redis.call('GET', idempotency)) or id",
-        "local seen = id",
+        "if has_key then\n  seen, of_key",
+        "if false then\n  seen, of_key",
+    ),
+    _lua(
+        "another email is swallowed under a known key",
+        "accept",
+        "if tells_another_email(content, of_key and of_key ~= '' and of_key or f[2] or '') then",
+        "if false then",
     ),
     _lua(
         "a delay is not kept",
@@ -239,7 +245,7 @@ RATE = (
     ),
     _lua("a paused line is open", "throttle_reserve", "if not tried or tonumber(due)", "if tried and tonumber(due)"),
     _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then"),
-    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", ""),
+    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
     _lua(
         "the margin is not widened",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from sesmail import Client
-from sesmail.errors import LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.state.line import How
 from sesmail.state.suppression import OptOut, Scope
@@ -103,6 +103,10 @@ class Sender:
                 call()
                 if self._rng.random() < 0.1:
                     call()  # somebody pressed the button twice
+                if self._rng.random() < 0.05:
+                    self._mistake_a_key(self._rng.choice(numbers))
+            except IdempotencyConflict:
+                break  # as it should; by now all are accepted
             except LedgerUnavailable:
                 self._scheduler.sleep(0.5)
             else:
@@ -110,6 +114,18 @@ class Sender:
         for number in numbers:
             if send := self._model.of_number.get(number):  # Redis may have forgotten it already
                 send.accepted = True
+
+    def _mistake_a_key(self, number: int) -> None:
+        """The program has a bug: it gives another email a key that it has given before. The rules judge the answer."""
+        email, site = self._model.wanted[number]
+        other = email.replace(subject="Another subject")
+        known = self._model.of_number.get(number)
+        self._model.wanted[number] = other, site  # what Redis has forgotten of the first, it may take
+        try:
+            self._client.outbox.accept(other)
+        finally:
+            if self._model.of_number.get(number) is known:
+                self._model.wanted[number] = email, site
 
 
 class Operator:

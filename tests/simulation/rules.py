@@ -116,6 +116,7 @@ class Rules:
 
     def _accept(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if reply[0] != b"accepted":
+            self._seen_before(base, argv, reply)
             return
         now = self.redis_now()
         send, another = self._model.accept(base, argv, reply[2].decode(), self._scheduler.now)
@@ -130,6 +131,12 @@ class Rules:
         self.check("waits_as_it_was_asked_to", (send.state == "scheduled") == (float(argv[5]) > 0), send.id, send.state)
         self.moves[f"nothing -> {send.state}"] += 1
         self._story.tell(f"Redis: accepts as {send.state}:", send.id)
+
+    def _seen_before(self, base: str, argv: tuple[Any, ...], reply: Any) -> None:
+        send = self._model.sends.get((base, reply[1].decode()))
+        if send and reply[0] in (b"exists", b"other"):
+            holds = (reply[0] == b"exists") == (send.content == argv[16])
+            self.check("a_key_is_one_emails", holds, send.id, reply[0].decode())
 
     def _claim(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))

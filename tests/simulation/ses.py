@@ -42,10 +42,16 @@ class Ses:
         self._scheduler, self._faults, self._rng = scheduler, faults, rng
         self.rate, self.quota = rate, quota
         self.first_quota, self.highest_rate = quota, rate
-        self.paused_until = 0.0
+        self.paused_until = self.down_until = 0.0
+        self.down_at = self.troubled_at = 0.0
+        """When the present outage began; when SES last gave no clear answer, or could not be reached."""
+        self._down: Callable[[], Exception] = _out_of_reach
+        self.unknown_while_down = 0
+        self.on_outage: Callable[[], None] = lambda: None
         self.offered: list[tuple[float, int]] = []
         self.taken = 0
-        self.throttled_at: list[float] = []
+        self.throttled: list[tuple[int, float]] = []
+        """The number of the call, and when."""
         self.refused_for_quota = self.calls = 0
         self._second: deque[tuple[float, int]] = deque()
         self.on_call: Callable[[str, Email], None] = lambda _id, _email: None
@@ -56,8 +62,9 @@ class Ses:
     def account(self) -> Account:
         """As GetAccount answers."""
         self._scheduler.sleep(0.03)
-        if self._faults.strikes("ses_unreachable"):
-            raise SesUnavailable("no connection", code="EndpointConnectionError")
+        if self._scheduler.now < self.down_until or self._faults.strikes("ses_unreachable"):
+            self.troubled_at = self._scheduler.now
+            raise _out_of_reach()
         return Account(
             max_send_rate=float(self.rate),
             max_24_hour_send=float(self.quota),
@@ -73,15 +80,25 @@ class Ses:
         self.on_call(send_id, email)
         self._scheduler.sleep(0.01 + self._rng.expovariate(1 / 0.01))
         self._changes_its_mind()
+        if self._scheduler.now < self.down_until:
+            failure = self._down()
+            self.unknown_while_down += isinstance(failure, OutcomeUnknown)
+            raise self._said(send_id, failure)
         if self._faults.strikes("ses_unreachable", send_id):
-            raise self._said(send_id, SesUnavailable("no connection", code="EndpointConnectionError"))
+            raise self._said(send_id, _out_of_reach())
         if self._faults.strikes("ses_fails_before", send_id):
-            raise self._said(send_id, OutcomeUnknown("SES answered 500", code="InternalFailure"))
+            raise self._said(send_id, _answers_500())
         self._refuse(email, send_id)
         return self._take(email, send_id, begun_at)
 
     def _changes_its_mind(self) -> None:
         now, faults = self._scheduler.now, self._faults
+        if now >= self.down_until and faults.strikes("ses_is_down"):
+            self.down_at, self.down_until = now, now + faults.choose(5.0, 15.0, 40.0)
+            self._down = _answers_500 if faults.choose(0, 1) else _out_of_reach
+            self.unknown_while_down = 0
+            self.disturb(self.down_until - now + 60.0)
+            self.on_outage()
         if faults.strikes("ses_pauses"):
             self.paused_until = now + faults.choose(20.0, 90.0)
             self.disturb(self.paused_until - now + 130.0)
@@ -102,7 +119,7 @@ class Ses:
         while self._second and self._second[0][0] <= now - 1.0:
             self._second.popleft()
         if sum(count for _, count in self._second) + recipients > self.rate:
-            self.throttled_at.append(now)
+            self.throttled.append((self.calls, now))
             raise self._said(send_id, SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException"))
         if self.taken + recipients > self.quota:
             self.refused_for_quota += 1
@@ -117,7 +134,7 @@ class Ses:
         message_id = f"ses-{send_id}-{len(self.offered)}"
         self.on_taken(Taken(send_id, message_id, email, now, begun_at))
         if faults.strikes("ses_fails_after", send_id):
-            raise self._said(send_id, OutcomeUnknown("SES answered 500", code="InternalFailure"))
+            raise self._said(send_id, _answers_500())
         if faults.strikes("ses_hangs", send_id):
             self._scheduler.sleep(60.0)
             raise self._said(send_id, OutcomeUnknown("no answer in time", code="ReadTimeoutError"))
@@ -128,8 +145,18 @@ class Ses:
         return message_id
 
     def _said(self, send_id: str, error: Exception) -> Exception:
+        if isinstance(error, OutcomeUnknown | SesUnavailable):
+            self.troubled_at = self._scheduler.now
         self.on_answer(send_id, type(error).__name__)
         return error
+
+
+def _out_of_reach() -> Exception:
+    return SesUnavailable("no connection", code="EndpointConnectionError")
+
+
+def _answers_500() -> Exception:
+    return OutcomeUnknown("SES answered 500", code="InternalFailure")
 
 
 @dataclass(frozen=True, slots=True)

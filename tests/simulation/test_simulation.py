@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_without_misfortunes_every_email_goes_out_once_and_nobody_is_told_twice(
     assert {len(send.taken) for send in result.model.sends.values() if send.state == "sent"} == {1}
 
 
+def test_once_the_margin_is_learnt_ses_throttles_no_more_than_one_call_in_a_thousand(wire: Wire) -> None:
+    bug = next(bug for bug in MUTANTS if bug.name == "the margin is not widened")
+    run = Run(seed=7, emails=1500, plan=NO_MISFORTUNES)
+    well, badly = simulate(run, wire), simulate(replace(run, bug=bug), wire)
+    assert well.rules["throttles_are_few_once_learnt"] > 0
+    assert well.violations == []
+    assert "throttles_are_few_once_learnt" in {violation.rule for violation in badly.violations}
+
+
 def test_what_redis_forgets_is_counted_apart(wire: Wire) -> None:
     plan = Plan(weights={**only({"redis_forgets"}), "redis_forgets": 200.0})
     result = run_one(3, wire, emails=60, plan=plan)
@@ -57,7 +67,7 @@ def test_what_redis_forgets_is_counted_apart(wire: Wire) -> None:
 
 def test_a_failing_history_is_shrunk_and_told(wire: Wire) -> None:
     plan = Plan(weights={kind: 12.0 if kind in BEFORE_A_SECOND_COPY else 0.0 for kind in CHANCES})
-    run = Run(seed=5, emails=30, plan=plan, bug=MOVES_WHAT_IT_MUST_NOT)
+    run = Run(seed=6, emails=30, plan=plan, bug=MOVES_WHAT_IT_MUST_NOT)
     first = simulate(run, wire)
     assert first.violations
     shortest, result = shrink(run, first, lambda candidate: simulate(candidate, wire), seconds=60)

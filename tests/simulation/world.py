@@ -14,6 +14,7 @@ from greenlet import getcurrent
 
 from sesmail import client
 from sesmail.celery import strangers, tasks
+from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
@@ -34,7 +35,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 1
+VERSION = 2
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -152,6 +153,7 @@ class World:
         self.server.skew_seconds = max(0.0, self.server.skew_seconds)
         for installation in self.installations:
             ses = installation.ses
+            ses.down_until = 0.0
             ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
             self.scheduler.spawn(self.outside, installation.operators[0].give_time_anew, "peace")
@@ -182,6 +184,8 @@ class World:
         """After all that, the next email goes out at once: nothing is worn out, once it is known what SES allows now."""
         if self.faults.counts["ses_quota_changes"] or any(each.ses.first_quota < 50_000 for each in self.installations):
             self.scheduler.run(max(self.scheduler.now, self.faults.until + ACCOUNT_IS_READ_SECONDS))
+        if any(each.breaker_is_closed() for each in self.installations):  # it tried last a moment ago
+            self.scheduler.run(self.scheduler.now + LONGEST_PAUSE_SECONDS)
         self.probes = []
         for place, each in enumerate(self.installations):
             for offset, sender in enumerate(each.senders):

@@ -60,6 +60,7 @@ def test_the_application_comes_before_the_environment_and_that_before_names_of_o
 
 
 OTHER_VALUES = {
+    "ses_call": "boto3",
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",
     "configuration_set_rate_limits": '{"news": "5/s"}',
@@ -71,6 +72,8 @@ OTHER_VALUES = {
     "verify_queues": "false",
     "share_opt_outs_with": '["beta"]',
     "text_from_html": "true",
+    "mail_on_commit": "true",
+    "search_by_address": "false",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
@@ -220,8 +223,15 @@ def test_a_worker_may_hold_a_send_longer_than_asking_ses_can_take():
 def test_the_times_of_the_defaults_fit_each_other():
     settings = load()
     assert settings.sweep_interval_seconds < settings.lease_seconds
-    assert settings.evidence_window_seconds > settings.asking_seconds
     assert settings.max_age_seconds <= settings.failed_retention_seconds
+
+
+def test_one_evidence_window_holds_for_both_lanes_and_one_of_a_lane_goes_before_it():
+    windows = lambda **said: [load(by_celery(said)).evidence_window_of(lane) for lane in ("transactional", "bulk")]  # noqa: E731
+    assert windows() == [None, None], "the ledger's own"
+    assert windows(evidence_window_seconds=90) == [90, 90]
+    assert windows(evidence_window_seconds=90, transactional_evidence_window_seconds=20) == [20, 90]
+    assert windows(bulk_evidence_window_seconds=600) == [None, 600]
 
 
 def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(monkeypatch, caplog):

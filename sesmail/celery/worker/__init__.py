@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -14,12 +15,13 @@ from celery.worker.control import shutdown as celery_shutdown
 from sesmail.celery.broker import SEND
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
-from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes
+from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes, queues_of_ours
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
+from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.errors import ConfigurationError
+from sesmail.errors import ConfigurationError, in_a_line
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class MailWorker:
         client = client_of(self.app)
         _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
+        Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
         takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
         self._threads: list[RepeatingThread] = duties.threads()
@@ -93,7 +96,10 @@ def prepare(options: Mapping[str, Any]) -> None:
         try:
             _workers[instance.hostname] = MailWorker(instance, options)
         except ConfigurationError as error:
-            _refuse(instance, error)
+            _refuse(instance, in_a_line(error), os.EX_CONFIG)
+        except Exception as error:
+            log.exception("this worker's part for email could not be set up")
+            _refuse(instance, f"Setting up its part for email failed ({type(error).__name__}).", os.EX_SOFTWARE)
 
     signals.celeryd_after_setup.connect(set_up, weak=False, dispatch_uid="sesmail.set_up")
     answer_control_commands(revoke=revoke, shutdown=_shut_down, **{LEAVE_QUEUE: leave_queue})
@@ -109,23 +115,22 @@ def is_stand_alone(instance: Any) -> bool:
     return bool(instance.app.main == STAND_ALONE)
 
 
-def _refuse(instance: Any, error: ConfigurationError) -> None:
+def _refuse(instance: Any, words: str, exit_code: int) -> None:
     """The stand-alone worker ends. A host's goes on with its own tasks: its site must not stop for our setting."""
     if not is_stand_alone(instance):
-        log.error("%s This worker takes no email.", error)
+        with suppress(ConfigurationError):  # then it is not known which they are, and it takes them by its -Q at most
+            settings = client_of(instance.app).settings
+            instance.app.amqp.queues.deselect([settings.events_queue, *lanes(settings)])
+        log.error("%s This worker takes no email.", words)
         return
-    print(f"sesmail: {error}\nThe worker did not start. No email is lost: they wait.", file=sys.stderr)  # noqa: T201
-    raise WorkerShutdown(os.EX_CONFIG)
+    print(f"sesmail: {words}\nThe worker did not start. No email is lost: they wait.", file=sys.stderr)  # noqa: T201
+    raise WorkerShutdown(exit_code)
 
 
 def _check(instance: Any, client: Client) -> None:
-    """Raise `ConfigurationError` where it must not take email, and leave our queues to others."""
-    try:
-        client.check_not_suppressed()
-        _check_pool(instance)
-    except ConfigurationError:
-        instance.app.amqp.queues.deselect([client.settings.events_queue, *lanes(client.settings)])
-        raise
+    """Raise `ConfigurationError` where it must not take email."""
+    client.check_not_suppressed()
+    _check_pool(instance)
 
 
 def _check_pool(instance: Any) -> None:

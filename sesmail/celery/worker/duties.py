@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
+from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, in_a_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,10 @@ class RepeatingThread(threading.Thread):
         while not self._stopped.is_set():
             try:
                 self._once()
-            except (LedgerUnavailable, EventStoreUnavailable):
-                log.warning("Redis cannot be reached: no %s", self._what)
+            except (LedgerUnavailable, EventStoreUnavailable) as error:
+                log.warning("no %s: %s", self._what, in_a_line(error))
+            except ConfigurationError as error:
+                log.error("no %s: %s", self._what, in_a_line(error))  # noqa: TRY400  it is no bug of ours
             except Exception:
                 log.exception("a %s failed; it is tried again", self._what)
             self._stopped.wait(self._interval_seconds)

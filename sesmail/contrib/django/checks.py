@@ -1,25 +1,50 @@
-"""What `manage.py check` says of email, before a request does."""
+"""What `manage.py check` says of email, before a request does; with `--deploy` Redis is asked, too."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
 
-from sesmail.errors import ConfigurationError
+from sesmail.contrib.django.outgoing import DJANGOS_OWN_SENDERS
+from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
+from sesmail.message.addresses import mailbox_of
+from sesmail.settings import ENVIRONMENT_PREFIX
+from sesmail.settings import Settings as OurSettings
 
 if TYPE_CHECKING:
     from sesmail.celery.current import HostApp
 
+Found = Iterator[checks.CheckMessage]
+
+BACKEND = "sesmail.contrib.django"
+"""What the path of our backend begins with."""
+
 
 def register() -> None:
     """Have Django's checks call these; twice does no harm."""
-    checks.register(check_settings)
-    checks.register(check_installed)
+    for each in (check_settings, check_installed, check_names, check_senders, check_webhook):
+        checks.register(_as_list(each))
+    checks.register(_as_list(check_ledger), deploy=True)
 
 
-def check_settings(**_: Any) -> list[checks.CheckMessage]:
+_as_lists: dict[Any, Any] = {}
+
+
+def _as_list(check: Callable[[], Found]) -> Callable[..., list[checks.CheckMessage]]:
+    """As Django wants it; the same function each time, or it would be called twice."""
+
+    def checked(**_: Any) -> list[checks.CheckMessage]:
+        return [*check()]
+
+    return _as_lists.setdefault(check, checked)  # type: ignore[no-any-return]
+
+
+def check_settings() -> Found:
     """Whether the settings hold, and whether the project's Celery app is loaded. No Redis is asked."""
     from sesmail.celery.current import app_of_host, loaded_app, settings_of  # noqa: PLC0415  Celery is slow to load
 
@@ -28,8 +53,10 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         made = app_of_host() if app is None else None
         settings_of(app or made)
     except ConfigurationError as error:
-        return [checks.Error(str(error), id="sesmail.E001")]
-    return [_no_celery_app(made)] if made is not None else []
+        yield checks.Error(str(error), id="sesmail.E001")
+        return
+    if made is not None:
+        yield _no_celery_app(made)
 
 
 def _no_celery_app(made: HostApp) -> checks.CheckMessage:
@@ -40,14 +67,197 @@ def _no_celery_app(made: HostApp) -> checks.CheckMessage:
     )
 
 
-def check_installed(**_: Any) -> list[checks.CheckMessage]:
+def check_installed() -> Found:
     """Whether all is installed that there is for Django."""
-    if apps.is_installed("sesmail.contrib.django"):
-        return []
-    return [
-        checks.Info(
+    if not apps.is_installed(BACKEND):
+        yield checks.Info(
             'Of what there is for Django, "sesmail" in INSTALLED_APPS brings the tasks alone.',
-            hint='Write "sesmail.contrib.django" instead, for `manage.py sesmail` and the views of SES\'s events.',
+            hint=f'Write "{BACKEND}" instead, for `manage.py sesmail`, the admin and the views of SES\'s events.',
             id="sesmail.I001",
         )
-    ]
+
+
+# -- Names ------------------------------------------------------------------------------------------------------------
+
+OF_DJANGO_SES = {
+    "AWS_SES_AUTO_THROTTLE": "the workers share one throttle, at the rate that SES allows (docs/throttle.md)",
+    "AWS_SES_CONFIG": "SESMAIL has the timeouts; boto3 reads the rest of its own files and variables",
+    "AWS_SES_FROM_ARN": "SES is asked as the account that owns the identity",
+    "AWS_SES_GLOBAL_ENDPOINT_ID": "SES is asked in one Region",
+    "AWS_SES_RETURN_PATH": "SES writes it, by the MAIL FROM domain of the identity",
+    "AWS_SES_RETURN_PATH_ARN": "SES is asked as the account that owns the identity",
+    "AWS_SES_SOURCE_ARN": "SES is asked as the account that owns the identity",
+    "AWS_SES_USE_BLACKLIST": "who bounced or complained is left out in any case (`manage.py sesmail suppress`)",
+    "DKIM_PRIVATE_KEY": "SES signs, where the identity has DKIM",
+}
+"""Settings of django-ses that have no effect here, with the reason."""
+
+
+def check_names() -> Found:
+    """Settings that are written where, or as, nobody reads them. Those within SESMAIL are told as wrong ones are."""
+    for name in sorted(dir(settings)):
+        if name.startswith(ENVIRONMENT_PREFIX) and (inner := _meant(name.removeprefix(ENVIRONMENT_PREFIX))):
+            yield checks.Warning(
+                f"{name} in Django's settings has no effect.",
+                hint=f'Write SESMAIL = {{"{inner}": ...}}, or set {ENVIRONMENT_PREFIX}{inner} in the environment.',
+                id="sesmail.W002",
+            )
+        if (why := OF_DJANGO_SES.get(name)) and getattr(settings, name, None) and _is_our_mail():
+            yield checks.Info(f"{name} has no effect: {why}.", hint="Remove it.", id="sesmail.I002")
+
+
+def _meant(name: str) -> str | None:
+    names = [field.upper() for field in OurSettings.model_fields]
+    return name if name in names else next(iter(get_close_matches(name, names, 1, 0.8)), None)
+
+
+# -- Senders ----------------------------------------------------------------------------------------------------------
+
+
+def check_senders() -> Found:
+    """Whether SES could send from what Django's own mail is from."""
+    if not _is_our_mail():
+        return
+    ours = _our_sender()
+    for name, used_by in (("DEFAULT_FROM_EMAIL", "Email that names no sender"), ("SERVER_EMAIL", "Mail to the admins")):
+        value = str(getattr(settings, name, "") or "")
+        if value in DJANGOS_OWN_SENDERS:
+            if name == "DEFAULT_FROM_EMAIL" or getattr(settings, "ADMINS", None) or getattr(settings, "MANAGERS", None):
+                yield _nobody_set(name, value, used_by, ours)
+        elif problem := _problem_with(value):
+            yield checks.Error(
+                f"{name} {problem}: what is sent from it is refused, and where it is sent silently, lost.",
+                hint=f'Write {name} = "Shop <shop@example.com>", of a domain or an address that SES has verified.',
+                id="sesmail.E002",
+            )
+
+
+def _nobody_set(name: str, value: str, used_by: str, ours: str | None) -> checks.CheckMessage:
+    if ours:
+        return checks.Info(
+            f"{name} is {value}, Django's own: {_inner(used_by)} is from the sender of all other email.",
+            hint=f"Set {name} to say so, or to have another sender.",
+            id="sesmail.I003",
+        )
+    return checks.Error(
+        f"{name} is {value}, Django's own, from which SES cannot send: {_inner(used_by)} is refused.",
+        hint=f'Set {name}, or SESMAIL = {{"FROM_EMAIL": ...}}, to an address that SES has verified.',
+        id="sesmail.E003",
+    )
+
+
+def _inner(words: str) -> str:
+    return words[0].lower() + words[1:]
+
+
+def _problem_with(value: str) -> str:
+    try:
+        mailbox_of("sender", value)
+    except InvalidEmail as error:
+        return error.problem
+    return ""
+
+
+def _our_sender() -> str | None:
+    said = getattr(settings, "SESMAIL", None)
+    found = said.get("FROM_EMAIL") or said.get("from_email") if isinstance(said, dict) else None
+    default = settings.DEFAULT_FROM_EMAIL
+    return (
+        found or getattr(settings, "AWS_SES_FROM_EMAIL", None) or (None if default in DJANGOS_OWN_SENDERS else default)
+    )
+
+
+def _is_our_mail() -> bool:
+    """Whether Django's own mail goes through us, by EMAIL_BACKEND or by one of MAILERS (Django 6.1)."""
+    mailers = getattr(settings, "MAILERS", None)
+    if mailers is not None:
+        return any(str(each.get("BACKEND", "")).startswith(BACKEND) for each in mailers.values())
+    return str(getattr(settings, "EMAIL_BACKEND", "")).startswith(BACKEND)
+
+
+# -- Events -----------------------------------------------------------------------------------------------------------
+
+
+def check_webhook() -> Found:
+    """Whether the door of SES's events, where it is open, believes anybody."""
+    from sesmail.celery.current import current_client  # noqa: PLC0415  Celery is slow to load
+
+    try:
+        if not _has_door() or current_client().settings.topics:
+            return
+    except ConfigurationError:
+        return  # told by check_settings
+    yield checks.Warning(
+        "The door of SES's events is among the urls, but no SNS topic is believed: what is posted there is refused.",
+        hint='Write SESMAIL = {"TOPICS": {"arn:aws:sns:...": "default"}}, or take sesmail.contrib.django.urls out.',
+        id="sesmail.W003",
+    )
+
+
+def _has_door() -> bool:
+    from django.urls import NoReverseMatch, reverse  # noqa: PLC0415
+
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
+    try:
+        reverse("sesmail:events")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+# -- Before a deploy --------------------------------------------------------------------------------------------------
+
+
+def check_ledger() -> Found:
+    """What matters where mail is real: that Redis keeps what it is given, and that SES tells what becomes of it."""
+    from sesmail.celery.current import current_app, current_client  # noqa: PLC0415  Celery is slow to load
+    from sesmail.state.connection import shown  # noqa: PLC0415
+
+    try:
+        client = current_client()
+        ledger = shown(client.settings.redis_url)
+        broker = str(current_app().conf.broker_write_url or current_app().conf.broker_url or "")
+        if not client.settings.configuration_set:
+            yield _no_configuration_set()
+        if broker.startswith("redis") and shown(broker.split(";", maxsplit=1)[0]) != ledger:
+            yield _apart(shown(broker.split(";", maxsplit=1)[0]), ledger)
+        keeps = _keeps_what_it_is_given(client.scripts.redis)
+    except LedgerUnavailable as error:
+        yield checks.Warning(f"The ledger could not be looked at: {error}", id="sesmail.W006")
+    except ConfigurationError:
+        return  # told by check_settings
+    else:
+        if not keeps:
+            yield _forgets(ledger)
+
+
+def _no_configuration_set() -> checks.CheckMessage:
+    return checks.Warning(
+        "No SES configuration set is named, so SES tells nothing of bounces and complaints.",
+        hint='Write SESMAIL = {"CONFIGURATION_SET": ...}; docs/events.md has the set-up in AWS.',
+        id="sesmail.W004",
+    )
+
+
+def _apart(broker: str, ledger: str) -> checks.CheckMessage:
+    return checks.Warning(
+        f"The ledger is {ledger}, but the project's broker is {broker}: two stores to keep and to back up.",
+        hint="Leave SESMAIL's REDIS_URL out to have both in the broker. Where it is meant, silence this check.",
+        id="sesmail.W005",
+    )
+
+
+def _forgets(ledger: str) -> checks.CheckMessage:
+    return checks.Warning(
+        f"The Redis of the ledger, {ledger}, has no append-only file: what it had accepted is lost with its process.",
+        hint="Set `appendonly yes` and `appendfsync everysec`; docs/reliability.md says what is lost without.",
+        id="sesmail.W007",
+    )
+
+
+def _keeps_what_it_is_given(redis: Any) -> bool:
+    from sesmail.state.trouble import reachable  # noqa: PLC0415
+
+    with reachable(redis):
+        return bool(redis.info("persistence").get("aof_enabled", 1))

@@ -14,6 +14,9 @@ RETENTION_SECONDS = 90 * 86_400.0
 EVENT_VERSION = 1
 """Of a stored event, which says it in `v`; one that does not is of version 1."""
 
+CLOCKS_DIFFER_SECONDS = 3600.0
+"""By how much a door's clock may be ahead of that of a worker, which finds its events all the same."""
+
 
 class EventState(StrEnum):
     """How far a stored event has come."""
@@ -38,6 +41,11 @@ class StoredEvent:
     """How often processing it failed."""
     error: str = field(default="", repr=False)
     """What the last failure was; it may hold what is personal."""
+
+    @property
+    def first_due_at(self) -> float:
+        """At once, by whatever clock; and the oldest first."""
+        return self.received_at - CLOCKS_DIFFER_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

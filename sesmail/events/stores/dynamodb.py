@@ -106,7 +106,7 @@ class DynamoDbEventStore:
             "message": _string(event.message),
             "topic_arn": _string(event.topic_arn),
             "received_at": _number(event.received_at),
-            "due_at": _number(event.received_at),
+            "due_at": _number(event.first_due_at),
             "pending": _string(_shard_of(event)),
             "v": {"N": str(EVENT_VERSION)},
         }

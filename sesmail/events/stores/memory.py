@@ -36,7 +36,7 @@ class MemoryEventStore:
         with self._lock:
             new = {event.event_id: event for event in reversed(events) if event.event_id not in rows}
             for event in reversed(new.values()):
-                rows[event.event_id] = _Row(event, EventState.UNPROCESSED, event.received_at)
+                rows[event.event_id] = _Row(event, EventState.UNPROCESSED, event.first_due_at)
             for event_id in [*rows][: max(0, len(rows) - self._most_events)]:
                 del rows[event_id]
             return len(new)

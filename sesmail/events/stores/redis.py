@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
+from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +45,15 @@ class RedisEventStore:
 
     def put(self, events: Sequence[StoredEvent]) -> int:
         arguments: Iterable[str | int] = chain.from_iterable(
-            (event.event_id, event.source, event.topic_arn, _ms(event.received_at), event.message) for event in events
+            (
+                event.event_id,
+                event.source,
+                event.topic_arn,
+                _ms(event.received_at),
+                event.message,
+                _ms(event.first_due_at),
+            )
+            for event in events
         )
         with _reached():
             new, fullest = self._run("put_events", self._most_events, EVENT_VERSION, *arguments)
@@ -166,7 +175,8 @@ class RedisEventStore:
 @contextmanager
 def _reached() -> Iterator[None]:
     try:
-        yield
+        with reachable():
+            yield
     except (RedisError, LedgerUnavailable) as error:
         raise EventStoreUnavailable.because(type(error.__cause__ or error).__name__) from error
 

@@ -220,7 +220,7 @@ def _row(event: StoredEvent) -> dict[str, object]:
         "message": event.message,
         "topic_arn": event.topic_arn,
         "received_at": event.received_at,
-        "due_at": event.received_at,
+        "due_at": event.first_due_at,
     }
 
 

@@ -100,7 +100,9 @@ def _no_column(names: Sequence[str], column: str | None, something_else: Sequenc
         )
     looked_for, there = column or "email or to or address", ", ".join(filter(None, names)) or "none"
     why = f"; {', '.join(something_else)} holds no email addresses" if something_else else ""
-    return (
-        f"The list has no column {looked_for}; its first line names {there}{why}. "
-        "Name the one with the addresses with --column. Nothing was queued."
-    )
+    typed = "Name the one with the addresses with --column."
+    if len(names) == 1 and re.search(r"\W", there):
+        typed = (
+            "If something else stands between its values, say it with --delimiter; else " + typed[0].lower() + typed[1:]
+        )
+    return f"The list has no column {looked_for}; its first line names {there}{why}. {typed} Nothing was queued."

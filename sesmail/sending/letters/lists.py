@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import string
 import sys
 import tempfile
 from contextlib import closing, contextmanager, nullcontext
@@ -27,7 +28,9 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 """What may stand between values without being named, and how it is called."""
 
 SAMPLE_ROWS = 20
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_NOTHING = string.whitespace + "\u00a0\ufeff\x1a"
+"""Blanks, and the end of a file as DOS marks it."""
+_SEPARATOR_LINE = re.compile(r'"?sep ?=(.)"?[,;\t|]*\s*', re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -118,7 +121,7 @@ class People:
             line = 1 + self._skipped_lines
             try:
                 for row in reader:
-                    if any(value.strip() for value in row):
+                    if any(value.strip(_NOTHING) for value in row):
                         yield line, row
                     line = reader.line_num + self._skipped_lines + 1
             except csv.Error as error:

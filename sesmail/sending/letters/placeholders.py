@@ -30,6 +30,9 @@ _FOREIGN = (
     r"[$#]\{[^{}\r\n]{1,80}\}",  # ${x}, #{x}: JavaScript, JSP, FreeMarker, Ruby
     r"\{[$!][^{}\r\n]{1,80}\}",  # {$x}, {!x}: Smarty, MailerLite, Salesforce
     r"%7B%7B.{1,80}?%7D%7D",  # ours in a link, as editors write it
+    r"(?:&#123;|&lcub;|&lbrace;){2}.{1,80}?(?:&#125;|&rcub;|&rbrace;){2}",  # and as they write it in a page
+    r"\[%[^\[\]]{1,80}%\]",  # [% x %]: Template Toolkit
+    r"</?#[a-z]+\b[^<>]{0,80}>",  # <#if x>: FreeMarker
 )
 _ANY_FOREIGN = re.compile("|".join(_FOREIGN), re.IGNORECASE | re.DOTALL)
 _LEFT_OVER = re.compile(r"\{\{[^{\s<]{0,30}")
@@ -38,6 +41,11 @@ _AROUND_A_COLUMN = (
     r"\[\s*(?:{0})\s*\]",
     r"\(\(\s*(?:{0})\s*\)\)",  # GOV.UK Notify
     r"%(?:{0})%",  # ActiveCampaign
+    r"%\((?:{0})\)[sdr]",  # Python
+    r"[\[{{(]\s*(?:{0})\s*\|[^\]}})\r\n]{{0,80}}[\]}})]",  # [x|friend], {x|friend}: or else
+    r"(?<!\{{)\{{\s*[\w-]+\.(?:{0})\s*\}}(?!\}})",  # {contact.x}
+    r"@@?(?:{0})@@?(?![\w.])",
+    r"##(?:{0})##",
     r"\$(?:{0})\b",
     r"(?:<<|«|&lt;&lt;|&laquo;)\s*(?:{0})\s*(?:>>|»|&gt;&gt;|&raquo;)",  # Word
 )

@@ -1,7 +1,8 @@
 -- needs: events
 -- Stores notifications of SES, each once.
 --
--- ARGV: 1 most events kept per site, 2 the version of an event, then for each: id, site, topic ARN, received at (ms), message
+-- ARGV: 1 most events kept per site, 2 the version of an event, then for each: id, site, topic ARN, received at (ms), message,
+--       due at (ms)
 -- Answers {how many were new, how many the fullest of their sites holds now}; the first is -1 where there was no room for
 -- all: what there was room for is stored then, and all may be put again.
 local limit = tonumber(ARGV[1])
@@ -30,7 +31,7 @@ local function make_room(site)
 end
 
 local new, fullest, refused = 0, 0, false
-for i = 3, #ARGV, 5 do
+for i = 3, #ARGV, 6 do
   local id, site, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local row = key('event', id)
   if redis.call('EXISTS', row) == 0 then
@@ -42,7 +43,7 @@ for i = 3, #ARGV, 5 do
     if room or make_room(site) then
       redis.call('HSET', row, 'v', ARGV[2], 'source', site, 'topic_arn', ARGV[i + 2], 'received_at', received_at,
         'message', ARGV[i + 4])
-      redis.call('ZADD', key('events', 'unprocessed', site), received_at, id)
+      redis.call('ZADD', key('events', 'unprocessed', site), ARGV[i + 5], id)
       new = new + 1
     else
       refused = true

@@ -110,7 +110,7 @@ local function to_be_told(id)
 end
 
 -- Who called for a send may want something done at its end: Celery's callbacks, chains, chords and results. Its row has
--- `callers`, the ids of their tasks, and for each of them `caller:<task id>`, what is to be done (see callers.py). The id of
+-- `callers`, the ids of their tasks, and for each of them `caller:<task id>`, what is to be done (see answering.py). The id of
 -- the first is that of the send; others came with the same idempotency key. `caller:<id>` alone is for tickets only.
 local ENDS = {sent = 1, rejected = 1, suppressed = 1, cancelled = 1, expired = 1, abandoned = 1}
 local ANSWER_AFTER_MS = 1000 -- the worker that settles a send has answered by then

@@ -20,6 +20,9 @@ end
 if from ~= 'sending' and from ~= 'claimed' then
   return ''
 end
+if from == 'sending' and (to == 'sent' or to == 'rejected') then
+  redis.call('DEL', key('unclear')) -- SES gives clear answers: see breaker.lua
+end
 if to == 'sent' then
   finish_sent(id, from, lane, ARGV[4], ARGV[7])
 elseif to == 'unknown' then

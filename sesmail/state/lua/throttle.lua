@@ -8,6 +8,7 @@ local BUCKET_SECONDS, BUCKETS = 600, 144
 local QUOTA_PROBE_SECONDS = 600
 local PAUSED_SECONDS = 60                         -- only an operator knows; come and see
 local WATCHED_SECONDS = 1                         -- the sweeper knows when the account and the lanes are open, and waits
+local BULK_TRIES_SECONDS = 5                      -- how long bulk alone may try what the breaker has closed
 local NEWER_SECONDS = 10                          -- for a worker of the newer release that keeps the books
 local books, slots = key('throttle'), key('throttle', 'slots')
 

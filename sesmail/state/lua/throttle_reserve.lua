@@ -7,6 +7,7 @@
 -- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text}.
+-- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
@@ -14,6 +15,13 @@ local now = now_us()
 local row, newer = read_books()
 if not row then
   return {'postponed', NEWER_SECONDS * 1000, 'version', newer}
+end
+
+-- Where the breaker has closed the line, an email of bulk tries it, or, when none has come for a while, any.
+local function must_leave_it_to_bulk(due)
+  local waits = redis.call('ZCARD', key('in', 'queued', 'bulk')) +
+    redis.call('ZCOUNT', key('in', 'scheduled', 'bulk'), '-inf', now / 1000)
+  return lane == 'transactional' and waits > 0 and now < due * 1000 + BULK_TRIES_SECONDS * SECOND
 end
 
 -- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
@@ -32,15 +40,17 @@ local function closed()
       local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)')
       local cause = string.match(fields[i], '^[^:]+')
       local tried = cause == 'stopped' and due  -- what is closed in words that we do not know, is closed
-      if not tried or tonumber(due) * 1000 > now then
+      local email_at = string.match(entries[i], '\nbreaker %d+ (%d+)')
+      if not tried or tonumber(due) * 1000 > now or (email_at and must_leave_it_to_bulk(due)) then
         local scope = string.match(fields[i], ':(.*)$')
-        local wait = tried and tonumber(due) - math.floor(now / 1000) or PAUSED_SECONDS * 1000
+        local wait = tried and math.max(0, tonumber(due) - math.floor(now / 1000)) or PAUSED_SECONDS * 1000
         if scope == 'account' or string.find(scope, '^lane:') then
           wait = WATCHED_SECONDS * 1000
         end
         return {'postponed', wait, cause, scope .. ': ' .. (text or 'closed by a newer release')}
       end
-      probes[#probes + 1] = {field = fields[i], every = tonumber(every)}
+      local asks_first = email_at and tonumber(email_at) * 1000 > now
+      probes[#probes + 1] = {field = fields[i], every = tonumber(every), asks_first = asks_first}
     end
   end
   return nil, probes
@@ -243,5 +253,8 @@ write_books(row)
 local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do
   answer[#answer + 1] = probe.field
+  if probe.asks_first then
+    answer[#answer + 1] = 'account'
+  end
 end
 return answer

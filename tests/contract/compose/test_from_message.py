@@ -305,9 +305,3 @@ def test_no_part_is_lost_whatever_the_structure(body: Message) -> None:
     )
     assert [one for one in theirs if one not in mine] == []
     assert len(mine) == len(theirs)
-
-
-def test_a_signed_message_is_refused_as_its_parts_belong_together() -> None:
-    signed = MIMEMultipart("signed", _subparts=[MIMEText("a"), MIMEApplication(b"1", "pgp-signature")])
-    with pytest.raises(InvalidEmail, match="multipart/signed"):
-        Email.from_message(signed)

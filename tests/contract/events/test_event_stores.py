@@ -69,6 +69,11 @@ def test_an_event_twice_in_one_batch_is_kept_once(store) -> None:
     assert counts(store) == (1, 0)
 
 
+def test_an_event_is_due_at_once_where_the_clock_of_its_door_is_ahead(store) -> None:
+    store.put([event(1), event(900)])
+    assert ids(gather(store, now=NOW)) == ["event-0001", "event-0900"]
+
+
 def test_a_redelivered_event_does_not_change_what_is_there(store) -> None:
     store.put([event(1)])
     store.put([event(1, message="changed", received_at=NOW + 99)])

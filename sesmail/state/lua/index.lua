@@ -1,0 +1,24 @@
+-- The index by which people search: under a keyed hash of each recipient's address, and under each list of a site, the ids
+-- of sends by the time (ms) at which they may be forgotten. No address stands in a key or a value. The secret is made by
+-- whoever accepts the first email of a ledger, and never changed: what is indexed under it could not be found any more.
+local function hash_of(secret, address)
+  return redis.sha1hex(secret .. redis.sha1hex(secret .. address))
+end
+
+local function enter_index(name, id, now, until_ms)
+  redis.call('ZREMRANGEBYSCORE', name, '-inf', now)
+  redis.call('ZADD', name, until_ms, id)
+  redis.call('PEXPIREAT', name, math.max(until_ms, now + redis.call('PTTL', name)))
+end
+
+-- `addresses` one a line; `candidate` is a new secret, for a ledger that has none.
+local function index_send(id, addresses, site, list, candidate, now, until_ms)
+  redis.call('SETNX', key('index:secret'), candidate)
+  local secret = redis.call('GET', key('index:secret'))
+  for address in string.gmatch(addresses, '[^\n]+') do
+    enter_index(key('index:address', hash_of(secret, address)), id, now, until_ms)
+  end
+  if list ~= '' then
+    enter_index(key('index:list', site, list), id, now, until_ms)
+  end
+end

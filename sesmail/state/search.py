@@ -1,0 +1,112 @@
+"""Sends as people look for them: by a recipient's address, by list, by state; and what is kept of one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from sesmail.errors import UnknownSend
+from sesmail.message.addresses import normal_address
+from sesmail.state.trouble import reachable
+from sesmail.vocabulary import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sesmail.settings import Settings
+    from sesmail.state.scripts import Scripts
+
+BY_LANE = (State.QUEUED, State.SCHEDULED)
+"""States whose sends stand in an index of each lane."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Ids of sends, the latest first, and how many there are in all; of those some may be forgotten by now."""
+
+    ids: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What the ledger knows of a send besides its status. Times are epoch seconds."""
+
+    site: str
+    account: str
+    list: str
+    """The list that it goes to; empty where there is none, and once it is sent."""
+    due_at: float | None
+    """When it goes out at the earliest, while it is scheduled."""
+    expires_at: float | None
+    metadata: tuple[str, ...]
+    """The names of the caller's own keys, without what stands under them."""
+
+
+def searchable_ms(settings: Settings) -> int:
+    """For how long after it is due a send may be there: it waits, and then it is kept. 0 where none is searched for."""
+    kept_seconds = max(settings.sent_retention_seconds, settings.failed_retention_seconds)
+    return round((settings.max_age_seconds + kept_seconds) * 1000) if settings.search_by_address else 0
+
+
+class Search:
+    """Looks sends up. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._run = scripts.run
+        self._redis = scripts.redis
+        self._key = scripts.keys
+
+    def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
+        return self._found("address", normal_address(address), skip, limit)
+
+    def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The sends of a site to a list."""
+        return self._found("list", f"{site}:{list_name}", skip, limit)
+
+    def _found(self, kind: str, what: str, skip: int, limit: int) -> Found:
+        total, *ids = self._run("search", kind, what, skip, limit)
+        return Found(ids=tuple(send_id.decode() for send_id in ids), total=int(total))
+
+    def in_state(self, state: State, *, skip: int = 0, limit: int = 100) -> Found:
+        """The sends in a state; those that came into it last, or wait longest, first."""
+        names = [self._key("in", state, lane) for lane in ("transactional", "bulk")]
+        names = names if state in BY_LANE else [self._key("in", state)]
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.zrevrange(name, 0, skip + limit - 1, withscores=True)
+            for name in names:
+                pipe.zcard(name)
+            pages = pipe.execute()
+        scored = [pair for page in pages[: len(names)] for pair in page]
+        latest = sorted(scored, key=lambda pair: -pair[1])[skip : skip + limit]
+        return Found(ids=tuple(send_id.decode() for send_id, _ in latest), total=sum(pages[len(names) :]))
+
+    def recipients(self, send_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The addresses of each send's recipients, of those whose text is still kept: not of what is sent."""
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for send_id in send_ids:
+                pipe.hget(self._key("send", send_id), "addresses")
+            kept = pipe.execute()
+        return {send_id: tuple(text.decode().split("\n")) for send_id, text in zip(send_ids, kept, strict=True) if text}
+
+    def facts(self, send_id: str) -> Facts:
+        """What a row says besides its status. Raises `UnknownSend`."""
+        names = ("state", "lane", "site", "account", "list", "expires_at", "metadata")
+        name = self._key("send", send_id)
+        with reachable(self._redis):
+            row = cast("list[bytes | None]", self._redis.hmget(name, names))
+            said = {name: (value or b"").decode() for name, value in zip(names, row, strict=True)}
+            if not said["state"]:
+                raise UnknownSend
+            due_ms = self._redis.zscore(self._key("in", State.SCHEDULED, said["lane"]), send_id)
+        return Facts(
+            site=said["site"],
+            account=said["account"],
+            list=said["list"],
+            due_at=due_ms / 1000 if due_ms else None,
+            expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
+            metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
+        )
