@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from sesmail import settings as settings_module
 from sesmail.errors import ConfigurationError
+from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
 from sesmail.state.connection import connect
@@ -118,10 +119,12 @@ class Client:
 
     # -- an email's way out -----------------------------------------------------------------------------------------
 
+    @shows_no_email
     def send(self, email: Email, *, send_id: str | None = None) -> Accepted:
         """Accept an email: once this returns, it is sent in the end. Raises `InvalidEmail`, `LedgerUnavailable`."""
         return self.outbox.send(email, send_id=send_id)
 
+    @shows_no_email_later
     async def asend(self, email: Email, *, send_id: str | None = None) -> Accepted:
         """`send` for async code: the loop goes on while Redis is asked, in a thread."""
         return await asyncio.to_thread(self.send, email, send_id=send_id)

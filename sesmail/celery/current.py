@@ -17,6 +17,7 @@ from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, h
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.client import Client
 from sesmail.errors import ConfigurationError
+from sesmail.frames import shows_no_email
 from sesmail.hosts import django_settings, flask_app, flask_settings, known_flask_apps
 from sesmail.settings import ENVIRONMENT_PREFIX, Source, load
 
@@ -275,11 +276,18 @@ def _flask_of(app: Celery) -> Any:
 hide_our_addresses()
 
 
+class _Task(Proxy):  # type: ignore[misc]  # Celery has no types
+    # Called as a function, it lets no error carry an email away in Celery's frames.
+    __doc__ = vars(Proxy)["__doc__"]  # the task's own
+    __module__ = vars(Proxy)["__module__"]
+    __call__ = shows_no_email(Proxy.__call__)
+
+
 def task(name: str, **options: Any) -> Callable[[Any], Any]:
     """`shared_task`, but always the current app's, where Celery's own proxy takes the app that it makes up."""
 
     def register(function: Any) -> Any:
         shared_task(name=name, **options)(function)
-        return Proxy(lambda: current_app().tasks[name])
+        return _Task(lambda: current_app().tasks[name])
 
     return register

@@ -72,10 +72,42 @@ def answer_control_commands(**handlers: Callable[..., Any]) -> None:
     Panel.data |= handlers
 
 
+_HIDDEN = "sesmail_arguments"
+
+
+class HiddenArguments:
+    """The arguments of a task, handed past everything between a worker and the task's own code."""
+
+    __slots__ = ("args", "kwargs")
+
+    def __init__(self, args: Any, kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        return "(...)"
+
+
+def arguments_of(request: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A task's arguments in its own code: what was hidden of them, or what it was called with."""
+    hidden = getattr(request, _HIDDEN, None)
+    return (hidden.args, dict(hidden.kwargs)) if hidden else (args, kwargs)
+
+
 def hide_arguments(request: Request) -> None:
-    """Let nothing show what a message holds: logs, events, Flower, `inspect` (celery/worker/request.py)."""
+    """Let nothing show what a message holds: logs, events, Flower, `inspect`, results, whatever watches the task.
+
+    celery/worker/request.py: `Request.__init__`. celery/app/trace.py: `trace_task_ret` takes a body that is read.
+    """
     request._argsrepr = request._request_dict["argsrepr"] = "(...)"  # noqa: SLF001
     request._kwargsrepr = request._request_dict["kwargsrepr"] = "{...}"  # noqa: SLF001
+    kept = HiddenArguments(request._args, request._kwargs)  # noqa: SLF001
+    args: list[Any] = []
+    kwargs = {name: value for name, value in request._kwargs.items() if name == "send_id"}  # noqa: SLF001
+    request._request_dict |= {"args": args, "kwargs": kwargs, _HIDDEN: kept}  # noqa: SLF001
+    request._args, request._kwargs = args, kwargs  # noqa: SLF001
+    request._body = request._Request__payload = (args, kwargs, request._Request__payload[2])  # noqa: SLF001
+    request._content_type = request._content_encoding = None  # noqa: SLF001  the body is read already
 
 
 def holds_a_ticket_alone(request: Request) -> bool:

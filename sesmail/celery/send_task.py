@@ -16,6 +16,7 @@ from celery.worker.request import Request
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import WithoutTokenBuckets, hide_arguments, holds_a_ticket_alone
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.message import Email
 from sesmail.message.from_message import is_message
 from sesmail.message.hints import checked_arguments
@@ -102,6 +103,12 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         """
         return super().start_strategy(app, WithoutTokenBuckets(consumer), **options)
 
+    @shows_no_email
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Accept an email; the arguments are those of `sesmail.Email`, or one is given. See `apply_async`."""
+        return self.apply_async(args, kwargs)
+
+    @shows_no_email
     def apply_async(
         self,
         args: Any = None,
@@ -156,14 +163,17 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         result.ignored = composed.is_ignored
         return result
 
+    @shows_no_email_later
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """`delay` for async code: the loop goes on while Redis is asked, in a thread."""
         return await asyncio.to_thread(self.delay, *args, **kwargs)
 
+    @shows_no_email
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
         """In Django: `delay` when the current transaction commits, so that no email tells of what was rolled back."""
         self.apply_async_on_commit(args, kwargs)
 
+    @shows_no_email
     def apply_async_on_commit(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
         """In Django: `apply_async` when the current transaction commits; at once where there is none.
 

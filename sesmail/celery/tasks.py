@@ -14,6 +14,7 @@ from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of, task
 from sesmail.celery.ending import delivered, not_to_be_had
+from sesmail.celery.internals import arguments_of
 from sesmail.celery.queues import STAND_ALONE, declared_queue
 from sesmail.celery.send_task import SendTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
@@ -27,6 +28,7 @@ from sesmail.errors import (
     SendThrottled,
     SesUnavailable,
 )
+from sesmail.frames import shows_no_email
 from sesmail.message import Email
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import Claim, Postponed
@@ -50,12 +52,14 @@ EVENTS_BATCH = 500
     max_retries=None,
     typing=False,
 )
+@shows_no_email
 def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: Any) -> dict[str, str | None]:
     """Send one email through SES: the worker's half.
 
     A ticket names a send of the ledger. A client without sesmail gives the email itself; it is written down first,
     under the task's id.
     """
+    args, email = arguments_of(self.request, args, email)
     if self.client.is_suppressed:  # called here and now: workers do not start then
         return {"state": self.client.outbox.send(email_of(*args, **email), send_id=self.request.id).state}
     delivery = self.client.delivery
@@ -82,6 +86,7 @@ def _retry_later(task: Any, waiting: Postponed) -> NoReturn:
 
 
 @task(SEND_LOT, bind=True, acks_late=True, reject_on_worker_lost=True, serializer="json", ignore_result=True)
+@shows_no_email
 def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     """Send several emails that one ticket names; answers how many came to which end. Each is a send of its own."""
     delivery = client_of(self.app).delivery
@@ -121,6 +126,7 @@ def sweep(self: Any) -> dict[str, int]:
 
 
 @task(PROCESS_EVENTS, bind=True, base=QueuedTask, serializer="json", ignore_result=True, acks_late=False)
+@shows_no_email
 def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     """Act on what SES has told of this site's emails, and tell receivers how its sends have ended.
 

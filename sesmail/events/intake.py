@@ -20,6 +20,7 @@ from sesmail.errors import ConfigurationError, EventNotStored, NotificationRefus
 from sesmail.events import ANNOUNCE_EVERY_SECONDS, place_of
 from sesmail.events.sns import Envelope, MessageType, parse_json_object
 from sesmail.events.stores import StoredEvent
+from sesmail.frames import shows_no_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,6 +99,7 @@ class Intake:
 
     # -- HTTP -------------------------------------------------------------------------------------------------------
 
+    @shows_no_email
     def answer(self, body: bytes, headers: Headers) -> Answer:
         """Take one HTTP post in. Never raises."""
         try:
@@ -108,6 +110,7 @@ class Intake:
             return answer_to(error)
         return STORED
 
+    @shows_no_email
     def read(self, body: bytes, headers: Headers) -> Notification:
         """Believe one HTTP post, or raise `NotificationRefused` or `EventNotStored`. May fetch a certificate."""
         return self.believe(self.open(body, headers))
@@ -128,6 +131,7 @@ class Intake:
 
     # -- queues -----------------------------------------------------------------------------------------------------
 
+    @shows_no_email
     def take(self, bodies: Mapping[str, str | Mapping[str, Any]]) -> set[str]:
         """Take messages of a queue in, in one write. Answers the ids of those that must stay in it. Never raises.
 
@@ -198,10 +202,12 @@ class Intake:
             received_at=self._clock(),
         )
 
+    @shows_no_email
     def keep(self, notifications: Sequence[Notification]) -> None:
         """Store them in one durable write, then say that they have come. Raises `EventNotStored`."""
         self.put([notification.event for notification in notifications])
 
+    @shows_no_email
     def put(self, events: Sequence[StoredEvent]) -> None:
         """As `keep`, for events that did not come through a door."""
         self._store.put(events)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self, TypeAlias
 
 from sesmail.errors import InvalidEmail
+from sesmail.frames import shows_no_email
 from sesmail.message.content_types import (
     bare_type,
     content_type_of,
@@ -64,6 +65,7 @@ class Attachment:
     headers: tuple[tuple[str, str], ...]
     """Other headers of its part, such as `{"Content-Description": "..."}`."""
 
+    @shows_no_email
     def __init__(
         self,
         filename: str,

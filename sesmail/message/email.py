@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from sesmail.errors import InvalidEmail
+from sesmail.frames import shows_no_email
 from sesmail.message import mime
 from sesmail.message.addresses import (
     MAX_RECIPIENTS,
@@ -132,6 +133,7 @@ class Email:
 
     __hash__ = None  # type: ignore[assignment]  # mappings are not hashable, and nobody needs a set of emails
 
+    @shows_no_email
     def __init__(
         self,
         to: Addresses,
@@ -257,6 +259,7 @@ class Email:
     # -- as a value -------------------------------------------------------------------------------------------------
 
     @classmethod
+    @shows_no_email
     def from_message(cls, message: object, **more: Any) -> Self:
         """Take what a message of Django's or of Python's `email` package says, and `more` arguments beside or instead.
 
@@ -269,6 +272,7 @@ class Email:
         """The MIME message, as readers get it but for `Date` and `Message-ID`, which SES sets. `Bcc` is not in it."""
         return mime.build(self)
 
+    @shows_no_email
     def replace(self, **changes: Any) -> Self:
         """The same email with other values for these arguments, such as `subject`. Raises `InvalidEmail`."""
         kept = self._arguments()

@@ -24,6 +24,7 @@ from sesmail.errors import (
     SesUnavailable,
     StaleClaim,
 )
+from sesmail.frames import forget_variables
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
@@ -171,6 +172,7 @@ class Delivery:
         try:
             composed = transport.compose(claim.email, send_id=claim.send_id)
         except SendRejected as error:  # before it takes a slot, and before anybody may think that SES has it
+            forget_variables(error)
             log.exception("an email could not be put together", extra={"send_id": claim.send_id})
             return self._rejected(claim, error)
         slot = self._wait_for_slot(claim, worker)
@@ -371,6 +373,7 @@ class Delivery:
         return Unknown(reason=reason)
 
     def _cut_off(self, claim: Claim, bug: Exception) -> Unknown:
+        forget_variables(bug)
         reason = f"{type(bug).__name__} while SES was asked"
         self._no_answer(claim, reason)
         shown = OutcomeUnknown(f"{reason}: SES may have the email.").with_traceback(bug.__traceback__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from sesmail.errors import IdempotencyConflict, InvalidEmail
+from sesmail.frames import shows_no_email
 from sesmail.message import Lane
 from sesmail.message.content import content_digest
 from sesmail.vocabulary import State, Ticket
@@ -112,6 +113,7 @@ class Outbox:
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
+    @shows_no_email
     def send(
         self,
         email: Email,
@@ -139,6 +141,7 @@ class Outbox:
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
+    @shows_no_email
     def send_lot(
         self,
         emails: Sequence[Email],
@@ -171,6 +174,7 @@ class Outbox:
                 self._broker.issue(tickets, options=options)
         return accepted
 
+    @shows_no_email
     def accept(
         self,
         email: Email,

@@ -142,6 +142,28 @@ def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
     return _error(kind, type(error).__name__, _without_addresses(str(error), None) if kind is SesMisconfigured else "")
 
 
+def hide_words(parsed: dict[str, Any], **_: Any) -> None:
+    """Before botocore raises an error in SES's words, take the addresses out of them.
+
+    Whatever traces its calls keeps the error's text. For botocore's event `after-call`:
+    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
+    """
+    error = parsed.get("Error") or {}
+    if words := error.get("Message"):
+        parsed[_WORDS] = _Words(words)
+        error["Message"] = _ADDRESS.sub("<address>", words)
+
+
+_WORDS = "SesmailWords"
+
+
+class _Words:
+    """What SES said, for this table alone."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+
 def _was_not_asked(error: Exception) -> bool:
     """Whether it failed before the first byte of the request was written: while connecting, or getting ready for that.
 
@@ -169,7 +191,8 @@ def _is_before_the_request(frame: FrameType) -> bool:
 def _of_answer(response: Any, email: Email | None) -> SesError:
     code = response["Error"].get("Code", "")
     status = response["ResponseMetadata"]["HTTPStatusCode"]
-    words = _without_addresses(response["Error"].get("Message", ""), email)
+    said: _Words | None = response.get(_WORDS)
+    words = _without_addresses(said.words if said else response["Error"].get("Message", ""), email)
     for rule in _RULES:
         if _is_meant(rule, code, status, words):
             return _error(rule.error, code, words, advice=rule.advice, scope=_scope(rule.scope, email))

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
-from sesmail.ses.answers import what_happens_next
+from sesmail.ses.answers import hide_words, what_happens_next
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
 from sesmail.ses.request import Composed, compose, request_with_everything
@@ -229,6 +229,8 @@ class SesTransport:
         with self._lock:
             if self._way is None or self._way.place != place:
                 self._way = _Way(place, self._new_client(), self._call)
+                # Now that it is found who else hears of boto3's calls: they are told no address.
+                self._way.client.meta.events.register("after-call.sesv2", hide_words)
                 log.info("%s", self._way.said)
             return self._way
 

@@ -41,6 +41,8 @@ RECORD_VERSION = WHOLE
 DEFAULT_ACCOUNT = "default"
 """The SES account of emails for which none is named."""
 
+PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
+
 
 class Ledger:
     """Every send, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
@@ -175,7 +177,8 @@ class Ledger:
             self._run("leave", send_id, token, str(newer))
             return self._left(send_id, str(newer))
         except (ValueError, LookupError, TypeError, zlib.error) as error:
-            return self._set_aside(send_id, token, f"its record cannot be read ({type(error).__name__})")
+            unread = f"its record cannot be read ({type(error).__name__})"
+            return self._set_aside(send_id, token, unread if all(blobs) else PART_IS_MISSING)
         return Claim(
             send_id=send_id,
             token=token,

@@ -28,6 +28,16 @@ def _file(name: str) -> str:
     return (resources.files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+def unreadable(argument: str | bytes | float) -> memoryview | float:
+    """An argument of a command as Redis alone reads it: Sentry, ddtrace and others write down what commands are given.
+
+    They show the `repr` of it, which for a memoryview says nothing: https://github.com/DataDog/dd-trace-py/issues/10226
+    """
+    if isinstance(argument, int | float):
+        return argument
+    return memoryview(argument.encode() if isinstance(argument, str) else argument)
+
+
 class Scripts:
     """Runs scripts by name on one Redis. A server that lost its script cache is given the script again."""
 
@@ -48,11 +58,12 @@ class Scripts:
             text = self.source(name)
             loaded = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Redis' own name for it
         text, digest = loaded
+        veiled = tuple(map(unreadable, arguments))
         with reachable(self.redis):
             try:  # not through redis-py's Script, which costs as much again as the call
-                return self._execute("EVALSHA", digest, 1, self.keys.base, *arguments)
+                return self._execute("EVALSHA", digest, 1, self.keys.base, *veiled)
             except NoScriptError:
-                return self._execute("EVAL", text, 1, self.keys.base, *arguments)
+                return self._execute("EVAL", text, 1, self.keys.base, *veiled)
 
     def source(self, name: str) -> str:
         """The text of a script as Redis gets it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
@@ -61,6 +63,14 @@ class Search:
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
         return self._found("address", normal_address(address), skip, limit)
+
+    def pseudonym(self, address: str) -> str:
+        """What an address is called where it must not stand: the same each time, by the secret of the index."""
+        name = self._key("index:secret")
+        with reachable(self._redis):
+            self._redis.set(name, token_hex(32), nx=True)
+            secret = cast("bytes", self._redis.get(name))
+        return hmac.new(secret, normal_address(address).encode(), "sha256").hexdigest()[:16]
 
     def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends of a site to a list."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from sesmail.frames import shows_no_email
 from sesmail.message.addresses import former_addresses, normal_address
+from sesmail.state.scripts import unreadable
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Reason
 
@@ -76,6 +78,7 @@ class SuppressionList:
         self._redis = scripts.redis
         self._key = scripts.keys
 
+    @shows_no_email
     def add(self, opt_out: OptOut) -> bool:
         """Write it down; False when it, or a stronger reason, is there already."""
         reasons = list(Reason)
@@ -85,11 +88,14 @@ class SuppressionList:
         source = opt_out.source.replace("\n", " ")
         return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, source, *weaker))
 
+    @shows_no_email
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
         normal = normal_address(address)
         with reachable(self._redis):
-            return bool(self._redis.hdel(self._key("optout", str(scope)), normal, *former_addresses(normal)))
+            return bool(
+                self._redis.hdel(self._key("optout", str(scope)), *map(unreadable, (normal, *former_addresses(normal))))
+            )
 
     def rewrite_former(self, normal: str) -> None:
         """What former releases wrote down of an address in another spelling is from now on written as today's is."""
@@ -97,8 +103,9 @@ class SuppressionList:
             for opt_out in self._found(former):
                 self.add(replace(opt_out, address=normal))
                 with reachable(self._redis):
-                    self._redis.hdel(self._key("optout", str(opt_out.scope)), former)
+                    self._redis.hdel(self._key("optout", str(opt_out.scope)), unreadable(former))
 
+    @shows_no_email
     def find(self, address: str) -> list[OptOut]:
         """All entries of one address."""
         normal = normal_address(address)
@@ -109,7 +116,7 @@ class SuppressionList:
         scopes = self._scopes()
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipeline:
             for scope in scopes:
-                pipeline.hget(self._key("optout", scope), address)
+                pipeline.hget(self._key("optout", scope), unreadable(address))
             records = pipeline.execute()
         return [_opt_out(address, scope, record) for scope, record in zip(scopes, records, strict=True) if record]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
+from sesmail.frames import forget_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +98,7 @@ def reachable(redis: Redis | None = None) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        # What was asked is in the variables of redis-py's frames: whatever shows those must not show an email.
-        traceback.clear_frames(error.__traceback__)
+        forget_variables(error)
         if meant := meaning(error, address_of(redis)):
             raise meant from error
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sesmail.simulator import Simulator
 from tests.acceptance.programs import CELERY, eventually, fetch, free_port
 
+BOUNCE = Path(__file__).parents[1] / "fixtures" / "events" / "ev_bounce_permanent_general.json"
 SECRET = "zyzzyva"
 """In every address, subject, body, file name, header, tag, key and piece of metadata below, and nowhere else."""
 
@@ -20,7 +22,8 @@ result_backend = os.environ["CELERY_BROKER_URL"]
 task_ignore_result = False
 task_send_sent_event = worker_send_task_events = True
 worker_prefetch_multiplier = 4
-imports = ["broken_transport"]
+imports = ["broken_transport", "watched"]
+result_extended = True
 """
 
 BROKEN_TRANSPORT = """
@@ -35,6 +38,98 @@ def send(self, composed):
     return whole(self, composed)
 
 SesTransport.send_composed = send
+"""
+
+WATCHED = """
+import os
+import sentry_sdk
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+from opentelemetry.instrumentation.celery import CeleryInstrumentor
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from sentry_sdk.transport import Transport
+
+
+class ToFile(Transport):
+    def capture_envelope(self, envelope):
+        with open(f"sentry-{os.getpid()}", "ab") as file:
+            file.write(envelope.serialize() + b"\\n")
+
+
+options = {"traces_sample_rate": 1.0, "transport": ToFile, "send_default_pii": os.environ.get("PII", "1") == "1"}
+sentry_sdk.init(dsn="http://public@127.0.0.1:1/1", max_value_length=100_000, **options)
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=open(f"spans-{os.getpid()}", "a"))))
+for instrumentor in (BotocoreInstrumentor, CeleryInstrumentor, RedisInstrumentor):
+    instrumentor().instrument(tracer_provider=provider)
+"""
+
+EVERY_ERROR = f"""
+import asyncio, contextlib, datetime, os, sys
+import watched
+import sentry_sdk
+from sesmail import Attachment, Client, Email, Settings, current_client, send_ses_email, signals
+from sesmail.events.stores import StoredEvent
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import Reason
+
+class Own:  # a program's own variables are its own affair
+    good = {{"to": "{SECRET}@example.org", "subject": "{SECRET}", "text": "{SECRET}", "from_email": "{SECRET}@example.com",
+             "metadata": {{"customer": "{SECRET}"}}}}
+    bad = good | {{"to": "{SECRET} at example.org"}}
+    address = "{SECRET}@example.net"
+    opt_out = OptOut(address=address, scope=Scope(), reason=Reason.MANUAL, since=datetime.datetime.now(datetime.timezone.utc))
+
+@contextlib.contextmanager
+def told(kind, what):
+    try:
+        yield
+    except kind as error:
+        sentry_sdk.capture_exception(error)
+        print(what)
+    else:
+        print(f"no {{kind.__name__}}: {{what}}")
+
+def every_way(kind, email):
+    with told(kind, "delay"):
+        send_ses_email.delay(**Own.__dict__[email])
+    with told(kind, "apply_async"):
+        send_ses_email.apply_async(kwargs=Own.__dict__[email])
+    with told(kind, "adelay"):
+        asyncio.run(send_ses_email.adelay(**Own.__dict__[email]))
+    with told(kind, "called"):
+        send_ses_email(**Own.__dict__[email])
+    with told(kind, "client"):
+        current_client().send(Email(**Own.__dict__[email]))
+    with told(kind, "outbox"):
+        current_client().outbox.send_lot([Email(**Own.__dict__[email])])
+
+with sentry_sdk.start_transaction(name="all is well"):
+    send_ses_email.delay(**Own.good)
+    opt_outs = current_client().suppression
+    opt_outs.add(Own.opt_out); opt_outs.find(Own.address); opt_outs.remove(Own.address, Scope())
+    with told(Exception, "file"):
+        Attachment("{SECRET}.exe", b"{SECRET}")
+    every_way(Exception, "bad")
+    client, message = current_client(), open(os.environ["BOUNCE"]).read().replace("gone@", "{SECRET}@").replace("0100019a7c3", "0100019a7c" + os.environ["PII"])
+    assert "{SECRET}" in message
+    client.event_store.put([StoredEvent(event_id=os.environ["PII"], source="default", message=message, received_at=1.0)])
+
+    @signals.email_bounced.connect
+    def receiver(site, event, metadata):
+        raise ValueError(event.recipient)
+
+    assert client.event_processor.process().failed == 1
+    print(*client.suppression.read())
+broken = Client(Settings(redis_url=current_client().settings.redis_url.rpartition("/")[0] + "/99"))
+with told(Exception, "refused"):
+    broken.send(Email(**Own.good))
+with told(Exception, "opt-outs"):
+    broken.suppression.add(Own.opt_out)
+with told(Exception, "away"):
+    Client(Settings(redis_url="redis://127.0.0.1:1/0")).send(Email(**Own.good))
+print("done")
 """
 
 EMAIL = f"""
@@ -112,6 +207,7 @@ def place(new_site, own_ses):
     site = new_site(own_ses)
     (site.folder / "celeryconfig.py").write_text(CELERYCONFIG)
     (site.folder / "broken_transport.py").write_text(BROKEN_TRANSPORT)
+    (site.folder / "watched.py").write_text(WATCHED)
     return site
 
 
@@ -285,3 +381,22 @@ def test_reasons_that_are_kept_for_operators_hold_nothing(place, sent_every_way)
     _, ids = sent_every_way
     for send_id in ids.values():
         assert_secret(repr(place.ledger.status(send_id)))
+
+
+def test_what_the_worker_tells_sentry_and_opentelemetry_holds_nothing(place, worker, sent_every_way, inspected):
+    for kind, expected in (("sentry", "SendRejected"), ("spans", "SendEmail")):
+        told = "".join(path.read_text() for path in place.folder.glob(f"{kind}-*"))
+        assert expected in told
+        assert_secret(told)
+
+
+@pytest.mark.parametrize("pii", ["0", "1"])
+def test_no_error_of_a_producer_carries_an_email_to_sentry_or_opentelemetry(place, tmp_path, pii):
+    (tmp_path / "watched.py").write_text(WATCHED)
+    said = place.python(EVERY_ERROR, folder=tmp_path, PII=pii, BOUNCE=str(BOUNCE))
+    assert "no Exception" not in said
+    told = {kind: "".join(path.read_text() for path in tmp_path.glob(f"{kind}-*")) for kind in ("sentry", "spans")}
+    assert all(name in told["sentry"] for name in ("InvalidEmail", "LedgerRefuses", "LedgerUnavailable", "EVALSHA"))
+    assert "EVALSHA" in told["spans"]
+    for text in told.values():
+        assert_secret(text)

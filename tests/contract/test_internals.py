@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import billiard.pool
 import pytest
 from celery import Celery
+from celery.app.task import Context
 from celery.concurrency.base import logger as pool_logger
 from celery.exceptions import Retry
 from celery.loaders.default import Loader
@@ -213,12 +215,15 @@ def test_hidden_arguments_are_in_no_log_line_event_or_answer(app: Celery, caplog
         take(app, internals.WithoutTokenBuckets(host), Hiding)
     (request,), (event,) = host.begun, host.events
     request.execute_using_pool(host)
-    ((_, _, told_the_pool, *_),) = host.given_to_pool
+    ((_, _, told_the_pool, body, content_type, _),) = host.given_to_pool
     shown = [caplog.text, event, request.info(safe=True), repr(request), request.humaninfo()]
     assert [one for one in shown if SECRET in str(one)] == []
     assert (event["args"], event["kwargs"]) == ("(...)", "{...}")
     assert (told_the_pool["argsrepr"], told_the_pool["kwargsrepr"]) == ("(...)", "{...}")
-    assert request.args == [SECRET]  # what the task itself gets
+    assert SECRET not in f"{told_the_pool} {body}"
+    assert (request.args, request.kwargs, *body[:2], content_type) == ([], {}, [], {}, None)
+    told_the_task = Context(pickle.loads(pickle.dumps(told_the_pool)))  # as the processes of a pool get it
+    assert internals.arguments_of(told_the_task, (), {}) == ([SECRET], {"cc": SECRET})
 
 
 def test_arguments_that_nobody_hides_would_be_shown(app: Celery) -> None:

@@ -11,6 +11,10 @@ from tests.simulation.ses import Ses
 
 DEAD_WORKER_SECONDS = 15.0
 LOST_TICKET_SECONDS = 60.0
+STARVED_SECONDS = 120.0
+QUIET_AGAIN_SECONDS = 90.0
+"""Within which what went wrong last has passed: a pause of SES's, a line that somebody had closed."""
+
 OPENED_AGAIN_SECONDS = 50.0
 """The breaker's longest pause, some sweeps, and five seconds in which bulk alone tries."""
 UNKNOWN_AT_MOST = 12
@@ -35,6 +39,23 @@ class Bounds:
             send = self._model.sends.get((base, send_id))
             if send and send.state == "queued":
                 self._expect("a_lost_ticket_is_issued_again", send, LOST_TICKET_SECONDS)
+
+    def peace(self) -> None:
+        """From now on nothing goes wrong: each site's email of each lane goes on, not only somebody else's."""
+        queued: dict[tuple[str, str, str], list[Send]] = {}
+        for send in self._model.waiting():
+            if send.state == "queued":
+                queued.setdefault((send.base, send.site, send.email.lane.value), []).append(send)
+        since = self._scheduler.now
+        seconds = STARVED_SECONDS + sum(send.email.recipient_count for sends in queued.values() for send in sends) / 5
+
+        def look() -> None:
+            if self._rules.quiet_since <= since + QUIET_AGAIN_SECONDS:
+                for (_, site, lane), sends in queued.items():
+                    moved = any(send.state_at > since for send in sends)
+                    self._rules.check("no_lane_or_site_starves", moved, sends[0].id, f"{lane} of {site}")
+
+        self._at(since + seconds, look)
 
     def ses_is_down(self, base: str, ses: Ses, breaker_is_closed: Callable[[], bool]) -> None:
         """Few become unknown, and once it is well again, what waits goes on."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sesmail.state.keys import CATALOGUE
+from sesmail.state.ledger import PART_IS_MISSING
 from sesmail.state.reputation import Counter as Rate
 from tests.simulation.lua import EXPIRIES, MOVES
 from tests.simulation.model import ENDS, Send
@@ -77,22 +78,24 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
         rules.check("sent_means_that_ses_took_it", row["message_id"] in ids or send.forgotten, send.id)
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
-        _judge_failure(world, send, state)
+        _judge_failure(world, send, row)
     _judge_telling(world, send, state)
     _judge_callers(world, send, state)
 
 
-def _judge_failure(world: World, send: Send, state: str) -> None:
+def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
     """It has failed for a reason."""
+    state, evicted = row["state"], row.get("reason") == PART_IS_MISSING and world.faults.counts["redis_evicts"]
     reasons = {
         "rejected": send.answers["SendRejected"] > 0,
         "cancelled": send.cancelled_at is not None,
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
         or world.model.whom_not(send) >= set(send.email.recipients),
-        "abandoned": send.unknown_times >= world.max_attempts,
+        "abandoned": send.unknown_times >= world.max_attempts or evicted,
     }
-    world.rules.check("fails_for_a_reason", reasons.get(state, True), send.id, state)
+    world.rules.check("fails_for_a_reason", bool(reasons.get(state, True)), send.id, state)
+    world.counts["lost_with_redis"] += bool(evicted)
 
 
 def _judge_telling(world: World, send: Send, state: str) -> None:

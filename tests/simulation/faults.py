@@ -28,6 +28,7 @@ CHANCES: dict[str, float] = {
     "redis_readonly": 0.0001,
     "redis_clock_jumps": 0.00004,
     "redis_forgets": 0.00008,
+    "redis_evicts": 0.0001,
     # at each call to Redis
     "answer_lost": 0.003,
     "call_lost": 0.003,
@@ -99,7 +100,9 @@ class Faults:
         if rng.random() < SINGLE_MINDED:
             few = set(rng.sample(sorted(CHANCES), 3))
             return {kind: rng.choice((0.3, 1.0, 6.0)) if kind in few else 0.0 for kind in CHANCES}
-        return {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
+        drawn = {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
+        # Not both: the former release's sweeper stops for good at a row that was evicted.
+        return drawn | {rng.choice(("redis_evicts", "former_release")): 0.0}
 
     def strikes(self, kind: str, about: str = "") -> bool:
         """Whether it goes wrong in this way, here and now."""

@@ -16,7 +16,15 @@ from tests.simulation.server import Server
 from tests.simulation.wire import Command
 
 OF_PROCESSES = ("process_dies", "process_freezes", "process_is_redeployed", "host_clock_jumps")
-OF_REDIS = ("redis_away", "redis_slow", "redis_busy", "redis_readonly", "redis_clock_jumps", "redis_forgets")
+OF_REDIS = (
+    "redis_away",
+    "redis_slow",
+    "redis_busy",
+    "redis_readonly",
+    "redis_clock_jumps",
+    "redis_forgets",
+    "redis_evicts",
+)
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""
@@ -35,6 +43,7 @@ class Network:
         self.away_until = self.slow_until = self.busy_until = self.readonly_until = 0.0
         self._snapshot: dict[bytes, bytes] | None = None
         self.on_forgotten: Callable[[set[str], float], None] = lambda _names, _seconds: None
+        self.on_evicted: Callable[[str], None] = lambda _name: None
         self.on_death: Callable[[Process], None] = lambda _process: None
         self.on_redeployment: Callable[[Process], None] = lambda _process: None
 
@@ -144,8 +153,16 @@ class Network:
             case "redis_clock_jumps":
                 self._server.skew_seconds += faults.choose(-20.0, -2.0, -0.3, 0.3, 2.0, 20.0)
                 self._for(now, 30.0)
+            case "redis_evicts":
+                self._evict()
             case "redis_forgets" if self._snapshot is None:
                 self._will_forget(faults.choose(0.05, 0.3, 1.0, 1.0, 3.0), faults.choose(0.5, 3.0))
+
+    def _evict(self) -> None:
+        """It is full, and gives up a row: of a send, a body, an event, or a key that was to be remembered."""
+        if name := self._server.evict(self._rng):
+            self._disturb(20.0)
+            self.on_evicted(name)
 
     def _for(self, now: float, seconds: float) -> float:
         self._disturb(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from redis.exceptions import RedisError
 from tests.simulation.lua import EXPIRIES, MOVES, Script, Texts
 from tests.simulation.wire import Command, Wire
 
+ROWS = ("send", "blob", "event", "idempotency")
+"""What is evicted: of many, so that it is most likely one of these. An index that is gone is gone."""
 PURGE = b"""
 local gone = redis.call('ZRANGEBYSCORE', 'sim:expiries', '-inf', ARGV[1])
 for _, name in ipairs(gone) do
@@ -107,6 +110,15 @@ class Server:
         return round(self.now() * 1000)
 
     # -- what is forgotten ------------------------------------------------------------------------------------------
+
+    def evict(self, rng: random.Random) -> str | None:
+        """Give up one row, as where `maxmemory-policy` may evict; its name, where there is one."""
+        rows = sorted(name for kind in ROWS for name in self.wire.ask(("KEYS", f"*}}:{kind}:*"))[0])
+        if not rows:
+            return None
+        name: str = rng.choice(rows).decode()
+        self.wire.ask(("DEL", name))
+        return name
 
     def snapshot(self) -> dict[bytes, bytes]:
         """All that it holds by now."""

@@ -67,6 +67,7 @@ class SimulatedRedis(Redis):
         self._network = network
 
     def execute_command(self, *command: Any, **options: Any) -> Any:
+        command = tuple(map(_readable, command))
         return _parsed(self, command, options, self._network([command])[0])
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:  # type: ignore[override]
@@ -83,8 +84,19 @@ class _Pipeline(Pipeline):
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         stack, self.command_stack = self.command_stack, []
+        stack = [(tuple(map(_readable, command)), options) for command, options in stack]
         replies = self._client._network([command for command, _ in stack]) if stack else []
         return [_parsed(self._client, *each, reply) for each, reply in zip(stack, replies, strict=True)]
+
+
+def _readable(argument: Any) -> Any:
+    """What watches Redis' client is shown no argument; the simulation's rules must read them."""
+    if not isinstance(argument, memoryview):
+        return argument
+    try:
+        return bytes(argument).decode()
+    except UnicodeDecodeError:
+        return bytes(argument)
 
 
 def _parsed(client: SimulatedRedis, command: Command, options: dict[str, Any], reply: Any) -> Any:

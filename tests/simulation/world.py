@@ -93,6 +93,7 @@ class World:
         self.rules.redis_now = self.server.now
         self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)
         self.network.on_forgotten = self._forgotten
+        self.network.on_evicted = self._evicted
         self.network.on_death = self._died
         self.network.on_redeployment = self._redeployed
         self.counts: Counter[str] = Counter()
@@ -150,6 +151,7 @@ class World:
 
     def _make_peace(self) -> None:
         self.story.tell("PEACE")
+        self.bounds.peace()
         self.server.skew_seconds = max(0.0, self.server.skew_seconds)
         for installation in self.installations:
             ses = installation.ses
@@ -243,6 +245,12 @@ class World:
         self.rules.disturb(seconds + 20.0)
         self.has_forgotten = True
         ends.forget(self, changed)
+
+    def _evicted(self, name: str) -> None:
+        """Redis was full."""
+        self.story.tell("Redis evicts", name)
+        self.has_forgotten = True
+        ends.forget(self, {name})
 
 
 def simulate(run: Run, wire: Wire) -> Result:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, in_a_line
+from sesmail.frames import forget_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,8 @@ class RepeatingThread(threading.Thread):
                 log.warning("no %s: %s", self._what, in_a_line(error))
             except ConfigurationError as error:
                 log.error("no %s: %s", self._what, in_a_line(error))  # noqa: TRY400  it is no bug of ours
-            except Exception:
+            except Exception as error:
+                forget_variables(error)
                 log.exception("a %s failed; it is tried again", self._what)
             self._stopped.wait(self._interval_seconds)
 

@@ -27,7 +27,7 @@ BACKEND = "sesmail.contrib.django"
 
 def register() -> None:
     """Have Django's checks call these; twice does no harm."""
-    for each in (check_settings, check_installed, check_names, check_senders, check_webhook):
+    for each in (check_settings, check_installed, check_names, check_senders, check_error_handler, check_webhook):
         checks.register(_as_list(each))
     checks.register(_as_list(check_ledger), deploy=True)
 
@@ -173,6 +173,30 @@ def _is_our_mail() -> bool:
     if mailers is not None:
         return any(str(each.get("BACKEND", "")).startswith(BACKEND) for each in mailers.values())
     return str(getattr(settings, "EMAIL_BACKEND", "")).startswith(BACKEND)
+
+
+def check_error_handler() -> Found:
+    """Whether a report of an error can become another error: with MAILERS, Django's handler is silent no more.
+
+    https://docs.djangoproject.com/en/stable/ref/logging/#django.utils.log.AdminEmailHandler
+    """
+    mailers = getattr(settings, "MAILERS", None)
+    if mailers is None or not getattr(settings, "ADMINS", None):
+        return
+    said = getattr(settings, "LOGGING", None) or {}
+    djangos_own = {} if "django" in said.get("loggers", {}) else {"mail_admins": {"class": "AdminEmailHandler"}}
+    handlers = {**said.get("handlers", {}), **djangos_own}
+    for name, handler in handlers.items():
+        mailer = mailers.get(handler.get("using") or "default", {})
+        is_ours = str(mailer.get("BACKEND", "")).startswith(BACKEND)
+        is_silent = mailer.get("OPTIONS", {}).get("fail_silently")
+        if str(handler.get("class", "")).endswith("AdminEmailHandler") and is_ours and not is_silent:
+            yield checks.Warning(
+                f"The handler {name} of LOGGING mails the admins by a mailer that raises: when Redis is away, "
+                "reporting an error fails with another one.",
+                hint='Give the logger "django" a handler with "using": "errors", an alias that has fail_silently.',
+                id="sesmail.W008",
+            )
 
 
 # -- Events -----------------------------------------------------------------------------------------------------------

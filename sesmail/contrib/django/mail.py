@@ -14,13 +14,13 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
 
 from sesmail.contrib.django.outgoing import emails_of
+from sesmail.doors import site_client
 from sesmail.errors import InvalidEmail, SesmailError
 from sesmail.hosts import django_settings, runs_django_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sesmail.client import Client
     from sesmail.message import Email
 
 log = logging.getLogger("sesmail")
@@ -78,7 +78,7 @@ class EmailBackend(BaseEmailBackend):
     def _waits_for_commit(self) -> bool:
         if self.on_commit is not None:
             return self.on_commit
-        client = self._attempt(_client)
+        client = self._attempt(site_client)
         return client.settings.mail_on_commit if client else False
 
     def _read(self, message: Any) -> list[Email]:
@@ -89,7 +89,7 @@ class EmailBackend(BaseEmailBackend):
 
         accepted = [send_ses_email.apply_async((email,), task_id=send_id).id for email, send_id in taken]
         message.sesmail_ids = accepted  # of an idempotency key, the first send's
-        if runs_django_tests() and _client().is_suppressed:
+        if runs_django_tests() and site_client().is_suppressed:
             _show_to_tests(message, self.alias)
         return accepted
 
@@ -102,13 +102,6 @@ class EmailBackend(BaseEmailBackend):
                 raise
             _note(error)
             return None
-
-
-def _client() -> Client:
-    import sesmail.tasks  # noqa: F401, PLC0415  what tickets name
-    from sesmail.celery.current import current_client  # noqa: PLC0415  Celery is slow to load
-
-    return current_client()
 
 
 def _configuration_set(message: Any) -> Mapping[str, Any]:
@@ -141,7 +134,7 @@ def _note(error: SesmailError) -> None:
     if not isinstance(error, InvalidEmail):
         return  # there is no Redis to count it in
     with suppress(SesmailError):
-        client = _client()
+        client = site_client()
         if not client.is_suppressed:
             client.meters.count_not_accepted(type(error).__name__)
 

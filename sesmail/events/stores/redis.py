@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
+from sesmail.state.scripts import unreadable
 from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
@@ -110,13 +111,13 @@ class RedisEventStore:
 
     def retry_later(self, event: StoredEvent, *, error: str, due_at: float) -> None:
         with _reached(), self._redis.pipeline() as pipeline:
-            pipeline.hset(self._row(event), mapping={"attempts": event.attempts + 1, "error": error})
+            pipeline.hset(self._row(event), mapping={"attempts": event.attempts + 1, "error": unreadable(error)})
             pipeline.zadd(self._index(event, EventState.UNPROCESSED), {event.event_id: _ms(due_at)}, xx=True)
             pipeline.execute()
 
     def set_aside(self, event: StoredEvent, *, error: str, now: float) -> None:
         with _reached(), self._redis.pipeline() as pipeline:
-            pipeline.hset(self._row(event), mapping={"attempts": event.attempts + 1, "error": error})
+            pipeline.hset(self._row(event), mapping={"attempts": event.attempts + 1, "error": unreadable(error)})
             pipeline.zrem(self._index(event, EventState.UNPROCESSED), event.event_id)
             pipeline.zadd(self._index(event, EventState.SET_ASIDE), {event.event_id: _ms(now)})
             pipeline.execute()

@@ -87,6 +87,19 @@ def test_the_settings_of_django_ses_that_have_no_effect_are_named_with_the_reaso
     assert "AWS_SES_SOURCE_ARN has no effect" in said()["sesmail.I002"]
 
 
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")
+def test_a_handler_of_errors_by_a_mailer_that_raises_is_told(django_site):
+    django_site.ADMINS, django_site.SERVER_EMAIL = ["ops@example.org"], "errors@example.com"
+    assert "mail_admins" in said()["sesmail.W008"]
+    quiet = {"BACKEND": BACKEND, "OPTIONS": {"fail_silently": True}}
+    django_site.MAILERS = {"default": {"BACKEND": BACKEND}, "errors": quiet}
+    handler = {"class": "django.utils.log.AdminEmailHandler", "using": "errors"}
+    django_site.LOGGING = {"version": 1, "handlers": {"mine": handler}}
+    assert "mail_admins" in said()["sesmail.W008"]  # Django's own is still there
+    django_site.LOGGING["loggers"] = {"django": {"handlers": ["mine"]}}
+    assert said() == {}
+
+
 def test_a_door_that_believes_no_topic_is_told(django_site):
     django_site.ROOT_URLCONF = __name__
     assert "no SNS topic is believed" in said()["sesmail.W003"]

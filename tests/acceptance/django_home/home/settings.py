@@ -80,5 +80,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"admins": {"class": "django.utils.log.AdminEmailHandler", "level": "ERROR"}},
+    "loggers": {"django": {"handlers": [], "level": "INFO"}},
     "root": {"handlers": ["admins"], "level": "WARNING"},
 }
+if django.VERSION >= (6, 1):  # no longer silent by itself
+    LOGGING["handlers"]["admins"]["using"] = "quiet"

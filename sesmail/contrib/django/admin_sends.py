@@ -1,0 +1,229 @@
+"""Sends in Django's admin: by state, or by id, address or list; each with its story and what can be done about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from sesmail.contrib.django.ledger_admin import PAGE, LedgerAdmin, may_see_addresses, moment, shown_address
+from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
+from sesmail.state.kept import kept_email
+from sesmail.vocabulary import FAILED, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http import HttpRequest, HttpResponse
+
+    from sesmail.state.search import Found
+    from sesmail.vocabulary import Status
+
+CANCELLABLE = (State.QUEUED, State.SCHEDULED, State.CLAIMED)
+REQUEUED = (*FAILED, State.UNKNOWN)
+
+DONE = {"requeue": "Sent again", "cancel": "Cancelled", "resend": "Sent again to another address"}
+"""Acts, as the line about them says it."""
+
+
+class SendAdmin(LedgerAdmin):
+    """The pages of sends."""
+
+    pages = (
+        ("", "changelist", "listed"),
+        ("do/<str:act>/", "several", "do_to_several"),
+        ("<str:send_id>/", "change", "story"),
+        ("<str:send_id>/<str:act>/", "act", "do"),
+    )
+
+    # -- many ---------------------------------------------------------------------------------------------------------
+
+    def listed(self, request: HttpRequest) -> HttpResponse:
+        """By state; or what was searched for, which is posted: an address in a URL would stand in servers' logs."""
+        asked = request.POST.get("q", "").strip()
+        if asked and "@" not in asked and self._is_known(asked):
+            return redirect(self._story_of(asked))
+        start = max(0, int(request.POST.get("start") or request.GET.get("start") or 0))
+        state = _state(request.GET.get("state"))
+        found = self._searched(asked, start) if asked else self.client.search.in_state(state, skip=start, limit=PAGE)
+        sends, recipients = self._known(found.ids), self._recipients(request, found.ids)
+        return self.page(
+            request,
+            "sends",
+            states=self._counted(None if asked else state),
+            sends=[self._row(each, recipients.get(each.send_id, "")) for each in sends],
+            asked=asked,
+            state=state,
+            start=start,
+            earlier=max(0, start - PAGE) if start else None,
+            later=start + PAGE if len(found.ids) == PAGE else None,
+            total=found.total,
+            may_change=self.may(request, "change"),
+        )
+
+    def _searched(self, asked: str, start: int) -> Found:
+        search = self.client.search
+        if "@" in asked:
+            return search.by_address(asked, skip=start, limit=PAGE)
+        return search.by_list(self.client.settings.site, asked, skip=start, limit=PAGE)
+
+    def _is_known(self, send_id: str) -> bool:
+        return bool(self._known([send_id]))
+
+    def _known(self, ids: Iterable[str]) -> list[Status]:
+        """Those of them that have not been forgotten since."""
+        found = []
+        for send_id in ids:
+            try:
+                found.append(self.client.ledger.status(send_id))
+            except UnknownSend:
+                continue
+        return found
+
+    def _counted(self, chosen: State | None) -> list[dict[str, Any]]:
+        counts = self.client.ledger.counts()
+        return [{"name": state.value, "count": counts[state.value], "chosen": state is chosen} for state in State]
+
+    def _row(self, known: Status, recipients: str) -> dict[str, Any]:
+        return {
+            "known": known,
+            "recipients": recipients,
+            "url": self._story_of(known.send_id),
+            "accepted_at": moment(known.accepted_at),
+            "changed_at": moment(known.changed_at),
+        }
+
+    def _recipients(self, request: HttpRequest, ids: Iterable[str]) -> dict[str, str]:
+        """The first recipient of each whose text is kept, and how many there are besides."""
+        kept = self.client.search.recipients([*ids])
+        return {
+            send_id: shown_address(request, first) + (f" +{len(others)}" if others else "")
+            for send_id, (first, *others) in kept.items()
+        }
+
+    def _story_of(self, send_id: str) -> str:
+        return reverse(f"{self.admin_site.name}:sesmail_django_send_change", args=[send_id])
+
+    # -- one ----------------------------------------------------------------------------------------------------------
+
+    def story(self, request: HttpRequest, send_id: str) -> HttpResponse:
+        """Where a send is, how it came there, and how far it got with each recipient."""
+        try:
+            known = self.client.real_outbox.status(send_id)
+            facts = self.client.search.facts(send_id)
+        except UnknownSend:
+            messages.warning(request, f"No send has the id {send_id}, or its record has expired.")
+            return redirect(reverse(f"{self.admin_site.name}:sesmail_django_send_changelist"))
+        may_change = self.may(request, "change")
+        return self.page(
+            request,
+            "send",
+            title=f"Send {send_id}",
+            known=known,
+            facts=facts,
+            meaning=MEANINGS[known.state],
+            moves=_moves(known, facts.due_at),
+            expires_at=moment(facts.expires_at),
+            deliveries=self._deliveries(request, send_id, known),
+            email=self._email(send_id) if may_see_addresses(request) else None,
+            acts=self.acts(send_id),
+            may_cancel=may_change and known.state in CANCELLABLE,
+            may_requeue=may_change and known.state in REQUEUED,
+            may_resend=may_change and known.state in FAILED and may_see_addresses(request),
+            may_go_twice=known.state is State.UNKNOWN,
+        )
+
+    def _deliveries(self, request: HttpRequest, send_id: str, known: Status) -> list[tuple[str, str]]:
+        """Each recipient that is known of, with the furthest that SES has told."""
+        kept = self.client.search.recipients([send_id]).get(send_id, ())
+        found = dict.fromkeys(kept, "") | {address: status.value for address, status in known.deliveries.items()}
+        return [(shown_address(request, address), status) for address, status in found.items()]
+
+    def _email(self, send_id: str) -> Any:
+        try:
+            return kept_email(self.client.scripts, send_id)
+        except SesmailError:
+            return None  # sent: its text is gone
+
+    # -- what is done -------------------------------------------------------------------------------------------------
+
+    def do(self, request: HttpRequest, send_id: str, act: str) -> HttpResponse:
+        """Requeue, cancel, or send again to another address."""
+        self.demand(request, "change")
+        if act not in DONE:
+            raise PermissionDenied
+        now_shown = send_id
+        try:
+            now_shown = self._resend(request, send_id) if act == "resend" else self._move(send_id, act)
+        except (MoveRefused, UnknownSend, InvalidEmail) as error:
+            messages.error(request, str(error))
+        else:
+            self.note(request, DONE[act], send_id)
+            messages.success(request, f"{DONE[act]}.")
+        return redirect(self._story_of(now_shown))
+
+    def do_to_several(self, request: HttpRequest, act: str) -> HttpResponse:
+        """Requeue or cancel those that are ticked; those that cannot be are told."""
+        self.demand(request, "change")
+        if act not in ("requeue", "cancel"):
+            raise PermissionDenied
+        done, refused = 0, 0
+        for send_id in request.POST.getlist("ids")[:PAGE]:
+            try:
+                self._move(send_id, act)
+            except (MoveRefused, UnknownSend):
+                refused += 1
+            else:
+                done += 1
+                self.note(request, DONE[act], send_id)
+        if refused:
+            messages.warning(request, f"{done} done, {refused} refused: their state does not allow it.")
+        else:
+            messages.success(request, f"{done} done.")
+        return redirect(reverse(f"{self.admin_site.name}:sesmail_django_send_changelist"))
+
+    def _move(self, send_id: str, act: str) -> str:
+        outbox = self.client.real_outbox
+        (outbox.cancel if act == "cancel" else outbox.requeue)(send_id)
+        return send_id
+
+    def _resend(self, request: HttpRequest, send_id: str) -> str:
+        """The same email as a new send, to one other address alone; the id of that."""
+        if not may_see_addresses(request):
+            raise PermissionDenied
+        email = kept_email(self.client.scripts, send_id)
+        again = email.replace(
+            to=request.POST.get("to", ""), cc=(), bcc=(), idempotency_key=None, send_at=None, expires_at=None
+        )
+        return self.client.real_outbox.send(again, send_id=str(uuid4())).send_id
+
+
+MEANINGS = {
+    State.QUEUED: "Accepted; a worker will take it.",
+    State.SCHEDULED: "It waits for a time: asked for, backing off, or the line is closed.",
+    State.CLAIMED: "A worker holds it; SES has not been asked.",
+    State.SENDING: "SES is being asked.",
+    State.UNKNOWN: "SES may have it: no clear answer came. An event settles it, or the end of the evidence window.",
+    State.SENT: "SES took it. Its text is not kept any more.",
+    State.REJECTED: "SES refused it for good.",
+    State.SUPPRESSED: "Every recipient has opted out, complained or bounced.",
+    State.CANCELLED: "It was taken back before SES was asked.",
+    State.EXPIRED: "Its expiry time passed first.",
+    State.ABANDONED: "Its attempts or its age were used up.",
+}
+
+
+def _moves(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
+    """What is known to have happened to it, in order."""
+    tries = f", after SES was asked {known.attempts} times" if known.attempts > 1 else ""
+    waits = f", having backed off {known.waits} times" if known.waits else ""
+    moves = [(moment(known.accepted_at), "accepted"), (moment(known.changed_at), f"{known.state}{tries}{waits}")]
+    return [*moves, (moment(due_at), "due")] if due_at else moves
+
+
+def _state(name: str | None) -> State:
+    return State(name) if name and name in [*State] else State.REJECTED

@@ -1,0 +1,112 @@
+"""The admin over the ledger: what staff see by their permissions, what they do, and what is noted of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Site
+
+PROJECT = Path(__file__).with_name("django_home")
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "home.settings"}
+
+
+@pytest.fixture(scope="module")
+def visit(site: Site) -> dict:
+    """One visit of three members of staff; no worker runs, so that nothing moves by itself."""
+    shutil.copytree(PROJECT, site.folder, dirs_exist_ok=True)
+    return json.loads(site.python((PROJECT / "admin_visit.py").read_text(), **SETTINGS).splitlines()[-1])
+
+
+def test_django_has_permissions_for_it_and_the_index_heeds_them(visit):
+    assert {"view_send", "change_send", "see_addresses", "add_optout", "delete_optout"} <= {*visit["permissions"]}
+    assert visit["index"] == {"boss": True, "looks": True, "stranger": False}
+    assert visit["list"] == {"boss": 200, "looks": 200, "stranger": 403}
+
+
+def test_one_send_is_told_with_what_may_be_done_about_it(visit):
+    told = visit["story"]["boss"]
+    for words in ("SES refused it for good", "Email address is not verified.", "MessageRejected", "Send again"):
+        assert words in told
+    assert "Subject of refused" in told
+    assert "mid-of-went" in visit["went"]
+    assert "Send again" not in visit["went"]
+    assert "it may go out twice" in visit["open"]
+
+
+def test_who_may_only_look_sees_no_address_no_subject_and_no_button(visit):
+    told = visit["story"]["looks"]
+    assert "Email address is not verified." in told
+    assert "…@example.org" in told
+    for words in ("ann@example.org", "Subject of", "Send again", "Cancel"):
+        assert words not in told
+
+
+def test_sends_are_found_by_address_list_and_id(visit):
+    assert all(name in visit["by_address"]["boss"] for name in ("waits", "refused", "wrong-address"))
+    assert "went" not in visit["by_address"]["boss"].partition("<table>")[2]
+    assert "ann@example.org" in visit["by_address"]["boss"].partition("<table>")[2]
+    assert "ann@example.org" not in visit["by_address"]["looks"].partition("<table>")[2]
+    assert "waits" in visit["by_list"].partition("<table>")[2]
+    assert visit["by_id"] == "/admin/sesmail_django/send/went/"
+    assert "Nothing was found" in visit["by_nothing"]
+
+
+def test_nobody_does_what_he_may_not_and_nothing_is_done_by_a_link(visit):
+    assert visit["refused_to"] == {"looks": [403] * 5, "stranger": [403] * 5}
+    assert visit["by_get"] == 403
+    assert visit["untouched"] == ["rejected", "scheduled"]
+
+
+def test_sends_are_sent_again_cancelled_and_sent_to_another_address(visit, site):
+    assert visit["after"] == {
+        "refused": "queued",
+        "waits": "cancelled",
+        "wrong-address": "rejected",
+        "went": "sent",
+    }
+    assert site.ledger.status(visit["resent"]).state == "queued"
+    assert "is not an email address" in visit["told"]
+
+
+def test_opt_outs_are_added_and_removed(visit):
+    assert visit["added"] == ["gone@example.org"]
+    assert visit["removed"] == []
+    assert "gone@example.org" in visit["opt_outs"]["boss"]
+    assert "gone@example.org" not in visit["opt_outs"]["looks"]
+
+
+def test_each_act_leaves_a_line_without_an_address_and_what_was_refused_leaves_none(visit):
+    named = [(user, what) for user, about, what in visit["audit"]]
+    assert named == [
+        ("boss", "Sent again"),
+        ("boss", "Cancelled"),
+        ("boss", "Sent again to another address"),
+        ("boss", "Opt-out added (everything, manual)"),
+        ("boss", "Opt-out removed (everything)"),
+    ]
+    assert [about for _, about, _ in visit["audit"]][:3] == ["refused", "waits", "wrong-address"]
+    added, removed = (about for _, about, _ in visit["audit"][3:])
+    assert added == removed
+    assert "@" not in json.dumps(visit["audit"])
+
+
+def test_mailings_and_events_set_aside_have_pages(visit):
+    assert visit["pages"] == {"mailing": 200, "setasideevent": 200}
+
+
+def test_where_redis_is_away_a_page_says_so(site, visit):
+    script = """
+import django; django.setup()
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client()
+client.force_login(User.objects.get(username="boss"))
+answer = client.get("/admin/sesmail_django/send/")
+print(answer.status_code, "Redis cannot be reached" in answer.content.decode())
+"""
+    away = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "SESMAIL_REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert site.python(script, **SETTINGS, **away).splitlines()[-1] == "503 True"
