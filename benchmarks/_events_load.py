@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -47,7 +48,7 @@ def notification(signer: Signer, message: str, version: str = "2") -> dict[str, 
         "TopicArn": TOPIC,
         "Subject": "Amazon SES Email Event Notification",
         "Message": message,
-        "Timestamp": "2026-11-20T14:05:48.500Z",
+        "Timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "SignatureVersion": version,
         "SigningCertURL": certificate_url("us-east-1"),
     }

@@ -299,7 +299,7 @@ def burst(report: Report, place: Place, size: Size) -> None:
     stored = Counter(event.event_id for state in EventState for event in store.read("alpha", state))
     facts = {
         f"{counter}": count
-        for rates in processor._reputation.rates("alpha", *_days())
+        for rates in Reputation(Scripts(store._redis, store._key)).rates("alpha", *_days())
         for counter, count in rates.counts.items()
     }
     report.cases += [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from seslocal.typed import check_types, is_number
 
 ACCOUNT_ID = "123456789012"
+_QUEUE = re.compile(r"(arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d+:)?[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,12 @@ class Options:
             )
         if not _is_range(self.latency_seconds):
             raise ValueError("latency_seconds must be a shortest and a longest time")
+        if self.sqs_queue and not _QUEUE.fullmatch(self.sqs_queue):
+            raise ValueError(
+                "sqs_queue is the name of a queue, such as ses-events, not its address: sqs_endpoint_url says where"
+            )
+        if self.sqs_queue and not self.sqs_endpoint_url:
+            raise ValueError("sqs_queue needs sqs_endpoint_url: where the SQS-compatible server is")
         if self.signature_version not in {"1", "2"}:
             raise ValueError('signature_version must be "1" or "2"')
 

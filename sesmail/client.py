@@ -23,6 +23,7 @@ from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
 from sesmail.state.connection import connect
+from sesmail.state.hearing import Hearing
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.meters import Meters
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
     from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.answering import Callers
@@ -301,6 +303,11 @@ class Client:
         return Reputation(self.scripts)
 
     @part
+    def hearing(self) -> Hearing:
+        """Whether SES tells anything of what this site sends."""
+        return Hearing(self.scripts)
+
+    @part
     def lease(self) -> WorkerLease:
         """This process's sign of life."""
         return WorkerLease(self.ledger, self.settings.lease_seconds)
@@ -374,10 +381,14 @@ class Client:
     @part
     def event_processor(self) -> EventProcessor:
         """Processes the events of this site."""
+        return self.event_processor_of(self.settings.site)
+
+    def event_processor_of(self, site: str) -> EventProcessor:
+        """Processes the events of a site that shares the ledger and the store with this one."""
         from sesmail.events.processing import EventProcessor  # noqa: PLC0415
 
         return EventProcessor(
-            self.settings.site,
+            site,
             self.event_store,
             self.suppression,
             self.reputation,
@@ -403,6 +414,21 @@ class Client:
         opt_outs = self.memory.opt_outs if self.is_suppressed else self.suppression
         opt_out = LinkOptOut(opt_outs, self.intake.put, now=lambda: datetime.now(UTC))
         return UnsubscribeDoor(self.unsubscribe_links, opt_out)
+
+    @part
+    def ses_suppression(self) -> SesSuppressionList:
+        """SES's own suppression list of the account; loads boto3."""
+        import boto3  # noqa: PLC0415  costs half a second: only who talks to AWS pays
+
+        from sesmail.ses.suppression import SesSuppressionList  # noqa: PLC0415
+        from sesmail.ses.transport import Key  # noqa: PLC0415
+
+        settings = self.settings
+        key = Key.of(settings.access_key_id, settings.secret_access_key, settings.session_token)
+        session = boto3.Session(
+            profile_name=settings.profile, region_name=settings.region, **(key.as_boto3_says() if key else {})
+        )
+        return SesSuppressionList(session.client("sesv2", endpoint_url=settings.endpoint_url))
 
     def sqs_client(self, queue_url: str) -> Any:
         """boto3's client for the Region of a queue."""

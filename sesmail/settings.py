@@ -268,6 +268,11 @@ class Settings(BaseSettings):
     failed_retention_seconds: Seconds = Field(
         default=30 * DAY, description="How long an email that was not sent is kept, body and all."
     )
+    metadata_retention_seconds: Seconds = Field(
+        default=90 * DAY,
+        description="How long receivers of events get the `metadata` of an email, from when it was due: complaints and "
+        "opens come long after it is forgotten.",
+    )
     idempotency_seconds: Seconds = Field(default=7 * DAY, description="How long an idempotency key is remembered.")
     event_retention_seconds: Seconds = Field(
         default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."

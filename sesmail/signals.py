@@ -8,9 +8,26 @@
 
 The sender is the site's name, so `email_bounced.connect(on_bounce, sender="alpha")` hears of one site only. `event` is
 a typed event (docs/event-types.md), `metadata` what the caller gave with the email: empty for email that sesmail
-did not send or no longer remembers. Receivers run in the worker that processes events. They may be called more than
-once for the same event, after a crash; `event.key` is the same each time. One that raises is called again later, with
-growing pauses; the others are not. A receiver may be an `async def`: it is awaited, in a loop of its own.
+did not send or no longer remembers (SESMAIL_METADATA_RETENTION_SECONDS: 90 days). Receivers run in the worker that
+processes events. They may be called more than once for the same event, after a crash; `event.key` is the same each
+time. One that raises is called again later, with growing pauses; the others are not. A receiver may be an `async def`:
+it is awaited, in a thread and a loop of its own.
+
+One receiver may listen to several signals, and `email_event` tells of every event, whatever its kind:
+
+    from sesmail.signals import email_bounced, email_complained, email_event, receiver
+
+
+    @receiver(email_bounced, email_complained)
+    def forget_address(site, *, event, metadata): ...
+
+
+    @email_event.connect
+    def log_all(site, *, event, metadata):
+        print(type(event).__name__, event.message_id)
+
+Receivers are held until they are disconnected, also those that nothing else refers to: methods, lambdas, functions that
+are made in `AppConfig.ready`.
 
 Two signals tell how a send ended, by whoever or whatever it was settled:
 
@@ -37,53 +54,84 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from blinker import Namespace
+from blinker import ANY, NamedSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from blinker import NamedSignal
-
 log = logging.getLogger("sesmail")
 
-_signals = Namespace()
+Receiver = TypeVar("Receiver", bound="Callable[..., Any]")
 
 
-email_delivered = _signals.signal("email_delivered", "The recipient's server took it. It may bounce yet.")
-email_bounced = _signals.signal("email_bounced", "It did not arrive; `event.permanent` says whether it ever will.")
-email_complained = _signals.signal("email_complained", "The reader called it spam.")
-email_unsubscribed = _signals.signal("email_unsubscribed", "The reader opted out, through SES or one of our links.")
-email_opened = _signals.signal("email_opened", "Its images were loaded; `event.by_bot` says whether by a machine.")
-email_clicked = _signals.signal("email_clicked", "A link was followed; `event.by_bot` says whether by a machine.")
-email_delayed = _signals.signal("email_delayed", "The recipient's server asks SES to wait. No failure.")
-email_rejected = _signals.signal("email_rejected", "SES found a virus in it and did not send it.")
-rendering_failed = _signals.signal("rendering_failed", "SES could not fill its template and did not send it.")
+class MailSignal(NamedSignal):
+    """A signal that holds its receivers: blinker's own lets go of those that nothing else refers to, without a word."""
 
-OF_EVENTS = dict(_signals)
+    def connect(self, receiver: Receiver, sender: Any = ANY, weak: bool = False) -> Receiver:
+        """Have a receiver called for every site, or for that named as `sender`."""
+        return super().connect(receiver, sender, weak)
+
+
+ALL: dict[str, MailSignal] = {}
+"""Each signal by its name."""
+
+
+def _signal(name: str, meaning: str) -> MailSignal:
+    ALL[name] = MailSignal(name, meaning)
+    return ALL[name]
+
+
+email_accepted = _signal("email_accepted", "SES took it, as SES's own event `Send` tells.")
+email_delivered = _signal("email_delivered", "The recipient's server took it. It may bounce yet.")
+email_bounced = _signal("email_bounced", "It did not arrive; `event.permanent` says whether it ever will.")
+email_complained = _signal("email_complained", "The reader called it spam.")
+email_unsubscribed = _signal("email_unsubscribed", "The reader opted out, through SES or one of our links.")
+email_resubscribed = _signal("email_resubscribed", "The reader came back, at SES's own page of preferences.")
+email_opened = _signal("email_opened", "Its images were loaded; `event.by_bot` says whether by a machine.")
+email_clicked = _signal("email_clicked", "A link was followed; `event.by_bot` says whether by a machine.")
+email_delayed = _signal("email_delayed", "The recipient's server asks SES to wait. No failure.")
+email_rejected = _signal("email_rejected", "SES found a virus in it and did not send it.")
+rendering_failed = _signal("rendering_failed", "SES could not fill its template and did not send it.")
+
+OF_EVENTS = dict(ALL)
 """Each signal of SES's events, by its name."""
 
-email_sent = _signals.signal("email_sent", "SES took it and gave a message id.")
-email_failed = _signals.signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
+email_event = _signal("email_event", "Any event of SES about an email, whatever its kind; the kind's own is told, too.")
+email_sent = _signal("email_sent", "SES took it and gave a message id.")
+email_failed = _signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
 
-ALL = dict(_signals)
-"""Each signal by its name."""
+
+def receiver(*signals: MailSignal, site: str | None = None) -> Callable[[Receiver], Receiver]:
+    """Connect the decorated function to several signals, for every site or for the one named."""
+
+    def connect(function: Receiver) -> Receiver:
+        for signal in signals:
+            signal.connect(function, sender=ANY if site is None else site)
+        return function
+
+    return connect
 
 
 def tell(
     signal: NamedSignal,
     site: str,
     *,
+    also: NamedSignal | None = None,
     only: Collection[str] = (),
     on_failure: Callable[[Exception], object] | None = None,
     **said: Any,
 ) -> dict[str, str]:
     """Call those who listen to a signal of a site, or of them only those named; what went wrong, by receiver.
 
-    `on_failure` is given what they raised: for tests.
+    Who listens to the signal `also` is called as well, and who listens to both once. `on_failure` is given what they
+    raised: for tests.
     """
-    listening = [*signal.receivers_for(site)]
+    signals = [signal] if also is None else [signal, also]
+    connected = [receiver for one in signals for receiver in one.receivers_for(site)]
+    listening = [receiver for place, receiver in enumerate(connected) if receiver not in connected[:place]]
     # One that failed and was renamed since is among those that have not failed before.
     receivers = [receiver for receiver in listening if name_of(receiver) in only] or listening
     problems = {name_of(receiver): _call(receiver, site, said, on_failure) for receiver in receivers}
@@ -106,7 +154,7 @@ def _call(
     try:
         answer = receiver(site, **said)
         if inspect.isawaitable(answer):
-            asyncio.run(_done(answer))
+            _await_in_a_thread(answer)
     except Exception as error:  # noqa: BLE001  a site's own code may raise anything
         # The text of the error stays out of the log: it may hold an address.
         name = name_of(receiver)
@@ -115,6 +163,12 @@ def _call(
             on_failure(error)
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _await_in_a_thread(answer: Any) -> None:
+    """In a thread of its own: the worker's may have a loop already, and what async code leaves behind goes with it."""
+    with ThreadPoolExecutor(1, thread_name_prefix="sesmail-receiver") as thread:
+        thread.submit(asyncio.run, _done(answer)).result()
 
 
 async def _done(answer: Any) -> None:

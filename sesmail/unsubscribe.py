@@ -91,12 +91,22 @@ class Page:
 
     status: int
     html: str
-    headers = {  # noqa: RUF012  the same for all
-        "Content-Type": "text/html; charset=utf-8",
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-        "X-Robots-Tag": "noindex",
-    }
+    is_plain: bool = True
+    """Whether it is our own page, which loads nothing; a site's own dress is left to the site's policy."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers. A policy of its own, so that a site's `form-action` cannot disable its button."""
+        policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        return _HEADERS | ({"Content-Security-Policy": policy} if self.is_plain else {})
+
+
+_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex",
+}
 
 
 class UnsubscribeDoor:
@@ -123,12 +133,15 @@ class UnsubscribeDoor:
         unsubscription = self._links.read(token)
         if unsubscription is None:
             text = "This link is not complete. Please copy all of it from the email, or answer the email."
-            return Page(status=404, html=self._page("Not found", text, False))
+            return self._shown(404, "Not found", text)
         what = f"the list “{unsubscription.list}”" if unsubscription.list else "all emails from this sender"
         if method != "POST":
-            return Page(status=200, html=self._page("Unsubscribe", f"Do you want to leave {what}?", True))
+            return self._shown(200, "Unsubscribe", f"Do you want to leave {what}?", with_button=True)
         self._opt_out(unsubscription)
-        return Page(status=200, html=self._page("Unsubscribed", f"Done. You have left {what}.", False))
+        return self._shown(200, "Unsubscribed", f"Done. You have left {what}.")
+
+    def _shown(self, status: int, title: str, text: str, *, with_button: bool = False) -> Page:
+        return Page(status=status, html=self._page(title, text, with_button), is_plain=self._page is _plain_page)
 
 
 def _plain_page(title: str, text: str, with_button: bool) -> str:

@@ -28,6 +28,14 @@ def fixture_json(name: str):
     return json.loads(fixture_text(name))
 
 
+FIXTURES_SIGNED_AT = datetime(2026, 11, 20, 14, 6, tzinfo=UTC).timestamp()
+"""About when the examples were signed: for the clock of who is to believe them."""
+
+
+def now_as_sns_writes_it() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Signer:
     """A key, its certificate, and envelopes signed with it."""
 
@@ -68,7 +76,7 @@ class Signer:
             "TopicArn": TOPIC,
             "Subject": "Amazon SES Email Event Notification",
             "Message": message if isinstance(message, str) else json.dumps(message, separators=(",", ":")),
-            "Timestamp": "2026-11-20T14:05:48.500Z",
+            "Timestamp": now_as_sns_writes_it(),
             "SignatureVersion": "2",
             "SigningCertURL": CERTIFICATE_URL,
         }
@@ -82,7 +90,7 @@ class Signer:
             "TopicArn": TOPIC,
             "Message": "You have chosen to subscribe to the topic.",
             "SubscribeURL": f"https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}",
-            "Timestamp": "2026-11-20T14:05:48.500Z",
+            "Timestamp": now_as_sns_writes_it(),
             "SignatureVersion": "2",
             "SigningCertURL": CERTIFICATE_URL,
         }

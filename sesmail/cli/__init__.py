@@ -32,6 +32,7 @@ COMMANDS = {
     "migrate": "migrate:migrate",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
+    "process-events": "events:process_events",
     "purge": "events:purge",
     "quota": "status:quota",
     "rates": "events:rates",

@@ -1,16 +1,19 @@
-"""`sesmail events|rates|purge`: what SES has told, and what follows from it."""
+"""`sesmail events|process-events|rates|purge`: what SES has told, and what follows from it."""
 
 from __future__ import annotations
 
-import re
+import json
 import time
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
+from sesmail.cli.age import Age
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
 
@@ -18,22 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sesmail.client import Client
+    from sesmail.events.model import Event
     from sesmail.events.stores import StoredEvent
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--unprocessed", is_flag=True, help="List those that wait or back off, not those set aside.")
+@click.option("--unread", is_flag=True, help="List those of which something cannot be read, processed or not.")
 @click.option("--replay", is_flag=True, help="Process again: those named, or all that were set aside.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
-def events(ids: tuple[str, ...], unprocessed: bool, replay: bool, limit: int, as_json: bool) -> None:
-    """List the events that were set aside after failures, with their errors, and count those that wait."""
-    if (ids and not replay) or (replay and unprocessed):
-        raise click.UsageError("To process again: --replay, with or without IDs. To list: neither.")
+def events(ids: tuple[str, ...], unprocessed: bool, unread: bool, replay: bool, limit: int, as_json: bool) -> None:
+    """List the events that were set aside after failures, with their errors, and count those that wait.
+
+    With IDs, show these whole: how they are read, and SES's own words. `--unread` looks through all that are kept.
+    """
+    if (ids or replay) and (unprocessed or unread):
+        raise click.UsageError("To list: --unprocessed or --unread alone. To show or process again: the IDs.")
     client = site_client()
     if replay:
         _replay(client, ids, as_json)
+    elif ids:
+        _show(client, ids, as_json)
+    elif unread:
+        _list_unread(client, limit, as_json)
     else:
         _list(client, unprocessed, limit, as_json)
 
@@ -52,16 +64,108 @@ def _list(client: Client, unprocessed: bool, limit: int, as_json: bool) -> None:
 
 
 def _described(stored: StoredEvent, site: str) -> dict[str, Any]:
-    from sesmail.events.reading import read
+    from sesmail.events.reading import read_stored
 
-    received_at = datetime.fromtimestamp(stored.received_at, UTC).isoformat(timespec="seconds")
     return {
         "event_id": stored.event_id,
-        "kind": type(read(stored.message, site=site)[0]).__name__,
-        "received_at": received_at,
+        "kind": type(read_stored(stored, site=site)[0]).__name__,
+        "received_at": _iso(stored.received_at),
         "attempts": stored.attempts,
         "error": stored.error,
     }
+
+
+def _iso(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="seconds")
+
+
+def _list_unread(client: Client, limit: int, as_json: bool) -> None:
+    from sesmail.events.stores import EventState
+
+    site, store = client.settings.site, client.event_store
+    kept = (stored for state in EventState for stored in store.read(site, state))
+    found = [*islice((one for one in (_unread_of(stored, site) for stored in kept) if one["unread"]), limit)]
+    rows = [(one["event_id"], f"{one['kind']}: {', '.join(one['unread'])}") for one in found]
+    title = f"{site}: {len(found)} of which something cannot be read"
+    emit({"site": site, "events": found}, as_json=as_json, table=two_columns(rows, title=title))
+
+
+def _unread_of(stored: StoredEvent, site: str) -> dict[str, Any]:
+    """What cannot be read of it, by this release; the whole of it where it tells of no email."""
+    from sesmail.events.model import Unhandled
+    from sesmail.events.reading import read_stored
+
+    read = read_stored(stored, site=site)
+    whole = [event.what for event in read if isinstance(event, Unhandled) and not event.key]
+    places = dict.fromkeys(place for event in read for place in event.unread)
+    return _described(stored, site) | {"unread": [*whole, *places]}
+
+
+def _show(client: Client, ids: Sequence[str], as_json: bool) -> None:
+    site, store = client.settings.site, client.event_store
+    kept = {id_: store.get(id_) for id_ in ids}
+    found = [_whole(stored, site) for stored in kept.values() if stored]
+    emit(found, as_json=as_json, table="\n\n".join(_as_text(one) for one in found) or "No such event is kept.")
+    if len(found) < len(kept):
+        raise SystemExit(1)
+
+
+def _whole(stored: StoredEvent, site: str) -> dict[str, Any]:
+    from sesmail.events.reading import read_stored
+
+    read = [_event_as_read(event) for event in read_stored(stored, site=stored.source or site)]
+    about = {"site": stored.source, "topic": stored.topic_arn}
+    return _described(stored, site) | about | {"events": read, "message": stored.message}
+
+
+def _event_as_read(event: Event) -> dict[str, Any]:
+    """All that it says, but for SES's own words, which stand beside it."""
+    names = [field.name for field in fields(event) if field.name not in {"mail", "details", "key"}]
+    said = {name: getattr(event, name) for name in names}
+    shown = {name: _plain(value) for name, value in said.items() if value not in (None, "", ())}
+    return {"kind": type(event).__name__, **shown}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _as_text(one: dict[str, Any]) -> str:
+    """For people: SES's words are indented where they are JSON."""
+    try:
+        message = json.dumps(json.loads(one["message"]), indent=2, ensure_ascii=False)
+    except ValueError:
+        message = one["message"]
+    head = {name: value for name, value in one.items() if name not in {"events", "message"} and value != ""}
+    lines = [f"{name}: {value}" for name, value in head.items()]
+    lines += [f"read as: {json.dumps(event, ensure_ascii=False)}" for event in one["events"]]
+    return escape("\n".join([*lines, message]))
+
+
+@click.command("process-events")
+@click.option("--site", help="Another site than SESMAIL_SITE.")
+@json_option
+def process_events(site: str | None, as_json: bool) -> None:
+    """Act on the events that wait, and call your functions: what workers do by themselves, for cron.
+
+    Ends when none are due; those that failed come again later, and the exit code is 1 then.
+    """
+    client = site_client()
+    processor = client.event_processor_of(site) if site else client.event_processor
+    done = {"processed": 0, "failed": 0, "told": 0}
+    while (batch := processor.process()).gathered:
+        done["processed"] += batch.processed
+        done["failed"] += batch.failed
+        if not batch.processed:
+            break
+    done["told"] = 0 if site else client.teller.tell_what_ended()
+    emit(done, as_json=as_json, table=two_columns(done.items()))
+    if done["failed"]:
+        raise SystemExit(1)
 
 
 def _replay(client: Client, ids: Sequence[str], as_json: bool) -> None:
@@ -92,19 +196,6 @@ def rates(days: int, site: str | None, as_json: bool) -> None:
         counts = [str(one.as_dict()[name]) for name in (*shown, "unsubscribed")]
         table.add_row(str(one.day), one.list, *counts, f"{one.bounce_rate:.2%}", f"{one.complaint_rate:.3%}")
     emit([one.as_dict() for one in found], as_json=as_json, table=table if found else "Nothing was counted.")
-
-
-class Age(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """`90d`, `12h` or `30m`: a span of time, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """To seconds."""
-        match = re.fullmatch(r"(\d+)([dhm])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no age: write for example 90d, 12h or 30m.", param, ctx)
-        return int(match[1]) * {"d": 86_400.0, "h": 3600.0, "m": 60.0}[match[2]]
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sesmail.cli.age import Age
 from sesmail.cli.ending import told_to_end
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
@@ -88,12 +89,20 @@ def _run(poller: SqsPoller, stop: threading.Event, told: SimpleQueue[Exception |
 
 @click.command("drain-dlq")
 @click.argument("queue_url", metavar="URL")
+@click.option(
+    "--max-age",
+    type=Age(),
+    default="15d",
+    show_default=True,
+    help="What SNS signed longer ago stays in the queue, such as 60d.",
+)
 @json_option
-def drain_dlq(queue_url: str, as_json: bool) -> None:
+def drain_dlq(queue_url: str, max_age: float, as_json: bool) -> None:
     """Take in what ended in a dead-letter queue, and delete it there.
 
     What cannot be believed or stored stays in the queue; then the exit code is 1 and the log says why.
     """
+    site_client().sns_verifier.max_age_seconds = max_age
     polled = _poller(queue_url).drain()
     emit(asdict(polled), as_json=as_json, table=two_columns(asdict(polled).items()))
     if polled.stored < polled.received:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import app_option, client_with_workers, site_client
+from sesmail.message.addresses import normal_address
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
@@ -72,13 +74,56 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @suppress.command()
 @click.argument("address")
 @scope_option
+@click.option("--also-at-ses", is_flag=True, help="Take it off SES's own suppression list of the account, too.")
 @json_option
-def remove(address: str, scope: Scope, as_json: bool) -> None:
-    """Write to an address again, within one scope. Those who complained should ask for it themselves."""
-    removed = client_with_workers().suppression.remove(address, scope)
-    emit({"removed": removed}, as_json=as_json, table="Removed." if removed else f"It was not there ({scope}).")
-    if not removed:
+def remove(address: str, scope: Scope, also_at_ses: bool, as_json: bool) -> None:
+    """Write to an address again, within one scope. Those who complained should ask for it themselves.
+
+    SES has a list of its own: who bounced or complained is on that, too, and SES refuses the next email to them, which
+    opts them out again. `--also-at-ses` takes them off it.
+    """
+    client = client_with_workers()
+    found = [one for one in client.suppression.find(address) if one.scope == scope]
+    removed = client.suppression.remove(address, scope)
+    removed_at_ses = client.ses_suppression.delete(normal_address(address)) if also_at_ses else None
+    said = "Removed." if removed else f"It was not there ({scope})."
+    if also_at_ses:
+        said += " SES has it no more, either." if removed_at_ses else " It was not on SES's own list."
+    elif any(one.reason in KEPT_AT_SES for one in found):
+        said += (
+            " SES's own suppression list most likely has it, too, and refuses the next email: run it again with "
+            "--also-at-ses."
+        )
+    emit({"removed": removed, "removed_at_ses": removed_at_ses}, as_json=as_json, table=said)
+    if not (removed or removed_at_ses):
         raise SystemExit(1)
+
+
+KEPT_AT_SES = {Reason.BOUNCED, Reason.COMPLAINED, Reason.SES_LIST}
+"""The reasons for which SES puts an address on a list of its own."""
+
+
+@suppress.command()
+@json_option
+def sync(as_json: bool) -> None:
+    """Read SES's own suppression list of the account into ours, then put our hard bounces and complaints there.
+
+    One call a second, as SES allows: 1,000 addresses read, or one put. Interrupted, it goes on where it was for a day.
+    Unsubscribes are not given to SES.
+    """
+    from sesmail.sending.list_sync import ListSync
+
+    client = site_client()
+    client.check_not_suppressed()
+    done = {"read": 0, "put": 0}
+
+    def progress(what: str, count: int) -> None:
+        done[what] += count
+        click.echo(f"\r{done['read']} read, {done['put']} put at SES", nl=False, err=True)
+
+    synced = ListSync(client.scripts, client.suppression, client.ses_suppression).run(progress)
+    click.echo("", err=True)
+    emit(asdict(synced), as_json=as_json, table=two_columns(asdict(synced).items()))
 
 
 @suppress.command("list")

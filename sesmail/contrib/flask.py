@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
+from sesmail.contrib.flask_messages import Message, Recorded
 from sesmail.doors import answer_by_settings, site_client
 from sesmail.events.sns import BODY_LIMIT_BYTES
 from sesmail.hosts import know_flask_app
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Flask
 
     from sesmail.events.intake import Intake
@@ -36,18 +40,51 @@ class SESMail:
         app.register_blueprint(self.blueprint, url_prefix=self.url_prefix)
         app.extensions["sesmail"] = self
 
+    # -- for those who come from Flask-Mail ---------------------------------------------------------------------------
+
+    def send(self, message: Message) -> str:
+        """Accept a message; the id of its send. A message without a sender is from SESMAIL_FROM_EMAIL.
+
+        Raises `InvalidEmail`, `LedgerUnavailable`.
+        """
+        from sesmail.celery.tasks import send_ses_email  # noqa: PLC0415  Celery is slow to load
+
+        if message.sender is None and (theirs := current_app.config.get("MAIL_DEFAULT_SENDER")):
+            message.sender = theirs
+        return send_ses_email.apply_async((message.as_email(),)).id
+
+    def send_message(self, *args: Any, **kwargs: Any) -> str:
+        """`send` what the arguments of `Message` say."""
+        return self.send(Message(*args, **kwargs))
+
+    @contextmanager
+    def connect(self) -> Iterator[SESMail]:
+        """Itself: there is no connection to be opened."""
+        yield self
+
+    @contextmanager
+    def record_messages(self) -> Iterator[Recorded]:
+        """For tests: what is sent meanwhile, by this or by `.delay`, is kept here and reaches nobody."""
+        from sesmail.testing import outbox  # noqa: PLC0415  for tests
+
+        with outbox() as box:
+            yield Recorded(box)
+
+
+__all__ = ["Message", "Recorded", "SESMail", "doors"]
+
 
 def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = None, name: str = "sesmail") -> Blueprint:
     """A blueprint with `/events/` and `/unsubscribe/<token>`; what is not given is made by the settings."""
     blueprint = Blueprint(name, __name__)
 
-    @blueprint.post("/events/")
+    @blueprint.post("/events/", strict_slashes=False)
     def events() -> Response:
         body = request.stream.read(BODY_LIMIT_BYTES + 1)
         answer = intake.answer(body, request.headers) if intake else answer_by_settings(body, request.headers)
         return Response(answer.text, status=answer.status, mimetype="text/plain")
 
-    @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"])
+    @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"], strict_slashes=False)
     def unsubscribed(token: str) -> Response:
         page = (unsubscribe or site_client().unsubscribe_door).answer(request.method, token)
         return Response(page.html, status=page.status, headers=page.headers)

@@ -41,8 +41,10 @@ _RAW = {"x-amz-sns-rawdelivery": "true"}
 class EventsApp:
     """Takes posts of SNS at any path."""
 
-    def __init__(self, intake: Intake, *, body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, intake: Intake, *, body_seconds: float = BODY_SECONDS, answers_checks: bool = False) -> None:
+        """`answers_checks`: where it is a server of its own, a load balancer asks by GET or HEAD whether it lives."""
         self._intake = intake
+        self._answers_checks = answers_checks
         self._body_seconds = body_seconds
         self._group = _GroupWriter(intake)
         self._fetches = asyncio.Semaphore(FETCHES_LIMIT)
@@ -52,9 +54,11 @@ class EventsApp:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            await _respond(send, await self._answer(scope, receive))
+            await _respond(send, await self._answer(scope, receive), with_body=scope["method"] != "HEAD")
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
+        if self._answers_checks and scope["method"] in {"GET", "HEAD"}:
+            return Answer(status=200, text="SNS posts here")
         if scope["method"] != "POST":
             return Answer(status=405, text="SNS posts here")
         try:
@@ -149,7 +153,7 @@ def serve(intake: Intake, listening: socket.socket) -> None:
         ) from error
 
     config = uvicorn.Config(
-        EventsApp(intake),
+        EventsApp(intake, answers_checks=True),
         backlog=2048,
         ws="none",
         log_level="warning",
@@ -165,14 +169,14 @@ def __getattr__(name: str) -> EventsApp:
     """`app`, by the settings, made when a server asks for it."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return EventsApp(site_client().real_intake)
+    return EventsApp(site_client().real_intake, answers_checks=True)
 
 
-async def _respond(send: Send, answer: Answer) -> None:
+async def _respond(send: Send, answer: Answer, *, with_body: bool) -> None:
     body = answer.text.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body if with_body else b""})
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from sesmail.events.processing import opt_outs
-from sesmail.events.reading import read
+from sesmail.events.consequences import opt_outs
+from sesmail.events.reading import read_stored
 from sesmail.events.stores import StoredEvent
 from sesmail.message import ID_TAG, LIST_TAG
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from sesmail.state.suppression import OptOutBook
+    from sesmail.state.suppression import OptOut, OptOutBook
     from sesmail.unsubscribe import Unsubscription
 
 
@@ -41,19 +41,34 @@ class LinkOptOut:
     def __call__(self, who: Unsubscription) -> None:
         """Write the opt-out down. Raises `LedgerUnavailable` or `EventStoreUnavailable` when it could not be done."""
         now = self._now()
-        stored = StoredEvent(
-            event_id=_link_id(who, now), source=who.site, message=_told_by_link(who, now), received_at=now.timestamp()
-        )
-        for event in read(stored.message, site=who.site):
+        stored = _stored(who, now)
+        for event in read_stored(stored, site=who.site):
             for opt_out in opt_outs(event, stored.event_id):
-                self._suppression.add(opt_out)
+                if not self._suppression.add(opt_out):
+                    stored = self._as_told_before(who, opt_out, now)
         self._put([stored])
 
+    def _as_told_before(self, who: Unsubscription, opt_out: OptOut, now: datetime) -> StoredEvent:
+        """Readers press the button twice: the event of the first time again, which may not have been stored."""
+        for entry in self._suppression.find(opt_out.address):
+            if entry.scope == opt_out.scope and entry.source.startswith(_OF_LINKS):
+                return _stored(who, entry.since, entry.source)
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return _stored(who, day)  # it was there for another reason: told once a day
 
-def _link_id(who: Unsubscription, now: datetime) -> str:
-    """The same for all uses of a link on one day: readers press the button twice."""
-    use = "\n".join((who.site, who.list, who.recipient, now.date().isoformat()))
-    return f"link-{hashlib.sha256(use.encode()).hexdigest()}"
+
+_OF_LINKS = "link-"
+
+
+def _stored(who: Unsubscription, when: datetime, event_id: str = "") -> StoredEvent:
+    """The event that tells of it, under an id that says who left what, and when."""
+    use = f"{who.site}\n{who.list}\n{who.recipient}\n{when.isoformat()}"
+    return StoredEvent(
+        event_id=event_id or f"{_OF_LINKS}{hashlib.sha256(use.encode()).hexdigest()}",
+        source=who.site,
+        message=_told_by_link(who, when),
+        received_at=when.timestamp(),
+    )
 
 
 def _told_by_link(who: Unsubscription, now: datetime) -> str:

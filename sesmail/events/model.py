@@ -21,6 +21,62 @@ if TYPE_CHECKING:
 NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """The email that an event is about, as SES tells of it; what SES leaves out is empty."""
+
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """SES's own words: the `mail` part of its JSON."""
+
+    @property
+    def message_id(self) -> str:
+        """SES's id of it."""
+        return _text(self.raw.get("messageId"))
+
+    @property
+    def source(self) -> str:
+        """Who sent it: the mailbox in From."""
+        return _text(self.raw.get("source"))
+
+    @property
+    def destination(self) -> tuple[str, ...]:
+        """All whom it went to, as they were written; one given as text counts as a list of one."""
+        given = self.raw.get("destination")
+        return tuple(_text(one) for one in (given if isinstance(given, list) else [given]) if isinstance(one, str))
+
+    @property
+    def subject(self) -> str:
+        """Its subject, where the headers are included."""
+        common = self.raw.get("commonHeaders")
+        subject = common.get("subject") if isinstance(common, dict) else None
+        return _text(subject) or self.header("Subject")
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of its headers: with event publishing always, with identity notifications by setting.
+
+        SES cuts them after 10 KB; `raw["headersTruncated"]` says whether it did.
+        """
+        given = self.raw.get("headers")
+        rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+        return tuple((_text(row["name"]), _text(row.get("value"))) for row in rows if _text(row.get("name")))
+
+    def header(self, name: str) -> str:
+        """The first header of that name, in whatever case; empty without."""
+        return next((value for spelt, value in self.headers if spelt.lower() == name.lower()), "")
+
+    @property
+    def tags(self) -> dict[str, tuple[str, ...]]:
+        """All its tags with their values, SES's own (`ses:...`) too; none with identity notifications."""
+        given = self.raw.get("tags")
+        found = given.items() if isinstance(given, dict) else ()
+        return {name: tuple(map(_text, values if isinstance(values, list) else [values])) for name, values in found}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """What happened to one email and, where SES says so, one recipient; and what follows from it."""
@@ -33,9 +89,15 @@ class Event:
     key: str = field(default="", repr=False)
     """Equal for two notifications of one fact, whatever ids they came under. It holds the address."""
     recipient: str = field(default="", repr=False)
-    """The bare address; empty where SES does not tell which of several it was."""
+    """Whom it was sent to: the bare address; empty where SES does not tell which of several it was."""
+    reported_address: str = field(default="", repr=False)
+    """The address that SES names: another than `recipient` where that one's mailbox is forwarded."""
+    candidates: tuple[str, ...] = field(default=(), repr=False)
+    """Those whom it may be about, where SES names an address that the email did not go to, and it went to several."""
     message_id: str = ""
     """SES's id of the email."""
+    event_id: str = ""
+    """The id of the notification that tells of it: SNS's. A fact may be told under several; see `key`."""
     send_id: str | None = None
     """Our id of it; None for email that sesmail did not send."""
     list: str = ""
@@ -44,20 +106,38 @@ class Event:
     """By SES's clock, in UTC."""
     sent_at: datetime = NO_TIME
     """When SES took the email."""
+    mail: Mail = field(default_factory=Mail, repr=False)
+    """The email: its subject, sender, headers, tags."""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """SES's own words about it: the `bounce`, `open`, ... part of its JSON."""
+    mta_response: str = field(default="", repr=False)
+    """What the recipient's server answered, of bounces, deliveries and delays; it may hold an address."""
+    reject_reason: str = ""
+    """Why SES refused to send, of `Rejected`."""
+    user_agent: str = field(default="", repr=False)
+    """The program that opened or clicked, or that reported the complaint."""
+    unread: tuple[str, ...] = ()
+    """Places in SES's JSON that could not be read, such as `bounce.timestamp`; the rest is used."""
     counter: Counter | None = None
     """What it adds one to."""
     delivery: Delivery | None = None
     """How far it proves that the email got."""
     suppresses: tuple[tuple[Reason, Scope], ...] = ()
     """The opt-outs that follow for the recipient."""
+    lifts: tuple[Scope, ...] = ()
+    """Where the recipient has come back to: opt-outs by SES's own means that end."""
+
+    @property
+    def opted_out_address(self) -> str:
+        """Whom `suppresses` is about: the recipient, or the address that SES names where that is nobody known."""
+        return self.recipient or self.reported_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent(Event):
     """SES took the email."""
 
+    signal: ClassVar[str | None] = "email_accepted"
     counter: Counter | None = Counter.SENT
     delivery: Delivery | None = Delivery.ACCEPTED
 
@@ -77,7 +157,7 @@ class Bounced(Event):
 
     signal = "email_bounced"
     bounce_type: str
-    """`Permanent`, `Transient` or `Undetermined`."""
+    """`Permanent`, `Transient` or `Undetermined`, as SES says."""
     bounce_sub_type: str
     """`General`, `MailboxFull`, `OnAccountSuppressionList`, ..., as SES says."""
     permanent: bool
@@ -160,6 +240,15 @@ class Unsubscribed(Event):
     topics: tuple[str, ...]
     """The topics left; empty for all."""
     counter: Counter | None = Counter.UNSUBSCRIBED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resubscribed(Event):
+    """The reader came back, at SES's page of preferences, to some topics or to everything."""
+
+    signal = "email_resubscribed"
+    topics: tuple[str, ...]
+    """The topics that the reader came back to; empty where it was all email."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

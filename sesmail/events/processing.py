@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
-from sesmail.events.model import Event, OptedOutElsewhere, Sent, Unhandled
-from sesmail.events.reading import read
-from sesmail.events.sharing import handed_on
-from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.reputation import Fact, Sight
-from sesmail.state.suppression import OptOut
+from sesmail.events.consequences import Consequences, Told
+from sesmail.events.reading import read_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sesmail.events.stores import EventStore
+    from sesmail.events.model import Event
+    from sesmail.events.stores import EventStore, StoredEvent
     from sesmail.state.reputation import Tally
     from sesmail.state.suppression import OptOutBook
 
@@ -47,14 +44,6 @@ class Processed:
     processed: int
     failed: int
     """Due again later, or set aside."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """One notification: as stored, and the events in it that somebody may want to hear of."""
-
-    stored: StoredEvent
-    events: tuple[Event, ...]
 
 
 class EventProcessor:
@@ -86,12 +75,17 @@ class EventProcessor:
         """
         self._site = site
         self._store = store
-        self._suppression = suppression
-        self._reputation = reputation
-        self._record_evidence = record_evidence
-        self._record_first_word = record_first_word or record_evidence
+        self._consequences = Consequences(
+            site,
+            store,
+            suppression,
+            reputation,
+            record_evidence=record_evidence,
+            record_first_word=record_first_word or record_evidence,
+            share_opt_outs_with=share_opt_outs_with,
+            clock=clock,
+        )
         self._metadata = metadata
-        self._share_opt_outs_with = share_opt_outs_with
         self._on_failure = on_failure
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -105,14 +99,14 @@ class EventProcessor:
         self._mark_processed()
         leased_until = self._clock() + self._lease_seconds
         gathered = self._store.gather(self._site, limit=limit, lease_seconds=self._lease_seconds, now=self._clock())
-        batch = [_Told(stored=stored, events=read(stored.message, site=self._site)) for stored in gathered]
+        batch = [Told(stored=stored, events=read_stored(stored, site=self._site)) for stored in gathered]
         processed = self._act(batch, leased_until)
         return Processed(gathered=len(gathered), processed=processed, failed=len(gathered) - processed)
 
-    def _act(self, batch: Sequence[_Told], leased_until: float) -> int:
+    def _act(self, batch: Sequence[Told], leased_until: float) -> int:
         """How many were processed. One event that cannot be acted on, by a bug of ours, must not hold up the others."""
         try:
-            remaining = self._do_what_follows(batch)
+            remaining = self._consequences.follow(batch)
         except SesmailError:
             raise
         except Exception as error:  # noqa: BLE001  it may be any bug
@@ -123,89 +117,13 @@ class EventProcessor:
             return 0
         return self._tell(remaining, leased_until)
 
-    def _do_what_follows(self, batch: Sequence[_Told]) -> list[_Told]:
-        """All that an event changes here, the same however often it is done; what is left is to be told."""
-        self._note_unhandled(batch)
-        self._settle_sends(batch)
-        self._suppress(batch)
-        self._note_progress(batch)
-        return self._count(batch)
-
     def rebuild_suppression(self) -> int:
-        """Write down again all opt-outs that stored events tell of; how many were new."""
-        return sum(
-            self._suppression.add(opt_out)
-            for state in EventState
-            for stored in self._store.read(self._site, state)
-            for event in read(stored.message, site=self._site)
-            for opt_out in opt_outs(event, stored.event_id)
-        )
-
-    # -- what follows from events -----------------------------------------------------------------------------------
-
-    @staticmethod
-    def _note_unhandled(batch: Iterable[_Told]) -> None:
-        for told in batch:
-            for event in told.events:
-                if isinstance(event, Unhandled):
-                    what, id_ = event.what[:50], told.stored.event_id
-                    extra = {"action": "event_unhandled", "event_id": id_}
-                    # What SES or we may have got wrong is more than news: nothing followed from it.
-                    level = logging.INFO if event.key else logging.WARNING
-                    log.log(level, "An event has no meaning for us: %s (%s)", what, id_, extra=extra)
-
-    def _settle_sends(self, batch: Iterable[_Told]) -> None:
-        """Whatever SES tells of an email, it proves that SES took it."""
-        events = [event for told in batch for event in told.events]
-        first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
-        for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
-            is_first = (send_id, message_id) in first_words
-            record = self._record_first_word if is_first else self._record_evidence
-            if send_id and message_id and record(send_id, message_id) == "copy":
-                log.warning(
-                    "An email went out twice: SES has taken it under another message id as well (%s).",
-                    send_id,
-                    extra={"action": "sent_twice", "send_id": send_id, "message_id": message_id},
-                )
-
-    def _suppress(self, batch: Iterable[_Told]) -> None:
-        found = [
-            (event, opt_out)
-            for told in batch
-            for event in told.events
-            for opt_out in opt_outs(event, told.stored.event_id)
-        ]
-        for _, opt_out in found:
-            self._suppression.add(opt_out)
-        own = [opt_out for event, opt_out in found if not isinstance(event, OptedOutElsewhere)]
-        if shared := [*handed_on(own, self._share_opt_outs_with, received_at=self._clock())]:
-            self._store.put(shared)
-
-    def _note_progress(self, batch: Iterable[_Told]) -> None:
-        self._reputation.progress(
-            [
-                (event.send_id, event.recipient, event.delivery)
-                for told in batch
-                for event in told.events
-                if event.send_id and event.recipient and event.delivery
-            ]
-        )
-
-    def _count(self, batch: Sequence[_Told]) -> list[_Told]:
-        """Count each fact once. What remains to be told are those of which no other notification told before."""
-        facts = [_fact(event, told.stored.event_id) for told in batch for event in told.events if event.key]
-        sights = iter(self._reputation.count(facts))
-        return [
-            _Told(
-                stored=told.stored,
-                events=tuple(event for event in told.events if event.key and next(sights) is not Sight.TWIN),
-            )
-            for told in batch
-        ]
+        """Write down again all opt-outs that stored events tell of, but for who came back since; how many were new."""
+        return self._consequences.rebuild_suppression()
 
     # -- telling ----------------------------------------------------------------------------------------------------
 
-    def _tell(self, batch: Sequence[_Told], leased_until: float) -> int:
+    def _tell(self, batch: Sequence[Told], leased_until: float) -> int:
         """Tell who listens, and mark what is done, some at a time; how many. Stops when the lease is nearly over."""
         processed = 0
         for told in batch:
@@ -228,7 +146,7 @@ class EventProcessor:
         for stored in done:
             self._unmarked.pop(stored.event_id, None)  # another thread may have done the same
 
-    def _told(self, told: _Told) -> bool:
+    def _told(self, told: Told) -> bool:
         """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""
         failures: dict[str, str] = {}
         for event in told.events:
@@ -247,34 +165,12 @@ class EventProcessor:
 
     def _tell_receivers(self, event: Event, only: set[str]) -> dict[str, str]:
         """Call those who listen, or only those named; what went wrong, by receiver."""
-        if event.signal is None:
+        also = signals.email_event
+        signal = signals.OF_EVENTS[event.signal] if event.signal else also
+        if not (signal.has_receivers_for(event.site) or also.has_receivers_for(event.site)):
             return {}
-        signal = signals.OF_EVENTS[event.signal]
-        if not signal.has_receivers_for(event.site):
-            return {}
-        metadata = self._metadata(event.send_id) if event.send_id else {}
-        return signals.tell(signal, event.site, only=only, on_failure=self._on_failure, event=event, metadata=metadata)
-
-
-def opt_outs(event: Event, source: str) -> list[OptOut]:
-    """What follows from an event for the opt-outs; `source` is its id."""
-    return [
-        OptOut(address=event.recipient, scope=scope, reason=reason, since=event.occurred_at, source=source)
-        for reason, scope in event.suppresses
-        if event.recipient
-    ]
-
-
-def _fact(event: Event, told_by: str) -> Fact:
-    return Fact(
-        key=event.key,
-        told_by=told_by,
-        happened_on=event.occurred_at.date(),
-        site=event.site,
-        list=event.list,
-        sent_on=event.sent_at.date(),
-        counter=event.counter,
-    )
+        said = {"event": event, "metadata": self._metadata(event.send_id) if event.send_id else {}}
+        return signals.tell(signal, event.site, also=also, only=only, on_failure=self._on_failure, **said)
 
 
 def _failed_before(stored: StoredEvent) -> set[str]:

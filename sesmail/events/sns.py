@@ -17,7 +17,10 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -41,13 +44,17 @@ CERTIFICATE_LIMIT_BYTES = 64 * 1024
 CERTIFICATE_LIFETIME_SECONDS = 24 * 3600.0
 CERTIFICATES_KEPT = 16
 
+MAX_AGE_SECONDS = 15 * 86_400.0
+"""SQS keeps messages for up to 14 days; SNS tries a web server for an hour."""
+CLOCK_SKEW_SECONDS = 3600.0
+CLOCK_IS_WRONG_FROM_SECONDS = 366 * 86_400.0
+"""Nothing at AWS keeps a message for so long: what looks that old tells of our clock."""
+
 _SIGNED_FIELDS_OF_NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_FIELDS_OF_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 _HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303  AWS's SignatureVersion 1
 
-# The isolated partitions (aws-iso, ...) have other domains, which we could not check: they are not supported.
-_DOMAINS = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
-_TOPIC_ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):sns:([a-z]{2}(?:-[a-z]+)+-\d):\d{12}:[A-Za-z0-9_-]{1,256}")
+_TOPIC_ARN = re.compile(r"arn:(aws[a-z-]*):sns:([a-z]+(?:-[a-z]+)+-\d+):\d{12}:[A-Za-z0-9_-]{1,256}")
 _SITE = re.compile(r"[A-Za-z0-9_.-]+")
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
 _CERTIFICATE_FILE = re.compile(r"SimpleNotificationService-[0-9a-f]{32}\.pem")
@@ -69,6 +76,8 @@ class Envelope:
     message_id: str
     topic_arn: str
     message: str = field(repr=False)
+    timestamp: str
+    """When SNS signed it."""
     token: str = field(repr=False)
     """What confirms a subscription; empty in notifications."""
     signature_version: str
@@ -93,6 +102,7 @@ class Envelope:
                 message_id=_message_id(text["MessageId"]),
                 topic_arn=text["TopicArn"],
                 message=text["Message"],
+                timestamp=text["Timestamp"],
                 token=text.get("Token", ""),
                 signature_version=_text(fields["SignatureVersion"]),
                 signature=_text(fields["Signature"]),
@@ -101,6 +111,15 @@ class Envelope:
             )
         except (KeyError, TypeError, ValueError):
             raise NotificationRefused("This is not an envelope of Amazon SNS.", status=400) from None
+
+    @property
+    def signed_at(self) -> float:
+        """When SNS signed it, in epoch seconds. Raises `NotificationRefused` for what is no time."""
+        try:
+            time = datetime.fromisoformat(self.timestamp)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            raise NotificationRefused("The time of the notification cannot be read.") from None
 
     def as_json(self) -> str:
         """What is worth keeping of a confirmation: all that confirms by hand what could not be confirmed at once."""
@@ -173,10 +192,25 @@ def _read_bounded(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     return content
 
 
-class Certificates:
-    """The public keys behind certificate addresses: fetched once, kept for a day, never longer than they are valid.
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A certificate's key, and its times in epoch seconds."""
 
-    Only success is remembered: a failed fetch is tried again with the next notification.
+    key: RSAPublicKey
+    valid_from: float
+    valid_until: float
+    kept_until: float
+
+    def is_valid(self, at: float) -> bool:
+        return self.valid_from <= at < self.valid_until
+
+
+class Certificates:
+    """The public keys behind certificate addresses: fetched once, kept for a day.
+
+    A key is good for what was signed while its certificate was valid, also when that is over by now: a queue keeps
+    messages for 14 days, and AWS changes certificates 6 to 20 days before they end. Only success is remembered: a
+    failed fetch is tried again with the next notification.
     """
 
     def __init__(
@@ -184,44 +218,57 @@ class Certificates:
     ) -> None:
         """`fetch` answers the certificate in PEM or raises `EventNotStored`; `clock` gives epoch seconds."""
         self._fetch = fetch
-        self._clock = clock
-        self._kept: dict[str, tuple[RSAPublicKey, float]] = {}
+        self.clock = clock
+        self._kept: dict[str, _Kept] = {}
         self._fetching = threading.Lock()
 
-    def cached(self, url: str) -> RSAPublicKey | None:
-        """The key, if it is at hand."""
-        key, expires_at = self._kept.get(url, (None, 0.0))
-        return key if expires_at > self._clock() else None
+    def cached(self, url: str, at: float | None = None) -> RSAPublicKey | None:
+        """The key, if it is at hand and was valid then (epoch seconds), or is now."""
+        kept = self._known(url)
+        return kept.key if kept and kept.is_valid(self.clock() if at is None else at) else None
 
-    def key(self, url: str) -> RSAPublicKey:
+    def is_known(self, url: str) -> bool:
+        """Whether nothing needs to be fetched to tell."""
+        return self._known(url) is not None
+
+    def key(self, url: str, at: float | None = None) -> RSAPublicKey:
         """The key; may take as long as a fetch.
 
-        Raises `EventNotStored` when it is not to be had, and `NotificationRefused` if it is not valid now.
+        Raises `EventNotStored` when it is not to be had, and `NotificationRefused` if it was not valid then (epoch
+        seconds), or is not now.
         """
-        return self.cached(url) or self._fetched(url)
+        kept = self._known(url) or self._fetched(url)
+        if not kept.is_valid(self.clock() if at is None else at):
+            raise NotificationRefused("The certificate behind the signature was not valid when it was made.")
+        return kept.key
 
-    def _fetched(self, url: str) -> RSAPublicKey:
+    def _known(self, url: str) -> _Kept | None:
+        kept = self._kept.get(url)
+        return kept if kept and kept.kept_until > self.clock() else None
+
+    def _fetched(self, url: str) -> _Kept:
         # One fetch at a time: made-up addresses must not make us open many connections, nor hold many threads for long.
         if not self._fetching.acquire(timeout=5.0):
             raise EventNotStored("The certificate of SNS was not to be had: another one is being fetched.")
         try:
-            return self.cached(url) or self._keep(url, self._fetch(url))
+            return self._known(url) or self._keep(url, self._fetch(url))
         finally:
             self._fetching.release()
 
-    def _keep(self, url: str, pem: bytes) -> RSAPublicKey:
+    def _keep(self, url: str, pem: bytes) -> _Kept:
         certificate = _single_certificate(pem)
-        now = self._clock()
-        not_after = certificate.not_valid_after_utc.timestamp()
-        if not certificate.not_valid_before_utc.timestamp() <= now < not_after:
-            raise NotificationRefused("The certificate behind the signature is not valid at this time.")
         key = certificate.public_key()
         if not isinstance(key, RSAPublicKey):
             raise NotificationRefused("The certificate behind the signature has no RSA key.")
         while len(self._kept) >= CERTIFICATES_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[url] = (key, min(not_after, now + CERTIFICATE_LIFETIME_SECONDS))
-        return key
+        self._kept[url] = _Kept(
+            key=key,
+            valid_from=certificate.not_valid_before_utc.timestamp(),
+            valid_until=certificate.not_valid_after_utc.timestamp(),
+            kept_until=self.clock() + CERTIFICATE_LIFETIME_SECONDS,
+        )
+        return self._kept[url]
 
 
 def _single_certificate(pem: bytes) -> x509.Certificate:
@@ -250,9 +297,10 @@ class Topic:
     def parse(cls, arn: str, site: str) -> Topic:
         """From a full ARN. Raises `ConfigurationError` when it is none, or of a partition that cannot be checked."""
         match = _TOPIC_ARN.fullmatch(arn)
-        if not match:
+        domain = _domain_of(*match.groups()) if match else None
+        if not match or domain is None:
             raise ConfigurationError(
-                f"{arn!r} is not the ARN of an SNS topic. Events of SES are refused until it is mended. "
+                f"{arn!r} is not the ARN of an SNS topic where SES is. Events of SES are refused until it is mended. "
                 "Write it in full, such as arn:aws:sns:eu-west-1:123456789012:ses-events."
             )
         if not _SITE.fullmatch(site):
@@ -260,8 +308,27 @@ class Topic:
                 f"{site!r} cannot be the name of a site: it has letters, digits, dots, dashes and underscores. "
                 "Events of SES are refused until it is mended."
             )
-        partition, region = match.groups()
-        return cls(arn=arn, site=site, region=region, certificates_at=f"https://sns.{region}.{_DOMAINS[partition]}/")
+        region = match[2]
+        return cls(arn=arn, site=site, region=region, certificates_at=f"https://sns.{region}.{domain}/")
+
+
+@cache
+def _partitions() -> list[dict[str, Any]]:
+    """AWS's partitions as botocore has them, so that the next one needs no release of ours."""
+    text = (resources.files("botocore") / "data" / "partitions.json").read_text(encoding="utf-8")
+    partitions: list[dict[str, Any]] = json.loads(text)["partitions"]
+    return partitions
+
+
+def _domain_of(partition: str, region: str) -> str | None:
+    """The domain of AWS's services in a Region of a partition; None for others, and the isolated ones, without SES."""
+    if partition.startswith("aws-iso"):
+        return None
+    for known in _partitions():
+        is_there = region in known.get("regions", ()) or re.fullmatch(known["regionRegex"].strip("^$"), region)
+        if known["id"] == partition and is_there:
+            return str(known["outputs"]["dnsSuffix"])
+    return None
 
 
 class SnsVerifier:
@@ -271,6 +338,8 @@ class SnsVerifier:
         """`topics` maps the ARN of each topic to its site. Raises `ConfigurationError` for an ARN that is none."""
         self.topics = {arn: Topic.parse(arn, site) for arn, site in topics.items()}
         self.certificates = certificates or Certificates()
+        self.max_age_seconds = MAX_AGE_SECONDS
+        """What was signed longer ago is refused; an operator who drains an old queue may allow more."""
 
     def topic(self, envelope: Envelope) -> Topic:
         """The topic it claims to come from, if that is one of ours. This alone proves nothing about who sent it."""
@@ -285,13 +354,28 @@ class SnsVerifier:
         Raises `NotificationRefused` for what is not to be believed, and `EventNotStored` when that cannot be told.
         """
         topic = self.topic(envelope)
-        key = self.certificates.key(_certificate_url(envelope, topic))
+        key = self.certificates.key(_certificate_url(envelope, topic), at=envelope.signed_at)
         _check_signature(envelope, key)
+        self._check_age(self.certificates.clock() - envelope.signed_at)
         return topic
+
+    def _check_age(self, age_seconds: float) -> None:
+        """An old one, kept by somebody, must not be told again; a clock of ours that is wrong is our own trouble."""
+        if age_seconds < -CLOCK_SKEW_SECONDS or age_seconds > max(CLOCK_IS_WRONG_FROM_SECONDS, self.max_age_seconds):
+            raise EventNotStored(
+                "A notification that SNS signed is dated more than an hour ahead of this host's clock, or more than a "
+                "year behind it. It is refused until the clock is set right; AWS tries again meanwhile."
+            )
+        if age_seconds > self.max_age_seconds:
+            raise NotificationRefused(
+                f"SNS signed it {age_seconds / 86_400:.0f} days ago, and what is older than "
+                f"{self.max_age_seconds / 86_400:g} days is not taken in. It stays in its queue: `sesmail drain-dlq "
+                "--max-age` takes it."
+            )
 
     def needs_fetch(self, envelope: Envelope) -> bool:
         """Whether `verify` would have to fetch a certificate: not to be done in an event loop."""
-        return envelope.topic_arn in self.topics and self.certificates.cached(envelope.certificate_url) is None
+        return envelope.topic_arn in self.topics and not self.certificates.is_known(envelope.certificate_url)
 
 
 def _certificate_url(envelope: Envelope, topic: Topic) -> str:

@@ -10,7 +10,6 @@ import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
 
 from sesmail.errors import (
     ConfigurationError,
@@ -29,6 +28,7 @@ from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
+from sesmail.state.ledger import new_token
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Delivery:
 
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis: the ticket is to be given back.
         """
-        token = uuid4().hex  # one for all tries: where the answer was lost, the next one finds the claim its own
+        token = new_token()  # one for all tries: where the answer was lost, the next one finds the claim its own
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
 
     def work(self, claim: Claim, worker: str | None) -> Outcome:

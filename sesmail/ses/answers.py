@@ -9,6 +9,7 @@ import re
 from inspect import cleandoc
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -139,7 +140,35 @@ def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
     kind = next((kind for classes, kind in _FAILURES if isinstance(error, classes)), OutcomeUnknown)
     if kind is OutcomeUnknown and _was_not_asked(error):
         kind = SesUnavailable
-    return _error(kind, type(error).__name__, _without_addresses(str(error), None) if kind is SesMisconfigured else "")
+    code = type(error).__name__
+    if kind is SesUnavailable:
+        return _error(kind, code, "", advice=_unreached(error))
+    if kind is SesMisconfigured:
+        return _error(kind, code, _without_addresses(str(error), None), advice=_MEND.get(code, ""), who="boto3")
+    return _error(kind, code, "")
+
+
+_MEND = {
+    "NoRegionError": "No Region is named, so it is not known which SES to ask. Set SESMAIL_REGION or AWS_REGION, such "
+    "as eu-west-1.",
+    "InvalidRegionError": "The Region is written as none is. Mend SESMAIL_REGION or AWS_REGION, such as eu-west-1.",
+    "NoCredentialsError": "boto3 finds no credentials on this worker. Give it a role, AWS_ACCESS_KEY_ID with "
+    "AWS_SECRET_ACCESS_KEY, or SESMAIL_PROFILE.",
+    "PartialCredentialsError": "Of the credentials on this worker, a part is missing: AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY belong together.",
+    "ProfileNotFound": "AWS's files on this worker have no such profile. Mend SESMAIL_PROFILE or AWS_PROFILE.",
+}
+"""What to do about what boto3 raises before it asks, by the name of its error."""
+
+
+def _unreached(error: Exception) -> str:
+    """With the host, and what it is called by: a misspelt Region is a host that there is not."""
+    words = cleandoc(SesUnavailable.__doc__ or "")
+    host = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or "")).hostname
+    if not host:
+        return words
+    source = "the Region (SESMAIL_REGION, AWS_REGION)" if host.endswith(".amazonaws.com") else "the endpoint's address"
+    return f"{words} It was looked for at {host}: if this lasts, see whether {source} is right, and the network."
 
 
 def hide_words(parsed: dict[str, Any], **_: Any) -> None:
@@ -212,8 +241,10 @@ def _is_meant(rule: _Rule, code: str, status: int, words: str) -> bool:
     return bool(named and re.search(rule.words, words, re.IGNORECASE))
 
 
-def _error(kind: type[SesError], code: str, words: str, *, advice: str = "", scope: str = "account") -> SesError:
-    said = f" SES says: {words[:300]}" if words else ""
+def _error(
+    kind: type[SesError], code: str, words: str, *, advice: str = "", scope: str = "account", who: str = "SES"
+) -> SesError:
+    said = f" {who} says: {words[:300]}" if words else ""
     message = (advice or cleandoc(kind.__doc__ or "")) + said
     return kind(message, code=code, scope=scope) if issubclass(kind, LineStopped) else kind(message, code=code)
 

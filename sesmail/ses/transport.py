@@ -240,7 +240,9 @@ class SesTransport:
                 profile_name=self._profile, region_name=self._region, **(self._key.as_boto3_says() if self._key else {})
             )
             client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
-        except (BotoCoreError, ValueError) as error:
+        except BotoCoreError as error:
+            raise what_happens_next(error) from None
+        except ValueError as error:
             raise SesMisconfigured(f"boto3 cannot be set up for SES: {error}", code=type(error).__name__) from None
         _check_that_all_can_be_asked(client)
         return client

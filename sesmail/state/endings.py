@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
+from sesmail.state.rows import attempts_of
 from sesmail.vocabulary import State, Status
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _ending(row: list[str]) -> Ending:
         recipients=int(recipients),
         accepted_at=float(accepted_at) / 1000,
         changed_at=float(ended_at) / 1000,
-        attempts=int(attempts or 0),
+        attempts=attempts_of(state, attempts),
         waits=int(waits or 0),
         message_id=message_id or None,
         reason=reason or None,

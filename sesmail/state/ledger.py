@@ -21,6 +21,7 @@ from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.rows import DEFAULT_ACCOUNT, attempts_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
@@ -38,8 +39,6 @@ BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
 RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
-DEFAULT_ACCOUNT = "default"
-"""The SES account of emails for which none is named."""
 
 PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
 
@@ -102,6 +101,7 @@ class Ledger:
             content,
             self._new_secret,
             self._searchable_ms,
+            round(self._settings.metadata_retention_seconds * 1000),
             *_caller_arguments(caller),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
@@ -152,7 +152,7 @@ class Ledger:
 
         `SCHEDULED` also when it is left to a worker that can take it: of a newer release, or for another SES account.
         """
-        token = token or uuid4().hex
+        token = token or new_token()
         answer = self._run(
             "claim",
             send_id,
@@ -305,7 +305,7 @@ class Ledger:
             recipients=int(text["recipients"]),
             accepted_at=float(text["accepted_at"]) / 1000,
             changed_at=float(text["moved_at"]) / 1000,
-            attempts=int(text["attempts"] or 0),
+            attempts=attempts_of(text["state"], text["attempts"]),
             waits=int(text["waits"] or 0),
             message_id=text["message_id"],
             reason=text["reason"],
@@ -313,9 +313,10 @@ class Ledger:
         )
 
     def metadata(self, send_id: str) -> dict[str, Any]:
-        """What the caller gave with an email; kept as long as the send is known, empty for others."""
+        """What the caller gave with an email; kept as long as its row, and as the settings say; empty for others."""
         with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
+            text = text or cast("bytes | None", self._redis.get(self._key("metadata", send_id)))
         return dict(json.loads(text)) if text else {}
 
     def counts(self) -> dict[str, int]:
@@ -328,7 +329,10 @@ class Ledger:
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zcard(self._key("in", name))
-            counted = dict(zip(names, pipe.execute(), strict=True))
+            pipe.llen(self._key("sent"))
+            *in_indexes, sent = pipe.execute()
+            counted = dict(zip(names, in_indexes, strict=True))
+            counted[State.SENT] += sent
         return {
             State.QUEUED.value: sum(counted[f"queued:{lane}"] for lane in Lane),
             State.SCHEDULED.value: sum(counted[f"scheduled:{lane}"] for lane in Lane),
@@ -339,6 +343,8 @@ class Ledger:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
         with reachable(self._redis):
             found = cast("list[bytes]", self._redis.zrange(self._key("in", state), 0, limit - 1))
+            if state is State.SENT and len(found) < limit:
+                found += cast("list[bytes]", self._redis.lrange(self._key("sent"), 0, limit - len(found) - 1))
         return [send_id.decode() for send_id in found]
 
     # -- workers and sweeps -----------------------------------------------------------------------------------------
@@ -409,6 +415,11 @@ class Ledger:
             forgotten += failed
             if max(sent, failed) < page:
                 return forgotten
+
+
+def new_token() -> str:
+    """Of a claim: short, as it is kept with each sent email, and never the same twice."""
+    return uuid4().hex[:16]
 
 
 def pack(email: Email) -> tuple[str, dict[str, bytes]]:

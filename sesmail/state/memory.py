@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sesmail.errors import LedgerUnavailable
 from sesmail.message.addresses import normal_address
 from sesmail.state.reputation import Counter, Rates, Sight
-from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sesmail.state.reputation import Fact
+    from sesmail.state.suppression import OptOut, Scope
 
 
 class Outage:
@@ -40,6 +42,7 @@ class MemoryOptOuts:
     def __init__(self, outage: Outage | None = None) -> None:
         self._outage = outage or Outage()
         self._entries: dict[tuple[str, str], OptOut] = {}
+        self._returned: dict[tuple[str, str], datetime] = {}
         self._lock = threading.Lock()
 
     def add(self, opt_out: OptOut) -> bool:
@@ -49,15 +52,26 @@ class MemoryOptOuts:
         place = str(opt_out.scope), normal_address(opt_out.address)
         with self._lock:
             before = self._entries.get(place)
-            if before and reasons.index(before.reason) >= reasons.index(opt_out.reason):
+            entry = replace(opt_out, address=place[1], source=opt_out.source.replace("\n", " "))
+            if _is_from_ses(entry) and entry.since <= self._returned.get(place, _NEVER):
                 return False
-            self._entries[place] = OptOut(
-                address=place[1],
-                scope=opt_out.scope,
-                reason=opt_out.reason,
-                since=opt_out.since,
-                source=opt_out.source.replace("\n", " "),
-            )
+            if before and _holds(before) and reasons.index(before.reason) >= reasons.index(entry.reason):
+                if _is_from_ses(before) and _is_from_ses(entry) and entry.since > before.since:
+                    self._entries[place] = entry
+                return False
+            self._entries[place] = entry
+            return True
+
+    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
+        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
+        self._outage.check()
+        place = str(scope), normal_address(address)
+        with self._lock:
+            self._returned[place] = max(self._returned.get(place, _NEVER), came_back_at)
+            entry = self._entries.get(place)
+            if entry is None or not _is_from_ses(entry) or entry.since > came_back_at:
+                return False
+            del self._entries[place]
             return True
 
     def remove(self, address: str, scope: Scope) -> bool:
@@ -80,7 +94,10 @@ class MemoryOptOuts:
         found = {
             address: [self._entries.get((scope, normal_address(address))) for scope in scopes] for address in addresses
         }
-        reasons = {address: [entry.reason for entry in entries if entry] for address, entries in found.items()}
+        reasons = {
+            address: [entry.reason for entry in entries if entry and _holds(entry)]
+            for address, entries in found.items()
+        }
         held = {address: [why for why in whys if why not in ignoring] for address, whys in reasons.items()}
         return {address: whys[0] for address, whys in held.items() if whys}
 
@@ -88,12 +105,27 @@ class MemoryOptOuts:
         """All entries, in no order."""
         self._outage.check()
         with self._lock:
-            return iter(list(self._entries.values()))
+            return iter([entry for entry in self._entries.values() if _holds(entry)])
 
     def clear(self) -> None:
         """Forget them."""
         with self._lock:
             self._entries.clear()
+            self._returned.clear()
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _holds(entry: OptOut) -> bool:
+    return entry.until is None or entry.until > datetime.now(UTC)
+
+
+def _is_from_ses(entry: OptOut) -> bool:
+    """As `is_from_ses` of `lua/suppression.lua`."""
+    source = entry.source
+    ours = source in {"command", "import"} or source.startswith(("link-", "shared-"))
+    return entry.reason is Reason.UNSUBSCRIBED and not ours and source.replace("-", "").isalnum()
 
 
 class MemoryReputation:

@@ -6,10 +6,11 @@ import hmac
 import json
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.message.addresses import normal_address
+from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
 
@@ -90,9 +91,22 @@ class Search:
             for name in names:
                 pipe.zcard(name)
             pages = pipe.execute()
+        if state is State.SENT:
+            return self._sent(pages, skip, limit)
         scored = [pair for page in pages[: len(names)] for pair in page]
         latest = sorted(scored, key=lambda pair: -pair[1])[skip : skip + limit]
         return Found(ids=tuple(send_id.decode() for send_id, _ in latest), total=sum(pages[len(names) :]))
+
+    def _sent(self, of_former_releases: Sequence[Any], skip: int, limit: int) -> Found:
+        """The sent ones stand in a list; behind them those that former releases have sent."""
+        former, former_count = of_former_releases
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            pipe.lrange(self._key("sent"), -(skip + limit), -1)
+            pipe.llen(self._key("sent"))
+            latest, count = pipe.execute()
+        ids = [*reversed(latest), *(send_id for send_id, _ in former)]
+        found = tuple(send_id.decode() for send_id in ids[skip : skip + limit])
+        return Found(ids=found, total=count + former_count)
 
     def recipients(self, send_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The addresses of each send's recipients, of those whose text is still kept: not of what is sent."""
@@ -114,7 +128,7 @@ class Search:
             due_ms = self._redis.zscore(self._key("in", State.SCHEDULED, said["lane"]), send_id)
         return Facts(
             site=said["site"],
-            account=said["account"],
+            account=said["account"] or DEFAULT_ACCOUNT,
             list=said["list"],
             due_at=due_ms / 1000 if due_ms else None,
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,

@@ -57,6 +57,12 @@ class OptOut:
     since: datetime
     source: str = ""
     """The id of the event that it came from, or what an operator gave."""
+    until: datetime | None = None
+    """When it ends by itself, if it does."""
+
+
+RETURN_SECONDS = 30 * 86_400.0
+"""How long it is remembered that somebody came back, for opt-outs that are told late."""
 
 
 class OptOutBook(Protocol):
@@ -64,6 +70,12 @@ class OptOutBook(Protocol):
 
     def add(self, opt_out: OptOut) -> bool:
         """Write it down; False when it, or a stronger reason, is there already."""
+
+    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
+        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
+
+    def find(self, address: str) -> list[OptOut]:
+        """All entries of one address."""
 
 
 class SuppressionList:
@@ -86,7 +98,14 @@ class SuppressionList:
         since_ms = round(opt_out.since.timestamp() * 1000)
         address, scope = normal_address(opt_out.address), str(opt_out.scope)
         source = opt_out.source.replace("\n", " ")
-        return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, source, *weaker))
+        until_ms = "" if opt_out.until is None else round(opt_out.until.timestamp() * 1000)
+        return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, source, until_ms, *weaker))
+
+    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
+        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
+        came_back_ms = round(came_back_at.timestamp() * 1000)
+        arguments = (normal_address(address), str(scope), came_back_ms, round(RETURN_SECONDS))
+        return bool(self._run("lift", *arguments))
 
     @shows_no_email
     def remove(self, address: str, scope: Scope) -> bool:
@@ -118,14 +137,17 @@ class SuppressionList:
             for scope in scopes:
                 pipeline.hget(self._key("optout", scope), unreadable(address))
             records = pipeline.execute()
-        return [_opt_out(address, scope, record) for scope, record in zip(scopes, records, strict=True) if record]
+        found = [_opt_out(address, scope, record) for scope, record in zip(scopes, records, strict=True) if record]
+        return [*filter(_holds, found)]
 
     def read(self) -> Iterator[OptOut]:
         """All entries, in no order. One that is added or removed meanwhile may be missed."""
         for scope in self._scopes():
             with reachable(self._redis):
                 for address, record in self._redis.hscan_iter(self._key("optout", scope), count=500):
-                    yield _opt_out(address.decode(), scope, record)
+                    opt_out = _opt_out(address.decode(), scope, record)
+                    if _holds(opt_out):
+                        yield opt_out
 
     def _scopes(self) -> list[str]:
         """Those that we can tell; a newer release may have more, which it heeds itself."""
@@ -143,9 +165,29 @@ def _is_scope(text: str) -> bool:
 
 
 def _opt_out(address: str, scope: str, record: bytes) -> OptOut:
-    """What a newer release puts behind a line break is not read; a reason of its own holds as an operator's does."""
-    reason, since_ms, source = record.decode().partition("\n")[0].split(" ", 2)
-    since = datetime.fromtimestamp(int(since_ms) / 1000, UTC)
+    """What a newer release puts behind it is not read; a reason of its own holds as an operator's does."""
+    first, _, more = record.decode().partition("\n")
+    reason, since_ms, source = first.split(" ", 2)
+    until_ms = next((field.partition("=")[2] for field in more.split("\n") if field.startswith("ends=")), "")
     if reason not in {*Reason}:
         reason, source = Reason.MANUAL, f"{reason}, by a newer release: {source}"
-    return OptOut(address=address, scope=Scope.parse(scope), reason=Reason(reason), since=since, source=source)
+    return OptOut(
+        address=address,
+        scope=Scope.parse(scope),
+        reason=Reason(reason),
+        since=_time(since_ms),
+        source=source,
+        until=_time(until_ms) if until_ms else None,
+    )
+
+
+def _time(ms: str) -> datetime:
+    """A former release wrote down whatever time an event told; one in no year must not hide the entry."""
+    try:
+        return datetime.fromtimestamp(int(ms) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _holds(opt_out: OptOut) -> bool:
+    return opt_out.until is None or opt_out.until > datetime.now(UTC)

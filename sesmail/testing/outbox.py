@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sesmail.errors import OutcomeUnknown, SendRejected, SendThrottled
 from sesmail.events.processing import EventProcessor
-from sesmail.events.reading import read
+from sesmail.events.reading import read_stored
 from sesmail.events.stores import StoredEvent
 from sesmail.sending.memory import Memory, switch
 from sesmail.sending.memory_ledger import MemoryLedger
@@ -183,7 +183,7 @@ class SesOutbox:
         event = StoredEvent(event_id=str(uuid4()), source=about.site, message=message, received_at=received_at)
         self._memory.events.put([event])
         self.process_events()
-        return read(message, site=about.site)
+        return read_stored(event, site=about.site)
 
     def process_events(self) -> int:
         """Act on the events that doors have stored, as a worker does; how many. What a receiver raises is raised.

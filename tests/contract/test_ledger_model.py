@@ -260,6 +260,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for key in self.redis.scan_iter("{sesmail}:in:*"):
             for member in self.redis.zrange(key, 0, -1):
                 places[member.decode()].append(key.decode().split(":")[2])
+        for member in self.redis.lrange("{sesmail}:sent", 0, -1):
+            places[member.decode()].append("sent")
         for send_id, found in places.items():
             assert found == [self.state(send_id).value], (send_id, found)
 

@@ -11,13 +11,13 @@ import pytest
 from redis import Redis
 
 from sesmail.errors import MoveRefused
-from sesmail.message import Email, Lane
+from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.content import content_digest
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
 from sesmail.state.answering import Callers
 from sesmail.state.former import former_rows
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger import RECORD_VERSION, Ledger
 from sesmail.state.line import Line
 from sesmail.state.meters import Meters
 from sesmail.state.suppression import OptOut, Scope, SuppressionList
@@ -61,7 +61,7 @@ def by_a_newer_release(redis: Redis, send_id: str = "a") -> None:
 
 def by_a_newer_record(redis: Redis, send_id: str = "a") -> None:
     record = json.loads(row(redis, send_id)["email"])
-    write(redis, send_id, email=json.dumps(record | {"v": 3, "email": {"quite": "different"}}))
+    write(redis, send_id, email=json.dumps(record | {"v": RECORD_VERSION + 1, "email": {"quite": "different"}}))
 
 
 def for_another_account(redis: Redis, send_id: str = "a") -> None:
@@ -398,3 +398,46 @@ def test_a_content_digest_of_another_form_is_not_compared(ledger: Ledger, redis:
     write(redis, content="2something")
     email = Email("ann@example.org", "Hello", "Hi.", from_email="shop@example.com")
     assert not ledger.accept("a", email, content=content_digest(email)).new
+
+
+# -- sent rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sent_row_keeps_what_is_asked_of_it_in_a_small_form(ledger: Ledger, redis: Redis) -> None:
+    accept(ledger, metadata={"order": 7}, idempotency_key="order-7", tags={LIST_TAG: "monthly"})
+    claim = claimed(ledger)
+    ledger.begin(claim)
+    assert ledger.sent(claim, "ses-1") is State.SENT
+    assert ledger.sent(claim, "ses-1") is State.SENT, "repeated, as where an answer was lost"
+    status = ledger.status("a")
+    assert (status.message_id, status.attempts, status.waits, status.recipients) == ("ses-1", 1, 0, 1)
+    assert ledger.metadata("a") == {"order": 7}
+    assert (ledger.record_evidence("a", "ses-1"), ledger.record_evidence("a", "ses-2")) == ("known", "copy")
+    assert ledger.counts()["sent"] == 1
+    assert ledger.ids(State.SENT) == ["a"]
+    with pytest.raises(MoveRefused):
+        ledger.requeue("a")
+    assert redis.object("encoding", "{sesmail}:send:a") == b"listpack"
+    assert redis.memory_usage("{sesmail}:send:a") < 360
+    assert {"email", "addresses", "owner", "token"}.isdisjoint(row(redis))
+
+
+def test_what_another_release_keeps_with_a_sent_row_stays_with_it(ledger: Ledger, redis: Redis) -> None:
+    accept(ledger)
+    write(redis, callbacks="of a later release")
+    ledger.record_evidence("a", "ses-1")
+    assert row(redis)["callbacks"] == "of a later release"
+    assert ledger.status("a").attempts == 0, "SES was not asked by this ledger"
+
+
+def test_what_an_older_release_has_sent_is_counted_listed_and_forgotten(
+    ledger: Ledger, redis: Redis, clocked_scripts: ClockedScripts
+) -> None:
+    ledger.record_evidence(accept(ledger, "ours"), "ses-1")
+    redis.zadd("{sesmail}:in:sent", {"theirs": clocked_scripts.now_ms})
+    assert ledger.counts()["sent"] == 2
+    assert set(ledger.ids(State.SENT)) == {"ours", "theirs"}
+    clocked_scripts.advance(8 * 86_400)
+    redis.delete("{sesmail}:send:ours")  # as it expires by Redis' own clock
+    ledger.forget_old()
+    assert ledger.counts()["sent"] == 0

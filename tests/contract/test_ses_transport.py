@@ -680,3 +680,36 @@ def test_asking_for_the_account_never_leaves_an_outcome_unknown(server, transpor
     server.reply = reply
     with pytest.raises(error):
         transport.account()
+
+
+# Mistakes of whoever set it up
+
+
+def test_a_region_that_there_is_not_is_told_with_the_host_that_was_looked_for(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL_SESV2", raising=False)
+    monkeypatch.setattr("socket.getaddrinfo", unknown_host)
+    with pytest.raises(
+        SesUnavailable, match=r"email\.eu-wset-1\.amazonaws\.com: if this lasts, see whether the Region"
+    ):
+        SesTransport(region="eu-wset-1").account()
+
+
+def unknown_host(*_: object, **__: object) -> None:
+    raise OSError("Name or service not known")
+
+
+def test_an_endpoint_that_does_not_answer_is_told_by_its_host():
+    with pytest.raises(SesUnavailable, match=r"127\.0\.0\.1: if this lasts, see whether the endpoint's address"):
+        SesTransport(region="us-east-1", endpoint_url="http://127.0.0.1:1").account()
+
+
+def test_no_region_no_credentials_and_no_such_profile_are_told_with_the_setting(monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    with pytest.raises(SesMisconfigured, match="Set SESMAIL_REGION"):
+        SesTransport().account()
+    with pytest.raises(SesMisconfigured, match="SESMAIL_PROFILE"):
+        SesTransport(region="us-east-1", profile="nosuch").account()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(SesMisconfigured, match="boto3 finds no credentials on this worker"):
+        SesTransport(region="us-east-1", endpoint_url="http://127.0.0.1:1").account()

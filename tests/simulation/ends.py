@@ -163,6 +163,7 @@ def _counts(world: World, each: Installation) -> dict[str, int]:
     for name in names:
         state = name.removeprefix(f"{each.base}in:").partition(":")[0]
         counts[state] += world.server.wire.ask(("ZCARD", name))[0]
+    counts["sent"] += world.server.wire.ask(("LLEN", f"{each.base}sent"))[0]
     return counts
 
 

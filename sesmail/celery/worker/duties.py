@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 TELL_EVERY_SECONDS = 1.0
+HEARING_EVERY_SECONDS = 600.0
+SAY_SILENCE_EVERY_SECONDS = 86_400.0
 
 
 class RepeatingThread(threading.Thread):
@@ -66,6 +68,7 @@ class Duties:
         """What repeats them, to be started; this worker's rate is told at once, before it sends anything."""
         if self._takes_events:
             warn_of_topics_elsewhere(self._client.settings)
+        warn_of_no_configuration_set(self._client.settings)
         with suppress(LedgerUnavailable):
             self._tell_rate()
         interval_seconds = self._client.settings.sweep_interval_seconds
@@ -85,6 +88,25 @@ class Duties:
         turn = f"look-for-events:{settings.site}"
         if self._takes_events and client.turns.take(turn, settings.events_interval_seconds * 0.9):
             self._look_for_events()
+
+        if client.turns.take(f"check-hearing:{settings.site}", HEARING_EVERY_SECONDS):
+            self._warn_where_nothing_is_heard()
+
+    def _warn_where_nothing_is_heard(self) -> None:
+        """Once a day: where SES tells nothing, nobody hears of a bounce or a complaint."""
+        client, site = self._client, self._client.settings.site
+        silence = client.hearing.silence(site)
+        if silence and client.turns.take(f"say-silence:{site}", SAY_SILENCE_EVERY_SECONDS):
+            log.warning(
+                "%d emails or more of the site %s were sent in the last %.1f hours, and SES has told nothing of "
+                "them%s: bounces, complaints and unsubscribes go unheard. Is SESMAIL_CONFIGURATION_SET set, does it "
+                "publish to an SNS topic of SESMAIL_TOPICS, and does a door (`sesmail poll-sqs`, a web door) run?",
+                silence.sent,
+                site,
+                silence.seconds / 3600,
+                "" if silence.ever_heard else ", nor ever anything",
+                extra={"action": "events_unheard", "sent": silence.sent},
+            )
 
     def _tell_rate(self) -> None:
         """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
@@ -106,6 +128,17 @@ class Duties:
 
     def _check_limits(self) -> None:
         self._client.account_watch.refresh_if_due()
+
+
+def warn_of_no_configuration_set(settings: Settings) -> None:
+    """SES publishes events for a configuration set alone; a simulator has one by itself."""
+    if settings.topics and not settings.configuration_set and not settings.endpoint_url:
+        log.warning(
+            "SESMAIL_TOPICS are set, but no SESMAIL_CONFIGURATION_SET: SES tells nothing of emails that name no "
+            "configuration set, so their bounces, complaints and unsubscribes go unheard. Set it to the one that "
+            "publishes to the topic.",
+            extra={"action": "no_configuration_set"},
+        )
 
 
 def warn_of_topics_elsewhere(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
+from django.urls import NoReverseMatch, reverse
 
 from sesmail.contrib.django.outgoing import DJANGOS_OWN_SENDERS
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
@@ -27,7 +29,15 @@ BACKEND = "sesmail.contrib.django"
 
 def register() -> None:
     """Have Django's checks call these; twice does no harm."""
-    for each in (check_settings, check_installed, check_names, check_senders, check_error_handler, check_webhook):
+    for each in (
+        check_settings,
+        check_installed,
+        check_names,
+        check_senders,
+        check_error_handler,
+        check_webhook,
+        check_redirects,
+    ):
         checks.register(_as_list(each))
     checks.register(_as_list(check_ledger), deploy=True)
 
@@ -218,9 +228,23 @@ def check_webhook() -> Found:
     )
 
 
-def _has_door() -> bool:
-    from django.urls import NoReverseMatch, reverse  # noqa: PLC0415
+def check_redirects() -> Found:
+    """Whether what is posted to the door may be answered by a redirect, which no view can be exempt from."""
+    secure = "django.middleware.security.SecurityMiddleware" in (settings.MIDDLEWARE or ())
+    if not (secure and settings.SECURE_SSL_REDIRECT) or settings.SECURE_PROXY_SSL_HEADER or not _has_door():
+        return
+    path = reverse("sesmail:events").lstrip("/")
+    if not any(re.search(pattern, path) for pattern in settings.SECURE_REDIRECT_EXEMPT):
+        yield checks.Warning(
+            "SECURE_SSL_REDIRECT answers by a redirect whatever comes by http, and neither SNS nor mail providers post "
+            "again: behind a proxy that ends TLS, all events of SES and one-click unsubscribes would be lost.",
+            hint="Behind such a proxy, set SECURE_PROXY_SSL_HEADER. Where SNS posts to http:// itself, add "
+            f'r"^{path}" to SECURE_REDIRECT_EXEMPT. Where TLS ends in Django\'s own server, silence this check.',
+            id="sesmail.W009",
+        )
 
+
+def _has_door() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
     try:

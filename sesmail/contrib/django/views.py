@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
 from django.core.exceptions import RequestDataTooBig
@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
     from sesmail.contrib.django.apps import SesmailConfig
 
+View = TypeVar("View", bound=Any)
 
+
+def without_login(view: View) -> View:
+    """Exempt from `LoginRequiredMiddleware`: neither SNS nor mail providers log in, and RFC 8058 forbids redirects.
+
+    As Django's own `login_not_required`, which there is from Django 5.1 on only.
+    https://docs.djangoproject.com/en/stable/ref/middleware/#django.contrib.auth.middleware.LoginRequiredMiddleware
+    """
+    view.login_required = False
+    return view
+
+
+@without_login
 @csrf_exempt
 @require_POST
 def events(request: HttpRequest) -> HttpResponse:
@@ -40,6 +53,7 @@ def _answer(request: HttpRequest) -> Answer:
     return instead.answer(body, request.headers) if instead else answer_by_settings(body, request.headers)
 
 
+@without_login
 @csrf_exempt  # mail providers post here without a cookie; the signed token in the path is the proof
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,7 +25,10 @@ def open_store(settings: Settings, scripts_at: Callable[[str], Scripts]) -> Even
     match urlsplit(url).scheme.partition("+")[0]:
         case "redis" | "rediss" | "unix":
             return _redis_store(settings, scripts_at(url))
-        case "sqlite" | "postgresql":
+        case "sqlite":
+            _check_place(url)
+            return _sql_store(url)
+        case "postgresql":
             return _sql_store(url)
         case "dynamodb":
             return _dynamodb_store(url, settings.event_retention_seconds)
@@ -32,6 +36,19 @@ def open_store(settings: Settings, scripts_at: Callable[[str], Scripts]) -> Even
         "Events cannot be kept at the SESMAIL_EVENT_STORE that is set: it begins with none of redis, sqlite, "
         "postgresql and dynamodb. None are accepted until it is mended; AWS tries again."
     )
+
+
+def _check_place(url: str) -> None:
+    """Doors and workers run in folders of their own: a relative path would give each a database of its own."""
+    path = url.partition("://")[2].partition("?")[0]
+    if not path.startswith("//"):
+        name = path.lstrip("/")
+        place = Path(name if name and name != ":memory:" else "events.db").absolute()
+        raise ConfigurationError(
+            f"SESMAIL_EVENT_STORE names an SQLite database by a relative path ({name or 'in memory'}): a door and a "
+            "worker in other folders would each have one of their own, and events would be lost between them. None "
+            f"are accepted until it is mended. Write all of the path, such as sqlite:///{place}."
+        )
 
 
 def _redis_store(settings: Settings, scripts: Scripts) -> EventStore:

@@ -20,7 +20,16 @@ for other in string.gmatch(redis.call('HGET', row, 'callers') or '', '%S+') do
 end
 if #others > 0 then
   redis.call('HSET', row, 'callers', table.concat(others, ' '))
-else
-  redis.call('HDEL', row, 'callers')
+  return 1
+end
+redis.call('HDEL', row, 'callers')
+local f = redis.call('HMGET', row, 'state', 'message_id')
+if f[1] == 'sent' then
+  redis.call('HSETNX', row, 'attempts', '1') -- so it is understood where a sent row does not say it
+  local remaining_ms = redis.call('PTTL', row)
+  write_anew(ARGV[1], f[2])
+  if remaining_ms > 0 then
+    redis.call('PEXPIRE', row, remaining_ms)
+  end
 end
 return 1

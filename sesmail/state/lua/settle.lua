@@ -11,10 +11,13 @@
 local id, token, to = ARGV[1], ARGV[2], ARGV[3]
 local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id')
 local from, lane = f[1], f[3]
+if from == 'sent' and to == 'sent' and f[4] == ARGV[4] then -- repeated: a sent row needs no token
+  return from
+end
 if f[2] ~= token then
   return ''
 end
-if from == to or (from == 'sent' and (to ~= 'sent' or f[4] == ARGV[4])) then
+if from == to or (from == 'sent' and to ~= 'sent') then
   return from
 end
 if from ~= 'sending' and from ~= 'claimed' then

@@ -11,9 +11,14 @@ local function oldest(state, retention_ms, at_most)
   return redis.call('ZRANGEBYSCORE', key('in', state), '-inf', now - retention_ms, 'LIMIT', 0, at_most)
 end
 
-local sent, failed = oldest('sent', ARGV[1], count), 0
+local sent, failed = oldest('sent', ARGV[1], count), 0 -- those of former releases
 if #sent > 0 then
   redis.call('ZREM', key('in', 'sent'), unpack(sent))
+end
+local gone, first = 0, redis.call('LINDEX', key('sent'), 0)
+while first and gone < count and redis.call('EXISTS', key('send', first)) == 0 do
+  redis.call('LPOP', key('sent'))
+  gone, first = gone + 1, redis.call('LINDEX', key('sent'), 0)
 end
 for _, state in ipairs({'rejected', 'suppressed', 'cancelled', 'expired', 'abandoned'}) do
   for _, id in ipairs(oldest(state, ARGV[2], count + PASSED_OVER)) do
@@ -26,4 +31,4 @@ for _, state in ipairs({'rejected', 'suppressed', 'cancelled', 'expired', 'aband
   end
 end
 redis.call('ZREMRANGEBYSCORE', key('workers'), '-inf', now - 3600000)
-return {#sent, failed}
+return {math.max(#sent, gone), failed}

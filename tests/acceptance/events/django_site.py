@@ -1,8 +1,12 @@
-"""A Django site with the doors, served by the standard library: python django_site.py EVENTS.db CERTIFICATE.pem."""
+"""A Django site with the doors, served by the standard library: python django_site.py EVENTS.db CERTIFICATE.pem.
+
+Every middleware that answers by a redirect or forbids forms is on, as in a site that is shut to strangers.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -12,13 +16,31 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 database, pem = sys.argv[1:]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+if django.VERSION >= (5, 1):
+    MIDDLEWARE.append("django.contrib.auth.middleware.LoginRequiredMiddleware")
+if find_spec("django.middleware.csp"):  # from Django 6.0 on
+    MIDDLEWARE.append("django.middleware.csp.ContentSecurityPolicyMiddleware")
 settings.configure(
     ROOT_URLCONF="sesmail.contrib.django.urls",
-    INSTALLED_APPS=["sesmail.contrib.django"],
-    MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "sesmail.contrib.django"],
+    MIDDLEWARE=MIDDLEWARE,
+    SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+    LOGIN_URL="/login/",
     ALLOWED_HOSTS=["127.0.0.1"],
     SECRET_KEY="for tests only",
-    APPEND_SLASH=False,
+    APPEND_SLASH=True,
+    SECURE_SSL_REDIRECT=True,
+    SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
+    SECURE_CSP={"default-src": ["'none'"], "form-action": ["'none'"]},
+    CSRF_USE_SESSIONS=True,
 )
 django.setup()
 

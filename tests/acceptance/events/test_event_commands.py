@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from seslocal import Simulator
 from sesmail.embedded import EmbeddedRedis
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.events.stores.redis import RedisEventStore
@@ -66,8 +68,41 @@ def test_events_lists_what_was_set_aside_and_replays_it(sesmail, store) -> None:
     assert sesmail("events", "--replay", "one", "unheard-of")[:2] == (1, {"replayed": 1, "unknown": 1})
 
 
-def test_events_named_without_being_replayed_are_a_mistake_of_the_command_line(sesmail) -> None:
-    assert sesmail("events", "one")[0] == 2
+def test_an_event_is_shown_whole_and_one_that_is_not_kept_is_not(sesmail, store) -> None:
+    store.put([event("one", BOUNCE.read_text())])
+    code, (shown,), _ = sesmail("events", "one")
+    assert (code, shown["kind"], shown["site"], json.loads(shown["message"])["eventType"]) == (
+        0,
+        "Bounced",
+        "alpha",
+        "Bounce",
+    )
+    (read,) = shown["events"]
+    assert (read["recipient"], read["permanent"], read["bounce_type"]) == ("gone@example.net", True, "Permanent")
+    assert '"bounceType": "Permanent"' in sesmail("events", "one", as_json=False)[1]
+    assert sesmail("events", "unheard-of")[:2] == (1, [])
+    assert sesmail("events", "one", "--unprocessed")[0] == 2
+
+
+def test_what_cannot_be_read_is_listed_with_its_places_processed_or_not(sesmail, store) -> None:
+    odd = json.loads(BOUNCE.read_text())
+    odd["bounce"]["timestamp"] = "yesterday"
+    store.put([event("good", BOUNCE.read_text()), event("odd", json.dumps(odd)), event("none", "{not json")])
+    store.mark_processed([event("odd")], now=time.time())
+    code, listed, _ = sesmail("events", "--unread")
+    assert code == 0
+    assert {one["event_id"]: one["unread"] for one in listed["events"]} == {
+        "odd": ["bounce.timestamp"],
+        "none": ["not JSON"],
+    }
+
+
+def test_cron_can_process_what_waits_of_this_site_or_another(sesmail, store, scripts) -> None:
+    store.put([event("one", BOUNCE.read_text()), replace(event("two", BOUNCE.read_text()), source="beta")])
+    assert sesmail("process-events")[:2] == (0, {"processed": 1, "failed": 0, "told": 0})
+    assert [entry.reason for entry in SuppressionList(scripts).read()] == [Reason.BOUNCED]
+    assert (store.counts("alpha").unprocessed, store.counts("beta").unprocessed) == (0, 1)
+    assert sesmail("process-events", "--site", "beta")[1]["processed"] == 1
 
 
 def test_purge_forgets_old_processed_events_only(sesmail, store) -> None:
@@ -137,14 +172,14 @@ def test_opt_outs_are_rebuilt_from_stored_events(sesmail, store, scripts) -> Non
 
 def test_a_door_without_topics_does_not_open(sesmail) -> None:
     code, _, said = sesmail("webhook")
-    assert (code, "SESMAIL_TOPICS" in said) == (1, True)
+    assert (code, "SESMAIL_TOPICS" in said) == (78, True)
 
 
 def test_a_door_whose_port_is_taken_says_so_before_anything_else(sesmail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, said, why = sesmail("webhook", "--port", port, SESMAIL_TOPICS=json.dumps({TOPIC: "alpha"}))
-    assert (code, said, f"Cannot listen on 127.0.0.1:{port}" in why) == (1, None, True)
+    assert (code, said, f"Cannot listen on 127.0.0.1:{port}" in why) == (78, None, True)
 
 
 def test_only_what_is_stored_and_known_can_be_confirmed(sesmail, store) -> None:
@@ -182,7 +217,7 @@ def test_drain_dlq_takes_in_what_is_ours_and_leaves_the_rest(sesmail, store, que
     assert sesmail("drain-dlq", url, **BELIEVED)[:2] == (0, {"received": 1, "stored": 1})
     assert (left_in(client, url), store.counts("alpha").unprocessed) == (0, 1)
     client.send_message(QueueUrl=url, MessageBody="not ours")
-    assert sesmail("drain-dlq", url, **BELIEVED)[:2] == (1, {"received": 1, "stored": 0})
+    assert sesmail("drain-dlq", url, "--max-age", "60d", **BELIEVED)[:2] == (1, {"received": 1, "stored": 0})
     assert left_in(client, url) == 1
 
 
@@ -230,3 +265,18 @@ assert "celery" not in sys.modules and "boto3" not in sys.modules
 @pytest.mark.parametrize("command", [["events"], ["rates"], ["suppress", "list"], ["purge", "--older-than", "1d"]])
 def test_without_redis_a_command_says_that_it_may_be_tried_again(sesmail, command) -> None:
     assert sesmail(*command, SESMAIL_REDIS_URL=NOWHERE)[0] == 75
+
+
+def test_removing_an_opt_out_says_that_ses_has_a_list_of_its_own_and_takes_it_off_that(sesmail, scripts) -> None:
+    with Simulator(calls_per_second=None) as simulator:
+        place = {"SESMAIL_ENDPOINT_URL": simulator.url, "AWS_DEFAULT_REGION": "us-east-1"} | MADE_UP_CREDENTIALS
+        for _ in range(2):
+            sesmail("suppress", "add", "bob@example.org", "--reason", "bounced")
+        assert sesmail("suppress", "sync", **place)[:2] == (0, {"read": 0, "added_here": 0, "added_at_ses": 1})
+        said = sesmail("suppress", "remove", "bob@example.org", as_json=False, **place)[1]
+        assert "--also-at-ses" in said
+        assert sesmail("suppress", "remove", "bob@example.org", "--also-at-ses", **place)[:2] == (
+            0,
+            {"removed": False, "removed_at_ses": True},
+        )
+        assert sesmail("suppress", "sync", **place)[1] == {"read": 0, "added_here": 0, "added_at_ses": 0}

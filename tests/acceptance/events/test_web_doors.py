@@ -25,7 +25,11 @@ from tests.signing import TOPIC, Signer
 SIGNER = Signer()
 LINKS = UnsubscribeLinks(["a secret for tests only"], "http://127.0.0.1/unsubscribe/")
 TOKEN = LINKS.link(Unsubscription(site="alpha", recipient="a@example.org", list="monthly")).rpartition("/")[2]
-AS_SNS_POSTS = {"Content-Type": "text/plain; charset=UTF-8", "User-Agent": "Amazon Simple Notification Service Agent"}
+AS_SNS_POSTS = {
+    "Content-Type": "text/plain; charset=UTF-8",
+    "User-Agent": "Amazon Simple Notification Service Agent",
+    "X-Forwarded-Proto": "https",  # by the proxy before the site
+}
 
 
 @pytest.fixture
@@ -51,6 +55,7 @@ class Site:
         try:
             connection.request(method, path, body, {**AS_SNS_POSTS, **headers})
             response = connection.getresponse()
+            self.headers = response.headers
             return response.status, response.read().decode()
         finally:
             connection.close()
@@ -96,6 +101,28 @@ def test_a_door_takes_what_sns_posts_and_refuses_the_rest(site, database) -> Non
     ]
     assert answers == [200, 200, 403, 400, 413, 405]
     assert ids(database) == [good["MessageId"]]
+
+
+def test_a_load_balancer_finds_the_bare_door_there(database) -> None:
+    with served(EventsApp(intake_for(database), answers_checks=True)) as port:
+        site = Site(port)
+        assert site.ask("GET", "/")[0] == 200
+        assert site.ask("HEAD", "/health") == (200, "")
+        assert site.ask("PUT", "/")[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/events/", "/events"])
+def test_a_site_that_is_shut_to_strangers_redirects_no_post_of_sns(django_site, database, path) -> None:
+    assert django_site.ask("POST", path, json.dumps(SIGNER.notification("hello")).encode())[0] == 200
+    assert len(ids(database)) == 1
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_site_that_is_shut_to_strangers_lets_them_unsubscribe(django_site, end) -> None:
+    path = f"/unsubscribe/{TOKEN}{end}"
+    assert django_site.ask("GET", path)[0] == 200
+    assert django_site.ask("POST", path, b"List-Unsubscribe=One-Click")[0] == 200
+    assert "form-action 'self'" in django_site.headers["Content-Security-Policy"]
 
 
 def test_a_door_whose_store_is_away_asks_for_another_delivery(site, database) -> None:
@@ -144,8 +171,9 @@ def test_flask_takes_what_sns_posts_and_refuses_the_rest(flask_client, database)
         post(b"{}", **{"x-amz-sns-rawdelivery": "true"}),
         post(b" " * (BODY_LIMIT_BYTES + 1)),
         flask_client.get("/sesmail/events/").status_code,
+        flask_client.post("/sesmail/events", data=json.dumps(good).encode(), headers=AS_SNS_POSTS).status_code,
     ]
-    assert answers == [200, 403, 400, 413, 405]
+    assert answers == [200, 403, 400, 413, 405, 200]
     assert ids(database) == [good["MessageId"]]
 
 

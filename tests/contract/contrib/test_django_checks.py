@@ -108,6 +108,19 @@ def test_a_door_that_believes_no_topic_is_told(django_site):
     assert said() == {}
 
 
+def test_a_redirect_to_https_that_loses_what_is_posted_to_the_door_is_told(django_site):
+    django_site.ROOT_URLCONF = __name__
+    topics = {"arn:aws:sns:eu-west-1:123456789012:ses-events": "default"}
+    django_site.SESMAIL = {**django_site.SESMAIL, "TOPICS": topics}
+    django_site.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+    django_site.SECURE_SSL_REDIRECT = True
+    assert "redirect" in said()["sesmail.W009"]
+    django_site.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert said() == {}
+    django_site.SECURE_PROXY_SSL_HEADER, django_site.SECURE_REDIRECT_EXEMPT = None, [r"events/$"]
+    assert said() == {}
+
+
 def test_before_a_deploy_the_ledger_is_looked_at(django_site, redis_server: EmbeddedRedis, redis):
     django_site.SESMAIL = {"REDIS_URL": redis_server.url}
     redis.config_set("appendonly", "no")

@@ -7,6 +7,7 @@ stored: its kind, recipient, what it counts as, the delivery status it proves, a
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +18,7 @@ from sesmail.events.intake import Intake
 from sesmail.events.reading import read
 from sesmail.events.sns import Certificates, SnsVerifier
 from sesmail.events.stores import EventState
-from tests.signing import FIXTURE_PEM, FIXTURES, TOPIC, Signer, fixture_json, fixture_text
+from tests.signing import FIXTURE_PEM, FIXTURES, FIXTURES_SIGNED_AT, TOPIC, Signer, fixture_json, fixture_text
 
 READER = "reader.one@example.org"
 GONE = ("Bounced", "gone@example.net", "bounced_permanent", "bounced", "bounced everything")
@@ -177,7 +178,8 @@ SIGNER = Signer()
 
 
 def intake_for(store, *, raw_site="alpha", pem=FIXTURE_PEM) -> Intake:
-    return Intake(SnsVerifier({TOPIC: "alpha"}, Certificates(lambda url: pem)), store, raw_site=raw_site)
+    clock = time.time if pem is SIGNER.pem else lambda: FIXTURES_SIGNED_AT
+    return Intake(SnsVerifier({TOPIC: "alpha"}, Certificates(lambda url: pem, clock=clock)), store, raw_site=raw_site)
 
 
 def stored_events(store) -> list:

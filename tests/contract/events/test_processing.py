@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
-from datetime import UTC, date, datetime
+import threading
+from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from sesmail import signals
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
-from sesmail.events import model, processing
+from sesmail.events import consequences, model, processing
 from sesmail.events.link_opt_out import LinkOptOut
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
@@ -204,9 +207,9 @@ def test_an_event_that_a_bug_of_ours_stumbles_over_holds_up_nothing_and_is_told_
             raise ZeroDivisionError
         return fact(event, told_by)
 
-    fact = processing._fact
+    fact = consequences.fact_of
     with monkeypatch.context() as bug:
-        bug.setattr(processing, "_fact", stumble)
+        bug.setattr(consequences, "fact_of", stumble)
         assert world.processor.process() == processing.Processed(gathered=4, processed=3, failed=1)
     world.now += 30
     assert world.processor.process().processed == 1
@@ -483,3 +486,111 @@ def test_an_opt_out_by_link_that_cannot_be_stored_holds_all_the_same(world) -> N
             Unsubscription(site="alpha", recipient="ann@example.org")
         )
     assert [entry.scope for entry in world.suppression.find("ann@example.org")] == [Scope("alpha")]
+
+
+def test_leaving_by_a_link_after_an_operator_lifted_it_is_told_again(world, listen) -> None:
+    heard = []
+    listen(signals.email_unsubscribed, lambda site, *, event, metadata: heard.append(event.recipient))
+    when = [datetime(2026, 11, 20, 18, tzinfo=UTC)]
+    opt_out = LinkOptOut(world.suppression, world.store.put, now=lambda: when[0])
+    leaves = Unsubscription(site="alpha", recipient="ann@example.org", list="monthly")
+    for _ in range(2):
+        opt_out(leaves)
+        opt_out(leaves)  # readers press the button twice
+        world.processor.process()
+        world.suppression.remove("ann@example.org", Scope("alpha", "monthly"))
+        when[0] += timedelta(seconds=2)
+    assert heard == ["ann@example.org"] * 2
+
+
+def test_a_link_whose_event_could_not_be_stored_is_told_when_it_is_used_again(world) -> None:
+    def put(_events):
+        raise EventStoreUnavailable
+
+    leaves = Unsubscription(site="alpha", recipient="ann@example.org")
+    when = datetime(2026, 11, 20, 18, tzinfo=UTC)
+    with pytest.raises(EventStoreUnavailable):
+        LinkOptOut(world.suppression, put, now=lambda: when)(leaves)
+    LinkOptOut(world.suppression, world.store.put, now=lambda: when + timedelta(minutes=1))(leaves)
+    assert world.processor.process().processed == 1
+    assert world.counts() == {Counter.UNSUBSCRIBED: 1}
+
+
+def test_receivers_that_nothing_else_holds_are_called(world) -> None:
+    heard = []
+
+    class Receivers:
+        def on_open(self, site, *, event, metadata):
+            heard.append("method")
+
+    def in_ready():
+        signals.email_opened.connect(Receivers().on_open)
+        signals.email_opened.connect(lambda site, **_: heard.append("lambda"))
+
+    before = dict(signals.email_opened.receivers)
+    in_ready()
+    gc.collect()
+    world.put("ev_open.json")
+    world.processor.process()
+    for receiver in [one for id_, one in signals.email_opened.receivers.items() if id_ not in before]:
+        signals.email_opened.disconnect(receiver)
+    assert sorted(heard) == ["lambda", "method"]
+
+
+def test_one_receiver_hears_of_several_kinds_and_one_of_every_event(world) -> None:
+    heard = []
+
+    @signals.receiver(signals.email_opened, signals.email_complained, signals.email_event)
+    def several(site, *, event, metadata):
+        heard.append(type(event).__name__)
+
+    try:
+        for name in ("ev_open.json", "ev_complaint_abuse.json", "ev_send.json", "ev_unknown_future_type.json"):
+            world.put(name)
+        world.processor.process()
+    finally:
+        for signal in (signals.email_opened, signals.email_complained, signals.email_event):
+            signal.disconnect(several)
+    assert sorted(heard) == ["Complained", "Opened", "Sent", "Unhandled"]
+
+
+def test_a_receiver_of_one_signal_that_fails_does_not_call_that_of_every_event_again(world, listen) -> None:
+    calls = []
+
+    def bad(site, **_) -> None:
+        calls.append("bad")
+        if calls.count("bad") == 1:
+            raise RuntimeError
+
+    listen(signals.email_opened, bad)
+    listen(signals.email_event, lambda site, **_: calls.append("every"))
+    world.put("ev_open.json")
+    world.processor.process()
+    world.now += 30
+    world.processor.process()
+    assert (calls.count("bad"), calls.count("every")) == (2, 1)
+
+
+def test_an_async_receiver_is_awaited_also_where_a_loop_runs_already(world, listen) -> None:
+    heard = []
+
+    async def slow(site, *, event, metadata):
+        await asyncio.sleep(0)
+        heard.append(threading.current_thread().name)
+
+    listen(signals.email_opened, slow)
+    world.put("ev_open.json")
+
+    async def in_a_loop():
+        return world.processor.process()
+
+    assert asyncio.run(in_a_loop()).processed == 1
+    assert heard[0].startswith("sesmail-receiver")
+
+
+def test_that_ses_took_an_email_has_a_signal_of_its_own(world, listen) -> None:
+    heard = []
+    listen(signals.email_accepted, lambda site, *, event, metadata: heard.append(event.recipient))
+    world.put("ev_send.json")
+    world.processor.process()
+    assert heard == [READER]

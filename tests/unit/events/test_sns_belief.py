@@ -6,20 +6,43 @@ import json
 from datetime import UTC, datetime
 from threading import Event, Thread
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError, EventNotStored, NotificationRefused
 from sesmail.events.sns import BODY_LIMIT_BYTES, Certificates, Confirmation, Envelope, SnsVerifier
-from tests.signing import CERTIFICATE_URL, FIXTURE_PEM, OTHER_TOPIC, TOPIC, Signer, fixture_json, fixture_text
+from tests.signing import (
+    CERTIFICATE_URL,
+    FIXTURE_PEM,
+    FIXTURES_SIGNED_AT,
+    OTHER_TOPIC,
+    TOPIC,
+    Signer,
+    fixture_json,
+    fixture_text,
+)
 
-NOW = datetime(2026, 11, 20, 15, tzinfo=UTC).timestamp()
+NOW = FIXTURES_SIGNED_AT
+
+
+SIGNED_AT = "2026-11-20T14:05:48.500Z"
+
+
+class OfThatDay(Signer):
+    """Signs at the time of the examples."""
+
+    def notification(self, message, **fields):
+        return super().notification(message, **{"Timestamp": SIGNED_AT, **fields})
+
+    def confirmation(self, kind="SubscriptionConfirmation", **fields):
+        return super().confirmation(kind, **{"Timestamp": SIGNED_AT, **fields})
 
 
 @pytest.fixture(scope="module")
 def signer() -> Signer:
-    return Signer()
+    return OfThatDay()
 
 
 def verifier_with(fetch, clock=lambda: NOW) -> SnsVerifier:
@@ -151,7 +174,7 @@ def test_nonsense_in_place_of_a_signature_is_refused(verifier, signer, signature
 
 
 def test_a_signature_by_another_key_is_refused(verifier) -> None:
-    refused(verifier, Signer().notification("{}"))
+    refused(verifier, OfThatDay().notification("{}"))
 
 
 @pytest.mark.parametrize(
@@ -160,10 +183,48 @@ def test_a_signature_by_another_key_is_refused(verifier) -> None:
     ids=["expired", "not yet valid"],
 )
 def test_a_certificate_out_of_its_time_is_refused_and_not_kept(valid_from, days) -> None:
-    signer = Signer(valid_from=valid_from, days=days)
+    signer = OfThatDay(valid_from=valid_from, days=days)
     verifier = verifier_with(signer.fetch)
     refused(verifier, signer.notification("{}"))
     assert verifier.certificates.cached(CERTIFICATE_URL) is None
+
+
+DAY = 86_400
+
+
+def at(days: float, signer: Signer) -> SnsVerifier:
+    """Who believes so many days after the envelope was signed."""
+    return verifier_with(signer.fetch, clock=lambda: NOW + days * DAY)
+
+
+def test_what_was_signed_while_its_certificate_was_valid_is_believed_when_that_is_over() -> None:
+    signer = OfThatDay(valid_from=datetime(2026, 1, 1, tzinfo=UTC), days=326)
+    fetch, calls = counting(signer.pem)
+    verifier = verifier_with(fetch, clock=lambda: NOW + 14 * DAY)
+    for _ in range(3):
+        assert verifier.verify(Envelope.from_fields(signer.notification("{}"))).site == "alpha"
+    assert len(calls) == 1
+
+
+def test_what_is_older_than_fifteen_days_is_refused_unless_an_operator_wants_it(signer) -> None:
+    verifier = at(16, signer)
+    assert "16 days ago" in str(refused(verifier, signer.notification("{}")))
+    verifier.max_age_seconds = 30 * DAY
+    assert verifier.verify(Envelope.from_fields(signer.notification("{}"))).site == "alpha"
+
+
+@pytest.mark.parametrize("days", [-365 * 56, -1, 400])
+def test_a_clock_of_ours_that_is_wrong_is_our_trouble(signer, days) -> None:
+    with pytest.raises(EventNotStored, match="clock"):
+        at(days, signer).verify(Envelope.from_fields(signer.notification("{}")))
+
+
+def test_a_forged_one_is_refused_whatever_our_clock_says(signer) -> None:
+    refused(at(-365 * 56, signer), {**signer.notification("{}"), "Message": "x"})
+
+
+def test_a_time_that_is_none_is_refused(verifier, signer) -> None:
+    refused(verifier, signer.notification("{}", Timestamp="yesterday"))
 
 
 @pytest.mark.parametrize(
@@ -319,6 +380,7 @@ def test_one_certificate_is_fetched_at_a_time_however_many_ask(signer) -> None:
         ("arn:aws:sns:eu-central-1:123456789012:x", "sns.eu-central-1.amazonaws.com"),
         ("arn:aws-cn:sns:cn-north-1:123456789012:x", "sns.cn-north-1.amazonaws.com.cn"),
         ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:x", "sns.us-gov-west-1.amazonaws.com"),
+        ("arn:aws-eusc:sns:eusc-de-east-1:123456789012:x", "sns.eusc-de-east-1.amazonaws.eu"),
     ],
 )
 def test_the_region_and_partition_of_the_topic_decide_where_its_certificate_is(signer, arn, host) -> None:
@@ -338,6 +400,9 @@ def test_the_region_and_partition_of_the_topic_decide_where_its_certificate_is(s
         "arn:aws:sns:us-east-1@example.net:123456789012:x",
         "arn:aws:sns:us-east-1/:123456789012:x",
         "arn:aws-iso:sns:us-iso-east-1:123456789012:x",
+        "arn:aws-eusc:sns:us-east-1:123456789012:x",
+        "arn:aws:sns:eusc-de-east-1:123456789012:x",
+        "arn:aws-mars:sns:us-east-1:123456789012:x",
         TOPIC + "\n",
         "",
     ],
@@ -345,6 +410,20 @@ def test_the_region_and_partition_of_the_topic_decide_where_its_certificate_is(s
 def test_a_topic_that_is_no_full_arn_is_a_configuration_error(arn) -> None:
     with pytest.raises(ConfigurationError):
         SnsVerifier({arn: "alpha"})
+
+
+def test_every_region_where_there_is_ses_has_topics_that_are_believed() -> None:
+    session = botocore.session.Session()
+    regions = {
+        (partition, region)
+        for partition in session.get_available_partitions()
+        for service in ("sesv2", "email")
+        for region in session.get_available_regions(service, partition)
+        if not partition.startswith("aws-iso")
+    }
+    assert ("aws", "eu-west-1") in regions
+    for partition, region in sorted(regions):
+        SnsVerifier({f"arn:{partition}:sns:{region}:123456789012:ses-events": "alpha"})
 
 
 @pytest.mark.parametrize("site", ["", "a/b", "a:b", "a b", "alpha\n"])

@@ -1,0 +1,16 @@
+-- needs: suppression
+-- Somebody came back by SES's own means: ends an opt-out that came from those before, and no other.
+--
+-- ARGV: 1 address, 2 scope, 3 when it was (ms), 4 how long that is remembered, for opt-outs that are told late (s)
+-- Answers 1 where an opt-out ended, 0 where there was none of these.
+local address, scope, came_back_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local returned, optouts = key('returned', scope), key('optout', scope)
+local before = tonumber(redis.call('HGET', returned, address) or 0)
+redis.call('HSET', returned, address, string.format('%d', math.max(before, came_back_ms)))
+redis.call('EXPIRE', returned, ARGV[4])
+local record = redis.call('HGET', optouts, address)
+if record and is_from_ses(record) and since(record) <= came_back_ms then
+  redis.call('HDEL', optouts, address)
+  return 1
+end
+return 0
