@@ -244,58 +244,67 @@ class Sns:
 
 def burst(report: Report, place: Place, size: Size) -> None:
     """What the issue of a burst is: is every event stored once and processed once, whatever is killed?"""
-    events, per_second = size.burst_events, size.burst_per_second
     signer = Signer()
     pem = place.folder / "burst.pem"
     pem.write_bytes(signer.certificate_pem)
     store_name = place.fresh_store("redis")
-    whole = events / per_second
-    heard: Counter[str] = Counter()
+    processing = Processing(store_of(store_name))
+    with Server("asgi", store_name, pem) as server, Server("flask", "none", pem) as pages:
+        sns = Sns(server.port, signer, size.burst_per_second)
+        people = People(pages.port)
+        whole_seconds = size.burst_events / size.burst_per_second
+        threads = [processing, threading.Thread(target=trouble, args=[server, place, whole_seconds]), people]
+        for thread in threads:
+            thread.start()
+        asyncio.run(sns.publish(letters_events(size.burst_events // 4)))
+        processing.published.set()
+        people.stop.set()
+        for thread in threads:
+            thread.join()
+    judge(report, size.burst_events, sns, processing, people)
 
-    def receiver(_site, *, event, **_) -> None:
-        heard[event.key] += 1
 
-    told = [signals.email_delivered, signals.email_opened, signals.email_clicked]
-    for signal in told:
-        signal.connect(receiver)
-    published = threading.Event()
-    store = store_of(store_name)
-    processor = processor_on(store, Scripts(store._redis, store._key))
+class Processing(threading.Thread):
+    """Processes what is stored until all is published and processed, as a worker does, and counts what is told."""
 
-    def keep_processing() -> None:
+    def __init__(self, store) -> None:
+        super().__init__()
+        self.store, self.published, self.heard = store, threading.Event(), Counter()
+        self.processor = processor_on(store, Scripts(store._redis, store._key))
+        for signal in (signals.email_delivered, signals.email_opened, signals.email_clicked):
+            signal.connect(self.receive)
+
+    def receive(self, _site, *, event, **_) -> None:
+        self.heard[event.key] += 1
+
+    def run(self) -> None:
         while True:
             try:
-                gathered = processor.process().gathered
-                if not gathered and published.is_set() and not store.counts("alpha").unprocessed:
+                gathered = self.processor.process().gathered
+                if not gathered and self.published.is_set() and not self.store.counts("alpha").unprocessed:
                     return
             except SesmailError:
                 gathered = 0
             time.sleep(0 if gathered else 0.05)
 
-    def trouble(server: Server) -> None:
-        time.sleep(whole * 0.2)
-        server.kill()
-        server.start()
-        time.sleep(whole * 0.2)
-        place.redis.kill()
-        time.sleep(min(30.0, whole * 0.2))
-        place.redis.start()
-        time.sleep(whole * 0.1)
-        server.kill()
-        server.start()
 
-    with Server("asgi", store_name, pem) as server, Server("flask", "none", pem) as pages:
-        sns = Sns(server.port, signer, per_second)
-        slowest = People(pages.port)
-        threads = [threading.Thread(target=keep_processing), threading.Thread(target=trouble, args=[server]), slowest]
-        for thread in threads:
-            thread.start()
-        asyncio.run(sns.publish(letters_events(events // 4)))
-        published.set()
-        slowest.stop.set()
-        for thread in threads:
-            thread.join()
+def trouble(server: Server, place: Place, whole_seconds: float) -> None:
+    """The door is killed twice, and Redis is away between."""
+    time.sleep(whole_seconds * 0.2)
+    server.kill()
+    server.start()
+    time.sleep(whole_seconds * 0.2)
+    place.redis.kill()
+    time.sleep(min(30.0, whole_seconds * 0.2))
+    place.redis.start()
+    time.sleep(whole_seconds * 0.1)
+    server.kill()
+    server.start()
 
+
+def judge(report: Report, events: int, sns: Sns, processing: Processing, people: People) -> None:
+    """What was lost and what came twice, of what was stored, counted and told."""
+    store, heard = processing.store, processing.heard
     stored = Counter(event.event_id for state in EventState for event in store.read("alpha", state))
     facts = {
         f"{counter}": count
@@ -307,9 +316,9 @@ def burst(report: Report, place: Place, size: Size) -> None:
         {"case": "burst, posts repeated", **sns.failures, "late_s": sns.late_seconds},
         {
             "case": "burst, pages beside it",
-            "asked": len(slowest.seconds),
-            "p99_s": slowest.p99(),
-            "failed": slowest.failed,
+            "asked": len(people.seconds),
+            "p99_s": people.p99(),
+            "failed": people.failed,
         },
     ]
     lost = len(set(sns.ids) - set(stored)) + sum(

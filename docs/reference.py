@@ -223,7 +223,7 @@ def events_page() -> str:
             cells=[(f"`{name}`", one.__doc__ or "", told.get(name, "")) for name, one in signals.ALL.items()],
         ),
         "",
-        "What follows from each, for the address and the rates: see [Events](events.md#what-follows-from-an-event).",
+        "What follows from each: see [Events](events-reference.md#what-follows-from-an-event).",
         "",
         "## Event",
         "",

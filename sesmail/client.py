@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit
@@ -22,14 +23,16 @@ from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
+from sesmail.state.address import read_address
 from sesmail.state.connection import connect
+from sesmail.state.durable import DurableScripts
 from sesmail.state.hearing import Hearing
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.meters import Meters
 from sesmail.state.reputation import Reputation
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
+from sesmail.state.suppression import SoftBouncePolicy, SuppressionList
 from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.answering import Callers
+    from sesmail.state.health import RedisHealth
+    from sesmail.state.masters import Finder
     from sesmail.state.search import Search
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
     from sesmail.vocabulary import Accepted, Ticket
@@ -118,6 +124,7 @@ class Client:
         self.pid = os.getpid()
         self.lock = threading.RLock()
         self._connections: list[Redis] = []
+        self._finders: dict[str, Finder] = {}
 
     # -- an email's way out -----------------------------------------------------------------------------------------
 
@@ -147,7 +154,7 @@ class Client:
         """The outbox over Redis."""
         from sesmail.sending.outbox import Outbox  # noqa: PLC0415
 
-        quick = Ledger(Scripts(self._connect(self.settings.accept_timeout_seconds), self.scripts.keys), self.settings)
+        quick = Ledger(self._scripts(self.settings.accept_timeout_seconds), self.settings)
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
 
     # -- where none should reach people -------------------------------------------------------------------------------
@@ -273,10 +280,36 @@ class Client:
     @part
     def scripts(self) -> Scripts:
         """Runs the Lua scripts on the ledger's Redis."""
-        return Scripts(self._connect(self.settings.redis_timeout_seconds), Keys(self.settings.key_prefix))
+        return self._scripts(self.settings.redis_timeout_seconds)
 
-    def _connect(self, timeout_seconds: float, url: str | None = None) -> Redis:
-        connection = connect(url or self.settings.redis_url, timeout_seconds=timeout_seconds)
+    def _scripts(self, timeout_seconds: float) -> Scripts:
+        keys, waits_for = Keys(self.settings.key_prefix), self.settings.accept_waits_for
+        if waits_for is None:
+            return Scripts(self._connect(timeout_seconds, keys), keys)
+        wait_seconds = self.settings.accept_wait_seconds
+        patient = self._connect(timeout_seconds + wait_seconds, keys)
+        return DurableScripts(self._connect(timeout_seconds, keys), keys, patient, waits_for, wait_seconds)
+
+    def check_durability(self) -> None:
+        """Whether what `SESMAIL_ACCEPT_WAITS_FOR` asks for can be had from this Redis.
+
+        Raises `ConfigurationError`, and `LedgerUnavailable` when it cannot be known now.
+        """
+        if isinstance(scripts := self.scripts, DurableScripts):
+            scripts.check()
+
+    def _connect(self, timeout_seconds: float, keys: Keys, url: str | None = None) -> Redis:
+        settings = self.settings
+        address = read_address(url or settings.redis_url, master_name=settings.redis_master_name)
+        if settings.redis_credentials and not url:
+            address = replace(address, credentials=settings.redis_credentials)
+        connection = connect(
+            address,
+            timeout_seconds=timeout_seconds,
+            connect_timeout_seconds=settings.redis_connect_timeout_seconds,
+            key=keys.base,
+            finders=self._finders,
+        )
         self._connections.append(connection)
         return connection
 
@@ -318,6 +351,13 @@ class Client:
         return Meters(self.scripts.redis, self.scripts.keys)
 
     @part
+    def redis_health(self) -> RedisHealth:
+        """Whether the ledger's Redis keeps what it is given."""
+        from sesmail.state.health import RedisHealth  # noqa: PLC0415  workers and commands ask
+
+        return RedisHealth(self.scripts.redis, self.scripts.keys, may_forget=self.settings.redis_may_forget)
+
+    @part
     def turns(self) -> Turns:
         """What one worker of the fleet does for all."""
         return Turns(self.scripts.redis, self.scripts.keys)
@@ -326,6 +366,14 @@ class Client:
     def fleet(self) -> Fleet:
         """Whether workers are there."""
         return Fleet(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def obstacles(self) -> Obstacles:
+        """What stands in the mail's way."""
+        from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.waiting import Waiting  # noqa: PLC0415
+
+        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)
 
     @part
     def worker_rates(self) -> WorkerRates:
@@ -344,7 +392,8 @@ class Client:
     def _scripts_at(self, url: str) -> Scripts:
         if url == self.settings.redis_url:
             return self.scripts
-        return Scripts(self._connect(self.settings.redis_timeout_seconds, url), Keys(self.settings.key_prefix))
+        keys = Keys(self.settings.key_prefix)
+        return Scripts(self._connect(self.settings.redis_timeout_seconds, keys, url), keys)
 
     @part
     def sns_verifier(self) -> SnsVerifier:
@@ -396,6 +445,20 @@ class Client:
             record_first_word=self.ledger.record_first_word,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
+            soft_bounces=self._soft_bounces(),
+            hard_bounce_expiry_seconds=self.settings.hard_bounce_expiry_seconds,
+        )
+
+    def _soft_bounces(self) -> SoftBouncePolicy | None:
+        settings = self.settings
+        return (
+            SoftBouncePolicy(
+                limit=settings.soft_bounce_limit,
+                window_seconds=settings.soft_bounce_window_seconds,
+                pause_seconds=settings.soft_bounce_pause_seconds,
+            )
+            if settings.soft_bounce_limit
+            else None
         )
 
     @part

@@ -60,7 +60,7 @@ def _is_rate_limit(limit: Any) -> str:
 RateLimit = Annotated[str, BeforeValidator(_is_rate_limit)]
 
 
-SuppressionReason = Literal["unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
+SuppressionReason = Literal["soft-bounced", "unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
 
 
 class Settings(BaseSettings):
@@ -72,17 +72,43 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         repr=False,
         default="",
-        description="The Redis that holds the ledger; else Celery's broker, or the first of several, where that is "
-        "one, with its `broker_use_ssl`; without either, nothing is queued or sent.",
+        description="The Redis that holds the ledger: `redis://`, `rediss://`, `unix://`, `sentinel://` or "
+        "`redis+cluster://` (docs/deployment.md); else Celery's broker, or the first of several, where that is one, "
+        "with its `broker_use_ssl`; without either, nothing is queued or sent.",
+    )
+    redis_master_name: str = Field(
+        default="", description="What Sentinels call the group of servers, where the address does not say it."
+    )
+    redis_credentials: str | None = Field(
+        default=None,
+        description="Who tells the ledger's Redis user and password anew for each connection, such as a token of IAM: "
+        "`package.module.name` of a `redis.CredentialProvider`, or of a function that makes one. Over TLS only.",
     )
     key_prefix: str = Field(
         default="sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with."
     )
     redis_timeout_seconds: Seconds = Field(default=5.0, description="How long one Redis command may take.")
+    redis_connect_timeout_seconds: Seconds = Field(
+        default=0.3,
+        description="How long each step of connecting to Redis may take; more where a round trip takes 200 ms or more.",
+    )
     accept_timeout_seconds: Seconds = Field(
         default=0.5,
         description="How long `.delay()` waits for Redis, once more on a new connection; "
         "with a megabyte of attachments or more, SESMAIL_REDIS_TIMEOUT_SECONDS.",
+    )
+    accept_waits_for: Literal["replica", "disk"] | None = Field(
+        default=None,
+        description="Who must have an email, too, before `.delay()` returns and before SES is asked: a replica of "
+        "Redis, or its disk; see docs/deployment.md for what that costs.",
+    )
+    accept_wait_seconds: Seconds = Field(
+        default=2.0, description="How long that may take; then `LedgerUnavailable` says that it *may* be accepted."
+    )
+    redis_may_forget: bool = Field(
+        default=False,
+        description="Whether it is meant that the ledger's Redis may evict, or has no append-only file: then workers "
+        "and `sesmail status` do not warn of it.",
     )
     region: str | None = Field(default=None, description="AWS Region of SES; without it boto3's own chain decides.")
     endpoint_url: str | None = Field(default=None, description="Another address for SES, such as a local simulator.")
@@ -103,6 +129,11 @@ class Settings(BaseSettings):
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
 
+    ses: dict[str, Any] = Field(
+        default={},
+        description="What else SES is to take with each email, by the names of its `SendEmail`: "
+        '`{"FeedbackForwardingEmailAddress": "bounces@example.com"}`. An email\'s own `ses` goes before it.',
+    )
     text_from_html: bool = Field(
         default=False,
         description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
@@ -240,8 +271,23 @@ class Settings(BaseSettings):
         "processed within two seconds.",
     )
     transactional_ignores: list[SuppressionReason] = Field(
-        default=["unsubscribed"],
+        default=["unsubscribed", "soft-bounced"],
         description="The opt-outs, by their reasons, that transactional email goes out despite.",
+    )
+    soft_bounce_limit: int = Field(
+        default=5,
+        ge=0,
+        description="So many passing bounces of an address, with no delivery between, opt it out for a while; "
+        "0: none do.",
+    )
+    soft_bounce_window_seconds: Seconds = Field(
+        default=30 * DAY, description="Passing bounces further apart than this are not counted together."
+    )
+    soft_bounce_pause_seconds: Seconds = Field(
+        default=30 * DAY, description="How long passing bounces opt an address out; a delivery ends it at once."
+    )
+    hard_bounce_expiry_seconds: Seconds | None = Field(
+        default=None, description="How long a hard bounce opts an address out; without it for good."
     )
     share_opt_outs_with: list[str] = Field(
         default=[],

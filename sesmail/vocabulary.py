@@ -133,6 +133,7 @@ class Delivery(StrEnum):
 class Reason(StrEnum):
     """Why nothing is sent to an address; a later one in this list is stronger and replaces an earlier one."""
 
+    SOFT_BOUNCED = "soft-bounced"  #: for a while: several emails in a row came back for passing reasons
     UNSUBSCRIBED = "unsubscribed"  #: the reader asked for no more; transactional email may ignore it
     SES_LIST = "ses-list"  #: SES has it on a suppression list of its own and would not send
     INVALID = "invalid"  #: SES's validation takes it for no working address

@@ -13,7 +13,7 @@ from kombu.exceptions import ChannelError, OperationalError
 
 from sesmail.celery.internals import HeadersKeeper
 from sesmail.celery.queues import declared_queue
-from sesmail.celery.wishes import CONTINUATIONS, Composed, compose, options_of, read
+from sesmail.celery.wishes import CONTINUATIONS, Composed, compose, is_rpc, options_of, read
 from sesmail.events import ANNOUNCE_EVERY_SECONDS
 from sesmail.message import Lane
 from sesmail.occasional import Occasional
@@ -123,6 +123,8 @@ class CeleryBroker:
 
     def expect_result(self, composed: Composed) -> None:
         """For a send that waits before its first ticket: with `rpc://`, its result comes to a queue of the caller's."""
+        if not is_rpc(self._app):
+            return
         try:
             with self._producer(in_a_hurry=True) as quickly:
                 self._expect_result(composed, composed.producer or quickly["producer"])

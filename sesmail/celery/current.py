@@ -11,14 +11,15 @@ from weakref import WeakSet
 from celery import Celery, shared_task
 from celery.local import Proxy
 
-from sesmail.celery.addresses import broker_of_redis, redis_of_broker
-from sesmail.celery.broker import CeleryBroker
+from sesmail.celery.addresses import celery_of_redis, redis_of_broker
+from sesmail.celery.broker import SEND, CeleryBroker
 from sesmail.celery.internals import app_of_this_thread, apps_of_this_process, hide_our_addresses, is_made_up
-from sesmail.celery.queues import STAND_ALONE
+from sesmail.celery.queues import STAND_ALONE, routed
 from sesmail.client import Client
 from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email
 from sesmail.hosts import django_settings, flask_app, flask_settings, known_flask_apps
+from sesmail.message import Lane
 from sesmail.settings import ENVIRONMENT_PREFIX, Source, load
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _django_host(settings: Any) -> HostApp:
     if getattr(settings, "CELERY_BROKER_URL", None):
         app.config_from_object(settings, namespace="CELERY")
     else:
-        app.conf.broker_url = _broker_of_ledger(ledger, f"{line}, or CELERY_BROKER_URL in settings.py")
+        app.conf.update(_broker_of_ledger(ledger, f"{line}, or CELERY_BROKER_URL in settings.py"))
     return app
 
 
@@ -158,12 +159,12 @@ def _flask_host(flask: Any) -> HostApp:
         app.conf.broker_url = said["CELERY_BROKER_URL"]
     else:
         ledger = said.get(f"{ENVIRONMENT_PREFIX}REDIS_URL")
-        app.conf.broker_url = _broker_of_ledger(ledger, f'{line}, or app.config["CELERY"] with its broker_url')
+        app.conf.update(_broker_of_ledger(ledger, f'{line}, or app.config["CELERY"] with its broker_url'))
     return app
 
 
-def _broker_of_ledger(ledger_url: str | None, missing: str) -> str:
-    """The ledger's Redis carries the tickets, too, as it does for the stand-alone app."""
+def _broker_of_ledger(ledger_url: str | None, missing: str) -> dict[str, Any]:
+    """Celery's settings for it: the ledger's Redis carries the tickets, too, as it does for the stand-alone app."""
     variables = os.environ.get("CELERY_BROKER_URL"), os.environ.get(f"{ENVIRONMENT_PREFIX}REDIS_URL")
     url = variables[0] or ledger_url or variables[1]
     if not url:
@@ -171,7 +172,7 @@ def _broker_of_ledger(ledger_url: str | None, missing: str) -> str:
             "This web application has no Celery app, so it is not known who would send its email. Nothing was queued. "
             f"What is missing is {missing}."
         )
-    return broker_of_redis(url)
+    return celery_of_redis(url, master_name=os.environ.get(f"{ENVIRONMENT_PREFIX}REDIS_MASTER_NAME", ""))
 
 
 # -- Clients -------------------------------------------------------------------------------------------------
@@ -233,8 +234,18 @@ def _check_transport(app: Celery) -> None:
 def settings_of(app: Celery) -> Settings:
     """The settings of a Celery app's client as they are by now. Raises `ConfigurationError` when one is wrong."""
     of_celery, of_flask = _celery_source(app), _flask_source(app)
-    broker = redis_of_broker(app.conf.broker_write_url or app.conf.broker_url, app.conf.broker_use_ssl)
-    return load(of_celery, of_flask, default_redis_url=broker)
+    conf = app.conf
+    named = conf.broker_write_url or conf.broker_url
+    broker = redis_of_broker(named, conf.broker_use_ssl, conf.broker_transport_options)
+    return _heeding_routes(app, load(of_celery, of_flask, default_redis_url=broker))
+
+
+def _heeding_routes(app: Celery, settings: Settings) -> Settings:
+    """A queue that `task_routes` name for emails is that of both lanes, unless a setting of ours names another."""
+    if not (queue := routed(app, SEND)):
+        return settings
+    names = {name: queue for lane in Lane if not getattr(settings, name := f"{lane}_queue")}
+    return settings.model_copy(update=names)
 
 
 def _celery_source(app: Celery) -> Source:

@@ -34,6 +34,20 @@ def lanes(settings: Settings) -> list[str]:
     return [settings.queue_of(lane) for lane in Lane]
 
 
+def routed(app: Celery, task: str) -> str | None:
+    """The queue that the application's own `task_routes` name for a task of ours: it goes before ours."""
+    route = app.amqp.router.lookup_route(task, (), {}, {}, None) or {}
+    queue = route.get("queue") if isinstance(route, dict) else route
+    name: str | None = getattr(queue, "name", queue)
+    return name
+
+
+def define_ours(app: Celery, settings: Settings) -> None:
+    """Let `-Q` name our queues also where an application forbids to make up missing ones."""
+    for name in (*lanes(settings), settings.events_queue):
+        declared_queue(app, name)
+
+
 def former_queues(settings: Settings, *, stand_alone: bool) -> list[str]:
     """Queues in which an earlier release put what is this installation's, where they are not today's as well."""
     own = {*lanes(settings), settings.sweep_queue}

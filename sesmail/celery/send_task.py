@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
@@ -25,7 +26,7 @@ from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
@@ -84,7 +85,14 @@ def _cancel_revoked(client: Client, send_id: str) -> None:
         client.callers.answered(answer)
 
 
-class SendTask(Task):  # type: ignore[misc]  # Celery has no types
+class UnpacedTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task that a host's `task_default_rate_limit` does not pace: that is meant for the host's own tasks."""
+
+    abstract = True
+    from_config = tuple(pair for pair in Task.from_config if pair[0] != "rate_limit")
+
+
+class SendTask(UnpacedTask):
     """The base of `send_ses_email`: its ways in and out lead through the ledger."""
 
     abstract = True
@@ -145,7 +153,8 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         queued. Raises `LedgerUnavailable` when Redis cannot be reached: with an idempotency key, or the same `task_id`,
         calling again sends no second one.
         """
-        email = email_of(*(args or ()), **(kwargs or {}))
+        with _told_of_its_group(options.get("group_index")):
+            email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
         expires_in_seconds = _seconds_until("expires", expires, self.app)
         how: Any = {"delay_seconds": delay_seconds, "expires_in_seconds": expires_in_seconds}
@@ -235,6 +244,18 @@ class SendTask(Task):  # type: ignore[misc]  # Celery has no types
         if throw:
             raise waiting
         return waiting
+
+
+@contextmanager
+def _told_of_its_group(index: int | None) -> Iterator[None]:
+    """Celery calls the members of a group one after the other: those before one that is wrong are queued."""
+    try:
+        yield
+    except InvalidEmail as error:
+        if index:
+            said = f"Of its group, the {index} before it {'is' if index == 1 else 'are'} queued; nothing else is."
+            error.args = (str(error).replace("Nothing was queued.", said),)
+        raise
 
 
 def email_of(*args: Any, **kwargs: Any) -> Email:

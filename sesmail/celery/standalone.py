@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ from celery import Celery
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
 
-from sesmail.celery.addresses import broker_of_redis
+from sesmail.celery.addresses import celery_of_redis
 from sesmail.celery.internals import KNOWN_SETTINGS, NEW_NAMES, TODAYS_SETTINGS, import_configuration
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 log = logging.getLogger("sesmail")
 
@@ -81,11 +82,17 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         Raises `ConfigurationError` where the file has an error. Celery swallows an ImportError there and goes on with
         amqp://localhost: mail would be queued into nowhere.
         """
-        ledger = os.environ.get("SESMAIL_REDIS_URL") or DEFAULTS["broker_url"]
-        defaults = DEFAULTS | {"broker_url": broker_of_redis(ledger)}
         user = self._users_settings(os.environ.get("CELERY_CONFIG_MODULE") or DEFAULT_CONFIG_MODULE)
+        defaults = _with_broker(DEFAULTS) if not _names_a_broker(user) else DEFAULTS
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
         return {**defaults, **user, **merged}
+
+    def on_worker_init(self) -> None:
+        """For `celery -A sesmail beat -S django_celery_beat...`, whose schedule is in Django's database."""
+        if os.environ.get("DJANGO_SETTINGS_MODULE") and any("django_celery_beat" in word for word in sys.argv):
+            import django  # noqa: PLC0415  only who has it asks for this
+
+            django.setup()
 
     def _users_settings(self, name: str) -> dict[str, Any]:
         """What the file says, by today's names of the settings."""
@@ -102,6 +109,19 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         said = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         _warn_of_misspelt(said, name)
         return {NEW_NAMES.get(key, key): value for key, value in said.items()}
+
+
+def _names_a_broker(user: Mapping[str, Any]) -> bool:
+    return bool(os.environ.get("CELERY_BROKER_URL") or user.get("broker_url") or user.get("broker_write_url"))
+
+
+def _with_broker(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The ledger's Redis carries the tickets, too, where it is named alone. Raises `ConfigurationError`."""
+    ledger = os.environ.get("SESMAIL_REDIS_URL") or defaults["broker_url"]
+    told = {word: os.environ.get(f"SESMAIL_REDIS_{word.upper()}", "") for word in ("master_name", "credentials")}
+    broker = celery_of_redis(ledger, **told)
+    merged = {name: {**defaults[name], **broker.get(name, {})} for name in MERGED}
+    return {**defaults, **broker, **merged}
 
 
 def _warn_of_misspelt(said: Iterable[str], file: str) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celery import Task, signals
+from celery import signals
 from celery.exceptions import Reject
 
 from sesmail.celery import worker
@@ -15,10 +15,11 @@ from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEN
 from sesmail.celery.current import client_of, task
 from sesmail.celery.ending import delivered, not_to_be_had
 from sesmail.celery.internals import arguments_of
-from sesmail.celery.queues import STAND_ALONE, declared_queue
-from sesmail.celery.send_task import SendTask, called_like, email_of
+from sesmail.celery.queues import STAND_ALONE, declared_queue, routed
+from sesmail.celery.send_task import SendTask, UnpacedTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
 from sesmail.celery.wishes import caller_of_request
+from sesmail.celery.worker import in_tests  # noqa: F401  it listens
 from sesmail.errors import (
     InvalidEmail,
     LedgerUnavailable,
@@ -85,7 +86,15 @@ def _retry_later(task: Any, waiting: Postponed) -> NoReturn:
     raise SendPostponed(waiting.seconds, waiting.reason)
 
 
-@task(SEND_LOT, bind=True, acks_late=True, reject_on_worker_lost=True, serializer="json", ignore_result=True)
+@task(
+    SEND_LOT,
+    bind=True,
+    base=UnpacedTask,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    serializer="json",
+    ignore_result=True,
+)
 @shows_no_email
 def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     """Send several emails that one ticket names; answers how many came to which end. Each is a send of its own."""
@@ -100,7 +109,7 @@ def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     return dict(Counter(type(outcome).__name__.lower() for outcome in outcomes))
 
 
-class QueuedTask(Task):  # type: ignore[misc]  # Celery has no types
+class QueuedTask(UnpacedTask):
     """A task that goes into a queue of ours, unless the caller names another; beat's entries need not know it."""
 
     abstract = True
@@ -114,6 +123,8 @@ class QueuedTask(Task):  # type: ignore[misc]  # Celery has no types
     def _own_queue(self) -> str | None:
         """Sweeps of a host's app stay in its own queues: its workers consume no queue for them."""
         settings = client_of(self.app).settings
+        if routed(self.app, self.name):
+            return None  # Celery's own way heeds it
         if self.name == PROCESS_EVENTS:
             return settings.events_queue
         return settings.sweep_queue if self.app.main == STAND_ALONE else None
@@ -172,6 +183,6 @@ def _take_over(task: Any, args: Any, kwargs: dict[str, Any]) -> str:
 
 
 @signals.celeryd_init.connect
-def _prepare_worker(options: dict[str, Any], **_: Any) -> None:
+def _prepare_worker(instance: Any, options: dict[str, Any], **_: Any) -> None:
     """A worker that knows these tasks, of whatever app, gets what our work needs."""
-    worker.prepare(options)
+    worker.prepare(instance.app, options)

@@ -81,6 +81,11 @@ def compose(app: Celery, task: Any, task_id: str, options: Mapping[str, Any], co
     )
 
 
+def is_rpc(app: Celery) -> bool:
+    """Whether results come to a queue of the caller's, and to nobody else."""
+    return str(app.conf.result_backend or "").startswith("rpc")
+
+
 def caller_of_request(app: Celery, request: Any) -> Caller:
     """The caller of a task that came with the email as its arguments, from a client without sesmail."""
     wishes = {
@@ -138,7 +143,7 @@ def _wishes(
     app: Celery, embedded: Mapping[str, Any], how: Mapping[str, Any], is_ignored: bool, *, keeps_reply: bool
 ) -> dict[str, Any]:
     headers = how["headers"]
-    replies = keeps_reply or str(app.conf.result_backend or "").startswith("rpc")
+    replies = keeps_reply or is_rpc(app)
     wishes = {
         **{name: embedded.get(field) for name, field in CONTINUATIONS.items()},
         **{name: headers.get(field) for name, field in FAMILY.items()},

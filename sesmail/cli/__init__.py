@@ -46,6 +46,7 @@ COMMANDS = {
     "top": "top:top",
     "unknown": "sends:unknown",
     "webhook": "intake:webhook",
+    "why": "why:why",
 }
 """Where each command is: module and name. Imported when it is used."""
 

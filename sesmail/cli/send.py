@@ -6,7 +6,7 @@ import codecs
 import re
 import secrets
 from array import array
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -144,10 +144,10 @@ def send(
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
     named, key = bool(key), key or secrets.token_hex(4)
     letter = _letter(**options)
-    with read_people(csv_path, column, delimiter=delimiter, encoding=encoding) as people:
-        for remark in people.remarks:
-            click.echo(remark, err=True)
-        found = _checked(letter, people, key)
+    with ExitStack() as list_is_open:
+        with _told_as_no_setting():
+            people = list_is_open.enter_context(read_people(csv_path, column, delimiter=delimiter, encoding=encoding))
+            found = _checked(letter, people, key)
         if found.bad and not skip_bad:
             raise click.ClickException(
                 f"{found.bad} of {found.rows} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
@@ -210,6 +210,15 @@ def _told_by_its_option() -> Iterator[None]:
         raise click.UsageError(f"{option}: {error.problem}{limit}. Nothing was queued.") from None
 
 
+@contextmanager
+def _told_as_no_setting() -> Iterator[None]:
+    """What is wrong with the list, or with the letter beside it, is no setting of the site."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+
+
 # The check
 
 
@@ -246,6 +255,8 @@ def _checked(letter: Letter, people: People, key: str) -> Found:
     """Go through the whole list once, and tell what is wrong with the letter, or with which rows."""
     from sesmail.sending.letters.letter import BadRow, check
 
+    for remark in people.remarks:
+        click.echo(remark, err=True)
     with _told_by_its_option():
         letter.check(people.names, key)
     found = Found()

@@ -67,4 +67,5 @@ def _ledger(client: Client) -> str:
     from sesmail.state.connection import shown
 
     settings = client.settings
-    return f"ledger {shown(settings.redis_url)}, prefix {settings.key_prefix}, site {settings.site}"
+    place = shown(settings.redis_url, master_name=settings.redis_master_name)
+    return f"ledger {place}, prefix {settings.key_prefix}, site {settings.site}"

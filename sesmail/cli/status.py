@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.site import site_client
+from sesmail.cli.site import SILENT_SECONDS, site_client
+from sesmail.message import Lane
+
+UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
 if TYPE_CHECKING:
+    from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
 
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("send_id", required=False, metavar="[ID]")
 @json_option
 def status(send_id: str | None, as_json: bool) -> None:
-    """Show what became of one send, or how many are in which state and whether the line is open."""
+    """Show what became of one send, or how many are in which state, whether the line is open, and how Redis is."""
     client = site_client()
     if send_id:
         found = asdict(client.real_outbox.status(send_id))
@@ -28,9 +32,24 @@ def status(send_id: str | None, as_json: bool) -> None:
     snapshot = client.throttle.snapshot()
     closures = [asdict(closure) for closure in snapshot.closures]
     data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    data["unattended"] = _unattended(client, data["sends"])
+    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
+    data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
+    data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
     rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
     rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
+    rows += [(f"  queue {name}", UNATTENDED) for name in data["unattended"]]
+    rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
+    rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]
+    for warning in data["redis"]["warnings"]:
+        click.echo(f"WARNING: {warning}", err=True)
     emit(data, as_json=as_json, table=two_columns(rows))
+
+
+def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
+    """The queues in which emails wait although no worker takes them."""
+    waiting = [client.settings.queue_of(lane) for lane in Lane if counts[f"queued:{lane}"]]
+    return client.fleet.unattended(list(dict.fromkeys(waiting)), SILENT_SECONDS)
 
 
 @click.command()

@@ -20,7 +20,7 @@ from sesmail.vocabulary import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-COLUMNS = ("address", "scope", "reason", "since", "source")
+COLUMNS = ("address", "scope", "reason", "since", "source", "until")
 
 
 class ScopeName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -133,7 +133,7 @@ def list_(address: str | None, as_json: bool) -> None:
     """List who is not written to, or all entries of one ADDRESS."""
     suppression = site_client().suppression
     rows = [_row(opt_out) for opt_out in (suppression.find(address) if address else suppression.read())]
-    lines = [(row["address"], f"{row['reason']}, {row['scope']}, since {row['since']}") for row in rows]
+    lines = [(row["address"], _in_words(row)) for row in rows]
     emit(rows, as_json=as_json, table=two_columns(lines, title=f"{len(rows)} entries"))
 
 
@@ -183,6 +183,11 @@ def rebuild(as_json: bool) -> None:
     emit({"added": added}, as_json=as_json, table=f"{added} entries were missing and are there again.")
 
 
+def _in_words(row: Mapping[str, str]) -> str:
+    ends = f", until {row['until']}" if row["until"] else ""
+    return f"{row['reason']}, {row['scope']}, since {row['since']}{ends}"
+
+
 def _row(opt_out: OptOut) -> dict[str, str]:
     return {
         "address": opt_out.address,
@@ -190,6 +195,7 @@ def _row(opt_out: OptOut) -> dict[str, str]:
         "reason": opt_out.reason.value,
         "since": opt_out.since.isoformat(timespec="seconds"),
         "source": opt_out.source,
+        "until": opt_out.until.isoformat(timespec="seconds") if opt_out.until else "",
     }
 
 
@@ -204,15 +210,20 @@ def _read(row: Mapping[str, str | None], scope: Scope, reason: str, line: int) -
 
 def _opt_out(row: Mapping[str, str | None], scope: Scope, reason: str, *, source: str) -> OptOut:
     """Raises ValueError for a scope, a reason or a time that is none, OverflowError for a time in no year."""
-    written, since_text = row.get("scope"), row.get("since")
-    since = datetime.fromisoformat(since_text) if since_text else datetime.now(UTC)
+    written, until = row.get("scope"), row.get("until")
     return OptOut(
         address=row["address"] or "",
         scope=Scope.parse(written) if written else scope,
         reason=Reason(row.get("reason") or reason),
-        since=(since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC),
+        since=_time(since) if (since := row.get("since")) else datetime.now(UTC),
         source=row.get("source") or source,
+        until=_time(until) if until else None,
     )
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _check_address(address: str) -> None:

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import Event, OptedOutElsewhere, Sent, Unhandled
+from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, Sent, Unhandled
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.reputation import Fact, Sight
-from sesmail.state.suppression import OptOut
+from sesmail.state.suppression import OptOut, Passing
+from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sesmail.events.stores import EventStore
     from sesmail.state.reputation import Tally
-    from sesmail.state.suppression import OptOutBook
+    from sesmail.state.suppression import OptOutBook, SoftBouncePolicy
 
 log = logging.getLogger("sesmail.events.processing")
 
@@ -48,6 +50,8 @@ class Consequences:
         record_evidence: Callable[[str, str], object],
         record_first_word: Callable[[str, str], object],
         share_opt_outs_with: Sequence[str],
+        soft_bounces: SoftBouncePolicy | None,
+        hard_bounce_expiry_seconds: float | None,
         clock: Callable[[], float],
     ) -> None:
         """As `EventProcessor`, which explains them."""
@@ -58,6 +62,8 @@ class Consequences:
         self._record_evidence = record_evidence
         self._record_first_word = record_first_word
         self._share_opt_outs_with = share_opt_outs_with
+        self._soft_bounces = soft_bounces
+        self._hard_bounce_expiry_seconds = hard_bounce_expiry_seconds
         self._clock = clock
 
     def follow(self, batch: Sequence[Told]) -> list[Told]:
@@ -65,6 +71,7 @@ class Consequences:
         note_what_is_unread(batch)
         self._settle_sends(batch)
         self._suppress(batch)
+        self._count_passing_bounces(batch)
         self._note_progress(batch)
         return self._count(batch)
 
@@ -108,11 +115,39 @@ class Consequences:
     def _make(self, change: _OptsOut | _ComesBack) -> int:
         """One change; by how much the number of opt-outs has grown."""
         if isinstance(change, _OptsOut):
-            return int(self._suppression.add(change.opt_out))
+            opt_out = self._expiring(change.opt_out)
+            return int(self._suppression.add(opt_out))
         event = change.event
         return -sum(
             self._suppression.lift(event.recipient, scope, came_back_at=event.occurred_at) for scope in event.lifts
         )
+
+    def _expiring(self, opt_out: OptOut) -> OptOut:
+        """A hard bounce may be over after a while: somebody may have the mailbox again."""
+        seconds = self._hard_bounce_expiry_seconds
+        if seconds is None or opt_out.reason is not Reason.BOUNCED:
+            return opt_out
+        return replace(opt_out, until=opt_out.since + timedelta(seconds=seconds))
+
+    def _count_passing_bounces(self, batch: Iterable[Told]) -> None:
+        """Several in a row mean that a mailbox is given up; providers judge senders by how they go on."""
+        if self._soft_bounces is None:
+            return
+        passing = [
+            Passing(
+                address=event.recipient,
+                delivered=isinstance(event, Delivered),
+                at=event.occurred_at,
+                source=told.stored.event_id,
+            )
+            for told in batch
+            for event in told.events
+            if event.recipient
+            and (isinstance(event, Delivered) or (isinstance(event, Bounced) and not event.permanent))
+        ]
+        in_order = sorted(passing, key=lambda one: one.at)
+        if opted_out := self._suppression.count_passing(self._soft_bounces, in_order):
+            log.info("%d addresses are opted out for a while, after several passing bounces.", opted_out)
 
     def _note_progress(self, batch: Iterable[Told]) -> None:
         self._reputation.progress(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sesmail.events.model import Event
     from sesmail.events.stores import EventStore, StoredEvent
     from sesmail.state.reputation import Tally
-    from sesmail.state.suppression import OptOutBook
+    from sesmail.state.suppression import OptOutBook, SoftBouncePolicy
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,15 @@ class EventProcessor:
         metadata: Callable[[str], Mapping[str, Any]],
         record_first_word: Callable[[str, str], object] | None = None,
         share_opt_outs_with: Sequence[str] = (),
+        soft_bounces: SoftBouncePolicy | None = None,
+        hard_bounce_expiry_seconds: float | None = None,
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it from its parts.
+
+        `soft_bounces` is when passing bounces opt out for a while; `hard_bounce_expiry_seconds` how long hard ones do.
 
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
@@ -83,6 +87,8 @@ class EventProcessor:
             record_evidence=record_evidence,
             record_first_word=record_first_word or record_evidence,
             share_opt_outs_with=share_opt_outs_with,
+            soft_bounces=soft_bounces,
+            hard_bounce_expiry_seconds=hard_bounce_expiry_seconds,
             clock=clock,
         )
         self._metadata = metadata

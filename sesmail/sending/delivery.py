@@ -265,7 +265,7 @@ class Delivery:
             self.patience.unless_stopped(lambda: self._throttle.unused(slot))
             raise
         except LedgerUnavailable:
-            reason = "Redis could not be reached just before SES was to be asked"
+            reason = "Redis could not be reached, or its write not made safe, just before SES was to be asked"
             return Postponed(seconds=0.0, cause=Cause.UNREACHABLE, reason=reason)
         return None
 

@@ -207,7 +207,9 @@ class Outbox:
 
     def _completed(self, email: Email) -> Email:
         settings = self._settings
-        complete = email.with_defaults(from_email=settings.from_email, configuration_set=settings.configuration_set)
+        complete = email.with_defaults(
+            from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
+        )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
         if settings.text_from_html and complete.html is not None and complete.text is None:

@@ -18,7 +18,7 @@ log = logging.getLogger("sesmail")
 Answer = TypeVar("Answer")
 
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 2.0
 TROUBLE = (LedgerUnavailable, LedgerRefuses)
 """What a worker waits for to end: also a refusal does, when somebody mends the password or the rights."""
 

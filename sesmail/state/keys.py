@@ -66,6 +66,7 @@ CATALOGUE: tuple[Key, ...] = (
         "turn:<name>", "string", "until it is due again", "token of the worker that does, or did, what one does for all"
     ),
     Key("worker-rate:<worker>", "string", "an hour after it was told", "recipients a second that a worker may send"),
+    Key("consumers", "hash", "for ever", "queue: when (ms) a worker that takes tickets from it was last heard"),
     Key("claimed_up_to", "hash", "for ever", "queue: the latest issue time (ms) among its tickets that were claimed"),
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
@@ -76,6 +77,13 @@ CATALOGUE: tuple[Key, ...] = (
         "for ever",
         "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
     ),
+    Key(
+        "written",
+        "string",
+        "for ever",
+        "written anew with what must be safe elsewhere, too; see SESMAIL_ACCEPT_WAITS_FOR",
+    ),
+    Key("evicted", "string", "for ever", "how many keys Redis had thrown away when a worker looked last"),
     Key("meters:sweep", "hash", "for ever", "cause: how many sends all sweeps have dealt with for it"),
     Key(
         "delay_of_events",
@@ -111,6 +119,12 @@ CATALOGUE: tuple[Key, ...] = (
         "hash",
         "30 days after the last",
         "address: when (ms) somebody came back at SES's page of preferences",
+    ),
+    Key(
+        "soft:<digest>",
+        "zset",
+        "`soft_bounce_window_seconds`",
+        "times (ms) of an address's passing bounces since its last delivery; under the address's SHA-256",
     ),
     Key("heard", "hash", "for ever", "site: when (ms) the last event of its emails was processed"),
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),

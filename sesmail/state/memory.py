@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sesmail.errors import LedgerUnavailable
 from sesmail.message.addresses import normal_address
 from sesmail.state.reputation import Counter, Rates, Sight
+from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sesmail.state.reputation import Fact
-    from sesmail.state.suppression import OptOut, Scope
+    from sesmail.state.suppression import Passing, SoftBouncePolicy
 
 
 class Outage:
@@ -43,6 +44,7 @@ class MemoryOptOuts:
         self._outage = outage or Outage()
         self._entries: dict[tuple[str, str], OptOut] = {}
         self._returned: dict[tuple[str, str], datetime] = {}
+        self._passing: dict[str, set[datetime]] = defaultdict(set)
         self._lock = threading.Lock()
 
     def add(self, opt_out: OptOut) -> bool:
@@ -73,6 +75,37 @@ class MemoryOptOuts:
                 return False
             del self._entries[place]
             return True
+
+    def count_passing(self, policy: SoftBouncePolicy, passing: Sequence[Passing]) -> int:
+        """Count passing bounces and deliveries, in this order; how many addresses are opted out by it."""
+        self._outage.check()
+        return sum(self._delivered(one) if one.delivered else self._bounced(policy, one) for one in passing)
+
+    def _bounced(self, policy: SoftBouncePolicy, one: Passing) -> int:
+        times = self._passing[one.address]
+        times.add(one.at)
+        latest = max(times)
+        times -= {at for at in times if (latest - at).total_seconds() >= policy.window_seconds}
+        entry = self._entries.get(("everything", one.address))
+        if len(times) < policy.limit or (entry and _holds(entry)):
+            return 0
+        until = latest + timedelta(seconds=policy.pause_seconds)
+        self._entries["everything", one.address] = OptOut(
+            address=one.address,
+            scope=Scope(),
+            reason=Reason.SOFT_BOUNCED,
+            since=latest,
+            source=one.source,
+            until=until,
+        )
+        return 1
+
+    def _delivered(self, one: Passing) -> int:
+        self._passing[one.address] -= {at for at in self._passing[one.address] if at <= one.at}
+        entry = self._entries.get(("everything", one.address))
+        if entry and entry.reason is Reason.SOFT_BOUNCED and entry.since <= one.at:
+            del self._entries["everything", one.address]
+        return 0
 
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
@@ -112,6 +145,7 @@ class MemoryOptOuts:
         with self._lock:
             self._entries.clear()
             self._returned.clear()
+            self._passing.clear()
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -53,17 +53,21 @@ class Scripts:
         A call whose reply was lost may be repeated by the client, so every script answers a repetition as it did the
         first time. Raises `LedgerUnavailable` when Redis cannot be reached.
         """
-        loaded = self._loaded.get(name)
-        if loaded is None:
-            text = self.source(name)
-            loaded = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Redis' own name for it
-        text, digest = loaded
+        text, digest = self.loaded(name)
         veiled = tuple(map(unreadable, arguments))
         with reachable(self.redis):
             try:  # not through redis-py's Script, which costs as much again as the call
                 return self._execute("EVALSHA", digest, 1, self.keys.base, *veiled)
             except NoScriptError:
                 return self._execute("EVAL", text, 1, self.keys.base, *veiled)
+
+    def loaded(self, name: str) -> tuple[str, str]:
+        """The text of a script, and Redis' own name for it."""
+        found = self._loaded.get(name)
+        if found is None:
+            text = self.source(name)
+            found = self._loaded[name] = text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  as Redis does it
+        return found
 
     def source(self, name: str) -> str:
         """The text of a script as Redis gets it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import json
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.message.addresses import normal_address
@@ -63,50 +63,58 @@ class Search:
 
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
-        return self._found("address", normal_address(address), skip, limit)
+        return self.by_pseudonym(self.pseudonym(address), skip=skip, limit=limit)
+
+    def by_pseudonym(self, pseudonym: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The same, by what an address is called here."""
+        return self._found(f"address:{pseudonym}", skip, limit)
+
+    def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The sends of a site to a list."""
+        return self._found(f"list:{site}:{list_name}", skip, limit)
 
     def pseudonym(self, address: str) -> str:
         """What an address is called where it must not stand: the same each time, by the secret of the index."""
         name = self._key("index:secret")
         with reachable(self._redis):
             self._redis.set(name, token_hex(32), nx=True)
-            secret = cast("bytes", self._redis.get(name))
-        return hmac.new(secret, normal_address(address).encode(), "sha256").hexdigest()[:16]
+            secret = cast("bytes", self._redis.get(name)).decode()
+        return _hex(secret + _hex(secret + normal_address(address)))[:20]  # as in lua/index.lua
 
-    def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
-        """The sends of a site to a list."""
-        return self._found("list", f"{site}:{list_name}", skip, limit)
-
-    def _found(self, kind: str, what: str, skip: int, limit: int) -> Found:
-        total, *ids = self._run("search", kind, what, skip, limit)
+    def _found(self, what: str, skip: int, limit: int) -> Found:
+        total, *ids = self._run("search", what, skip, limit)
         return Found(ids=tuple(send_id.decode() for send_id in ids), total=int(total))
 
     def in_state(self, state: State, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends in a state; those that came into it last, or wait longest, first."""
-        names = [self._key("in", state, lane) for lane in ("transactional", "bulk")]
-        names = names if state in BY_LANE else [self._key("in", state)]
+        if state is State.SENT:
+            return self._sent(skip, limit)
+        names = [self._key("in", state, lane) for lane in ("transactional", "bulk")] if state in BY_LANE else []
+        names = names or [self._key("in", state)]
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.zrevrange(name, 0, skip + limit - 1, withscores=True)
             for name in names:
                 pipe.zcard(name)
             pages = pipe.execute()
-        if state is State.SENT:
-            return self._sent(pages, skip, limit)
         scored = [pair for page in pages[: len(names)] for pair in page]
         latest = sorted(scored, key=lambda pair: -pair[1])[skip : skip + limit]
         return Found(ids=tuple(send_id.decode() for send_id, _ in latest), total=sum(pages[len(names) :]))
 
-    def _sent(self, of_former_releases: Sequence[Any], skip: int, limit: int) -> Found:
-        """The sent ones stand in a list; behind them those that former releases have sent."""
-        former, former_count = of_former_releases
-        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
-            pipe.lrange(self._key("sent"), -(skip + limit), -1)
-            pipe.llen(self._key("sent"))
-            latest, count = pipe.execute()
-        ids = [*reversed(latest), *(send_id for send_id, _ in former)]
-        found = tuple(send_id.decode() for send_id in ids[skip : skip + limit])
-        return Found(ids=found, total=count + former_count)
+    def _sent(self, skip: int, limit: int) -> Found:
+        """From the end of the list of those sent; before them are those of former releases."""
+        name, former = self._key("sent"), self._key("in", State.SENT)
+        with reachable(self._redis):
+            count, earlier = self._redis.llen(name), self._redis.zcard(former)
+            end = count - skip
+            found = cast("list[bytes]", self._redis.lrange(name, max(0, end - limit), end - 1)) if end > 0 else []
+            if len(found) < limit:
+                start = max(0, -end)
+                found = [
+                    *cast("list[bytes]", self._redis.zrevrange(former, start, start + limit - len(found) - 1))[::-1],
+                    *found,
+                ]
+        return Found(ids=tuple(send_id.decode() for send_id in reversed(found)), total=count + earlier)
 
     def recipients(self, send_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The addresses of each send's recipients, of those whose text is still kept: not of what is sent."""
@@ -134,3 +142,7 @@ class Search:
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
             metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
         )
+
+
+def _hex(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -13,7 +14,7 @@ from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sesmail.state.scripts import Scripts
 
@@ -61,6 +62,25 @@ class OptOut:
     """When it ends by itself, if it does."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftBouncePolicy:
+    """So many passing bounces of an address, no further apart, with no delivery between, opt it out for so long."""
+
+    limit: int
+    window_seconds: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passing:
+    """A passing bounce of an address, or a delivery to it."""
+
+    address: str = field(repr=False)
+    delivered: bool
+    at: datetime
+    source: str
+
+
 RETURN_SECONDS = 30 * 86_400.0
 """How long it is remembered that somebody came back, for opt-outs that are told late."""
 
@@ -76,6 +96,9 @@ class OptOutBook(Protocol):
 
     def find(self, address: str) -> list[OptOut]:
         """All entries of one address."""
+
+    def count_passing(self, policy: SoftBouncePolicy, passing: Sequence[Passing]) -> int:
+        """Count passing bounces and deliveries, in this order; how many addresses are opted out by it."""
 
 
 class SuppressionList:
@@ -108,6 +131,22 @@ class SuppressionList:
         return bool(self._run("lift", *arguments))
 
     @shows_no_email
+    def count_passing(self, policy: SoftBouncePolicy, passing: Sequence[Passing]) -> int:
+        """Count passing bounces and deliveries, in this order; how many addresses are opted out by it."""
+        limits = (policy.limit, round(policy.window_seconds * 1000), round(policy.pause_seconds * 1000))
+        arguments = [
+            argument
+            for one in passing
+            for argument in (
+                "delivery" if one.delivered else "bounce",
+                hashlib.sha256(one.address.encode()).hexdigest(),
+                one.address,
+                round(one.at.timestamp() * 1000),
+                one.source.replace("\n", " "),
+            )
+        ]
+        return int(self._run("soft_bounces", *limits, *arguments)) if passing else 0
+
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
         normal = normal_address(address)

@@ -32,8 +32,9 @@ REFUSALS = {
         f"otherwise). {MEND}"
     ),
     "MOVED": (
-        "It is one node of a cluster, and what is asked for is on another: docs/reliability.md says how a cluster is "
-        f"named. {MEND}"
+        "It is one node of a cluster, and what is asked for is on another. Name the cluster: "
+        "SESMAIL_REDIS_URL=redis+cluster://HOST:6379 (rediss+cluster:// with TLS), and another broker for Celery, "
+        "which knows no clusters."
     ),
     "ASK": f"It is one node of a cluster, and what is asked for is on another. {MEND}",
     "invalid username-password": f"It refuses the user or password of its address. {MEND}",

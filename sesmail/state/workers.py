@@ -16,7 +16,7 @@ from sesmail.state.scripts import Scripts
 from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from redis import Redis
 
@@ -120,6 +120,20 @@ class Fleet:
         if heard_at_ms is None:
             return None
         return max(0.0, seconds + microseconds / 1e6 - int(heard_at_ms) / 1000)
+
+    def takes_from(self, queues: Collection[str]) -> None:
+        """A worker says now and then from which queues it takes tickets. Raises `LedgerUnavailable`."""
+        if queues:
+            with reachable(self._redis):
+                seconds, _ = self._redis.time()
+                self._redis.hset(self._keys("consumers"), mapping=dict.fromkeys(queues, seconds * 1000))
+
+    def unattended(self, queues: Collection[str], seconds: float) -> list[str]:
+        """Those of these queues from which no worker was heard to take for so long. Raises `LedgerUnavailable`."""
+        with reachable(self._redis):
+            now, _ = self._redis.time()
+            heard = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys("consumers")))
+        return [name for name in queues if now - int(heard.get(name.encode(), b"0")) / 1000 > seconds]
 
 
 RATE_IS_OLD_SECONDS = 1.0

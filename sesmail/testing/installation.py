@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 from uuid import uuid4
@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from sesmail.celery.current import clients_of_this_process, close_clients
 from sesmail.celery.queues import delete_queues, lanes
+from sesmail.client import Client
 from sesmail.sending.memory import switch
-from sesmail.state.connection import connect
 from sesmail.state.keys import Keys
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def own_installation(**settings: str) -> Iterator[str]:
 
 def _delete(app: Celery, settings: Settings, prefix: str) -> None:
     """What was left under the prefix, where it was that; a Redis that is gone by now took it along."""
-    with suppress(RedisError), connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds) as redis:
+    with closing(Client(settings)) as client, suppress(RedisError):
+        redis = client.scripts.redis
         for key in redis.scan_iter(match=f"{Keys(prefix).base}*", count=1000):
             redis.delete(key)
     queues = [*lanes(settings), settings.sweep_queue, settings.events_queue]

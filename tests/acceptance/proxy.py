@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -25,6 +26,8 @@ class Proxy:
         self._connections: set[socket.socket] = set()
         self._cut_at = b""
         self._cuts_left = 0
+        self.delay_seconds = 0.0
+        """How long each reply is on its way."""
         self.cuts = 0
         """How many replies were cut off."""
 
@@ -89,6 +92,8 @@ class Proxy:
                     self._cuts_left -= 1
                     self.cuts += 1
                     break
+                if replies and self.delay_seconds:
+                    time.sleep(self.delay_seconds)
                 target.sendall(chunk)
         self._reset(source, target)
 

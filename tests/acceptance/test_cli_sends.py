@@ -127,3 +127,18 @@ def test_find_lists_the_sends_to_an_address_or_to_a_list(ledger, sesmail):
     assert [send["send_id"] for send in sesmail("find", "Ann@example.org")[1]] == ["one"]
     assert sesmail("find", "--list", "news")[1] == []
     assert sesmail("find")[0] == 2
+
+
+def test_why_says_what_is_in_the_way_of_all_and_of_one(ledger: Ledger, redis: Redis, sesmail: Any) -> None:
+    accept(ledger, "a")
+    code, found, _ = sesmail("why")
+    assert (code, [each["id"] for each in found["obstacles"]]) == (1, ["no-worker", "limits"])
+    ledger.heartbeat("worker", 60)
+    code, found, _ = sesmail("why", "a")
+    assert (code, found["said"].startswith("It is queued for ")) == (1, True)
+    assert [each["id"] for each in found["obstacles"]] == ["limits"]
+    ledger.cancel("a")
+    code, found, _ = sesmail("why", "a")
+    assert (code, found["obstacles"], found["said"].startswith("It is cancelled for ")) == (0, [], True)
+    code, found, _ = sesmail("why")
+    assert (code, found["said"]) == (0, "Nothing is in the way. Nothing waits for a worker.")

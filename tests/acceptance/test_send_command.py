@@ -341,7 +341,7 @@ def test_a_letter_in_another_encoding_is_refused_with_its_name(desk, option):
 
 def test_a_wrong_setting_is_named(desk):
     answer = desk.send(somebody(1), SESMAIL_MAX_ATTEMPTS="many")
-    assert answer.code == 1
+    assert answer.code == 78
     assert "SESMAIL_MAX_ATTEMPTS in the environment" in answer.err
 
 
@@ -447,3 +447,20 @@ def test_a_fast_account_s_letter_goes_in_lots_and_a_killed_worker_loses_none_of_
     copies = desk.copies()
     assert len(copies) == 1500
     assert sum(copies.values()) <= 1500 + 4, "only what a thread was just asking SES about may go out twice"
+
+
+def test_a_redis_that_may_forget_is_told_by_status_and_by_a_worker_unless_it_is_meant(desk):
+    redis = desk.site.redis
+    policy = redis.config_get("maxmemory-policy")["maxmemory-policy"]
+    redis.config_set("maxmemory-policy", "volatile-lru")
+    try:
+        answer = desk.run("status", "--json")
+        assert "maxmemory-policy is volatile-lru" in answer.err
+        assert answer.json["redis"]["policy"] == "volatile-lru"
+        assert len(answer.json["redis"]["warnings"]) == 1
+        assert answer.json["kept_mb"] == {"sent": 0, "not_sent": 0}
+        meant = desk.run("status", SESMAIL_REDIS_MAY_FORGET="1")
+        assert "WARNING" not in meant.err
+        assert "volatile-lru" in meant.out
+    finally:
+        redis.config_set("maxmemory-policy", policy)

@@ -8,7 +8,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -22,22 +21,18 @@ from sesmail.celery.current import close_clients
 from sesmail.cli import main
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
-from sesmail.events.stores import StoredEvent
-from sesmail.message import Email, Lane
 from sesmail.sending.patience import Patience
 from sesmail.settings import Settings
 from sesmail.state.connection import connect
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import OptOut, Scope
-from sesmail.vocabulary import Claim, Reason, State
+from sesmail.vocabulary import State
 from tests.acceptance.fleet import wait_until
 from tests.acceptance.proxy import Proxy
+from tests.ledger_use import EMAIL, sending, use_all_of
 from tests.signing import Signer
 from tests.tickets import Broker
-
-EMAIL = Email("ann@example.org", "s", "t", from_email="shop@example.com")
 
 
 @pytest.fixture
@@ -49,14 +44,6 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 def ledger_at(url: str) -> Ledger:
     return Ledger(Scripts(connect(url, timeout_seconds=2), Keys()), Settings())
-
-
-def sending(ledger: Ledger, send_id: str = "a") -> Claim:
-    ledger.accept(send_id, EMAIL)
-    claim = ledger.claim(send_id, "worker")
-    assert isinstance(claim, Claim)
-    ledger.begin(claim)
-    return claim
 
 
 def port_of(server: EmbeddedRedis) -> int:
@@ -256,32 +243,5 @@ def test_the_rights_that_the_documents_name_are_enough_for_all_that_is_done_with
     with Redis.from_url(server.url) as admin:
         admin.execute_command("ACL", "SETUSER", "mail", "on", ">any", *rights())
     client = Client(Settings(redis_url=server.url.replace("redis://", "redis://mail:any@")), Broker())
-    client.ledger.sent(sending(client.ledger, "a"), "ses-1")
-    client.real_outbox.send(EMAIL, send_id="b", delay_seconds=60)
-    client.real_outbox.status("a")
-    client.real_outbox.cancel("b")
-    client.real_outbox.requeue("b")
-    client.ledger.counts()
-    client.ledger.ids(State.SENT)
-    client.sweeper.sweep()
-    client.throttle.update_account(rate=10, quota_24h=100, sent_24h=1)
-    client.throttle.acquire(1, Lane.BULK)
-    client.throttle.snapshot()
-    client.throttle.line.pause("account", "by an operator")
-    client.throttle.line.resume("account")
-    client.lease.owner()
-    client.worker_rates.tell("worker", 3.0)
-    client.worker_rates.of("worker")
-    with_turn = client.turns.take("sweep", 10)
-    assert with_turn
-    client.turns.give_back(with_turn)
-    client.teller.tell_what_ended()
-    client.event_store.put([StoredEvent(event_id="e", source="default", message="{}", received_at=1.0)])
-    client.event_processor.process()
-    client.event_store.purge("default", older_than=2.0)
-    opt_out = OptOut(address="bob@example.org", scope=Scope(), reason=Reason.MANUAL, since=datetime.now(UTC))
-    client.suppression.add(opt_out)
-    assert len(list(client.suppression.read())) == len(client.suppression.find("bob@example.org")) == 1
-    client.suppression.remove("bob@example.org", Scope())
-    client.reputation.rates("default", date(2026, 11, 1), date(2026, 11, 2))
+    use_all_of(client)
     client.close()

@@ -56,6 +56,8 @@ def test_no_address_stands_in_the_index_and_its_secret_stays_the_first(ledger, c
     assert redis.get("{sesmail}:index:secret") == secret
     (name,) = redis.keys("{sesmail}:index:address:*")
     assert b"ann" not in name
+    pseudonym = Search(clocked_scripts).pseudonym("Ann@Example.org")
+    assert name.decode().endswith(f":{pseudonym}")
     assert {*redis.zrange(name, 0, -1)} == {b"one", b"two"}
 
 
@@ -96,6 +98,18 @@ def test_sends_are_listed_by_state_over_both_lanes(ledger, search, clocked_scrip
     assert search.in_state(State.QUEUED, skip=2).ids == ("send0",)
     ledger.cancel("send1")
     assert search.in_state(State.CANCELLED).ids == ("send1",)
+
+
+def test_those_sent_are_listed_the_latest_first_and_those_of_former_releases_last(ledger, search, redis):
+    for number in range(4):
+        accept(ledger, f"send{number}", "ann@example.org")
+        claim = ledger.claim(f"send{number}", "worker")
+        ledger.begin(claim)
+        ledger.sent(claim, f"mid{number}")
+    redis.zadd("{sesmail}:in:sent", {"former0": 1, "former1": 2})
+    pages = [search.in_state(State.SENT, skip=skip, limit=3) for skip in (0, 3, 6)]
+    assert [page.ids for page in pages] == [("send3", "send2", "send1"), ("send0", "former1", "former0"), ()]
+    assert {page.total for page in pages} == {6}
 
 
 def test_the_text_of_a_send_is_there_until_ses_has_it(ledger, search, clocked_scripts):

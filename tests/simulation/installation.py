@@ -85,6 +85,8 @@ class Installation:
             verify_queues=False,
             from_email="shop@example.com",
             suppress_send=False,
+            accept_waits_for="replica" if self.world.waits else None,
+            accept_wait_seconds=1.0,
         )
 
     def replace(self, process: Worker) -> None:

@@ -119,7 +119,7 @@ SWEEPS = (
 )
 EVIDENCE = (
     _lua("evidence while SES is asked is dropped", "evidence", "redis.call('HSETNX', row, 'evidence', message_id)", ""),
-    _lua("a proof is not looked at", "rows", "if proof then", "if false then"),
+    _lua("a proof is not looked at", "rows", "if f[1] then", "if false then"),
     _lua(
         "evidence leaves the token",
         "evidence",
@@ -131,7 +131,7 @@ EVIDENCE = (
     _python(
         "bounces opt nobody out",
         "events.consequences",
-        "return int(self._suppression.add(change.opt_out))",
+        "return int(self._suppression.add(opt_out))",
         "return 0",
     ),
     _python("a door says yes before it stores", "events.intake", "return set(notifications)", "return set()"),

@@ -26,6 +26,7 @@ OF_REDIS = (
     "redis_evicts",
 )
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
+LEASE_SECONDS = 8.0
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""
 
@@ -89,7 +90,7 @@ class Network:
             )
         if now < self.readonly_until and any(command[0] not in READS for command in commands):
             return [ReadOnlyError("You can't write against a read only replica.")] * len(commands)
-        replies = self._server.execute(commands)
+        replies = self._wait_for_replica(commands, self._server.execute(commands))
         if faults.strikes("answer_lost"):
             self._disturb(timeout_seconds)
             scheduler.sleep(timeout_seconds)
@@ -97,6 +98,17 @@ class Network:
         self._travel()
         self.step()
         return replies
+
+    def _wait_for_replica(self, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
+        """What Redis will come back with is what its replica has: until then, that gets nothing any more."""
+        if commands[-1][0] != "WAIT":
+            return replies
+        if self._snapshot is None:
+            return [*replies[:-1], 1]
+        self._scheduler.sleep(int(commands[-1][2]) / 1000)
+        if self._snapshot is None:
+            raise RedisConnectionError("it failed while it was waited for")
+        return [*replies[:-1], 0]
 
     def _travel(self) -> None:
         self._scheduler.sleep(self._rng.expovariate(2000.0))
@@ -142,8 +154,10 @@ class Network:
         match faults.one_of(OF_REDIS):
             case "redis_away":
                 self._refuses = bool(faults.choose(0, 1))
+                # Where one follows another so soon, some have renewed their leases in between, and others have not.
+                again_so_soon = now < self.away_until + LEASE_SECONDS
                 self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
-                self._disturb(self.away_until - now, leases=not self._refuses)
+                self._disturb(self.away_until - now, leases=again_so_soon or not self._refuses)
             case "redis_slow":
                 self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))
             case "redis_busy":

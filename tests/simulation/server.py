@@ -61,6 +61,8 @@ class Server:
         match command[0]:
             case "EVALSHA" | "EVAL":
                 return self._script(command)
+            case "WAIT":
+                return 1
             case "SET":
                 return self._set(command)
             case "EXPIRE" | "PEXPIRE":

@@ -65,6 +65,16 @@ def test_what_redis_forgets_is_counted_apart(wire: Wire) -> None:
     assert any(send.forgotten for send in result.model.sends.values()) or result.counts["lost_with_redis"]
 
 
+def test_where_acceptance_waits_for_a_replica_redis_forgets_no_accepted_email(wire: Wire) -> None:
+    plan = Plan(weights={**only({"redis_forgets"}), "redis_forgets": 200.0})
+    run = Run(seed=1, emails=60, plan=plan)
+    bug = Bug(name="nobody waits", where="sesmail.state.durable", old="if name not in WAITED_FOR:", new="if True:")
+    well, badly = simulate(run, wire), simulate(replace(run, bug=bug), wire)
+    assert well.violations == []
+    assert well.rules["accepted_survives_where_it_waits"] > 0
+    assert "accepted_survives_where_it_waits" in {violation.rule for violation in badly.violations}
+
+
 def test_a_failing_history_is_shrunk_and_told(wire: Wire) -> None:
     plan = Plan(weights={kind: 12.0 if kind in BEFORE_A_SECOND_COPY else 0.0 for kind in CHANCES})
     run = Run(seed=6, emails=30, plan=plan, bug=MOVES_WHAT_IT_MUST_NOT)

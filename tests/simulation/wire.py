@@ -86,6 +86,8 @@ class _Pipeline(Pipeline):
         stack, self.command_stack = self.command_stack, []
         stack = [(tuple(map(_readable, command)), options) for command, options in stack]
         replies = self._client._network([command for command, _ in stack]) if stack else []
+        if not raise_on_error:
+            return replies
         return [_parsed(self._client, *each, reply) for each, reply in zip(stack, replies, strict=True)]
 
 

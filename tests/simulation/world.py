@@ -14,6 +14,7 @@ from greenlet import getcurrent
 
 from sesmail import client
 from sesmail.celery import strangers, tasks
+from sesmail.state.address import Address
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
@@ -73,6 +74,10 @@ class Result:
     model: Model
 
 
+WAITING = 0.3
+"""The part of the seeds in which acceptance waits for a replica."""
+
+
 class World:
     """Everything that there is in one history."""
 
@@ -85,6 +90,7 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
+        self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
@@ -121,7 +127,7 @@ class World:
         for module in (tasks, strangers):
             patches.set(module, "client_of", lambda app: app)
 
-    def _connect(self, _url: str, *, timeout_seconds: float) -> Any:
+    def _connect(self, _address: Address, *, timeout_seconds: float, **_: Any) -> Any:
         return SimulatedRedis(self.network.client(timeout_seconds))
 
     # -- a history --------------------------------------------------------------------------------------------------
@@ -245,6 +251,8 @@ class World:
         self.rules.disturb(seconds + 20.0)
         self.has_forgotten = True
         ends.forget(self, changed)
+        lost = self.counts["lost_with_redis"]
+        self.rules.check("accepted_survives_where_it_waits", not (self.waits and lost), "", f"{lost} are gone")
 
     def _evicted(self, name: str) -> None:
         """Redis was full."""

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from sesmail.celery.addresses import broker_of_redis, redis_of_broker
+from sesmail.celery.addresses import celery_of_redis, redis_of_broker
 from sesmail.errors import ConfigurationError
 from sesmail.state.connection import connect, shown
 
@@ -47,7 +47,6 @@ def test_an_address_is_shown_without_user_and_password(url, without):
         "unix://:s3/cret@/run/redis.sock?db=2",
         "redis://[::1:6379/0",
         "redis://127.0.0.1:6379/5;redis://127.0.0.1:6380/5",
-        "sentinel://:s3cret@127.0.0.1:26379/0;sentinel://127.0.0.1:26380/0",
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_is_connected_to_and_nothing_of_it_is_repeated(url):
@@ -68,7 +67,6 @@ def test_what_is_no_address_is_refused_before_anything_is_connected_to_and_nothi
         (["redis://one:6379/3", "redis://two:6379/3"], "redis://one:6379/3"),
         ("REDIS://127.0.0.1:6379/3", "redis://127.0.0.1:6379/3"),
         ("amqp://rabbit.example.com//", None),
-        ("sentinel://127.0.0.1:26379/0;sentinel://127.0.0.1:26380/0", None),
         ("", None),
         (None, None),
         ([], None),
@@ -86,7 +84,7 @@ def test_a_redis_broker_keeps_the_ledger_too_the_first_of_several(broker, ledger
     ],
 )
 def test_the_ledger_s_redis_is_written_as_kombu_writes_a_broker(ledger, broker):
-    assert broker_of_redis(ledger) == broker
+    assert celery_of_redis(ledger) == {"broker_url": broker}
     assert redis_of_broker(broker) == ledger
 
 

@@ -9,6 +9,7 @@ import pytest
 from sesmail.errors import ConfigurationError
 from sesmail.sending.letters.letter import Letter
 from sesmail.sending.letters.lists import read_people
+from sesmail.sending.letters.seen import seen
 
 ROWS = "email;name\nann@example.org;Ann\n"
 
@@ -66,3 +67,12 @@ def test_a_placeholder_of_another_system_is_refused_as_it_stands(text: str) -> N
 )
 def test_what_people_write_is_no_placeholder(text: str) -> None:
     Letter(subject="s", text=text, html=None, from_email="shop@example.com").check(["email", "name"], "key")
+
+
+def test_the_line_where_somebody_stood_first_is_told_from_however_far_back() -> None:
+    with seen() as mailboxes:
+        assert [mailboxes.first_line(f"key:{n}@example.org", n) for n in range(1000)] == [*range(1000)]
+        assert mailboxes.first_line("key:17@example.org", 2000) == 17
+        assert mailboxes.first_line("other:17@example.org", 2001) == 2001
+    with seen() as mailboxes:
+        assert mailboxes.first_line("key:17@example.org", 5) == 5

@@ -52,6 +52,19 @@ def test_one_file_that_stands_in_no_list_is_told_to_stand_in_one() -> None:
     refused("give a list of (filename, content, mimetype)", attachments=("a.pdf", b"1", "application/pdf"))
 
 
+class Upload(io.BytesIO):
+    """As Django's and Werkzeug's are."""
+
+    name = "C:\\fakepath\\scan"
+    content_type = "application/x-scan"
+
+
+def test_an_upload_has_the_type_with_which_it_came() -> None:
+    for given in (Upload(b"1"), [Upload(b"1")], [(None, Upload(b"1"))], [("scan", Upload(b"1"))]):
+        (file,) = an_email(attachments=given).attachments
+        assert (file.filename, file.content_type, file.content) == ("scan", "application/x-scan", b"1")
+
+
 def hidden(name: str) -> MIMEMultipart:
     program = MIMEApplication(b"MZ")
     program.add_header("Content-Disposition", "attachment", filename=name)

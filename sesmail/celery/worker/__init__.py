@@ -12,16 +12,16 @@ from celery import signals
 from celery.exceptions import WorkerShutdown
 from celery.worker.control import shutdown as celery_shutdown
 
-from sesmail.celery.broker import SEND
+from sesmail.celery.broker import PROCESS_EVENTS, SEND
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
-from sesmail.celery.queues import STAND_ALONE, consume_lanes, lanes, queues_of_ours
+from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes, queues_of_ours, routed
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import Duties
 from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.errors import ConfigurationError, in_a_line
+from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -45,16 +45,22 @@ UNFIT_POOLS = {
 class MailWorker:
     """What one Celery worker does for email, from its set-up to its end."""
 
-    def __init__(self, instance: Any, options: Mapping[str, Any]) -> None:
-        """Make it fit. Raises `ConfigurationError` where it must not take email."""
+    def __init__(self, instance: Any, options: Mapping[str, Any], *, in_a_test: bool = False) -> None:
+        """Make it fit. Raises `ConfigurationError` where it must not take email.
+
+        `in_a_test`, Celery's own worker for tests may have any pool.
+        """
         self.app: Celery = instance.app
         stand_alone = is_stand_alone(instance)
         client = client_of(self.app)
-        _check(instance, client)
+        if not in_a_test:
+            _check(instance, client)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
         Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
-        takes_events = client.settings.events_queue in self.app.amqp.queues.consume_from
-        duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events)
+        taken = self.app.amqp.queues.consume_from
+        takes_events = (routed(self.app, PROCESS_EVENTS) or client.settings.events_queue) in taken
+        takes = [name for name in dict.fromkeys(lanes(client.settings)) if name in taken]
+        duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events, takes=takes)
         self._threads: list[RepeatingThread] = duties.threads()
         self._bell = Bell()
 
@@ -88,9 +94,11 @@ _workers: dict[str, MailWorker] = {}
 """Those that were set up in this process, by the names that Celery's signals have for them."""
 
 
-def prepare(options: Mapping[str, Any]) -> None:
+def prepare(app: Celery, options: Mapping[str, Any]) -> None:
     """Connect to the worker that is being set up with these command-line options."""
     logging.getLogger("celery.pool").addFilter(_shows_no_email)
+    with suppress(ConfigurationError):  # it is told once Celery has set up what it says it with
+        define_ours(app, client_of(app).settings)
 
     def set_up(instance: Any, **_: Any) -> None:
         try:
@@ -131,12 +139,19 @@ def _check(instance: Any, client: Client) -> None:
     """Raise `ConfigurationError` where it must not take email."""
     client.check_not_suppressed()
     _check_pool(instance)
+    with suppress(LedgerUnavailable):  # it is asked again with the first email
+        client.check_durability()
 
 
 def _check_pool(instance: Any) -> None:
     pool = instance.pool_cls.__module__.rpartition(".")[2]
     if reason := UNFIT_POOLS.get(pool):
         raise ConfigurationError(f"The {pool} pool cannot send mail: {reason}. Use --pool=threads.")
+    if pool == "thread" and getattr(instance, "autoscale", None):
+        raise ConfigurationError(
+            "Celery cannot scale a pool of threads: with --autoscale, this worker would end when it is to grow. Use "
+            "--pool=threads with --concurrency=16, say: threads that wait cost little."
+        )
 
 
 @signals.worker_ready.connect

@@ -11,7 +11,7 @@ from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnav
 from sesmail.frames import forget_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sesmail.client import Client
     from sesmail.settings import Settings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 TELL_EVERY_SECONDS = 1.0
+LOOK_AT_REDIS_EVERY_SECONDS = 20.0
 HEARING_EVERY_SECONDS = 600.0
 SAY_SILENCE_EVERY_SECONDS = 86_400.0
 
@@ -56,13 +57,20 @@ class Duties:
     """What one of the fleet does for all, each in its turn: every worker takes part, so that nobody can forget it."""
 
     def __init__(
-        self, client: Client, worker_name: str, *, own_rate: Callable[[], float | None], takes_events: bool
+        self,
+        client: Client,
+        worker_name: str,
+        *,
+        own_rate: Callable[[], float | None],
+        takes_events: bool,
+        takes: Collection[str] = (),
     ) -> None:
-        """`own_rate` is this worker's own limit by now, in recipients a second."""
+        """`own_rate` is this worker's own limit by now, in recipients a second; it `takes` from these queues."""
         self._client = client
         self._worker_name = worker_name
         self._own_rate = own_rate
         self._takes_events = takes_events
+        self._takes = takes
 
     def threads(self) -> list[RepeatingThread]:
         """What repeats them, to be started; this worker's rate is told at once, before it sends anything."""
@@ -76,6 +84,7 @@ class Duties:
             RepeatingThread("sweep", self.once, interval_seconds),
             RepeatingThread("check of the limits", self._check_limits, interval_seconds),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
+            RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
 
     def once(self) -> None:
@@ -111,6 +120,7 @@ class Duties:
     def _tell_rate(self) -> None:
         """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
         self._client.worker_rates.tell(self._worker_name, self._own_rate())
+        self._client.fleet.takes_from(self._takes)
 
     def _look_for_events(self) -> None:
         """Events that another site's doors, or Lambda, have stored were announced to nobody here."""

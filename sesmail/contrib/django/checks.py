@@ -283,7 +283,7 @@ def check_ledger() -> Found:
 def _no_configuration_set() -> checks.CheckMessage:
     return checks.Warning(
         "No SES configuration set is named, so SES tells nothing of bounces and complaints.",
-        hint='Write SESMAIL = {"CONFIGURATION_SET": ...}; docs/events.md has the set-up in AWS.',
+        hint='Write SESMAIL = {"CONFIGURATION_SET": ...}; docs/events-setup.md has the set-up in AWS.',
         id="sesmail.W004",
     )
 

@@ -21,14 +21,17 @@ from django.dispatch import Signal
 from sesmail import signals
 
 __all__ = [
+    "email_accepted",
     "email_bounced",
     "email_clicked",
     "email_complained",
     "email_delayed",
     "email_delivered",
+    "email_event",
     "email_failed",
     "email_opened",
     "email_rejected",
+    "email_resubscribed",
     "email_sent",
     "email_unsubscribed",
     "rendering_failed",
@@ -51,14 +54,17 @@ class BridgedSignal(Signal):
         self.send(sender=None, site=site, **told)
 
 
+email_accepted = BridgedSignal("email_accepted")
 email_delivered = BridgedSignal("email_delivered")
 email_bounced = BridgedSignal("email_bounced")
 email_complained = BridgedSignal("email_complained")
 email_unsubscribed = BridgedSignal("email_unsubscribed")
+email_resubscribed = BridgedSignal("email_resubscribed")
 email_opened = BridgedSignal("email_opened")
 email_clicked = BridgedSignal("email_clicked")
 email_delayed = BridgedSignal("email_delayed")
 email_rejected = BridgedSignal("email_rejected")
 rendering_failed = BridgedSignal("rendering_failed")
+email_event = BridgedSignal("email_event")
 email_sent = BridgedSignal("email_sent")
 email_failed = BridgedSignal("email_failed")

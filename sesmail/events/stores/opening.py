@@ -22,8 +22,8 @@ def open_store(settings: Settings, scripts_at: Callable[[str], Scripts]) -> Even
     Raises `ConfigurationError` for a store that there is not.
     """
     url = settings.event_store or settings.redis_url
-    match urlsplit(url).scheme.partition("+")[0]:
-        case "redis" | "rediss" | "unix":
+    match url.partition("://")[0].partition("+")[0].lower():
+        case "redis" | "rediss" | "unix" | "sentinel":
             return _redis_store(settings, scripts_at(url))
         case "sqlite":
             _check_place(url)

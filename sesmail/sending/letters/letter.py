@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
 from sesmail.sending.letters.lists import Person
 from sesmail.sending.letters.placeholders import filled, foreign_placeholders, placeholders
+from sesmail.sending.letters.seen import Seen, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,21 +106,18 @@ def other_keys(person: Person, key: str) -> list[str]:
 def check(letter: Letter, people: Iterable[Person], key: str) -> Iterator[Person | BadRow]:
     """Each row, or what is wrong with it: made into its email once, so that nothing is found out half-way.
 
-    A mailbox that stands twice in the list, however it is spelt, is mailed once. Mailboxes are remembered by a digest:
-    about 150 bytes a row.
+    A mailbox that stands twice in the list, however it is spelt, is mailed once.
     """
-    first: dict[bytes, int] = {}
-    for person in people:
-        problem = person.problem or _problem(letter, person, key, first)
-        yield BadRow(line=person.line, problem=problem) if problem else person
+    with seen() as mailboxes:
+        for person in people:
+            problem = person.problem or _problem(letter, person, key, mailboxes)
+            yield BadRow(line=person.line, problem=problem) if problem else person
 
 
-def _problem(letter: Letter, person: Person, key: str, first: dict[bytes, int]) -> str:
-    """`first` has the line in which each key's digest stood first."""
+def _problem(letter: Letter, person: Person, key: str, mailboxes: Seen) -> str:
     try:
         email = letter.email(person, key)
     except InvalidEmail as error:
         return f"{error.field}: {error.problem}" + (f" ({error.limit})" if error.limit else "")
-    digest = blake2b((email.idempotency_key or "").encode(), digest_size=12).digest()
-    line = first.setdefault(digest, person.line)
+    line = mailboxes.first_line(email.idempotency_key or "", person.line)
     return "" if line == person.line else f"the same address stands in line {line}"

@@ -21,7 +21,7 @@ SPELLINGS = [
     "ann@xn--bcher-kva.example.org",
     "Ann@XN--BCHER-KVA.example.org",
     "ann@bu\u0308cher.example.org",
-    "ann@BÜCHER。example.org",
+    "ANN@BÜCHER。example.org",
     '"ann"@bücher.example.org',
     "Ann Lee <ann@bücher.example.org>",
     "\ufeffann@bücher.example.org",

@@ -1,0 +1,63 @@
+"""Email accepted before, during and after what befalls a Redis: a line each, and nothing is lost or doubled.
+
+What Redis itself forgot, as a failover may, is counted apart: where acceptance waits for a replica, that is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.setups.servers import (
+    SetUp,
+    cluster,
+    disk,
+    sentinels,
+    sentinels_and_wait,
+    stable_name,
+    tls_and_rights,
+)
+from tests.acceptance.setups.site import Site
+
+RECOVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of the matrix."""
+
+    set_up: Callable[[Path], AbstractContextManager[SetUp]]
+    may_forget: bool
+    """Whether what befalls the Redis may cost it what it had not passed on."""
+    celery_waits_seconds: float = 0.0
+    """How long Celery's own consumer pauses between its tries, where the broker was away, too."""
+
+
+LINES = {
+    "Sentinels, the master dies": Line(set_up=sentinels, may_forget=True, celery_waits_seconds=6),
+    "Sentinels and WAIT, RabbitMQ, the master is cut off": Line(set_up=sentinels_and_wait, may_forget=False),
+    "a cluster, SQS, the node dies": Line(set_up=cluster, may_forget=True),
+    "a stable name, another broker, demotion": Line(set_up=stable_name, may_forget=False),
+    "TLS and an ACL user, RabbitMQ, kill -9 and restart": Line(set_up=tls_and_rights, may_forget=False),
+    "WAITAOF, kill -9 and restart": Line(set_up=disk, may_forget=False, celery_waits_seconds=6),
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_nothing_is_lost_or_doubled_whatever_befalls_the_redis(line: Line, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "servers").mkdir()
+    with line.set_up(tmp_path / "servers") as set_up, Site(tmp_path / "site", set_up.conf) as site:
+        site.wait_for_mail("mail goes out before")
+        set_up.befall()
+        accepted_after, sent_after = site.recover()
+        lost, doubled = site.settle()
+        assert lost == (site.forgotten() if line.may_forget else set())
+        assert not doubled
+        assert accepted_after < RECOVERY_SECONDS
+        limit = RECOVERY_SECONDS + line.celery_waits_seconds
+        assert sent_after < limit, f"{sent_after:.1f} s\n{site.worker.said()[-3000:]}"
