@@ -99,7 +99,7 @@ def all_ran_once(canvas: Canvas, program: Program, kinds: dict[str, list[str]] =
             assert answer == SENT[name], name
         else:
             each = answer if isinstance(answer, list) else [answer]
-            assert [one["state"] for one in each] == ["sent"] * len(each), name
+            assert [isinstance(one, dict) and one["state"] for one in each] == ["sent"] * len(each), answers
 
 
 def without_wait(canvas: Canvas) -> Program:

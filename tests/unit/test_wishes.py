@@ -21,12 +21,12 @@ def follow(*_: object) -> None:
 def app() -> Iterator[Celery]:
     with Celery("test", broker="memory://", set_as_current=False) as made:
         made.task(name="mark")(follow)
-        made.task(name="sesmail.send_ses_email", typing=False)(follow)
+        made.task(name="email", typing=False)(follow)
         yield made
 
 
 def composed(app: Celery, **options: object) -> wishes.Composed:
-    task = app.tasks["sesmail.send_ses_email"]
+    task = app.tasks["email"]
     return wishes.compose(app, task, "a", {"queue": "q", **options}, Connection("memory://"))
 
 
