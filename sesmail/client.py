@@ -23,6 +23,7 @@ from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
+from sesmail.signals import heard_here
 from sesmail.state.address import read_address
 from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.answering import Callers
+    from sesmail.state.former_names import FormerNames
     from sesmail.state.health import RedisHealth
     from sesmail.state.masters import Finder
     from sesmail.state.search import Search
@@ -154,7 +156,7 @@ class Client:
         """The outbox over Redis."""
         from sesmail.sending.outbox import Outbox  # noqa: PLC0415
 
-        quick = Ledger(self._scripts(self.settings.accept_timeout_seconds), self.settings)
+        quick = self._ledger(self._scripts(self.settings.accept_timeout_seconds))
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
 
     # -- where none should reach people -------------------------------------------------------------------------------
@@ -282,8 +284,12 @@ class Client:
         """Runs the Lua scripts on the ledger's Redis."""
         return self._scripts(self.settings.redis_timeout_seconds)
 
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.settings.global_key_prefix)
+
     def _scripts(self, timeout_seconds: float) -> Scripts:
-        keys, waits_for = Keys(self.settings.key_prefix), self.settings.accept_waits_for
+        keys, waits_for = self._keys, self.settings.accept_waits_for
         if waits_for is None:
             return Scripts(self._connect(timeout_seconds, keys), keys)
         wait_seconds = self.settings.accept_wait_seconds
@@ -316,7 +322,37 @@ class Client:
     @part
     def ledger(self) -> Ledger:
         """Every send."""
-        return Ledger(self.scripts, self.settings)
+        return self._ledger(self.scripts)
+
+    def _ledger(self, scripts: Scripts) -> Ledger:
+        if self.former_scripts is None:
+            return Ledger(scripts, self.settings)
+        from sesmail.state.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
+
+        return LedgerOfTwoNames(scripts, Scripts(scripts.redis, self.former_scripts.keys), self.settings)
+
+    @part
+    def former_scripts(self) -> Scripts | None:
+        """The same where a project's keys stood before Celery's `global_keyprefix` counted; None without one."""
+        if not self.settings.global_key_prefix:
+            return None
+        return Scripts(self.scripts.redis, Keys(self.settings.key_prefix))
+
+    @part
+    def former_names(self) -> FormerNames | None:
+        """What to do about what stands there."""
+        if self.former_scripts is None:
+            return None
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+        from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
+
+        ledger, line = self.ledger, self.throttle.line
+        assert isinstance(ledger, LedgerOfTwoNames)
+        parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
+        grace_seconds = self.settings.ticket_grace_seconds
+        sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
+        return FormerNames(self.scripts, self.former_scripts, ledger, sweeper.sweep)
 
     @part
     def search(self) -> Search:
@@ -392,8 +428,7 @@ class Client:
     def _scripts_at(self, url: str) -> Scripts:
         if url == self.settings.redis_url:
             return self.scripts
-        keys = Keys(self.settings.key_prefix)
-        return Scripts(self._connect(self.settings.redis_timeout_seconds, keys, url), keys)
+        return Scripts(self._connect(self.settings.redis_timeout_seconds, self._keys, url), self._keys)
 
     @part
     def sns_verifier(self) -> SnsVerifier:
@@ -419,7 +454,13 @@ class Client:
     @part
     def real_intake(self) -> Intake:
         """What takes notifications into the event store."""
-        return self._intake(self.event_store, confirm=self.confirmation, announce=self.broker.process_events)
+        return self._intake(self.event_store, confirm=self.confirmation, announce=self._announce)
+
+    def _announce(self, site: str) -> None:
+        """Have the events of a site processed, and note which functions for them this process has."""
+        self.broker.process_events(site)
+        if names := heard_here(site):
+            self.hearing.note_receivers(site, names)
 
     def _intake(self, store: EventStore, **following: Any) -> Intake:
         from sesmail.events.intake import Intake  # noqa: PLC0415

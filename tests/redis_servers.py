@@ -52,9 +52,19 @@ class Server(EmbeddedRedis):
     def tls_port(self) -> int:
         return int(self._more["tls-port"])
 
+    def will_follow(self, master: Server) -> None:
+        """Be its replica after the next start."""
+        self._more["replicaof"] = f"127.0.0.1 {master.port}"
+
+    def stop_following(self) -> None:
+        """Be a master, also after a restart."""
+        self._more.pop("replicaof", None)
+        with self.client as client:
+            client.replicaof("NO", "ONE")
+
     def follow(self, master: Server) -> None:
         """Be its replica, also after a restart."""
-        self._more["replicaof"] = f"127.0.0.1 {master.port}"
+        self.will_follow(master)
         with self.client as client:
             client.replicaof("127.0.0.1", master.port)
             wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the replica follows")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 COLUMNS = ("address", "scope", "reason", "since", "source", "until")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ScopeName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -149,7 +150,9 @@ def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            opt_outs = [_read(row, scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)]
+            opt_outs = [
+                _read(_as_written(row), scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)
+            ]
     except UnicodeDecodeError:
         raise click.ClickException(f"{file.name} is not in UTF-8. Nothing was added.") from None
     suppression = client_with_workers().suppression
@@ -172,7 +175,20 @@ def export(as_json: bool) -> None:
 def _write_csv(rows: Iterable[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+
+
+def _no_formula(value: str) -> str:
+    """A spreadsheet takes what begins so for a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+def _as_written(row: dict[str, Any]) -> dict[str, Any]:
+    """What `_no_formula` was given."""
+    marked = tuple(f"'{sign}" for sign in _FORMULA)
+    return {
+        name: value[1:] if isinstance(value, str) and value.startswith(marked) else value for name, value in row.items()
+    }
 
 
 @suppress.command()

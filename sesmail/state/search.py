@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
+from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
 from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.trouble import reachable
@@ -61,6 +62,7 @@ class Search:
         self._redis = scripts.redis
         self._key = scripts.keys
 
+    @shows_no_email
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
         return self.by_pseudonym(self.pseudonym(address), skip=skip, limit=limit)
@@ -73,6 +75,7 @@ class Search:
         """The sends of a site to a list."""
         return self._found(f"list:{site}:{list_name}", skip, limit)
 
+    @shows_no_email
     def pseudonym(self, address: str) -> str:
         """What an address is called where it must not stand: the same each time, by the secret of the index."""
         name = self._key("index:secret")

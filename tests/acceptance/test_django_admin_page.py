@@ -75,9 +75,11 @@ def page(request, browser: Browser, admin: str) -> Iterator[Page]:
     context.close()
 
 
-def test_no_page_is_wider_than_the_screen(page, admin):
+def test_no_page_is_wider_than_the_screen_and_none_has_a_style_or_script_of_its_own(page, admin):
     for path in PAGES:
         page.goto(f"{admin}sesmail_django/{path}")
+        assert page.locator(".ses style, .ses script, .ses [style], head style").count() == 0, path
+        assert page.evaluate("getComputedStyle(document.querySelector('.ses')).maxWidth") == "1200px"
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
 
 

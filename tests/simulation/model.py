@@ -37,6 +37,8 @@ class Send:
     holder: bytes | str | None = None
     """The token of the claim that holds now."""
     holder_process: Any = None
+    waits_for_room: bool = False
+    """Whether it was told that the 24-hour quota is used up."""
     opted_out: frozenset[str] = frozenset()
     """Who had opted out when it was claimed."""
     taken: list[Taken] = field(default_factory=list)

@@ -245,6 +245,14 @@ RATE = (
     ),
     _lua("a paused line is open", "throttle_reserve", "if not tried or tonumber(due)", "if tried and tonumber(due)"),
     _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then"),
+    _lua("what waits for the quota sleeps on", "sweep_room", "(recipients <= room or may_try)", "may_try"),
+    _lua("the breaker's line is never tried", "breaker", "now + pause, longest", "now + 1e9, longest"),
+    _lua(
+        "no answer closes no line",
+        "breaker",
+        "if entry or redis.call('INCR', key('unclear')) < tonumber(ARGV[3]) then",
+        "if true then",
+    ),
     _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
     _lua(

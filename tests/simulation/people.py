@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -153,15 +152,6 @@ class Operator:
         for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
             if closure.how is How.PAUSED:
                 self._resume(closure.scope)
-
-    def give_time_anew(self) -> None:
-        """What was told to wait for tomorrow's quota goes now: SES has raised it, and an operator knows."""
-        self._scheduler.sleep(ACCOUNT_IS_READ_SECONDS)
-        now = datetime.fromtimestamp(self._scheduler.now, UTC)
-        for send in self._model.waiting():
-            if send.base == self._base and send.state == "scheduled" and send.due_at > self._scheduler.now + 700.0:
-                with suppress(MoveRefused, UnknownSend):
-                    self._client.outbox.reschedule(send.id, now)
 
     def _any(self, *states: str) -> str | None:
         ids = [s.id for s in self._model.sends.values() if s.state in states and s.base == self._base]

@@ -155,7 +155,7 @@ class Rules:
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
-        if send is None or not reply:
+        if send is None or reply != 1:
             return
         self.check("only_the_holder_begins", send.holder == argv[1], send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
@@ -176,6 +176,7 @@ class Rules:
         if send and argv[0] in before:
             self.check("only_the_holder_moves_it", send.holder == argv[1], send.id, "postpone")
             send.due_at = min(send.state_at_redis + float(argv[2]) / 1000, send.expires_at)
+            send.waits_for_room = argv[6:] == (1,)
 
     def _evidence(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -213,7 +214,7 @@ class Rules:
     def _reschedule(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send and before and reply == b"scheduled":
-            send.due_at = float(argv[1]) / 1000
+            send.due_at, send.waits_for_room = float(argv[1]) / 1000, False
 
     def _listen(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
         self._model.listening_since.setdefault((base, argv[0]), self._scheduler.now)

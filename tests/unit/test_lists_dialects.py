@@ -40,6 +40,11 @@ def test_a_header_in_one_piece_is_told_what_to_type(tmp_path: Path, separator: s
 @pytest.mark.parametrize(
     "text",
     [
+        "{{{name}}}",
+        "{{{ name }}}",
+        "{{{{name}}}}",
+        "{% if name %}",
+        "{%- endif -%}",
         "%(name)s",
         "[name|friend]",
         "{name|friend}",

@@ -81,6 +81,7 @@ end
 local function leave(id, from, lane, reason)
   local times = redis.call('HINCRBY', key('send', id), 'left', 1)
   redis.call('HSET', key('send', id), 'reason', reason)
+  redis.call('HDEL', key('send', id), 'waits_for')
   move(id, from, 'scheduled', lane, now_ms() + math.min(5 * times, 60) * 1000)
 end
 
