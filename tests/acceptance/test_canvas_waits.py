@@ -161,14 +161,9 @@ def another_worker(canvas: Canvas) -> Program:
 
 
 PAUSE = "from sesmail import current_client; current_client().throttle.line.pause('account', 'by a test')"
-GET_QUOTA = """
-from datetime import datetime, timezone
-from sesmail import current_client
-client = current_client()
-client.throttle.update_account(rate=100, quota_24h=90_000, sent_24h=0)
-for key in client.scripts.redis.scan_iter("{sesmail}:send:*"):
-    client.ledger.reschedule(key.decode().rpartition(":")[2], datetime.now(timezone.utc))
-"""
+GET_QUOTA = (
+    "from sesmail import current_client; current_client().throttle.update_account(rate=100, quota_24h=90_000, sent_24h=0)"
+)
 RESUME = "from sesmail import current_client; current_client().throttle.line.resume('account')"
 
 
