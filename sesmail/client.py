@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -352,7 +353,20 @@ class Client:
         parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
         grace_seconds = self.settings.ticket_grace_seconds
         sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
-        return FormerNames(self.scripts, self.former_scripts, ledger, sweeper.sweep)
+        events = self._take_over_events
+        return FormerNames(self.scripts, self.former_scripts, ledger, sweep=sweeper.sweep, take_over_events=events)
+
+    def _take_over_events(self) -> None:
+        """Those of this site that wait under the former names, where the ledger's Redis is their store."""
+        scripts, site = self.former_scripts, self.settings.site
+        if self.settings.event_store or scripts is None:
+            return
+        from sesmail.events.stores.opening import open_store  # noqa: PLC0415
+
+        former = open_store(self.settings, lambda _url: scripts)
+        while waiting := former.gather(site, limit=200, lease_seconds=60.0, now=time.time()):
+            self.event_store.put(waiting)
+            former.mark_processed(waiting, now=time.time())
 
     @part
     def search(self) -> Search:

@@ -7,8 +7,9 @@ this is what becomes of it:
   is taken over and sent.
 - What is asked by an id (status, cancel, evidence) or by an idempotency key is looked up there, too.
 - Opt-outs and pauses are taken over by every project: rather too careful than not enough.
-- What has no ticket (it waits for its time, its ticket is lost, its worker died) is taken over where somebody has said
-  that all of it is this project's: `sesmail migrate --all-mine`. Until then, workers say that it waits.
+- What has no ticket (it waits for its time, its ticket is lost, its worker died), and the site's events that nobody has
+  processed, are taken over where somebody has said that all of it is this project's: `sesmail migrate --all-mine`.
+  Until then, workers say that it waits.
 """
 
 from __future__ import annotations
@@ -139,14 +140,21 @@ class FormerNames:
     """What workers do, and an operator decides, about what stands there. All methods raise `LedgerUnavailable`."""
 
     def __init__(
-        self, scripts: Scripts, former: Scripts, ledger: LedgerOfTwoNames, sweep: Callable[[], object]
+        self,
+        scripts: Scripts,
+        former: Scripts,
+        ledger: LedgerOfTwoNames,
+        *,
+        sweep: Callable[[], object],
+        take_over_events: Callable[[], object],
     ) -> None:
-        """`sweep` takes back under the former names what dead workers hold."""
+        """`sweep` takes back under the former names what dead workers hold; the other, this site's events."""
         self._redis = scripts.redis
         self._scripts = scripts
         self._former = former
         self._ledger = ledger
         self._sweep = sweep
+        self._take_over_events = take_over_events
         self._all_mine, self._taken_over = scripts.keys("former", "all_mine"), scripts.keys("former", "taken_over")
         self._now_and_then = Occasional(600.0)
 
@@ -181,12 +189,11 @@ class FormerNames:
 
     def adopt_all(self) -> int:
         """Take over all that waits or was not sent, but for what living workers of that release hold; how many."""
+        self._take_over_events()
         self._sweep()
-        by_lane = (State.QUEUED, State.SCHEDULED)
-        places = [(state, lane) for state in by_lane for lane in Lane] + [
-            (state,) for state in (State.UNKNOWN, *FAILED)
-        ]
-        return sum(self._adopt_from(self._former.keys("in", *place)) for place in places)
+        places = [(state, lane) for state in (State.QUEUED, State.SCHEDULED) for lane in Lane]
+        others = [(state,) for state in (State.UNKNOWN, *FAILED)]
+        return sum(self._adopt_from(self._former.keys("in", *place)) for place in (*places, *others))
 
     def _adopt_from(self, index: str) -> int:
         adopted, passed_over = 0, 0

@@ -161,9 +161,7 @@ def another_worker(canvas: Canvas) -> Program:
 
 
 PAUSE = "from sesmail import current_client; current_client().throttle.line.pause('account', 'by a test')"
-GET_QUOTA = (
-    "from sesmail import current_client; current_client().throttle.update_account(rate=100, quota_24h=90_000, sent_24h=0)"
-)
+GET_QUOTA = "from sesmail import current_client; current_client().throttle.update_account(rate=100, quota_24h=90_000, sent_24h=0)"
 RESUME = "from sesmail import current_client; current_client().throttle.line.resume('account')"
 
 

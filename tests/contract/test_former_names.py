@@ -13,6 +13,7 @@ from redis import Redis
 from sesmail import Client, Settings, client_of
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import IdempotencyConflict, UnknownSend
+from sesmail.events.stores import EventState, StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.state.former_names import FormerNames
 from sesmail.state.keys import Keys
@@ -180,4 +181,19 @@ def test_who_opted_out_and_what_was_paused_holds_under_the_new_names(
     redis.delete("alpha:{sesmail}:former:taken_over:recently")
     names(alpha).take_over_what_holds_back()
     assert alpha.throttle.snapshot().closures == (), "what was resumed stays open"
+    before.close()
+
+
+def test_events_that_nobody_has_processed_are_taken_over_with_all_else(
+    alpha: Client, redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    before = Client(Settings(redis_url=redis_server.url))
+    event = StoredEvent(event_id="e1", source="default", message="{}", received_at=former_time())
+    before.event_store.put([event])
+    names(alpha).look()
+    assert alpha.event_store.counts("default").unprocessed == 0
+    names(alpha).say_all_are_mine()
+    names(alpha).look()
+    assert [one.event_id for one in alpha.event_store.read("default", EventState.UNPROCESSED)] == ["e1"]
+    assert before.event_store.counts("default").unprocessed == 0
     before.close()
