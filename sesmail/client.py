@@ -26,6 +26,7 @@ from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
 from sesmail.signals import heard_here
 from sesmail.state.address import read_address
+from sesmail.state.audit import Audit
 from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
 from sesmail.state.hearing import Hearing
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.answering import Callers
     from sesmail.state.former_names import FormerNames
     from sesmail.state.health import RedisHealth
     from sesmail.state.masters import Finder
@@ -223,7 +225,14 @@ class Client:
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
 
         grace_seconds = self.settings.ticket_grace_seconds
-        return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+        return Sweeper(
+            self.ledger,
+            self.throttle.line,
+            self.meters,
+            self.callers,
+            self.broker,
+            ticket_grace_seconds=grace_seconds,
+        )
 
     @part
     def teller(self) -> Teller:
@@ -232,6 +241,13 @@ class Client:
         from sesmail.state.endings import Endings  # noqa: PLC0415
 
         return Teller(self.settings.site, Endings(self.scripts))
+
+    @part
+    def callers(self) -> Callers:
+        """Those who wait for the end of sends."""
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+
+        return Callers(self.scripts)
 
     @part
     def throttle(self) -> SendThrottle:
@@ -330,13 +346,14 @@ class Client:
         if self.former_scripts is None:
             return None
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
         from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
 
         ledger, line = self.ledger, self.throttle.line
         assert isinstance(ledger, LedgerOfTwoNames)
-        meters = Meters(self.scripts.redis, self.former_scripts.keys)
+        parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
         grace_seconds = self.settings.ticket_grace_seconds
-        sweeper = Sweeper(ledger.former, line, meters, NoBroker(), ticket_grace_seconds=grace_seconds)
+        sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
         events = self._take_over_events
         return FormerNames(self.scripts, self.former_scripts, ledger, sweep=sweeper.sweep, take_over_events=events)
 
@@ -368,6 +385,11 @@ class Client:
     def reputation(self) -> Reputation:
         """What became of the emails."""
         return Reputation(self.scripts)
+
+    @part
+    def audit(self) -> Audit:
+        """What operators did."""
+        return Audit(self.scripts)
 
     @part
     def hearing(self) -> Hearing:

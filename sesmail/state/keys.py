@@ -81,6 +81,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key(
+        "unanswered",
+        "zset",
+        "for ever",
+        "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
+    ),
+    Key(
         "written",
         "string",
         "for ever",
@@ -130,6 +136,7 @@ CATALOGUE: tuple[Key, ...] = (
         "times (ms) of an address's passing bounces since its last delivery; under the address's SHA-256",
     ),
     Key("receivers:<site>", "string", "a day", "the signals that a door's process of the site has functions for"),
+    Key("audit", "list", "the last 10,000", "what operators did: who, when, why; JSON without addresses"),
     Key("heard", "hash", "400 days after the last", "site: when (ms) the last event of its emails was processed"),
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),

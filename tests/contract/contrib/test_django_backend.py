@@ -16,6 +16,7 @@ from sesmail import InvalidEmail, LedgerUnavailable, current_client
 from sesmail.celery.current import close_clients
 from sesmail.contrib.django import EmailBackend, outgoing
 from sesmail.doors.prometheus import text
+from sesmail.ses.transport import Key
 from sesmail.settings import load
 
 
@@ -219,3 +220,12 @@ def test_django_says_sender_endpoint_and_credentials(django_site):
     django_site.DEFAULT_FROM_EMAIL = "webmaster@localhost"
     del django_site.AWS_SES_FROM_EMAIL
     assert load().from_email is None
+
+
+def test_a_key_of_django_s_settings_that_is_for_something_else_can_be_left_alone(django_site):
+    django_site.AWS_ACCESS_KEY_ID, django_site.AWS_SECRET_ACCESS_KEY = "key of S3", "s3cret"
+    said = load()
+    assert Key.of(said.access_key_id, said.secret_access_key, said.session_token)
+    django_site.SESMAIL = {"ACCESS_KEY_ID": "", "SECRET_ACCESS_KEY": ""}
+    said = load()
+    assert Key.of(said.access_key_id, said.secret_access_key, said.session_token) is None
