@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.answering import Callers
     from sesmail.state.former_names import FormerNames
     from sesmail.state.health import RedisHealth
     from sesmail.state.masters import Finder
@@ -224,7 +225,14 @@ class Client:
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
 
         grace_seconds = self.settings.ticket_grace_seconds
-        return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+        return Sweeper(
+            self.ledger,
+            self.throttle.line,
+            self.meters,
+            self.callers,
+            self.broker,
+            ticket_grace_seconds=grace_seconds,
+        )
 
     @part
     def teller(self) -> Teller:
@@ -233,6 +241,13 @@ class Client:
         from sesmail.state.endings import Endings  # noqa: PLC0415
 
         return Teller(self.settings.site, Endings(self.scripts))
+
+    @part
+    def callers(self) -> Callers:
+        """Those who wait for the end of sends."""
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+
+        return Callers(self.scripts)
 
     @part
     def throttle(self) -> SendThrottle:
@@ -331,13 +346,14 @@ class Client:
         if self.former_scripts is None:
             return None
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
         from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
 
         ledger, line = self.ledger, self.throttle.line
         assert isinstance(ledger, LedgerOfTwoNames)
-        meters = Meters(self.scripts.redis, self.former_scripts.keys)
+        parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
         grace_seconds = self.settings.ticket_grace_seconds
-        sweeper = Sweeper(ledger.former, line, meters, NoBroker(), ticket_grace_seconds=grace_seconds)
+        sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
         events = self._take_over_events
         return FormerNames(self.scripts, self.former_scripts, ledger, sweep=sweeper.sweep, take_over_events=events)
 

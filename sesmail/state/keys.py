@@ -81,6 +81,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
     Key(
+        "unanswered",
+        "zset",
+        "for ever",
+        "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
+    ),
+    Key(
         "written",
         "string",
         "for ever",
