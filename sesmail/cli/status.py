@@ -11,6 +11,7 @@ import click
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import SILENT_SECONDS, site_client
 from sesmail.message import Lane
+from sesmail.sending.account import read_at_once
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
@@ -55,9 +56,15 @@ def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
 @click.command()
 @json_option
 def quota(as_json: bool) -> None:
-    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left."""
-    snapshot = site_client().throttle.snapshot()
-    data = {**_rate(snapshot), **_quota(snapshot)}
+    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+
+    This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
+    what has changed.
+    """
+    client = site_client()
+    read_at_once(client.turns)
+    snapshot = client.throttle.snapshot()
+    data = {**_rate(snapshot), **_quota(snapshot), "waiting_for_quota": client.ledger.waiting_for_room()}
     rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
     emit(data, as_json=as_json, table=two_columns(rows))
 

@@ -103,7 +103,11 @@ class Consequences:
     def _suppress(self, batch: Iterable[Told]) -> None:
         """In the order in which it happened: who left, came back and left again has left."""
         changes = [
-            change for told in batch for event in told.events for change in _changes(event, told.stored.event_id)
+            change
+            for told in batch
+            for event in told.events
+            if event.suppresses or event.lifts  # few have
+            for change in _changes(event, told.stored.event_id)
         ]
         for change in sorted(changes, key=_when):
             self._make(change)
@@ -196,7 +200,8 @@ def _note_unhandled(event: Unhandled, id_: str) -> None:
     # What SES or we may have got wrong is more than news: nothing followed from it.
     level = logging.INFO if event.key and not event.unread else logging.WARNING
     extra = {"action": "event_unhandled", "event_id": id_}
-    log.log(level, "An event has no meaning for us: %s (%s)", event.what[:90], id_, extra=extra)
+    what = "".join(letter if letter.isprintable() else " " for letter in event.what[:90])  # no line of its own in a log
+    log.log(level, "An event has no meaning for us: %s (%s)", what, id_, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import Account, SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.workers import Turns
+    from sesmail.state.workers import Turn, Turns
 
 log = logging.getLogger("sesmail")
 
+READING, READING_FOR_ROOM = "account", "account-for-room"
+"""Whose turn it is to ask SES; and whose, though it was asked not long ago."""
+
 READ_EVERY_SECONDS = 180.0
+READ_FOR_ROOM_SECONDS = 30.0
+"""While anything waits for the quota or the rate: what has grown is used soon."""
 FIRST_READ_SECONDS = 5.0
 READ_AGAIN_SECONDS = 15.0
 """After a failure. SES allows one such call a second for each account."""
@@ -50,7 +55,7 @@ class AccountWatch:
 
     def refresh_if_due(self) -> None:
         """Ask SES if no worker has lately. Where SES cannot be asked, the settings hold; without those, the sandbox."""
-        turn = self._turns.take("account", READ_AGAIN_SECONDS)
+        turn = self._turns.take(READING, READ_AGAIN_SECONDS) or self._turn_for_room()
         if turn is None:
             return
         try:
@@ -58,7 +63,12 @@ class AccountWatch:
         except SesError as error:
             self._fall_back(error)
         else:
-            self._turns.extend(turn, READ_EVERY_SECONDS)
+            self._turns.extend(turn, READ_FOR_ROOM_SECONDS if turn.name == READING_FOR_ROOM else READ_EVERY_SECONDS)
+
+    def _turn_for_room(self) -> Turn | None:
+        if not self._throttle.anything_waits():
+            return None
+        return self._turns.take(READING_FOR_ROOM, READ_FOR_ROOM_SECONDS)
 
     def _tell(self, account: Account) -> None:
         standing = account.standing()
@@ -92,3 +102,9 @@ class AccountWatch:
                 error.code,
                 extra={"code": error.code},
             )
+
+
+def read_at_once(turns: Turns) -> None:
+    """Somebody knows that something has changed: the next worker that looks asks SES, however lately one did."""
+    for name in (READING, READING_FOR_ROOM):
+        turns.free(name)

@@ -17,6 +17,7 @@ from sesmail.errors import (
     LedgerUnavailable,
     LineStopped,
     OutcomeUnknown,
+    SendPostponed,
     SendRejected,
     SendThrottled,
     SesError,
@@ -260,7 +261,13 @@ class Delivery:
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
         try:
-            self._ledger.begin(claim)
+            if slot.probes:
+                self._ledger.begin(claim, tries=True)
+            else:
+                self._ledger.begin(claim)
+        except SendPostponed as closed:
+            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
+            return Postponed(seconds=closed.seconds, cause=Cause.STOPPED, reason=closed.reason)
         except StaleClaim:
             self.patience.unless_stopped(lambda: self._throttle.unused(slot))
             raise
@@ -337,7 +344,8 @@ class Delivery:
         """
 
         def give_back() -> State:
-            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off)
+            for_room = waiting.cause is Cause.QUOTA
+            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off, for_room=for_room)
 
         try:
             state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.memory import Memory
     from sesmail.settings import Settings
+    from sesmail.vocabulary import Caller
 
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)
@@ -44,6 +45,7 @@ class MemoryLedger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        caller: Caller | None = None,  # noqa: ARG002  nobody takes tickets, so nobody is answered
         content: str = "",
     ) -> Accepted:
         """Keep an email under an id; doing it twice does nothing more. Raises `IdempotencyConflict`."""
@@ -144,7 +146,7 @@ class MemoryLedger:
             email=email.without(opted_out) if opted_out else email,
         )
 
-    def begin(self, claim: Claim) -> None:
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:  # noqa: ARG002  no line is closed here
         """Note that SES is asked now. Raises `StaleClaim` when the send is no longer this claim's."""
         with self._held(claim, HELD) as kept:
             if kept.status.state is State.CLAIMED:
@@ -177,7 +179,15 @@ class MemoryLedger:
                 return self._finish_sent(kept, kept.evidence)
             return self._move(kept, State.UNKNOWN, reason=reason, code=code or None)
 
-    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
+    def postpone(
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,  # noqa: ARG002
+    ) -> State:
         """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
         with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:
             if kept.status.state not in HELD:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.state.line import ACCOUNT, How
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sesmail.sending.outbox import Broker
+    from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Line
     from sesmail.state.meters import Meters
@@ -36,9 +37,11 @@ class SweepReport:
     became_unknown: int = 0  #: their worker died, or got no answer, while SES was asked
     requeued_from_dead_workers: int = 0  #: claimed by a worker that died; SES had not been asked
     due: int = 0  #: scheduled sends whose time had come
+    room: int = 0  #: they waited for the 24-hour quota, and it has room for them
     resent_unproven: int = 0  #: unknown for the whole evidence window; tried again
     abandoned: int = 0  #: unknown after the last attempt
     tickets_reissued: int = 0  #: the broker had lost their tickets
+    last_tickets: int = 0  #: issued for callbacks of sends that something other than a worker has settled
     forgotten: int = 0  #: failed sends past their retention
 
 
@@ -50,12 +53,14 @@ class Sweeper:
         ledger: Ledger,
         line: Line,
         meters: Meters,
+        callers: Callers,
         broker: Broker,
         *,
         ticket_grace_seconds: float = 15.0,
     ) -> None:
         """`ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that."""
         self._ledger = ledger
+        self._callers = callers
         self._line = line
         self._meters = meters
         self._broker = broker
@@ -70,10 +75,11 @@ class Sweeper:
             settled_by_evidence=settled,
             became_unknown=unknown,
             requeued_from_dead_workers=len(claimed),
-            due=self._queue_due(),
+            **self._queue_what_may_go(),
             tickets_reissued=sum(map(self._reissue_lost, Lane)),
             forgotten=self._ledger.forget_old(),
             **self._resend_unproven(),
+            last_tickets=self._have_callers_answered(),
         )
         done = {cause: count for cause, count in asdict(report).items() if count}
         if done:
@@ -81,15 +87,18 @@ class Sweeper:
             self._meters.count_sweep(done)
         return report
 
-    def _queue_due(self) -> int:
-        """All that is due; but what is closed would only send tickets round and round."""
+    def _queue_what_may_go(self) -> dict[str, int]:
+        """All that is due, or has room by now; but what is closed would only send tickets round and round."""
         closed = {(closure.scope, closure.how) for closure in self._line.closures()}
         lanes = [lane for lane in Lane if not closed & {(f"lane:{lane}", how) for how in How}]
         if (ACCOUNT, How.PAUSED) in closed:
-            return 0
+            return {}
         if (ACCOUNT, How.STOPPED) in closed:
-            return self._queue_one_that_tries(lanes)
-        return sum(map(self._queue_all_of, lanes))
+            return {"due": self._queue_one_that_tries(lanes)}
+        return {
+            "due": sum(self._queue_all(self._ledger.queue_due, lane) for lane in lanes),
+            "room": sum(self._queue_all(self._ledger.queue_for_room, lane) for lane in lanes),
+        }
 
     def _queue_one_that_tries(self, lanes: Sequence[Lane]) -> int:
         """One email tries whether the line is open again, when it is time for that: of bulk, where any is due.
@@ -99,20 +108,19 @@ class Sweeper:
         total = 0
         for lane in (Lane.BULK, Lane.TRANSACTIONAL):
             if lane in lanes:
-                how = {"tries": f"{How.STOPPED}:{ACCOUNT}", "due_for_seconds": BULK_TRIES_SECONDS if total else 0.0}
-                total += self._queue_page(lane, 1, **how)
+                waits_seconds = BULK_TRIES_SECONDS if total else 0.0
+                scope = f"{How.STOPPED}:{ACCOUNT}"
+                tickets = self._ledger.queue_due(lane, 1, tries=scope, due_for_seconds=waits_seconds)
+                self._issue(tickets, express=False)
+                total += len(tickets)
         return total
 
-    def _queue_all_of(self, lane: Lane) -> int:
+    def _queue_all(self, queued: Callable[[Lane, int], list[Ticket]], lane: Lane) -> int:
         total = 0
-        while queued := self._queue_page(lane, PAGE):
-            total += queued
+        while tickets := queued(lane, PAGE):
+            self._issue(tickets, express=False)
+            total += len(tickets)
         return total
-
-    def _queue_page(self, lane: Lane, page: int, **tries: Any) -> int:
-        tickets = self._ledger.queue_due(lane, page, **tries)
-        self._issue(tickets, express=False)
-        return len(tickets)
 
     def _resend_unproven(self) -> dict[str, int]:
         resent = abandoned = 0
@@ -133,6 +141,14 @@ class Sweeper:
         )
         for number, tickets in enumerate(pages):
             self._issue(tickets, express=number == 0)
+            total += len(tickets)
+        return total
+
+    def _have_callers_answered(self) -> int:
+        """After all that may settle a send: the worker that takes such a ticket ends the caller's task."""
+        total = 0
+        while tickets := self._callers.last_tickets(PAGE):
+            self._issue(tickets, express=True)
             total += len(tickets)
         return total
 

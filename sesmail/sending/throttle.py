@@ -17,6 +17,7 @@ from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
 from sesmail.state.breaker import Breaker
 from sesmail.state.line import ACCOUNT, Line
+from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class SendThrottle:
         """`clock` and `sleep` are for tests; the time that counts is Redis'."""
         self.line = Line(scripts)
         self.breaker = Breaker(scripts)
+        self._scripts = scripts
         self._run = scripts.run
         self._clock = clock
         self._stopping = threading.Event()
@@ -213,6 +215,12 @@ class SendThrottle:
         """
         sent = "" if sent_24h is None else sent_24h
         self._run("throttle_account", rate, quota_24h, sent, bulk_reserve, source, standing, share)
+
+    def anything_waits(self) -> bool:
+        """Whether emails wait for room in the quota, or worker processes for their turn at the rate."""
+        names = [self._scripts.keys(*of, lane) for of in (("for_room",), ("throttle", "waiting")) for lane in Lane]
+        with reachable():
+            return bool(self._scripts.redis.exists(*names))
 
     def snapshot(self) -> Snapshot:
         """How the throttle stands by now."""

@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
+from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
-    from sesmail.vocabulary import Accepted
+    from sesmail.vocabulary import Accepted, Caller
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -41,6 +41,9 @@ RECORD_VERSION = WHOLE
 """The newest form of an email's JSON that this release knows. Each is written in the oldest that says all of it."""
 
 PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evicted, or deleted by hand?"
+
+CLOSED_SECONDS = 1.0
+"""How long a send waits whose line was closed just before SES was to be asked; the sweeper knows when it is open."""
 
 
 class Ledger:
@@ -69,11 +72,13 @@ class Ledger:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         content: str = "",
+        caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
 
         `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
-        Raises `IdempotencyConflict` where it was given to another.
+        A `caller` is kept with it, also where an earlier send has the same key. Raises `IdempotencyConflict` where it
+        was given to another.
         """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
@@ -100,6 +105,7 @@ class Ledger:
             self._new_secret,
             self._searchable_ms,
             round(self._settings.metadata_retention_seconds * 1000),
+            *_caller_arguments(caller),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
@@ -167,7 +173,7 @@ class Ledger:
             return State(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, record, *blobs = answer
         try:
             email = unpack(record, blobs)
         except Newer as newer:
@@ -184,12 +190,20 @@ class Ledger:
             attempts=int(attempts),
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
+            callers=tuple(callers.decode().split()),
         )
 
-    def begin(self, claim: Claim) -> None:
-        """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES."""
-        if not self._run("begin", claim.send_id, claim.token, round(self._settings.asking_seconds * 1000)):
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:
+        """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES.
+
+        Raises `SendPostponed` when the breaker has closed the line meanwhile, unless the email is there to try that.
+        """
+        longest_ms = round(self._settings.asking_seconds * 1000)
+        answer = self._run("begin", claim.send_id, claim.token, longest_ms, int(tries))
+        if answer == 0:
             raise StaleClaim
+        if answer < 0:
+            raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""
@@ -210,14 +224,17 @@ class Ledger:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
         return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
 
-    def postpone(self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False) -> State:
+    def postpone(
+        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+    ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
-        `backs_off` counts the wait, so that the next back-off is longer. Answers `SENT` when an event has proved that
+        `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
+        24-hour quota, and goes on sooner where that comes sooner. Answers `SENT` when an event has proved that
         SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms)
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
         answer = self._run("postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
@@ -264,7 +281,9 @@ class Ledger:
         The ticket is the caller's to issue, by express.
         """
         self._expect(self._run("requeue", send_id), State.QUEUED, "sent again")
-        return Ticket(send_id=send_id, lane=self.status(send_id).lane)
+        with reachable():
+            wishes = cast("bytes | None", self._redis.hget(self._key("send", send_id), f"caller:{send_id}"))
+        return Ticket(send_id=send_id, lane=self.status(send_id).lane, wishes=(wishes or b"").decode())
 
     @staticmethod
     def _expect(answer: bytes, state: State, wish: str) -> None:
@@ -333,6 +352,13 @@ class Ledger:
             **counted,
         }
 
+    def waiting_for_room(self) -> int:
+        """How many sends wait for room in the 24-hour quota; a few of them may have gone or been cancelled since."""
+        with reachable(), self._redis.pipeline(transaction=False) as pipe:
+            for lane in Lane:
+                pipe.zcard(self._key("for_room", lane))
+            return sum(pipe.execute())
+
     def ids(self, state: State, *, limit: int = 100) -> list[str]:
         """Ids of the sends in a state, oldest first; not for `queued` and `scheduled`, kept by lane."""
         with reachable(self._redis):
@@ -366,6 +392,10 @@ class Ledger:
         been due for that for `due_for_seconds`.
         """
         return _tickets(self._run("sweep_due", lane, page, tries, round(due_for_seconds * 1000)))
+
+    def queue_for_room(self, lane: Lane, page: int = 200) -> list[Ticket]:
+        """Up to `page` sends of a lane that wait for the 24-hour quota and have room in it, now queued."""
+        return _tickets(self._run("sweep_room", lane, page))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
@@ -451,5 +481,14 @@ def _epoch_ms(when: datetime | None) -> int | str:
 
 
 def _tickets(found: Sequence[bytes]) -> list[Ticket]:
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return [Ticket(send_id=send_id.decode(), lane=Lane(lane.decode())) for send_id, lane in pairs]
+    triples = zip(found[::3], found[1::3], found[2::3], strict=True)
+    return [
+        Ticket(send_id=send_id.decode(), lane=Lane(lane.decode()), wishes=wishes.decode())
+        for send_id, lane, wishes in triples
+    ]
+
+
+def _caller_arguments(caller: Caller | None) -> tuple[str, str, int | str, int | str]:
+    if caller is None:
+        return "", "", "", ""
+    return caller.task_id, caller.wishes, int(caller.waits), int(caller.waits_for_others)

@@ -96,6 +96,11 @@ class Turns:
             taken = self._redis.set(self._keys("turn", name), turn.token, nx=True, px=round(seconds * 1000))
         return turn if taken else None
 
+    def free(self, name: str) -> None:
+        """It is anybody's turn at once, whoever did it last."""
+        with reachable():
+            self._redis.delete(self._keys("turn", name))
+
     def give_back(self, turn: Turn) -> None:
         """It is done: anybody's turn at once."""
         self._run("turn", turn.name, turn.token, 0)

@@ -161,9 +161,8 @@ class Fleet:
 
     def accept(self, send_id: str, **changes: object) -> str:
         """Write an email into the ledger; no ticket is issued for it, as when the broker lost it."""
-        email = Email(
-            "success@simulator.amazonses.com", "Hello", "Hi.", **{"from_email": "shop@example.com", **changes}
-        )  # type: ignore[arg-type]
+        to = changes.pop("to", "success@simulator.amazonses.com")
+        email = Email(to, "Hello", "Hi.", **{"from_email": "shop@example.com", **changes})  # type: ignore[arg-type]
         self.ledger.accept(send_id, email)
         return send_id
 

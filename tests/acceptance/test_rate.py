@@ -72,6 +72,24 @@ def sesmail(fleet: Fleet, *arguments: str) -> str:
     return done.stdout
 
 
+def test_what_waits_for_tomorrows_quota_goes_out_when_it_grows_and_at_once_where_an_operator_says_so(folder, redis):
+    email = {"to": "ann@example.org", "lane": "bulk"}
+    with Simulator(rate=100, quota=10, calls_per_second=None) as ses, Fleet(folder, redis, ses) as fleet:
+        fleet.worker().wait_until_ready()
+        names = [fleet.send(f"id-{n}", queue="sesmail.bulk", **email) for n in range(20)]
+        wait_until(lambda: fleet.ledger.waiting_for_room() == 11, "nine are sent, a tenth is for transactional email")
+        assert {fleet.ledger.status(name).attempts for name in names if fleet.state(name) == "scheduled"} == {0}
+        ses.change(quota=15)
+        assert '"waiting_for_quota": ' in sesmail(fleet, "quota", "--json")
+        wait_until(lambda: fleet.ledger.counts()["sent"] == 13, "as many as there is room for", 15)
+        ses.change(quota=1000)
+        said = sesmail(fleet, "resume")
+        assert "account: was open" in said
+        assert "waiting for the 24-hour quota go on" in said
+        fleet.wait_for(names, seconds=15)
+        assert set(fleet.copies().values()) == {1}
+
+
 def test_a_paused_lane_waits_without_losing_an_attempt_while_the_other_goes_on(folder, redis):
     with Simulator(rate=100) as ses, Fleet(folder, redis, ses) as fleet:
         assert "paused" in sesmail(fleet, "pause", "--lane", "bulk", "--reason", "a typo in the letter")

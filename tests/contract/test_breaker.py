@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -215,6 +216,20 @@ def test_after_three_500s_what_was_not_asked_waits_without_an_attempt(client, wo
     assert ses.asked == ["n0", "n1", "n2"]
     assert status(client, "n5") == ("scheduled", 0)
     assert [r.message for r in caplog.records if r.levelno == logging.ERROR and "out of order" in r.message]
+
+
+def test_who_waits_for_its_slot_when_the_line_closes_does_not_ask(client, work, monkeypatch) -> None:
+    acquire = client.throttle.acquire
+
+    def acquire_and_then(*arguments: Any, **others: Any) -> object:
+        granted = acquire(*arguments, **others)
+        close(client.throttle.breaker)
+        return granted
+
+    monkeypatch.setattr(client.throttle, "acquire", acquire_and_then)
+    outcome = work("a", ses := Ses("m"))
+    assert (type(outcome), ses.asked) == (Postponed, [])
+    assert status(client, "a") == ("scheduled", 0)
 
 
 def test_ses_out_of_reach_closes_the_line_too_and_costs_nobody_an_attempt(client, work) -> None:

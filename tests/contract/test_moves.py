@@ -27,7 +27,7 @@ from tests.conftest import ClockedScripts
 
 ADDRESS = "success@simulator.amazonses.com"
 WINDOW_SECONDS, LEASE_SECONDS, MAX_AGE_SECONDS, RETENTION_SECONDS = 60.0, 10.0, 10_000.0, 20_000.0
-BEGINNINGS = ("nothing", *State, "scheduled_and_to_expire", "asked_as_often_as_allowed")
+BEGINNINGS = ("nothing", *State, "scheduled_and_to_expire", "waiting_for_room", "asked_as_often_as_allowed")
 
 Seen = set[tuple[str, str, str]]
 
@@ -89,6 +89,10 @@ class Story:
         self.ledger.heartbeat("ann", LEASE_SECONDS)
         claim = self.ledger.claim("a", "ann", "token")
         self.claim = claim if isinstance(claim, Claim) else None
+
+    def waiting_for_room(self) -> None:
+        self.claimed()
+        self.ledger.postpone(self.claim, 9.0, "the quota", for_room=True)
 
     def sending(self) -> None:
         self.claimed()
@@ -205,6 +209,7 @@ ACTS: list[Callable[[Ledger, Any], Any]] = [
     lambda ledger, _: ledger.take_back(State.CLAIMED),
     lambda ledger, _: ledger.take_back(State.SENDING),
     lambda ledger, _: [ledger.queue_due(lane) for lane in Lane],
+    lambda ledger, _: [ledger.queue_for_room(lane) for lane in Lane],
     lambda ledger, _: ledger.queue_unproven(),
     lambda ledger, _: list(ledger.queue_lost(Lane.TRANSACTIONAL, grace_seconds=15, queue_is_empty=True)),
     lambda ledger, _: ledger.forget_old(),

@@ -17,6 +17,7 @@ QUIET_AGAIN_SECONDS = 90.0
 
 OPENED_AGAIN_SECONDS = 50.0
 """The breaker's longest pause, some sweeps, and five seconds in which bulk alone tries."""
+ROOM_SECONDS = 60.0
 UNKNOWN_AT_MOST = 12
 """Three in a row, as many as are on their way meanwhile, and one for each try before the account was ever read."""
 
@@ -76,6 +77,12 @@ class Bounds:
                 self._rules.check("the_line_opens_after_an_outage", not closed, " ".join(waiting))
 
         self._at(ses.down_until + OPENED_AGAIN_SECONDS, look)
+
+    def room_appears(self, base: str) -> None:
+        """SES allows more than all that waits: whatever was to wait for tomorrow's quota goes on."""
+        for send in self._model.waiting():
+            if send.base == base and send.state == "scheduled" and send.waits_for_room:
+                self._expect("room_is_used_within_a_minute", send, ROOM_SECONDS)
 
     def _may_go(self, send: Send) -> bool:
         """Whether it could have tried the line for a while."""

@@ -37,6 +37,8 @@ class Send:
     holder: bytes | str | None = None
     """The token of the claim that holds now."""
     holder_process: Any = None
+    waits_for_room: bool = False
+    """Whether it was told that the 24-hour quota is used up."""
     opted_out: frozenset[str] = frozenset()
     """Who had opted out when it was claimed."""
     taken: list[Taken] = field(default_factory=list)
@@ -53,6 +55,12 @@ class Send:
     heard: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
     receiver_failed: bool = False
+    callers: set[str] = field(default_factory=set)
+    """The task ids of those who want something done at its end."""
+    continued: Counter[str] = field(default_factory=Counter)
+    """How often that was done, by task id."""
+    continued_at: dict[str, float] = field(default_factory=dict)
+    continuation_failed: bool = False
     silent: bool = False
     """Whether a former release has ended it, which tells nobody."""
 

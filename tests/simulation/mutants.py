@@ -245,6 +245,14 @@ RATE = (
     ),
     _lua("a paused line is open", "throttle_reserve", "if not tried or tonumber(due)", "if tried and tonumber(due)"),
     _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then"),
+    _lua("what waits for the quota sleeps on", "sweep_room", "(recipients <= room or may_try)", "may_try"),
+    _lua("the breaker's line is never tried", "breaker", "now + pause, longest", "now + 1e9, longest"),
+    _lua(
+        "no answer closes no line",
+        "breaker",
+        "if entry or redis.call('INCR', key('unclear')) < tonumber(ARGV[3]) then",
+        "if true then",
+    ),
     _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
     _lua(
@@ -280,4 +288,38 @@ TELLING = (
         "email_failed if status.state is State.SENT else email_sent",
     ),
 )
-MUTANTS: tuple[Bug, ...] = (*CLAIMS, *SWEEPS, *EVIDENCE, *OPT_OUTS, *ACCEPTANCE, *SENDING, *RATE, *TELLING)
+ANSWERING = (
+    _lua("callers are not answered", "rows", "redis.call('ZADD', key('unanswered'), now_ms()", "local _ = (0"),
+    _lua(
+        "a caller is answered by several",
+        "answer",
+        "if number_of(f[6]) > now and holder ~= ARGV[3] then",
+        "if false then",
+    ),
+    _lua(
+        "a caller is answered for ever",
+        "answered",
+        "redis.call('HDEL', row, 'caller:' .. task_id, 'asked:' .. task_id)",
+        "",
+    ),
+    _lua("who calls later is not kept", "accept", "if state and ARGV[19] == '1' then", "if false then"),
+    _python(
+        "nobody issues last tickets",
+        "sending.sweeper",
+        "while tickets := self._callers",
+        "while tickets := False and self._callers",
+    ),
+    _python(
+        "an answer that failed counts as given",
+        "celery.ending",
+        "        _put_back(task, answer)\n        log",
+        "        task.client.callers.answered(answer)\n        log",
+    ),
+    _python(
+        "each ticket ends the task",
+        "celery.ending",
+        "if answer := _take(task, send_id):",
+        "if answer := (_take(task, send_id) or Answer(send_id=send_id, task_id=task.request.id, state=state, message_id=None, reason=None, code=None, wishes='')):",
+    ),
+)
+MUTANTS: tuple[Bug, ...] = (*CLAIMS, *SWEEPS, *EVIDENCE, *OPT_OUTS, *ACCEPTANCE, *SENDING, *RATE, *TELLING, *ANSWERING)

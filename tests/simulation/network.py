@@ -25,7 +25,7 @@ OF_REDIS = (
     "redis_forgets",
     "redis_evicts",
 )
-READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
+READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "ZCARD", "EXISTS", "ZRANGE", "SMEMBERS", "HSCAN", "ZSCORE"})
 LEASE_SECONDS = 8.0
 RETRY_SECONDS = 0.05
 """After an error of the connection redis-py tries once more, as `connect` has it."""

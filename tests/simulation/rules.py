@@ -155,7 +155,7 @@ class Rules:
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
-        if send is None or not reply:
+        if send is None or reply != 1:
             return
         self.check("only_the_holder_begins", send.holder == argv[1], send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
@@ -176,6 +176,7 @@ class Rules:
         if send and argv[0] in before:
             self.check("only_the_holder_moves_it", send.holder == argv[1], send.id, "postpone")
             send.due_at = min(send.state_at_redis + float(argv[2]) / 1000, send.expires_at)
+            send.waits_for_room = argv[6:] == (1,)
 
     def _evidence(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -213,7 +214,7 @@ class Rules:
     def _reschedule(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send and before and reply == b"scheduled":
-            send.due_at = float(argv[1]) / 1000
+            send.due_at, send.waits_for_room = float(argv[1]) / 1000, False
 
     def _listen(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
         self._model.listening_since.setdefault((base, argv[0]), self._scheduler.now)
@@ -279,6 +280,22 @@ class Rules:
         self.check("a_yes_is_written_down", not fiber.yes, " ".join(sorted(fiber.yes)))
         fiber.claims.clear()
         fiber.yes.clear()
+
+    def continues(self, base: str, send_id: str, task_id: str, kind: str, *, failed: bool) -> None:
+        """What follows an email, for one of its callers: `link` where it was sent, else `link_error`."""
+        send = self._model.sends.get((base, send_id))
+        self._story.tell(f"{kind} of {task_id} runs:", send_id)
+        if send is None:  # Redis has forgotten it meanwhile
+            return
+        ends = {"sent"} if kind == "link" else ENDS - {"sent"}
+        self.check("what_follows_is_right", bool(ends & set(send.ended)) or send.forgotten, send_id, kind)
+        before = send.continued_at.get(task_id)
+        excused = send.continuation_failed or send.forgotten
+        again = before is not None and not excused and self.quiet_since < before - 5.0
+        self.check("what_follows_runs_once_where_nothing_died", not again, send_id, task_id)
+        send.continued[task_id] += 1
+        send.continued_at[task_id] = self._scheduler.now
+        send.continuation_failed = send.continuation_failed or failed
 
     def hears(self, base: str, send_id: str, state: str, signal: str, *, failed: bool) -> None:
         """A receiver is told of an end."""

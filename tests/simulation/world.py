@@ -164,7 +164,7 @@ class World:
             ses.down_until = 0.0
             ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
-            self.scheduler.spawn(self.outside, installation.operators[0].give_time_anew, "peace")
+            self.bounds.room_appears(installation.base)
 
     def _wait_for_the_rest(self) -> None:
         end = self.scheduler.now + PEACE_AT_MOST_SECONDS

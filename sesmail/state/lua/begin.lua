@@ -2,8 +2,9 @@
 -- The last step before SES is asked: from here on, SES may have it.
 -- Moves: claimed -> sending: SES is asked now
 --
--- ARGV: 1 id, 2 token, 3 longest that asking SES can take (ms)
--- Answers 1, or 0 when the claim is stale: the caller must not ask SES.
+-- ARGV: 1 id, 2 token, 3 longest that asking SES can take (ms), 4 '1' if it is to try a line that the breaker has closed
+-- Answers 1; 0 when the claim is stale, or -1 when the breaker has closed the line since the slot was given: then the caller
+-- must not ask SES.
 local id, token = ARGV[1], ARGV[2]
 local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane')
 if f[2] ~= token then
@@ -14,6 +15,9 @@ if f[1] == 'sending' then
 end
 if f[1] ~= 'claimed' then
   return 0
+end
+if ARGV[4] ~= '1' and string.find(redis.call('HGET', key('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
+  return -1
 end
 move(id, 'claimed', 'sending', f[3], now_ms() + tonumber(ARGV[3]))
 redis.call('HINCRBY', key('send', id), 'attempts', 1)

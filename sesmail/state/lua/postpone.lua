@@ -5,11 +5,11 @@
 --        sending -> sent: an event has proved that SES took it
 --
 -- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer,
---       6 retention of a sent row (ms)
+--       6 retention of a sent row (ms), 7 '1' if it waits for room in the 24-hour quota: see sweep_room.lua
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at')
+local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'accepted_at')
 if f[2] ~= token then
   return ''
 end
@@ -29,5 +29,11 @@ local due = now_ms() + tonumber(ARGV[3])
 due = math.min(due, tonumber(f[4]) or due)
 redis.call('HINCRBY', row, 'waits', ARGV[5])
 redis.call('HSET', row, 'reason', ARGV[4])
+if ARGV[7] == '1' then
+  redis.call('HSET', row, 'waits_for', 'room')
+  redis.call('ZADD', key('for_room', f[3]), f[5], id)
+else
+  redis.call('HDEL', row, 'waits_for')
+end
 move(id, f[1], 'scheduled', f[3], due)
 return 'scheduled'

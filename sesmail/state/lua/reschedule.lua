@@ -13,6 +13,7 @@ if not is_known(f[3]) then
   return OF_NEWER
 end
 if state == 'queued' or state == 'scheduled' then
+  redis.call('HDEL', key('send', ARGV[1]), 'waits_for')
   move(ARGV[1], state, 'scheduled', f[2], tonumber(ARGV[2]))
   return 'scheduled'
 end
