@@ -12,8 +12,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from sesmail import client
 from sesmail.celery import strangers, tasks
+from sesmail.client import kept
 from sesmail.state.address import Address
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
@@ -123,7 +123,7 @@ class World:
         patches.set(Scripts, "source", lambda scripts, name: texts.source(scripts, name, former=_is_former()))
         if self.run.bug:
             self.run.bug.plant(patches)
-        patches.set(client, "connect", self._connect)
+        patches.set(kept, "connect", self._connect)
         for module in (tasks, strangers):
             patches.set(module, "client_of", lambda app: app)
 

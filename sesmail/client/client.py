@@ -1,0 +1,180 @@
+"""The client itself: an email's way out, and what a worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from sesmail.client.base import NoBroker
+from sesmail.client.part import part
+from sesmail.client.way_back import WayBack
+from sesmail.frames import shows_no_email, shows_no_email_later
+from sesmail.state.meters import Meters
+
+if TYPE_CHECKING:
+    from sesmail.message import Email
+    from sesmail.sending.account import AccountWatch
+    from sesmail.sending.delivery import Delivery
+    from sesmail.sending.obstacles import Obstacles
+    from sesmail.sending.outbox import Outbox
+    from sesmail.sending.sweeper import Sweeper
+    from sesmail.sending.telling import Teller
+    from sesmail.sending.throttle import SendThrottle
+    from sesmail.ses.transport import SesTransport
+    from sesmail.state.answering import Callers
+    from sesmail.state.former_names import FormerNames
+    from sesmail.vocabulary import Accepted
+
+
+class Client(WayBack):
+    """Everything that one application needs to send, and to hear back.
+
+    Cheap to make: nothing is connected to, and neither boto3 nor SQL loaded, before it is used. Not to be taken into
+    another process by `fork`: make one there.
+    """
+
+    # -- an email's way out -----------------------------------------------------------------------------------------
+
+    @shows_no_email
+    def send(self, email: Email, *, send_id: str | None = None) -> Accepted:
+        """Accept an email: once this returns, it is sent in the end. Raises `InvalidEmail`, `LedgerUnavailable`."""
+        return self.outbox.send(email, send_id=send_id)
+
+    @shows_no_email_later
+    async def asend(self, email: Email, *, send_id: str | None = None) -> Accepted:
+        """`send` for async code: the loop goes on while Redis is asked, in a thread."""
+        return await asyncio.to_thread(self.send, email, send_id=send_id)
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where emails are accepted: on their way to SES, or kept in memory where none should reach people."""
+        if not self.is_suppressed:
+            return self.real_outbox
+        from sesmail.sending.memory_ledger import MemoryLedger  # noqa: PLC0415  for tests
+        from sesmail.sending.outbox import Outbox  # noqa: PLC0415
+
+        kept = self.memory
+        return Outbox(self.settings, kept.broker, MemoryLedger(kept, self.settings), kept.reputation)
+
+    @part
+    def real_outbox(self) -> Outbox:
+        """The outbox over Redis."""
+        from sesmail.sending.outbox import Outbox  # noqa: PLC0415
+
+        quick = self._ledger(self._scripts(self.settings.accept_timeout_seconds))
+        return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
+
+    # -- a worker's parts ---------------------------------------------------------------------------------------------
+
+    @part
+    def delivery(self) -> Delivery:
+        """What a worker does with a ticket."""
+        from sesmail.sending.delivery import Delivery  # noqa: PLC0415  who only accepts has no use for it
+
+        return Delivery(
+            self.settings,
+            self.ledger,
+            self.throttle,
+            self.lease,
+            self.account_watch,
+            self.worker_rates,
+            lambda: self.transport,
+        )
+
+    @part
+    def sweeper(self) -> Sweeper:
+        """Finds what fell between."""
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+
+        grace_seconds = self.settings.ticket_grace_seconds
+        return Sweeper(
+            self.ledger,
+            self.throttle.line,
+            self.meters,
+            self.callers,
+            self.broker,
+            ticket_grace_seconds=grace_seconds,
+        )
+
+    @part
+    def teller(self) -> Teller:
+        """Tells this site's own functions how its sends have ended."""
+        from sesmail.sending.telling import Teller  # noqa: PLC0415
+        from sesmail.state.endings import Endings  # noqa: PLC0415
+
+        return Teller(self.settings.site, Endings(self.scripts))
+
+    @part
+    def callers(self) -> Callers:
+        """Those who wait for the end of sends."""
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+
+        return Callers(self.scripts)
+
+    @part
+    def throttle(self) -> SendThrottle:
+        """The fleet's one limiter."""
+        from sesmail.sending.throttle import SendThrottle  # noqa: PLC0415
+
+        return SendThrottle(self.scripts)
+
+    @part
+    def account_watch(self) -> AccountWatch:
+        """Keeps the throttle's limits those of the account."""
+        from sesmail.sending.account import AccountWatch  # noqa: PLC0415
+
+        return AccountWatch(self.settings, self.throttle, self.turns, lambda: self.transport)
+
+    @part
+    def transport(self) -> SesTransport:
+        """SES; loads boto3."""
+        from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+
+        return SesTransport(
+            region=self.settings.region,
+            endpoint_url=self.settings.endpoint_url,
+            profile=self.settings.profile,
+            key=Key.of(self.settings.access_key_id, self.settings.secret_access_key, self.settings.session_token),
+            connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
+            read_timeout_seconds=self.settings.ses_read_timeout_seconds,
+            max_connections=64,
+            call=self.settings.ses_call,
+        )
+
+    @part
+    def former_names(self) -> FormerNames | None:
+        """What to do about what stands there."""
+        if self.former_scripts is None:
+            return None
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+        from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
+
+        ledger, line = self.ledger, self.throttle.line
+        assert isinstance(ledger, LedgerOfTwoNames)
+        parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
+        grace_seconds = self.settings.ticket_grace_seconds
+        sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
+        events = self._take_over_events
+        return FormerNames(self.scripts, self.former_scripts, ledger, sweep=sweeper.sweep, take_over_events=events)
+
+    def _take_over_events(self) -> None:
+        """Those of this site that wait under the former names, where the ledger's Redis is their store."""
+        scripts, site = self.former_scripts, self.settings.site
+        if self.settings.event_store or scripts is None:
+            return
+        from sesmail.events.stores.opening import open_store  # noqa: PLC0415
+
+        former = open_store(self.settings, lambda _url: scripts)
+        while waiting := former.gather(site, limit=200, lease_seconds=60.0, now=time.time()):
+            self.event_store.put(waiting)
+            former.mark_processed(waiting, now=time.time())
+
+    @part
+    def obstacles(self) -> Obstacles:
+        """What stands in the mail's way."""
+        from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.waiting import Waiting  # noqa: PLC0415
+
+        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)

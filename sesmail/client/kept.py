@@ -1,0 +1,149 @@
+"""What one application keeps in Redis: each of a client's parts is a structure of the ledger's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sesmail.client.base import Base
+from sesmail.client.part import part
+from sesmail.state.address import read_address
+from sesmail.state.audit import Audit
+from sesmail.state.connection import connect
+from sesmail.state.durable import DurableScripts
+from sesmail.state.hearing import Hearing
+from sesmail.state.keys import Keys
+from sesmail.state.ledger import Ledger
+from sesmail.state.meters import Meters
+from sesmail.state.reputation import Reputation
+from sesmail.state.scripts import Scripts
+from sesmail.state.suppression import SuppressionList
+from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from sesmail.state.health import RedisHealth
+    from sesmail.state.search import Search
+
+
+class KeptInRedis(Base):
+    """The parts over the ledger's Redis."""
+
+    @part
+    def scripts(self) -> Scripts:
+        """Runs the Lua scripts on the ledger's Redis."""
+        return self._scripts(self.settings.redis_timeout_seconds)
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.settings.global_key_prefix)
+
+    def _scripts(self, timeout_seconds: float) -> Scripts:
+        keys, waits_for = self._keys, self.settings.accept_waits_for
+        if waits_for is None:
+            return Scripts(self._connect(timeout_seconds, keys), keys)
+        wait_seconds = self.settings.accept_wait_seconds
+        patient = self._connect(timeout_seconds + wait_seconds, keys)
+        return DurableScripts(self._connect(timeout_seconds, keys), keys, patient, waits_for, wait_seconds)
+
+    def check_durability(self) -> None:
+        """Whether what `SESMAIL_ACCEPT_WAITS_FOR` asks for can be had from this Redis.
+
+        Raises `ConfigurationError`, and `LedgerUnavailable` when it cannot be known now.
+        """
+        if isinstance(scripts := self.scripts, DurableScripts):
+            scripts.check()
+
+    def _connect(self, timeout_seconds: float, keys: Keys, url: str | None = None) -> Redis:
+        settings = self.settings
+        address = read_address(url or settings.redis_url, master_name=settings.redis_master_name)
+        if settings.redis_credentials and not url:
+            address = replace(address, credentials=settings.redis_credentials)
+        connection = connect(
+            address,
+            timeout_seconds=timeout_seconds,
+            connect_timeout_seconds=settings.redis_connect_timeout_seconds,
+            key=keys.base,
+            finders=self._finders,
+        )
+        self._connections.append(connection)
+        return connection
+
+    @part
+    def ledger(self) -> Ledger:
+        """Every send."""
+        return self._ledger(self.scripts)
+
+    def _ledger(self, scripts: Scripts) -> Ledger:
+        if self.former_scripts is None:
+            return Ledger(scripts, self.settings)
+        from sesmail.state.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
+
+        return LedgerOfTwoNames(scripts, Scripts(scripts.redis, self.former_scripts.keys), self.settings)
+
+    @part
+    def former_scripts(self) -> Scripts | None:
+        """The same where a project's keys stood before Celery's `global_keyprefix` counted; None without one."""
+        if not self.settings.global_key_prefix:
+            return None
+        return Scripts(self.scripts.redis, Keys(self.settings.key_prefix))
+
+    @part
+    def search(self) -> Search:
+        """Sends, as people look for them."""
+        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+
+        return Search(self.scripts)
+
+    @part
+    def suppression(self) -> SuppressionList:
+        """The opt-outs."""
+        return SuppressionList(self.scripts)
+
+    @part
+    def reputation(self) -> Reputation:
+        """What became of the emails."""
+        return Reputation(self.scripts)
+
+    @part
+    def audit(self) -> Audit:
+        """What operators did."""
+        return Audit(self.scripts)
+
+    @part
+    def hearing(self) -> Hearing:
+        """Whether SES tells anything of what this site sends."""
+        return Hearing(self.scripts)
+
+    @part
+    def lease(self) -> WorkerLease:
+        """This process's sign of life."""
+        return WorkerLease(self.ledger, self.settings.lease_seconds)
+
+    @part
+    def meters(self) -> Meters:
+        """Totals for those who watch."""
+        return Meters(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def redis_health(self) -> RedisHealth:
+        """Whether the ledger's Redis keeps what it is given."""
+        from sesmail.state.health import RedisHealth  # noqa: PLC0415  workers and commands ask
+
+        return RedisHealth(self.scripts.redis, self.scripts.keys, may_forget=self.settings.redis_may_forget)
+
+    @part
+    def turns(self) -> Turns:
+        """What one worker of the fleet does for all."""
+        return Turns(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def fleet(self) -> Fleet:
+        """Whether workers are there."""
+        return Fleet(self.scripts.redis, self.scripts.keys)
+
+    @part
+    def worker_rates(self) -> WorkerRates:
+        """What each worker may send a second."""
+        return WorkerRates(self.scripts.redis, self.scripts.keys)
