@@ -78,6 +78,8 @@ class CeleryBroker:
     def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
         lane = Lane.TRANSACTIONAL if express else tickets[0].lane
         options.setdefault("queue", declared_queue(self._app, self._settings.queue_of(lane)))
+        # A host's limits must not travel with the ticket: the worker has its own for email.
+        options = {"soft_time_limit": None, "time_limit": None, **options}
         if len(tickets) == 1:
             send_id = tickets[0].send_id
             # Celery's own way to publish: that of the task leads through the ledger.
