@@ -8,7 +8,8 @@ throttles, fails, resets and hangs, before and after it accepted. All counts are
 `unknown` before, each with its cause among the cases. Nobody tells of what SES took, so what is unknown is sent again after
 a window shortened to 10 s. `duplicates_with_events` is of a second run with a window of 200 s, in which SES's events come by
 SNS to a `sesmail webhook`, which is behind the proxy, killed and redeployed, too; SNS tries again by the policy of
-`deploy/ses-events.yaml`, ten times faster than life. `recovery_seconds_max`: from `kill -9` or freezing of a worker until
+`deploy/ses-events.yaml`, ten times faster than life. `..._with_failovers` are of a third run, whose Redis is three servers behind
+a name: each time it is killed, a replica takes over; acceptance waits for a replica (SESMAIL_ACCEPT_WAITS_FOR). `recovery_seconds_max`: from `kill -9` or freezing of a worker until
 SES was asked for the last email that it had claimed, the time that Redis was away not counted. Those whose new ticket was
 lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere
 in Redis any more; what waits there for a visibility timeout is `late`.
@@ -29,9 +30,10 @@ import time
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from benchmarks._failover import FailingOver, ReplicatedSide
 from benchmarks._misfortunes import Fate, Misfortune, schedule
 from benchmarks._report import Report, parser
 from benchmarks._sides import WORKERS, OurSide, OurSideWithEvents, Outcome, Side, StockSide
@@ -42,6 +44,7 @@ from tests.acceptance.proxy import Proxy
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 RATE = 50
 UNLIMITED = 1_000_000
@@ -63,8 +66,19 @@ def main() -> None:
     misfortunes = list(schedule(Random(options.seed), seconds, len(WORKERS)))
     ours = suffer(OurSide, RATE, emails, seconds, misfortunes, **SETTINGS)
     told = suffer(OurSideWithEvents, RATE, emails, seconds, misfortunes, **SETTINGS_WITH_EVENTS)
+    replicated = suffer(ReplicatedSide, RATE, emails, seconds, misfortunes, FailingOver, **SETTINGS)
     stock = suffer(StockSide, UNLIMITED, emails, seconds, misfortunes)
-    fill(report, options.seed, misfortunes, {"sesmail": ours, "sesmail with events": told, "stock Celery": stock})
+    fill(
+        report,
+        options.seed,
+        misfortunes,
+        {
+            "sesmail": ours,
+            "sesmail with events": told,
+            "sesmail, failovers": replicated,
+            "stock Celery": stock,
+        },
+    )
     long_backlog(report, quick=options.quick)
     report.show(as_json=options.json)
 
@@ -78,7 +92,7 @@ def arguments() -> argparse.Namespace:
 
 
 def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dict[str, Outcome]) -> None:
-    ours, told, stock = outcomes.values()
+    ours, told, replicated, stock = outcomes.values()
     for kind, times in sorted(Counter(one.kind for one in misfortunes).items()):
         report.cases.append({"case": f"seed {seed}: {kind}", "times": times})
     for side, outcome in (("", ours), ("with events, ", told)):
@@ -97,18 +111,26 @@ def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dic
     report.figure("duplicates", ours.duplicates)
     report.figure("duplicates_explained", ours.explained, "all")
     report.figure("duplicates_with_events", told.duplicates, "0")
+    report.figure("lost_with_failovers", replicated.lost + replicated.late, "0")
+    report.figure("duplicates_with_failovers", replicated.duplicates)
     report.figure("recovery_seconds_max", max(ours.tried_again_seconds, told.tried_again_seconds), "<= 15")
     report.figure("stock_lost", stock.lost)
     report.figure("stock_duplicates", stock.duplicates)
 
 
 def suffer(
-    kind: type[Side], rate: float, emails: int, seconds: float, misfortunes: list[Misfortune], **settings: str
+    kind: type[Side],
+    rate: float,
+    emails: int,
+    seconds: float,
+    misfortunes: list[Misfortune],
+    server: Callable[[Path], Any] = EmbeddedRedis,
+    **settings: str,
 ) -> Outcome:
     """One side's whole run: fed, struck, and given time to mend."""
     with (
         tempfile.TemporaryDirectory() as name,
-        EmbeddedRedis((folder := Path(name)) / "redis") as redis,
+        server((folder := Path(name)) / "redis") as redis,
         Simulator(rate=rate, quota=-1, calls_per_second=None, time_scale=SNS_TIME_SCALE) as ses,
         Proxy(redis.port) as proxy,
         kind(folder, redis, ses, proxy, **settings) as side,

@@ -19,6 +19,7 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
+from sesmail.state.answering import Callers
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
@@ -60,6 +61,7 @@ class Bench:
         self.ledger = self.ledger_with(evidence_window_seconds=3600)
         self.line = Line(self.scripts)
         self.meters = Meters(redis, self.scripts.keys)
+        self.callers = Callers(self.scripts)
         self.taken = 0
         redis.config_set("slowlog-log-slower-than", 200)
         redis.config_set("slowlog-max-len", 10_000)
@@ -93,7 +95,7 @@ class Bench:
 
     def case(self, name: str, *, empty: bool, window_seconds: float = 3600, grace_seconds: float = 15) -> None:
         ledger = self.ledger_with(evidence_window_seconds=window_seconds)
-        parts = ledger, self.line, self.meters
+        parts = ledger, self.line, self.meters, self.callers
         broker = SimpleNamespace(issue=lambda *_, **__: None, is_empty=lambda _: empty)
         sweeper = Sweeper(*parts, broker, ticket_grace_seconds=grace_seconds)
         self.ledger.heartbeat("another", LEASE_SECONDS)

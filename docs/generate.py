@@ -102,7 +102,7 @@ def _words(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if get_origin(annotation) is dict:
-        return f"JSON object, each a {_words(arguments[1])}"
+        return "JSON object" if arguments[1] is Any else f"JSON object, each a {_words(arguments[1])}"
     if get_origin(annotation) is list:
         return f"JSON list, each a {_words(arguments[0])}"
     return _words(arguments[0]) if arguments else KINDS[annotation.__name__]

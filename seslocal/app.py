@@ -10,9 +10,11 @@ from seslocal.cannot_start import check_installed
 check_installed()
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from seslocal.api import json_api, query_api
 from seslocal.control import Control
+from seslocal.guard import Guard
 from seslocal.options import Options
 from seslocal.page.mailbox_page import MailboxPage
 from seslocal.ses import Ses
@@ -38,4 +40,5 @@ def create_app(options: Options | None = None) -> Starlette:
         ses.publisher.stop()
 
     routes = [*json_api.routes(ses), *query_api.routes(ses), *Control(ses).routes(), *MailboxPage(ses).routes()]
-    return Starlette(routes=routes, lifespan=lifespan)
+    guard = Middleware(Guard, allowed_hosts=ses.options.allowed_hosts)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[guard])

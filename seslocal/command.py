@@ -41,6 +41,12 @@ class TimeRange(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A name by which it may be asked for, besides addresses and localhost.",
+)
 @click.option("--rate", default=14.0, show_default=True, help="Max send rate, in recipients per second.")
 @click.option("--burst", default=0, show_default=True, help="Recipients beyond the rate in a short burst.")
 @click.option("--quota", default=50_000, show_default=True, help="Recipients in 24 hours; -1 is unlimited.")

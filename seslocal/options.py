@@ -19,6 +19,8 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     """0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which it may be asked for, besides addresses and localhost: a container's, for example."""
     region: str = "us-east-1"
     rate: float = 14
     """Recipients per second; GetAccount gives it as MaxSendRate."""

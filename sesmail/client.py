@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -23,7 +24,9 @@ from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
+from sesmail.signals import heard_here
 from sesmail.state.address import read_address
+from sesmail.state.audit import Audit
 from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
 from sesmail.state.hearing import Hearing
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.answering import Callers
+    from sesmail.state.former_names import FormerNames
     from sesmail.state.health import RedisHealth
     from sesmail.state.masters import Finder
     from sesmail.state.search import Search
@@ -153,7 +158,7 @@ class Client:
         """The outbox over Redis."""
         from sesmail.sending.outbox import Outbox  # noqa: PLC0415
 
-        quick = Ledger(self._scripts(self.settings.accept_timeout_seconds), self.settings)
+        quick = self._ledger(self._scripts(self.settings.accept_timeout_seconds))
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
 
     # -- where none should reach people -------------------------------------------------------------------------------
@@ -220,7 +225,14 @@ class Client:
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
 
         grace_seconds = self.settings.ticket_grace_seconds
-        return Sweeper(self.ledger, self.throttle.line, self.meters, self.broker, ticket_grace_seconds=grace_seconds)
+        return Sweeper(
+            self.ledger,
+            self.throttle.line,
+            self.meters,
+            self.callers,
+            self.broker,
+            ticket_grace_seconds=grace_seconds,
+        )
 
     @part
     def teller(self) -> Teller:
@@ -229,6 +241,13 @@ class Client:
         from sesmail.state.endings import Endings  # noqa: PLC0415
 
         return Teller(self.settings.site, Endings(self.scripts))
+
+    @part
+    def callers(self) -> Callers:
+        """Those who wait for the end of sends."""
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+
+        return Callers(self.scripts)
 
     @part
     def throttle(self) -> SendThrottle:
@@ -267,8 +286,12 @@ class Client:
         """Runs the Lua scripts on the ledger's Redis."""
         return self._scripts(self.settings.redis_timeout_seconds)
 
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.settings.global_key_prefix)
+
     def _scripts(self, timeout_seconds: float) -> Scripts:
-        keys, waits_for = Keys(self.settings.key_prefix), self.settings.accept_waits_for
+        keys, waits_for = self._keys, self.settings.accept_waits_for
         if waits_for is None:
             return Scripts(self._connect(timeout_seconds, keys), keys)
         wait_seconds = self.settings.accept_wait_seconds
@@ -301,7 +324,50 @@ class Client:
     @part
     def ledger(self) -> Ledger:
         """Every send."""
-        return Ledger(self.scripts, self.settings)
+        return self._ledger(self.scripts)
+
+    def _ledger(self, scripts: Scripts) -> Ledger:
+        if self.former_scripts is None:
+            return Ledger(scripts, self.settings)
+        from sesmail.state.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
+
+        return LedgerOfTwoNames(scripts, Scripts(scripts.redis, self.former_scripts.keys), self.settings)
+
+    @part
+    def former_scripts(self) -> Scripts | None:
+        """The same where a project's keys stood before Celery's `global_keyprefix` counted; None without one."""
+        if not self.settings.global_key_prefix:
+            return None
+        return Scripts(self.scripts.redis, Keys(self.settings.key_prefix))
+
+    @part
+    def former_names(self) -> FormerNames | None:
+        """What to do about what stands there."""
+        if self.former_scripts is None:
+            return None
+        from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
+        from sesmail.state.answering import Callers  # noqa: PLC0415
+        from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
+
+        ledger, line = self.ledger, self.throttle.line
+        assert isinstance(ledger, LedgerOfTwoNames)
+        parts = line, Meters(self.scripts.redis, self.former_scripts.keys), Callers(self.former_scripts)
+        grace_seconds = self.settings.ticket_grace_seconds
+        sweeper = Sweeper(ledger.former, *parts, NoBroker(), ticket_grace_seconds=grace_seconds)
+        events = self._take_over_events
+        return FormerNames(self.scripts, self.former_scripts, ledger, sweep=sweeper.sweep, take_over_events=events)
+
+    def _take_over_events(self) -> None:
+        """Those of this site that wait under the former names, where the ledger's Redis is their store."""
+        scripts, site = self.former_scripts, self.settings.site
+        if self.settings.event_store or scripts is None:
+            return
+        from sesmail.events.stores.opening import open_store  # noqa: PLC0415
+
+        former = open_store(self.settings, lambda _url: scripts)
+        while waiting := former.gather(site, limit=200, lease_seconds=60.0, now=time.time()):
+            self.event_store.put(waiting)
+            former.mark_processed(waiting, now=time.time())
 
     @part
     def search(self) -> Search:
@@ -319,6 +385,11 @@ class Client:
     def reputation(self) -> Reputation:
         """What became of the emails."""
         return Reputation(self.scripts)
+
+    @part
+    def audit(self) -> Audit:
+        """What operators did."""
+        return Audit(self.scripts)
 
     @part
     def hearing(self) -> Hearing:
@@ -377,8 +448,7 @@ class Client:
     def _scripts_at(self, url: str) -> Scripts:
         if url == self.settings.redis_url:
             return self.scripts
-        keys = Keys(self.settings.key_prefix)
-        return Scripts(self._connect(self.settings.redis_timeout_seconds, keys, url), keys)
+        return Scripts(self._connect(self.settings.redis_timeout_seconds, self._keys, url), self._keys)
 
     @part
     def sns_verifier(self) -> SnsVerifier:
@@ -404,7 +474,13 @@ class Client:
     @part
     def real_intake(self) -> Intake:
         """What takes notifications into the event store."""
-        return self._intake(self.event_store, confirm=self.confirmation, announce=self.broker.process_events)
+        return self._intake(self.event_store, confirm=self.confirmation, announce=self._announce)
+
+    def _announce(self, site: str) -> None:
+        """Have the events of a site processed, and note which functions for them this process has."""
+        self.broker.process_events(site)
+        if names := heard_here(site):
+            self.hearing.note_receivers(site, names)
 
     def _intake(self, store: EventStore, **following: Any) -> Intake:
         from sesmail.events.intake import Intake  # noqa: PLC0415

@@ -113,7 +113,8 @@ class EmbeddedRedis:
         Raises ConfigurationError when it does not start or its folder is in use, MissingExtra when there is no server.
         """
         binary = _find_binary()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # bodies of emails will be in it
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # also one that was there: bodies of emails will be in it
         self._lock = _lock_folder(self.folder)
         try:
             self._start_on_a_free_port(binary)

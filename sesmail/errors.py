@@ -11,6 +11,7 @@
     ├── MoveRefused               look at the state that it names: it is too late for this, or too early
     ├── StaleClaim                nothing: another worker has the send
     ├── SendPostponed             nothing: the email waits, as is written down
+    ├── NotSent                   read the reason; send it again when that is gone
     ├── NotificationRefused       answer 4xx: it must never be tried again
     ├── EventNotStored            answer 503 or raise, so that AWS delivers it again
     │   └── EventStoreUnavailable call again when the store is back, or has room
@@ -126,6 +127,13 @@ class SendPostponed(SesmailError):
 
     def __reduce__(self) -> tuple[type[SendPostponed], tuple[float, str]]:
         return type(self), (self.seconds, self.reason)
+
+
+class NotSent(SesmailError):
+    """The email was not sent and nobody tries again by itself: cancelled, expired, suppressed or abandoned.
+
+    `sesmail failed` lists it with its reason and can send it again.
+    """
 
 
 class NotificationRefused(SesmailError):

@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     key_prefix: str = Field(
         default="sesmail", pattern=r"^[A-Za-z0-9_.-]+$", description="What every key in Redis begins with."
     )
+    global_key_prefix: str = Field(
+        default="",
+        pattern=r"^[^{}\s]*$",
+        description="What stands before every key, as `shop:`; else `global_keyprefix` of Celery's "
+        "`broker_transport_options`, where no SESMAIL_KEY_PREFIX is set.",
+    )
     redis_timeout_seconds: Seconds = Field(default=5.0, description="How long one Redis command may take.")
     redis_connect_timeout_seconds: Seconds = Field(
         default=0.3,
@@ -129,6 +135,11 @@ class Settings(BaseSettings):
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
 
+    ses: dict[str, Any] = Field(
+        default={},
+        description="What else SES is to take with each email, by the names of its `SendEmail`: "
+        '`{"FeedbackForwardingEmailAddress": "bounces@example.com"}`. An email\'s own `ses` goes before it.',
+    )
     text_from_html: bool = Field(
         default=False,
         description='Whether emails that have HTML alone get the plain text that it makes, as by `text="auto"`; '
@@ -424,10 +435,13 @@ class Source:
         return f"{self.spelling.format(field if self.spelling.islower() else field.upper())} in {self.name}"
 
 
-def load(*sources: Source, default_redis_url: str | None = None) -> Settings:
+def load(
+    *sources: Source, default_redis_url: str | None = None, default_global_key_prefix: str | None = None
+) -> Settings:
     """Read all settings. Of several sources the later wins; Django's settings and the environment are asked anyhow.
 
-    `default_redis_url`, such as Celery's broker, serves where nobody names a Redis.
+    `default_redis_url`, such as Celery's broker, serves where nobody names a Redis, and `default_global_key_prefix`
+    where nobody names a prefix.
     Raises `ConfigurationError` that names every wrong or unknown setting at once, with who said it.
     """
     asked = [_django(), *sources]
@@ -437,9 +451,12 @@ def load(*sources: Source, default_redis_url: str | None = None) -> Settings:
         settings = Settings(**said)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, asked)) from None
+    of_celery: dict[str, str] = {}
     if default_redis_url and "redis_url" not in settings.model_fields_set:
-        return settings.model_copy(update={"redis_url": default_redis_url})
-    return settings
+        of_celery["redis_url"] = default_redis_url
+    if default_global_key_prefix and not {"key_prefix", "global_key_prefix"} & settings.model_fields_set:
+        of_celery["global_key_prefix"] = default_global_key_prefix
+    return settings.model_copy(update=of_celery)
 
 
 def _django() -> Source:

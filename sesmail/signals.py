@@ -104,6 +104,12 @@ email_sent = _signal("email_sent", "SES took it and gave a message id.")
 email_failed = _signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
 
 
+def heard_here(site: str) -> set[str]:
+    """The names of the signals of SES's events that functions in this process listen to, for a site."""
+    of_events = {**OF_EVENTS, email_event.name: email_event}
+    return {name for name, signal in of_events.items() if signal.has_receivers_for(site)}
+
+
 def receiver(*signals: MailSignal, site: str | None = None) -> Callable[[Receiver], Receiver]:
     """Connect the decorated function to several signals, for every site or for the one named."""
 

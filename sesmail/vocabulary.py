@@ -59,6 +59,8 @@ class Claim:
     """How often it backed off: what the next back-off grows with."""
     email: Email
     """Without the recipients who have opted out."""
+    callers: tuple[str, ...] = ()
+    """The task ids of those who want something done at its end."""
 
     def __repr__(self) -> str:
         return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
@@ -96,6 +98,22 @@ class Ticket:
 
     send_id: str
     lane: Lane
+    wishes: str = field(default="", repr=False)
+    """What its caller gave with it, as the broker has written it."""
+    task_id: str | None = None
+    """Of whose task it is the ticket, where that is not the send's own id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who calls for a send, and what it wants with its tickets and at its end, as the broker writes that."""
+
+    task_id: str
+    wishes: str = field(repr=False)
+    waits: bool
+    """Whether it wants to know the end: its wishes are kept until then."""
+    waits_for_others: bool
+    """Whether also that of an earlier send with the same idempotency key."""
 
 
 class Delivery(StrEnum):

@@ -6,7 +6,8 @@ import random
 import shutil
 import signal
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -52,9 +53,19 @@ class Server(EmbeddedRedis):
     def tls_port(self) -> int:
         return int(self._more["tls-port"])
 
+    def will_follow(self, master: Server) -> None:
+        """Be its replica after the next start."""
+        self._more["replicaof"] = f"127.0.0.1 {master.port}"
+
+    def stop_following(self) -> None:
+        """Be a master, also after a restart."""
+        self._more.pop("replicaof", None)
+        with self.client as client:
+            client.replicaof("NO", "ONE")
+
     def follow(self, master: Server) -> None:
         """Be its replica, also after a restart."""
-        self._more["replicaof"] = f"127.0.0.1 {master.port}"
+        self.will_follow(master)
         with self.client as client:
             client.replicaof("127.0.0.1", master.port)
             wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the replica follows")
@@ -282,3 +293,21 @@ def redis_with_tls() -> str:
     """A server that speaks TLS; the embedded one does not."""
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     return found or absent("needs a redis-server or valkey-server with TLS in PATH")
+
+
+@contextmanager
+def sentinel_by_tls(folder: Path, authority: Authority, master_port: int) -> Iterator[int]:
+    """A Sentinel that speaks TLS alone, also with the master at this port; answers its own."""
+    folder.mkdir()
+    options = authority.redis_options()
+    lines = [f"{name.replace('_', '-')} {value}" for name, value in options.items()]
+    lines += ["port 0", "bind 127.0.0.1", f"dir {folder}", "tls-replication yes"]
+    lines += [f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master_port} 1"]
+    (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+    with (folder / "log").open("ab") as log:
+        command = [redis_with_tls(), str(folder / "sentinel.conf"), "--sentinel"]
+        process = supervised(command, stdout=log, stderr=log)
+    try:
+        yield int(options["tls_port"])
+    finally:
+        end(process)

@@ -7,6 +7,7 @@ import json
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -143,9 +144,12 @@ class LambdaEndpoint:
     def __init__(self, handler: str) -> None:
         module, _, name = handler.rpartition(":")
         try:
-            self._handler: Callable[[dict[str, Any], None], Any] = getattr(importlib.import_module(module), name)
+            handler_named = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise invalid(f"Invalid parameter: no function {handler!r}; write module:function") from error
+        if not isinstance(handler_named, FunctionType):  # no class, nor anything else that does something when called
+            raise invalid(f"Invalid parameter: {handler!r} is no function of Python's; write module:function")
+        self._handler: Callable[[dict[str, Any], None], Any] = handler_named
 
     def deliver(self, message: Message) -> Failed | None:
         """Call it."""

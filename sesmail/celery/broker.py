@@ -11,7 +11,9 @@ from celery import Task
 from kombu import pools
 from kombu.exceptions import ChannelError, OperationalError
 
+from sesmail.celery.internals import HeadersKeeper
 from sesmail.celery.queues import declared_queue
+from sesmail.celery.wishes import CONTINUATIONS, Composed, compose, is_rpc, options_of, read
 from sesmail.events import ANNOUNCE_EVERY_SECONDS
 from sesmail.message import Lane
 from sesmail.occasional import Occasional
@@ -54,18 +56,21 @@ class CeleryBroker:
         in_a_hurry: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """One message for all; `options` are those of Celery's `apply_async`.
+        """One message for all; `options` has the one ticket that is `composed` already, or those of `apply_async`.
 
         Trouble of the broker is logged, whatever it is: the emails are accepted, so whoever is told of an error and
         calls again sends twice. The sweeper issues the tickets again.
         """
+        composed: Composed | None = (options or {}).get("composed")
         try:
             with self._producer(in_a_hurry) as quickly:
-                self._publish(tickets, express, {**quickly, **(options or {})})
-        except OperationalError as error:
-            self._say_that_none_was_taken(logging.WARNING, tickets, error)
+                if composed:
+                    self._publish_composed(composed, **quickly)
+                else:
+                    self._publish(tickets, express, {**quickly, **(options or {})})
         except Exception as error:  # noqa: BLE001  each transport has errors of its own
-            self._say_that_none_was_taken(logging.ERROR, tickets, error)
+            passes = isinstance(error, (OperationalError, *self._quick_connection.recoverable_connection_errors))
+            self._say_that_none_was_taken(logging.WARNING if passes else logging.ERROR, tickets, error)
 
     def _say_that_none_was_taken(self, level: int, tickets: Sequence[Ticket], error: Exception) -> None:
         """Once a minute for each kind of trouble: an outage meets every email."""
@@ -81,13 +86,52 @@ class CeleryBroker:
         # A host's limits must not travel with the ticket: the worker has its own for email.
         options = {"soft_time_limit": None, "time_limit": None, **options}
         if len(tickets) == 1:
-            send_id = tickets[0].send_id
-            # Celery's own way to publish: that of the task leads through the ledger.
-            Task.apply_async(self._task(SEND), (), {"send_id": send_id}, task_id=send_id, **options)
+            self._publish_one(tickets[0], options)
         else:
             ids = [ticket.send_id for ticket in tickets]
             lot = self._task(SEND_LOT)
             lot.apply_async((), {"send_ids": ids}, kwargsrepr=f"{{{len(ids)} sends}}", **options)
+
+    def _publish_one(self, ticket: Ticket, options: dict[str, Any]) -> None:
+        """A ticket that is issued again, as good as the first: with what was kept of its caller's wishes."""
+        task, task_id = self._task(SEND), ticket.task_id or ticket.send_id
+        wishes = read(ticket.wishes) or {}
+        if ticket.task_id:  # a last one: a worker that knows how the send has ended runs what follows from the row
+            wishes = {name: value for name, value in wishes.items() if name not in CONTINUATIONS}
+        headers = {"ignore_result": wishes.get("ignore_result", bool(task.ignore_result)), **wishes.get("headers", {})}
+        with self._app.producer_or_acquire(options.pop("producer", None)) as producer:
+            # Celery's own way to publish: that of the task leads through the ledger. Nobody here waits for the result.
+            how = {**options_of(wishes), **options, "ignore_result": True, "add_to_parent": False}
+            keeper = HeadersKeeper(producer, task_id, headers)
+            Task.apply_async(task, (), {"send_id": ticket.send_id}, task_id=task_id, producer=keeper, **how)
+
+    # -- the first ticket -------------------------------------------------------------------------------------------
+
+    def compose(self, task_id: str, lane: Lane, options: Mapping[str, Any]) -> Composed:
+        """The first ticket of a send, not published yet, and what is to be kept of the caller's options."""
+        queue = declared_queue(self._app, self._settings.queue_of(lane))
+        how = {"queue": queue, **options}
+        return compose(self._app, self._task(SEND), task_id, how, self._quick_connection)
+
+    def _publish_composed(self, composed: Composed, producer: Any = None, **quickly: Any) -> None:
+        with self._app.producer_or_acquire(composed.producer or producer) as used:
+            self._expect_result(composed, used)
+            for body, how in composed.messages:
+                used.publish(body, **{**how, **quickly})
+
+    def _expect_result(self, composed: Composed, producer: Any) -> None:
+        if not composed.is_ignored:
+            self._app.backend.on_task_call(producer, composed.task_id)
+
+    def expect_result(self, composed: Composed) -> None:
+        """For a send that waits before its first ticket: with `rpc://`, its result comes to a queue of the caller's."""
+        if not is_rpc(self._app):
+            return
+        try:
+            with self._producer(in_a_hurry=True) as quickly:
+                self._expect_result(composed, composed.producer or quickly["producer"])
+        except Exception:  # noqa: BLE001  as in `issue`
+            log.debug("the queue for the result could not be declared", extra={"send_id": composed.task_id})
 
     def _task(self, name: str) -> Any:
         """The task of that name; a program that asks a client alone has not imported it yet."""

@@ -237,7 +237,9 @@ def settings_of(app: Celery) -> Settings:
     conf = app.conf
     named = conf.broker_write_url or conf.broker_url
     broker = redis_of_broker(named, conf.broker_use_ssl, conf.broker_transport_options)
-    return _heeding_routes(app, load(of_celery, of_flask, default_redis_url=broker))
+    prefix = (conf.broker_transport_options or {}).get("global_keyprefix")
+    said = load(of_celery, of_flask, default_redis_url=broker, default_global_key_prefix=prefix)
+    return _heeding_routes(app, said)
 
 
 def _heeding_routes(app: Celery, settings: Settings) -> Settings:

@@ -158,3 +158,51 @@ def linger_at_most(seconds: float) -> None:
 
     steps = seconds / billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(steps)
+
+
+HEADERS_OF_CELERY = frozenset(
+    {
+        *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"),
+        *("parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting"),
+        *("stamped_headers", "stamps"),
+    }
+)
+"""What Celery itself puts into a message's headers (celery/app/amqp.py: `as_task_v2`); all else is the caller's."""
+
+
+class MessageTaker:
+    """A producer that takes what Celery would publish, and publishes nothing (celery/app/amqp.py: `send_task_message`).
+
+    Celery asks its connection for nothing but the names of errors, so that it need not be connected.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.messages: list[tuple[Any, dict[str, Any]]] = []
+        """Each a body with the options of kombu's `Producer.publish`; the task is the first."""
+
+    def publish(self, body: Any, **how: Any) -> None:
+        """Take one."""
+        self.messages.append((body, how))
+
+
+class HeadersKeeper:
+    """A producer that publishes a task under the headers that were kept for it, whatever others write over them.
+
+    Instruments put the trace of whoever publishes into `before_task_publish`; the caller's is the one that counts.
+    """
+
+    def __init__(self, producer: Any, task_id: str, headers: dict[str, Any]) -> None:
+        self._producer = producer
+        self._task_id = task_id
+        self._headers = headers
+
+    def publish(self, body: Any, **how: Any) -> Any:
+        """Publish it."""
+        headers = how.get("headers") or {}
+        if headers.get("id") == self._task_id:
+            headers.update(self._headers)
+        return self._producer.publish(body, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)

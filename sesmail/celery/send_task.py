@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
 from celery import Task
+from celery.canvas import maybe_signature
 from celery.exceptions import Retry
 from celery.worker.request import Request
 
@@ -21,6 +22,8 @@ from sesmail.message import Email
 from sesmail.message.from_message import is_message
 from sesmail.message.hints import checked_arguments
 from sesmail.message.text import kind_of
+from sesmail.sending.outbox import checked_id
+from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult, EagerResult
 
     from sesmail.client import Client
+    from sesmail.state.answering import Answer
 
     class SendResult(AsyncResult):  # type: ignore[misc]  # Celery has no types
         """Celery's AsyncResult. Its id is that of the send."""
@@ -61,9 +65,7 @@ class PrivateRequest(Request):  # type: ignore[misc]  # Celery has no types
         if not super().revoked():
             return False
         try:
-            client_of(self.app).ledger.cancel(self.id)
-        except (UnknownSend, MoveRefused):
-            log.info("a revoked send was none, or SES has been asked", extra={"send_id": self.id})
+            _cancel_revoked(client_of(self.app), self.id)
         except (LedgerUnavailable, ConfigurationError):
             log.warning("the ledger cannot be asked: a revoked send is cancelled at its next ticket")
         return True
@@ -71,6 +73,16 @@ class PrivateRequest(Request):  # type: ignore[misc]  # Celery has no types
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002  Celery's signature; the unsafe form shows arguments
         """What `inspect active|reserved|scheduled` show."""
         return dict(super().info(safe=True))
+
+
+def _cancel_revoked(client: Client, send_id: str) -> None:
+    """Celery itself ends the task, as revoked."""
+    try:
+        client.ledger.cancel(send_id)
+    except (UnknownSend, MoveRefused):
+        log.info("a revoked send was none, or SES has been asked", extra={"send_id": send_id})
+    if answer := client.callers.take(send_id, send_id):
+        client.callers.answered(answer)
 
 
 class UnpacedTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -118,7 +130,7 @@ class SendTask(UnpacedTask):
         """Accept an email (`args` and `kwargs` are those of `sesmail.Email`, or one is given) and publish its ticket.
 
         Answers the AsyncResult of the send, or of the earlier one with the same idempotency key. Once it returns, the
-        email is sent in the end. The ledger keeps what the first four say, the broker the others:
+        email is sent in the end. All options but `queue` and `producer` are kept with it:
 
             task_id        The id of the send: 1 to 128 letters, digits, _ and -. The same id again answers the first
                            send and makes none; with another email it is refused. Without it, a new one.
@@ -127,13 +139,13 @@ class SendTask(UnpacedTask):
             eta            The same as a time. A naive one is in Celery's timezone.
             expires        Seconds, or a time, after which it is worth nothing any more. `expires_at` of the email goes
                            before it.
-            link           What Celery calls once it is sent. It travels with the ticket that is published at once: an
-                           email that has to wait, or whose ticket is issued again, calls nothing.
-            link_error     The same for when SES refuses it.
-            queue          Another queue for that ticket.
-            priority       Of that ticket, where the broker has priorities.
-            headers        Of that ticket; those of the email are an argument of `Email`.
-            producer       What publishes that ticket, instead of one that gives up within a second.
+            link           What Celery calls once it is sent, however long that takes. With the same idempotency key
+                           twice, what either call gave.
+            link_error     What Celery calls when it ends otherwise: refused, cancelled, expired, suppressed, abandoned.
+            queue          Another queue for the first ticket.
+            priority       Of its tickets, where the broker has priorities.
+            headers        Of its tickets; those of the email are an argument of `Email`.
+            producer       What publishes the first ticket, instead of one that gives up within a second.
             ignore_result  Whether Celery's result backend is told nothing of it; the ledger knows in any case.
 
         Raises `InvalidEmail` when something is wrong with it, its kind `IdempotencyConflict` when its idempotency key,
@@ -144,16 +156,21 @@ class SendTask(UnpacedTask):
         with _told_of_its_group(options.get("group_index")):
             email = email_of(*(args or ()), **(kwargs or {}))
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
-        if self.app.conf.task_always_eager and not self.client.is_suppressed:
-            return self._apply_now(email, task_id)
-        accepted = self.client.outbox.send(
-            email,
-            send_id=task_id,
-            delay_seconds=delay_seconds,
-            expires_in_seconds=_seconds_until("expires", expires, self.app),
-            options=options,
-        )
-        return self.AsyncResult(accepted.send_id)
+        expires_in_seconds = _seconds_until("expires", expires, self.app)
+        how: Any = {"delay_seconds": delay_seconds, "expires_in_seconds": expires_in_seconds}
+        if self.client.is_suppressed:
+            return self.AsyncResult(self.client.outbox.send(email, send_id=task_id, options=options, **how).send_id)
+        if self.app.conf.task_always_eager:
+            return self._apply_now(email, task_id, options)
+        broker: Any = self.client.broker
+        composed = broker.compose(checked_id(task_id), email.lane, {"task_id": task_id, **options})
+        how |= {"options": {"composed": composed}, "caller": composed.caller}
+        accepted = self.client.outbox.send(email, send_id=task_id, **how)
+        if not (accepted.new and accepted.state == State.QUEUED):
+            broker.expect_result(composed)
+        result = self.AsyncResult(accepted.send_id)
+        result.ignored = composed.is_ignored
+        return result
 
     @shows_no_email_later
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
@@ -175,10 +192,34 @@ class SendTask(UnpacedTask):
 
         DjangoTask.apply_async_on_commit(self, (email_of(*(args or ()), **(kwargs or {})),), **options)
 
-    def _apply_now(self, email: Email, task_id: str | None) -> EagerResult:
+    def _apply_now(self, email: Email, task_id: str | None, options: Mapping[str, Any]) -> EagerResult:
         """With `task_always_eager` the email goes all its way here and now: into the ledger and to SES."""
         accepted = self.client.outbox.accept(email, send_id=task_id)
-        return self.apply(kwargs={"send_id": accepted.send_id}, task_id=accepted.send_id)
+        return self.apply(kwargs={"send_id": accepted.send_id}, task_id=accepted.send_id, **options)
+
+    def go_on(self, value: Any, wishes: Mapping[str, Any]) -> None:
+        """Publish what follows a success, as Celery's tracer would: `link`, and the next step of a chain.
+
+        The tracer would take a broker that is away for a failure of the task. Raises what publishing does.
+        """
+        request = self.request
+        related = {"parent_id": request.id, "root_id": request.root_id or request.id}
+        if self.app.conf.task_inherit_parent_priority:
+            related["priority"] = request.delivery_info.get("priority")
+        for signature in wishes.get("link") or ():
+            maybe_signature(signature, app=self.app).apply_async((value,), **related)
+        if chain := wishes.get("chain"):
+            maybe_signature(chain[-1], app=self.app).apply_async((value,), chain=chain[:-1], **related)
+
+    def after_return(self, *_: Any) -> None:
+        """The task has ended, and Celery has told whoever waits for it: note that the caller is answered.
+
+        Where this is not reached, the caller is answered once more.
+        """
+        answer: Answer | None = vars(self.request).get("answer")
+        if answer:
+            callers = self.client.callers
+            self.client.delivery.patience.unless_stopped(lambda: callers.answered(answer))
 
     def retry(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import signals
 from celery.exceptions import Reject
@@ -13,15 +13,24 @@ from celery.exceptions import Reject
 from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of, task
+from sesmail.celery.ending import delivered, not_to_be_had
 from sesmail.celery.internals import arguments_of
 from sesmail.celery.queues import STAND_ALONE, declared_queue, routed
 from sesmail.celery.send_task import SendTask, UnpacedTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
+from sesmail.celery.wishes import caller_of_request
 from sesmail.celery.worker import in_tests  # noqa: F401  it listens
-from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SendRejected, SendThrottled, SesUnavailable
+from sesmail.errors import (
+    InvalidEmail,
+    LedgerUnavailable,
+    NotSent,
+    SendPostponed,
+    SendRejected,
+    SendThrottled,
+    SesUnavailable,
+)
 from sesmail.frames import shows_no_email
 from sesmail.message import Email
-from sesmail.sending.delivery import Outcome, Rejected, Sent, Stale, Unknown
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import Claim, Postponed
 
@@ -40,7 +49,7 @@ EVENTS_BATCH = 500
     reject_on_worker_lost=True,
     serializer="json",  # whatever the host has: any worker of ours must be able to read it
     autoretry_for=(SendThrottled, SesUnavailable, SendPostponed),
-    throws=(SendRejected, InvalidEmail),  # no bugs: one line of the log, no traceback; the ledger has the reason
+    throws=(SendRejected, NotSent, InvalidEmail),  # no bugs: one line of the log; the ledger has the reason
     max_retries=None,
     typing=False,
 )
@@ -56,35 +65,25 @@ def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: A
         return {"state": self.client.outbox.send(email_of(*args, **email), send_id=self.request.id).state}
     delivery = self.client.delivery
     try:
-        send_id = send_id or _take_over(self.client, self.request.id, args, email)
+        send_id = send_id or _take_over(self, args, email)
         claim = delivery.claim(send_id)
+        if not isinstance(claim, Claim):
+            return not_to_be_had(self, send_id, claim)
+        self.request.retries = claim.waits
+        outcome = delivery.work(claim, self.request.hostname)
+        if isinstance(outcome, Postponed):
+            _retry_later(self, outcome)
+        return delivered(self, claim, outcome)
     except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
         raise Reject(error, requeue=True) from None
-    if not isinstance(claim, Claim):
-        return {"state": claim or unknown_here(self, {"send_id": send_id})}
-    self.request.retries = claim.waits
-    return _in_celerys_words(self, delivery.work(claim, self.request.hostname))
 
 
-def _in_celerys_words(task: Any, outcome: Outcome) -> dict[str, str | None]:
-    """What became of an email, as the task's result, or as what Celery is told by raising."""
-    match outcome:
-        case Sent(message_id=message_id):
-            return {"state": "sent", "message_id": message_id}
-        case Postponed():
-            task.request.waits_seconds = outcome.seconds  # for `retry`, which `autoretry_for` calls
-            raise (
-                outcome.error
-                if isinstance(outcome.error, SendThrottled | SesUnavailable)
-                else SendPostponed(outcome.seconds, outcome.reason)
-            )
-        case Rejected(error=error):
-            raise error
-        case Unknown(bug=bug) if bug is not None:
-            raise bug
-        case Stale():
-            return {"state": "stale"}
-    return {"state": "unknown", "message_id": None}
+def _retry_later(task: Any, waiting: Postponed) -> NoReturn:
+    """Raises what `autoretry_for` has Celery retry."""
+    task.request.waits_seconds = waiting.seconds  # for `retry`
+    if isinstance(waiting.error, SendThrottled | SesUnavailable):
+        raise waiting.error
+    raise SendPostponed(waiting.seconds, waiting.reason)
 
 
 @task(
@@ -161,20 +160,25 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
     return {**done, "told": client.teller.tell_what_ended()}
 
 
-def _take_over(client: Client, task_id: str | None, args: Any, kwargs: dict[str, Any]) -> str:
+def _take_over(task: Any, args: Any, kwargs: dict[str, Any]) -> str:
     """Write down an email that came as the task's own arguments. What is no email is set aside, with its bytes.
 
     Waits for Redis; raises `LedgerUnavailable` when this worker is stopped meanwhile.
     """
+    client: Client = task.client
+    request = task.request
     patiently = client.delivery.patience.unless_stopped
     try:
-        send_id, email = checked_id(task_id), email_of(*args, **kwargs)
-        return patiently(lambda: client.real_outbox.accept(email, send_id=send_id, in_a_hurry=False)).send_id
+        send_id, email = checked_id(request.id), email_of(*args, **kwargs)
+        is_here = request.called_directly or request.is_eager
+        caller = None if is_here else caller_of_request(task.app, request)
+        outbox = client.real_outbox
+        return patiently(lambda: outbox.accept(email, send_id=send_id, in_a_hurry=False, caller=caller)).send_id
     except InvalidEmail as error:
-        if task_id is None:  # called as a function: whoever called is told
+        if request.id is None:  # called as a function: whoever called is told
             raise
         content, reason = json.dumps({"args": args, "kwargs": kwargs}, default=str), str(error)
-        patiently(lambda: client.ledger.set_aside(task_id, content, reason))
+        patiently(lambda: client.ledger.set_aside(request.id, content, reason))
         raise
 
 

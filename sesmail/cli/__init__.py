@@ -18,10 +18,12 @@ from typing import Any
 import click
 
 from sesmail import __version__
+from sesmail.cli.output import shown
 from sesmail.cli.site import app_option
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
+    "audit": "audit:audit",
     "cancel": "sends:cancel",
     "confirm": "intake:confirm",
     "drain-dlq": "intake:drain_dlq",
@@ -37,6 +39,7 @@ COMMANDS = {
     "quota": "status:quota",
     "rates": "events:rates",
     "reschedule": "sends:reschedule",
+    "restored": "line:restored",
     "resume": "line:resume",
     "send": "send:send",
     "simulator": "simulator:simulator",
@@ -55,7 +58,7 @@ class Failure(click.ClickException):
     """One of our errors, shown without a traceback."""
 
     def __init__(self, error: SesmailError) -> None:
-        super().__init__(_in_short(error))
+        super().__init__(shown(_in_short(error)))
         self.error = error
 
     @property

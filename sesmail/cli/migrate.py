@@ -10,18 +10,33 @@ from sesmail.cli.site import site_client
 
 @click.command()
 @click.option("--check", is_flag=True, help="Exit with 1 while anything is.")
+@click.option(
+    "--all-mine",
+    is_flag=True,
+    help="Take over what waits under the names of releases that did not heed Celery's global_keyprefix. Only where no "
+    "other project has email there: it would be sent by this one.",
+)
 @json_option
-def migrate(check: bool, as_json: bool) -> None:
-    """Show how many emails that wait are kept in the form of a former release.
+def migrate(check: bool, all_mine: bool, as_json: bool) -> None:
+    """Show how many emails that wait are kept in the form, or under the names, of a former release.
 
     They are sent as they are: nothing has to be done. A release that no longer reads a form says so in its changelog;
     install that once none is left.
     """
     from sesmail.state.former import former_rows
 
-    found = {str(state): count for state, count in former_rows(site_client().scripts).items()}
+    client = site_client()
+    found = {str(state): count for state, count in former_rows(client.scripts).items()}
+    rows = dict(found)
+    if names := client.former_names:
+        if all_mine:
+            names.say_all_are_mine()
+            rows["taken over"] = names.adopt_all()
+        rows["under former names"] = found["under_former_names"] = names.waiting()
+    elif all_mine:
+        raise click.UsageError("This project has no global_keyprefix, so its names are what they were.")
     left = sum(found.values())
     title = f"{left} emails in a former form" if left else "Nothing is in a former form."
-    emit({"former": left, "sends": found}, as_json=as_json, table=two_columns(found.items(), title=title))
+    emit({"former": left, "sends": found}, as_json=as_json, table=two_columns(rows.items(), title=title))
     if check and left:
         raise SystemExit(1)

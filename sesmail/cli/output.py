@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,22 @@ def emit(data: Any, *, as_json: bool, table: Table | str) -> None:
     if as_json:
         click.echo(json.dumps(data, default=str))
     else:
+        if isinstance(table, Table):
+            for column in table.columns:
+                column._cells = [shown(cell) for cell in column._cells]  # noqa: SLF001  there is no other way
+        else:
+            table = shown(table)
         # A pipe has no width: nothing is to be cut or wrapped in it.
         Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=True, highlight=False).print(table)
+
+
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
+"""Control characters and what turns the direction of writing."""
+
+
+def shown(cell: Any) -> Any:
+    """A text without what a terminal obeys: mail servers and whoever wrote a list may have put it there."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", cell) if isinstance(cell, str) else cell
 
 
 def two_columns(rows: Iterable[tuple[str, Any]], title: str | None = None) -> Table:
@@ -49,7 +64,7 @@ def two_columns(rows: Iterable[tuple[str, Any]], title: str | None = None) -> Ta
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows:
-        table.add_row(escape(name), escape(str(value)))
+        table.add_row(escape(shown(name)), escape(shown(str(value))))
     return table
 
 

@@ -68,4 +68,5 @@ def _ledger(client: Client) -> str:
 
     settings = client.settings
     place = shown(settings.redis_url, master_name=settings.redis_master_name)
-    return f"ledger {place}, prefix {settings.key_prefix}, site {settings.site}"
+    prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
+    return f"ledger {place}, prefix {prefix}, site {settings.site}"

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
+from sesmail.state.audit import digest_of
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 COLUMNS = ("address", "scope", "reason", "since", "source", "until")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ScopeName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -75,8 +78,9 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @click.argument("address")
 @scope_option
 @click.option("--also-at-ses", is_flag=True, help="Take it off SES's own suppression list of the account, too.")
+@why_option
 @json_option
-def remove(address: str, scope: Scope, also_at_ses: bool, as_json: bool) -> None:
+def remove(address: str, scope: Scope, also_at_ses: bool, why: str, as_json: bool) -> None:
     """Write to an address again, within one scope. Those who complained should ask for it themselves.
 
     SES has a list of its own: who bounced or complained is on that, too, and SES refuses the next email to them, which
@@ -85,6 +89,8 @@ def remove(address: str, scope: Scope, also_at_ses: bool, as_json: bool) -> None
     client = client_with_workers()
     found = [one for one in client.suppression.find(address) if one.scope == scope]
     removed = client.suppression.remove(address, scope)
+    if removed:
+        client.audit.note("opt-out removed", f"{digest_of(address)} of {scope}", why)
     removed_at_ses = client.ses_suppression.delete(normal_address(address)) if also_at_ses else None
     said = "Removed." if removed else f"It was not there ({scope})."
     if also_at_ses:
@@ -149,7 +155,9 @@ def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            opt_outs = [_read(row, scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)]
+            opt_outs = [
+                _read(_as_written(row), scope, reason, line) for line, row in enumerate(csv.DictReader(lines), start=2)
+            ]
     except UnicodeDecodeError:
         raise click.ClickException(f"{file.name} is not in UTF-8. Nothing was added.") from None
     suppression = client_with_workers().suppression
@@ -172,7 +180,20 @@ def export(as_json: bool) -> None:
 def _write_csv(rows: Iterable[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+
+
+def _no_formula(value: str) -> str:
+    """A spreadsheet takes what begins so for a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+def _as_written(row: dict[str, Any]) -> dict[str, Any]:
+    """What `_no_formula` was given."""
+    marked = tuple(f"'{sign}" for sign in _FORMULA)
+    return {
+        name: value[1:] if isinstance(value, str) and value.startswith(marked) else value for name, value in row.items()
+    }
 
 
 @suppress.command()

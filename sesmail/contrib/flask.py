@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, request
 from sesmail.contrib.flask_messages import Message, Recorded
 from sesmail.doors import answer_by_settings, site_client
 from sesmail.events.sns import BODY_LIMIT_BYTES
+from sesmail.frames import shows_no_email
 from sesmail.hosts import know_flask_app
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class SESMail:
 
     # -- for those who come from Flask-Mail ---------------------------------------------------------------------------
 
+    @shows_no_email
     def send(self, message: Message) -> str:
         """Accept a message; the id of its send. A message without a sender is from SESMAIL_FROM_EMAIL.
 

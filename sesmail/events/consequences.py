@@ -196,7 +196,8 @@ def _note_unhandled(event: Unhandled, id_: str) -> None:
     # What SES or we may have got wrong is more than news: nothing followed from it.
     level = logging.INFO if event.key and not event.unread else logging.WARNING
     extra = {"action": "event_unhandled", "event_id": id_}
-    log.log(level, "An event has no meaning for us: %s (%s)", event.what[:90], id_, extra=extra)
+    what = "".join(letter if letter.isprintable() else " " for letter in event.what[:90])  # no line of its own in a log
+    log.log(level, "An event has no meaning for us: %s (%s)", what, id_, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Part:
     def get(self, name: str) -> Any:
         """The value as it is, or None."""
         value = self.raw.get(name)
-        if value is not None or name in self.raw:
+        if value is not None or name in self.raw or not self.raw:
             return value
         if self._by_folded_name is None:
             self._by_folded_name = {_folded(spelt): value for spelt, value in self.raw.items()}
@@ -141,7 +141,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def _folded(name: object) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+    return str(name).lower().replace("_", "").replace("-", "")
 
 
 def _time(value: object) -> datetime | None:

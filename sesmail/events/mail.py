@@ -31,7 +31,7 @@ class EmailRead:
         tags = mail.get("tags")
         tags = tags if isinstance(tags, dict) else {}
         self._list = _first(tags.get(LIST_TAG))
-        self._send_id = _first(tags.get(ID_TAG)) or (self.mail.header(ID_HEADER) if ID_TAG not in tags else "") or None
+        self._send_id = _first(tags.get(ID_TAG)) or self.mail.header(ID_HEADER) or None
 
     @property
     def only_recipient(self) -> str:
@@ -54,8 +54,9 @@ class EmailRead:
 
     def fields(self, details: Part, *key: str, recipient: str = "", **more: Any) -> dict[str, Any]:
         """The fields of an event about this email. Its key begins with SES's id, which is unique in the world."""
-        sent_at = self._sent_at or details.time("timestamp") or self._received or NO_TIME
-        occurred_at = details.time("timestamp") or self._fallback(details) or NO_TIME
+        happened_at = details.time("timestamp")
+        sent_at = self._sent_at or happened_at or self._received or NO_TIME
+        occurred_at = happened_at or self._fallback(details) or NO_TIME
         return {
             "site": self.site,
             "event_id": self.event_id,
@@ -68,7 +69,7 @@ class EmailRead:
             "sent_at": sent_at,
             "mail": self.mail,
             "details": details.raw,
-            "unread": tuple(dict.fromkeys(self._unread)),
+            "unread": tuple(dict.fromkeys(self._unread)) if self._unread else (),
             **more,
         }
 

@@ -63,7 +63,11 @@ class Mail:
 
     def header(self, name: str) -> str:
         """The first header of that name, in whatever case; empty without."""
-        return next((value for spelt, value in self.headers if spelt.lower() == name.lower()), "")
+        given, wanted = self.raw.get("headers"), name.lower()
+        for row in given if isinstance(given, list) else ():
+            if isinstance(row, dict) and _text(row.get("name")).lower() == wanted:
+                return _text(row.get("value"))
+        return ""
 
     @property
     def tags(self) -> dict[str, tuple[str, ...]]:

@@ -85,7 +85,7 @@ def _events(document: Any, site: str, event_id: str, received: datetime | None) 
         document = document["detail"]  # by way of EventBridge
     unread: list[str] = []
     told = Part(document, "", unread)
-    kind = next((name for name in map(told.text, ("eventType", "notificationType", "Type")) if name), "")
+    kind = told.text("eventType") or told.text("notificationType") or told.text("Type")
     if kind in _GREETINGS:
         yield SetUp(site=site, event_id=event_id)
     elif kind == SHARED_OPT_OUT:

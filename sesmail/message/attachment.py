@@ -23,13 +23,14 @@ from sesmail.message.content_types import (
 from sesmail.message.fields import fill
 from sesmail.message.file_names import file_name, refuse_files_within
 from sesmail.message.parts import SAID_ELSEWHERE, as_lines, written
-from sesmail.message.reading import is_file_object, read_file, read_file_object
-from sesmail.message.text import as_text, encoded_words, kind_of, line
+from sesmail.message.reading import is_file_object, name_of, read_file, read_file_object
+from sesmail.message.text import as_text, encoded_words, kind_of, line, listed
 
 MAX_ATTACHMENTS = 500 - 5
 """SES takes 500 MIME parts; two bodies and what holds them together make five."""
 DISPOSITIONS = ("attachment", "inline")
 MAX_PART_HEADER_LENGTH = 900
+MAX_PART_HEADERS = 100
 OCTETS = "application/octet-stream"
 
 
@@ -103,14 +104,19 @@ class Attachment:
         )
 
     @classmethod
-    def inline(cls, content: Path | bytes, filename: str | None = None, content_type: str | None = None) -> Self:
+    def inline(
+        cls, content: Path | bytes | FileObject, filename: str | None = None, content_type: str | None = None
+    ) -> Self:
         """A picture for the HTML, a file or its bytes, with a `cid` of its own: `<img src="cid:{picture.cid}">`.
 
         The same picture has the same `cid`. Raises `InvalidEmail`.
         """
-        data = read_file(content) if isinstance(content, Path) else bytes(content)
+        data = _read(content)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise InvalidEmail("content", f"is {kind_of(content)}; give a pathlib.Path, bytes or an open file")
+        data = bytes(data)
         kind = content_type or _picture_type(data)
-        name = filename or (content.name if isinstance(content, Path) else _picture_name(kind))
+        name = filename or (None if isinstance(content, bytes) else name_of(content)) or _picture_name(kind)
         cid = hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + data).hexdigest()[:24]
         return cls(
             name,
@@ -202,11 +208,12 @@ _HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
 
 
 def _part_headers(value: PartHeaders) -> tuple[tuple[str, str], ...]:
-    pairs = value.items() if isinstance(value, Mapping) else value
-    return tuple(_part_header(f"headers[{n}]", *pair) for n, pair in enumerate(pairs))
+    pairs = value.items() if isinstance(value, Mapping) else listed("headers", value, MAX_PART_HEADERS)
+    return tuple(_part_header(f"headers[{n}]", pair) for n, pair in enumerate(pairs))
 
 
-def _part_header(field: str, name: object, value: object) -> tuple[str, str]:
+def _part_header(field: str, pair: object) -> tuple[str, str]:
+    name, value = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in SAID_ELSEWHERE:
         raise InvalidEmail(field, "its name is not that of another header of a part")
     return name, encoded_words(line(field, value, MAX_PART_HEADER_LENGTH))

@@ -50,6 +50,7 @@ from sesmail.message.given import attachments_of
 from sesmail.message.headers import MAX_HEADERS, headers_of
 from sesmail.message.plain import AUTO, plain_text
 from sesmail.message.reading import MAX_ENCODED_BYTES
+from sesmail.message.ses_members import ses_members_of
 from sesmail.message.shown import with_dispositions
 from sesmail.message.text import body, line
 
@@ -119,6 +120,10 @@ class Email:
     16384 bytes as JSON, 20 levels deep."""
     configuration_set: str | None
     """SES's configuration set, a name of 1 to 64 letters, digits, _ and -. Without it, SESMAIL_CONFIGURATION_SET."""
+    ses: Mapping[str, Any]
+    """What else SES takes with an email, by the names of its `SendEmail`: `{"TenantName": "shop-17"}`,
+    `FeedbackForwardingEmailAddress`, `FromEmailAddressIdentityArn`, `ListManagementOptions`, and what botocore's model
+    of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says."""
     lane: Lane
     """Which queue it waits in: `transactional` goes first, `bulk` gives way to it."""
     send_at: datetime | None
@@ -151,6 +156,7 @@ class Email:
         tags: Mapping[str, str | int] | Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         configuration_set: str | None = None,
+        ses: Mapping[str, Any] | None = None,
         lane: Lane | str = Lane.TRANSACTIONAL,
         send_at: datetime | str | None = None,
         expires_at: datetime | str | None = None,
@@ -189,6 +195,7 @@ class Email:
             tags=tags_of(tags),
             _metadata=metadata_of(metadata),
             configuration_set=configuration_set_of(configuration_set),
+            ses=ses_members_of(ses),
             lane=lane_of(lane),
             send_at=moment_of("send_at", send_at),
             expires_at=moment_of("expires_at", expires_at),
@@ -216,13 +223,21 @@ class Email:
         """The domain of `from_email`; empty while there is none."""
         return bare_address(self.from_email or "").rpartition("@")[2]
 
-    def with_defaults(self, *, from_email: str | None = None, configuration_set: str | None = None) -> Self:
+    def with_defaults(
+        self,
+        *,
+        from_email: str | None = None,
+        configuration_set: str | None = None,
+        ses: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Fill in what this email leaves open. Raises `InvalidEmail` for a bad default."""
-        missing: dict[str, str | None] = {}
+        missing: dict[str, Any] = {}
         if self.from_email is None and from_email is not None:
             missing["from_email"] = mailbox_of("from_email", from_email)
         if self.configuration_set is None and configuration_set is not None:
             missing["configuration_set"] = configuration_set_of(configuration_set)
+        if ses and ses.keys() - self.ses.keys():
+            missing["ses"] = MappingProxyType({**ses_members_of(ses), **self.ses})
         if not missing:
             return self
         return self._with(**missing)
@@ -298,7 +313,7 @@ class Email:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = self._arguments() | {"headers": {**self.headers}, "tags": {**self.tags}}
+        values = self._arguments() | {name: {**getattr(self, name)} for name in ("headers", "tags", "ses")}
         return _put_together, (type(self), values)
 
     def __repr__(self) -> str:

@@ -174,8 +174,8 @@ def _of_anymail(message: Any) -> dict[str, Any]:
     if _says(message, "send_at"):
         found["send_at"] = _moment(message.send_at)
     extra = dict(message.esp_extra) if _says(message, "esp_extra") else {}
-    if unknown := sorted(extra.keys() - _ESP_EXTRA.keys()):
-        raise InvalidEmail("esp_extra", f"{', '.join(map(str, unknown))} cannot be said by an email")
+    if others := {name: value for name, value in extra.items() if name not in _ESP_EXTRA}:
+        found["ses"] = others
     if "ConfigurationSetName" in extra:
         found["configuration_set"] = extra["ConfigurationSetName"]
     if "EmailTags" in extra:

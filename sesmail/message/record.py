@@ -21,7 +21,7 @@ PLAIN, RICH, WHOLE = 1, 2, 3
 `WHOLE` one that would encode a form with parts of its own, which is signed or encrypted."""
 
 _LISTS = ("cc", "bcc", "reply_to")
-_MAPPINGS = ("headers", "tags")
+_MAPPINGS = ("headers", "tags", "ses")
 _STRINGS = ("from_email", "configuration_set", "idempotency_key")
 _MOMENTS = ("send_at", "expires_at")
 
@@ -58,6 +58,7 @@ def version_of(email: Email) -> int:
         return WHOLE
     plain = (
         not email.alternatives
+        and not email.ses
         and (email.text is not None or email.html is not None)
         and all(value.isascii() or not is_structured(name) for name, value in email.headers.items())
         and all(map(_is_plain, email.attachments))
@@ -98,6 +99,7 @@ def attach(record: Mapping[str, Any], parts: list[bytes]) -> Email:
         tags=MappingProxyType(tags) if (tags := get("tags")) else NOTHING,
         _metadata=get("metadata", {}),
         configuration_set=get("configuration_set"),
+        ses=MappingProxyType(ses) if (ses := get("ses")) else NOTHING,
         lane=Lane(record["lane"]),
         send_at=moment_of("send_at", get("send_at")),
         expires_at=moment_of("expires_at", get("expires_at")),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.memory import Memory
     from sesmail.settings import Settings
+    from sesmail.vocabulary import Caller
 
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)
@@ -44,6 +45,7 @@ class MemoryLedger:
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        caller: Caller | None = None,  # noqa: ARG002  nobody takes tickets, so nobody is answered
         content: str = "",
     ) -> Accepted:
         """Keep an email under an id; doing it twice does nothing more. Raises `IdempotencyConflict`."""

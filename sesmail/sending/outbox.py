@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Accepted, Delivery, Status
+    from sesmail.vocabulary import Accepted, Caller, Delivery, Status
 
 LARGE_BYTES = 1_000_000
 """Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
@@ -64,6 +64,7 @@ class SendsBook(Protocol):
         *,
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
+        caller: Caller | None = None,
         content: str = "",
     ) -> Accepted:
         """Write an email down under an id. `content` tells it from another under the same id or key."""
@@ -121,17 +122,22 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         options: Mapping[str, Any] | None = None,
+        caller: Caller | None = None,
     ) -> Accepted:
         """Accept an email and issue its ticket; `options` are for the broker that publishes it.
+
+        The wishes of a `caller` are kept with the send, for all its tickets and for its end; where no `send_id` is
+        given, that has the id of the caller's task.
 
         Answers the id of its send, or of the earlier one with the same idempotency key.
         Raises `InvalidEmail`, also for a key or id that stands for another email, and `LedgerUnavailable`.
         """
         accepted = self.accept(
-            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds
+            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds, caller=caller
         )
         if _needs_a_ticket(accepted):
-            ticket = Ticket(send_id=accepted.send_id, lane=email.lane)
+            wishes = caller.wishes if caller else ""
+            ticket = Ticket(send_id=accepted.send_id, lane=email.lane, wishes=wishes)
             self._broker.issue([ticket], in_a_hurry=True, options=options)
         return accepted
 
@@ -177,6 +183,7 @@ class Outbox:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         in_a_hurry: bool = True,
+        caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
@@ -190,16 +197,19 @@ class Outbox:
         attached_bytes = sum(len(each.content) for each in complete.attachments)
         ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
         return ledger.accept(
-            checked_id(send_id),
+            checked_id(send_id or (caller.task_id if caller else None)),
             complete,
             delay_seconds=delay_seconds,
             expires_in_seconds=expires_in_seconds,
+            caller=caller,
             content=content,
         )
 
     def _completed(self, email: Email) -> Email:
         settings = self._settings
-        complete = email.with_defaults(from_email=settings.from_email, configuration_set=settings.configuration_set)
+        complete = email.with_defaults(
+            from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
+        )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
         if settings.text_from_html and complete.html is not None and complete.text is None:

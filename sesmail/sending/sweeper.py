@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sesmail.sending.outbox import Broker
+    from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Line
     from sesmail.state.meters import Meters
@@ -40,6 +41,7 @@ class SweepReport:
     resent_unproven: int = 0  #: unknown for the whole evidence window; tried again
     abandoned: int = 0  #: unknown after the last attempt
     tickets_reissued: int = 0  #: the broker had lost their tickets
+    last_tickets: int = 0  #: issued for callbacks of sends that something other than a worker has settled
     forgotten: int = 0  #: failed sends past their retention
 
 
@@ -51,12 +53,14 @@ class Sweeper:
         ledger: Ledger,
         line: Line,
         meters: Meters,
+        callers: Callers,
         broker: Broker,
         *,
         ticket_grace_seconds: float = 15.0,
     ) -> None:
         """`ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that."""
         self._ledger = ledger
+        self._callers = callers
         self._line = line
         self._meters = meters
         self._broker = broker
@@ -75,6 +79,7 @@ class Sweeper:
             tickets_reissued=sum(map(self._reissue_lost, Lane)),
             forgotten=self._ledger.forget_old(),
             **self._resend_unproven(),
+            last_tickets=self._have_callers_answered(),
         )
         done = {cause: count for cause, count in asdict(report).items() if count}
         if done:
@@ -136,6 +141,14 @@ class Sweeper:
         )
         for number, tickets in enumerate(pages):
             self._issue(tickets, express=number == 0)
+            total += len(tickets)
+        return total
+
+    def _have_callers_answered(self) -> int:
+        """After all that may settle a send: the worker that takes such a ticket ends the caller's task."""
+        total = 0
+        while tickets := self._callers.last_tickets(PAGE):
+            self._issue(tickets, express=True)
             total += len(tickets)
         return total
 

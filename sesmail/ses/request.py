@@ -61,6 +61,7 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
         request["ReplyToAddresses"] = [*map(encoded_mailbox, email.reply_to)]
     if email.configuration_set:
         request["ConfigurationSetName"] = email.configuration_set
+    request |= email.ses
     return request
 
 

@@ -9,10 +9,13 @@ from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sesmail.state.scripts import Scripts
 
 FEWEST_SENT = 100
 LONGEST_SILENCE_SECONDS = 3600.0
+RECEIVERS_REMEMBERED_SECONDS = 86_400
 _MOST_LOOKED_AT = 2000
 
 
@@ -42,6 +45,17 @@ class Hearing:
         if len(sent) < FEWEST_SENT or now_ms - sent[0] < LONGEST_SILENCE_SECONDS * 1000:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
+
+    def note_receivers(self, site: str, names: Iterable[str]) -> None:
+        """This process of the site has functions for these signals; it is remembered for a day."""
+        with reachable(self._redis):
+            self._redis.set(self._key("receivers", site), " ".join(sorted(names)), ex=RECEIVERS_REMEMBERED_SECONDS)
+
+    def receivers(self, site: str) -> set[str]:
+        """The signals for which some process of the site has functions."""
+        with reachable(self._redis):
+            names: Any = self._redis.get(self._key("receivers", site))
+        return set(names.decode().split()) if names else set()
 
     def _sent_since(self, site: str, since_ms: int) -> list[float]:
         """When (ms) emails of the site were sent since then, the first of them, in order."""

@@ -66,6 +66,9 @@ CATALOGUE: tuple[Key, ...] = (
         "until the last of them may be forgotten",
         "ids of the sends to a list, by the time (ms) at which they may be forgotten",
     ),
+    Key("former:all_mine", "string", "for ever", "that what stands under the former names is this project's"),
+    Key("former:taken_over", "string", "for ever", "that pauses were taken over from there"),
+    Key("former:taken_over:recently", "string", "an hour", "that opt-outs were taken over from there of late"),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
     Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
     Key(
@@ -77,6 +80,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("overtaken", "hash", "for ever", "queue: what `claimed_up_to` was a while ago, to find lost tickets"),
     Key("listeners", "hash", "for ever", "site: until when (ms) the ends of its sends are noted for its receivers"),
     Key("untold:<site>", "zset", "for ever", "ids of ended sends by the time (ms) at which receivers are to be told"),
+    Key(
+        "unanswered",
+        "zset",
+        "for ever",
+        "`id task-id` of callers whose send has ended, by the time (ms) at which they need a last ticket",
+    ),
     Key(
         "written",
         "string",
@@ -126,7 +135,9 @@ CATALOGUE: tuple[Key, ...] = (
         "`soft_bounce_window_seconds`",
         "times (ms) of an address's passing bounces since its last delivery; under the address's SHA-256",
     ),
-    Key("heard", "hash", "for ever", "site: when (ms) the last event of its emails was processed"),
+    Key("receivers:<site>", "string", "a day", "the signals that a door's process of the site has functions for"),
+    Key("audit", "list", "the last 10,000", "what operators did: who, when, why; JSON without addresses"),
+    Key("heard", "hash", "400 days after the last", "site: when (ms) the last event of its emails was processed"),
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),
     Key("rates:<site>:<day>", "hash", "400 days", "`counter list`: what became of the emails sent that day"),
@@ -155,11 +166,13 @@ class Keys:
     """Names of keys below one prefix; the prefix separates several sesmail installations in one Redis database."""
 
     prefix: str = "sesmail"
+    before: str = ""
+    """What a project has before all its keys: Celery's `global_keyprefix`."""
 
     @property
     def base(self) -> str:
         """What every key begins with; handed to each script as KEYS[1]."""
-        return f"{{{self.prefix}}}:"
+        return f"{self.before}{{{self.prefix}}}:"
 
     def __call__(self, *parts: str) -> str:
         """The key for the given parts: `keys("send", send_id)` is `{sesmail}:send:<id>`."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
-    from sesmail.vocabulary import Accepted
+    from sesmail.vocabulary import Accepted, Caller
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -72,11 +72,13 @@ class Ledger:
         delay_seconds: float = 0.0,
         expires_in_seconds: float | None = None,
         content: str = "",
+        caller: Caller | None = None,
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
 
         `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
-        Raises `IdempotencyConflict` where it was given to another.
+        A `caller` is kept with it, also where an earlier send has the same key. Raises `IdempotencyConflict` where it
+        was given to another.
         """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
@@ -103,6 +105,7 @@ class Ledger:
             self._new_secret,
             self._searchable_ms,
             round(self._settings.metadata_retention_seconds * 1000),
+            *_caller_arguments(caller),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
@@ -170,7 +173,7 @@ class Ledger:
             return State(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, record, *blobs = answer
         try:
             email = unpack(record, blobs)
         except Newer as newer:
@@ -187,6 +190,7 @@ class Ledger:
             attempts=int(attempts),
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
+            callers=tuple(callers.decode().split()),
         )
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
@@ -277,7 +281,9 @@ class Ledger:
         The ticket is the caller's to issue, by express.
         """
         self._expect(self._run("requeue", send_id), State.QUEUED, "sent again")
-        return Ticket(send_id=send_id, lane=self.status(send_id).lane)
+        with reachable():
+            wishes = cast("bytes | None", self._redis.hget(self._key("send", send_id), f"caller:{send_id}"))
+        return Ticket(send_id=send_id, lane=self.status(send_id).lane, wishes=(wishes or b"").decode())
 
     @staticmethod
     def _expect(answer: bytes, state: State, wish: str) -> None:
@@ -475,5 +481,14 @@ def _epoch_ms(when: datetime | None) -> int | str:
 
 
 def _tickets(found: Sequence[bytes]) -> list[Ticket]:
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return [Ticket(send_id=send_id.decode(), lane=Lane(lane.decode())) for send_id, lane in pairs]
+    triples = zip(found[::3], found[1::3], found[2::3], strict=True)
+    return [
+        Ticket(send_id=send_id.decode(), lane=Lane(lane.decode()), wishes=wishes.decode())
+        for send_id, lane, wishes in triples
+    ]
+
+
+def _caller_arguments(caller: Caller | None) -> tuple[str, str, int | str, int | str]:
+    if caller is None:
+        return "", "", "", ""
+    return caller.task_id, caller.wishes, int(caller.waits), int(caller.waits_for_others)

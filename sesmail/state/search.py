@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import json
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
+from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
 from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.trouble import reachable
@@ -61,24 +62,30 @@ class Search:
         self._redis = scripts.redis
         self._key = scripts.keys
 
+    @shows_no_email
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
         """The sends with an address among their recipients, in whatever spelling; not those of releases without it."""
-        return self._found("address", normal_address(address), skip, limit)
+        return self.by_pseudonym(self.pseudonym(address), skip=skip, limit=limit)
 
+    def by_pseudonym(self, pseudonym: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The same, by what an address is called here."""
+        return self._found(f"address:{pseudonym}", skip, limit)
+
+    def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
+        """The sends of a site to a list."""
+        return self._found(f"list:{site}:{list_name}", skip, limit)
+
+    @shows_no_email
     def pseudonym(self, address: str) -> str:
         """What an address is called where it must not stand: the same each time, by the secret of the index."""
         name = self._key("index:secret")
         with reachable(self._redis):
             self._redis.set(name, token_hex(32), nx=True)
-            secret = cast("bytes", self._redis.get(name))
-        return hmac.new(secret, normal_address(address).encode(), "sha256").hexdigest()[:16]
+            secret = cast("bytes", self._redis.get(name)).decode()
+        return _hex(secret + _hex(secret + normal_address(address)))[:20]  # as in lua/index.lua
 
-    def by_list(self, site: str, list_name: str, *, skip: int = 0, limit: int = 100) -> Found:
-        """The sends of a site to a list."""
-        return self._found("list", f"{site}:{list_name}", skip, limit)
-
-    def _found(self, kind: str, what: str, skip: int, limit: int) -> Found:
-        total, *ids = self._run("search", kind, what, skip, limit)
+    def _found(self, what: str, skip: int, limit: int) -> Found:
+        total, *ids = self._run("search", what, skip, limit)
         return Found(ids=tuple(send_id.decode() for send_id in ids), total=int(total))
 
     def in_state(self, state: State, *, skip: int = 0, limit: int = 100) -> Found:
@@ -138,3 +145,7 @@ class Search:
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
             metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
         )
+
+
+def _hex(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -69,6 +69,14 @@ class Program:
         eventually(said, explain=lambda: self.output)
         return self
 
+    def has_ended(self) -> bool:
+        """Whether it has ended, by itself or by a signal."""
+        return self._process.poll() is not None
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; its exit code."""
+        return self._process.wait(PATIENCE_SECONDS)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and wait; its exit code."""
         self._process.send_signal(number)

@@ -20,6 +20,7 @@ from sesmail.errors import StaleClaim
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
+from sesmail.state.answering import Callers
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
@@ -50,7 +51,7 @@ class Delivery(RuleBasedStateMachine):
         self.ledger = Ledger(self.scripts, said)
         self.queues: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         self.traffic = False
-        parts = self.ledger, Line(self.scripts), Meters(self.redis, self.scripts.keys)
+        parts = self.ledger, Line(self.scripts), Meters(self.redis, self.scripts.keys), Callers(self.scripts)
         self.sweeper = Sweeper(*parts, self, ticket_grace_seconds=GRACE_SECONDS)
         self.accepted: list[str] = []
         self.held: list[Claim] = []

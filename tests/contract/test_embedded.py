@@ -66,6 +66,12 @@ def test_only_its_owner_can_read_the_folder_of_emails(server):
     assert server.folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_was_there_is_closed_to_others(tmp_path):
+    (folder := tmp_path / "open").mkdir(mode=0o755)
+    with EmbeddedRedis(folder, appendfsync="no"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_data_are_back_on_the_same_port_after_a_clean_stop(server, client):
     client.set("kept", "1")
     url = server.url

@@ -16,8 +16,9 @@ from typing import Any
 
 import billiard.pool
 import pytest
-from celery import Celery
+from celery import Celery, Task, signals
 from celery.app.task import Context
+from celery.backends import base
 from celery.concurrency.base import logger as pool_logger
 from celery.exceptions import Retry
 from celery.loaders.default import Loader
@@ -28,7 +29,7 @@ from celery.worker.request import Request
 from kombu import Producer, Queue, pools
 from redis import Redis
 
-from sesmail.celery import internals, worker
+from sesmail.celery import internals, wishes, worker
 from sesmail.celery.current import client_of
 from sesmail.celery.worker import shutdown
 from sesmail.celery.worker.misfits import wrapped
@@ -357,3 +358,69 @@ def test_what_celery_shows_of_its_configuration_masks_our_addresses() -> None:
     assert "s3cr3t" not in str(app.conf.table(with_defaults=False, censored=True))
     assert "s3cr3t" not in app.bugreport()
     assert "s3cr3t" not in repr(client_of(app).settings)
+
+
+def probe() -> None:
+    """A task's body, which nobody runs."""
+
+
+def test_celery_composes_a_whole_ticket_for_a_producer_that_only_takes_it() -> None:
+    """`MessageTaker`: nothing is connected to, and what instruments put into the headers is there."""
+    app = Celery("test", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    task = app.task(name="probe", typing=False)(probe)
+
+    def trace(headers: dict[str, Any], **_: Any) -> None:
+        headers["traceparent"] = "00-17-4-01"
+
+    taker = internals.MessageTaker(app.connection_for_write())
+    signals.before_task_publish.connect(trace)
+    try:
+        options = {"link": task.si(), "priority": 3, "headers": {"mine": 1}, "ignore_result": True}
+        Task.apply_async(task, (), {"send_id": "a"}, task_id="a", producer=taker, **options)
+    finally:
+        signals.before_task_publish.disconnect(trace)
+    ((body, how),) = taker.messages
+    assert body[:2] == ((), {"send_id": "a"})
+    assert set(body[2]) == {"callbacks", "errbacks", "chain", "chord"}
+    assert body[2]["callbacks"][0]["task"] == "probe"
+    assert how["priority"] == 3
+    assert set(how["headers"]) - internals.HEADERS_OF_CELERY == {"traceparent", "mine"}
+    assert set(how["headers"]) - {"traceparent", "mine"} <= internals.HEADERS_OF_CELERY
+
+
+def test_kept_headers_go_before_those_of_whoever_publishes_again() -> None:
+    app = Celery("test", broker="memory://", set_as_current=False)
+    task = app.task(name="probe", typing=False)(probe)
+    taker = internals.MessageTaker(app.connection_for_write())
+    keeper = internals.HeadersKeeper(taker, "a", {"traceparent": "the caller's", "ignore_result": False})
+
+    def trace(headers: dict[str, Any], **_: Any) -> None:
+        headers["traceparent"] = "the sweeper's"
+
+    signals.before_task_publish.connect(trace)
+    try:
+        Task.apply_async(task, (), {}, task_id="a", producer=keeper, ignore_result=True)
+    finally:
+        signals.before_task_publish.disconnect(trace)
+    ((_, how),) = taker.messages
+    assert how["headers"]["traceparent"] == "the caller's"
+    assert how["headers"]["ignore_result"] is False
+
+
+def test_a_task_s_request_has_what_ends_it_under_the_names_that_are_set() -> None:
+    """celery/app/task.py: `Context`; celery/app/trace.py and celery/backends/base.py read these."""
+    for field in (
+        *wishes.CONTINUATIONS.values(),
+        *wishes.FAMILY.values(),
+        "reply_to",
+        "correlation_id",
+        "ignore_result",
+    ):
+        assert hasattr(Context, field), field
+    request = Context({"id": "a", "callbacks": ["x"], "chain": ["y"], "chord": {"z": 1}, "errbacks": ["e"]})
+    wishes.quieten(request)
+    assert (request.callbacks, request.chain, request.chord, request.errbacks) == (None,) * 4
+    assert base._is_request_ignore_result(request)
+    wishes.put_into(request, {"link_error": ["e"], "chain": ["y"], "group_id": "g"}, is_failure=True)
+    assert (request.errbacks, request.chain, request.group) == (["e"], ["y"], "g")
+    assert not base._is_request_ignore_result(request)

@@ -16,8 +16,20 @@ from sesmail.state.ledger import Ledger
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import wait_until
 from tests.acceptance.proxy import Proxy
+from tests.contract.test_redis_on_bad_days import rights
 from tests.ledger_use import EMAIL, use_all_of
-from tests.redis_servers import MASTER_NAME, Authority, Cluster, Server, Watched, is_master, redis_with_tls
+from tests.redis_servers import (
+    MASTER_NAME,
+    SLOTS,
+    Authority,
+    Cluster,
+    Server,
+    Watched,
+    free_port,
+    is_master,
+    redis_with_tls,
+    sentinel_by_tls,
+)
 from tests.tickets import Broker
 
 RECOVERY_SECONDS = 5.0
@@ -168,6 +180,16 @@ def test_a_redis_far_away_is_reached_when_it_is_given_time_to_connect(redis_serv
         new_client(url, redis_connect_timeout_seconds=1, **said).outbox.send(EMAIL)
 
 
+def test_in_a_cluster_a_user_needs_one_more_right_than_elsewhere(cluster: Cluster, new_client) -> None:
+    for server in cluster.servers:
+        server.client.execute_command("ACL", "SETUSER", "mail", "on", ">any", *rights(), "+cluster|slots")
+        server.client.execute_command("ACL", "SETUSER", "less", "on", ">any", *rights())
+    url = cluster.url.replace("://", "://{}:any@", 1)
+    new_client(url.format("mail")).ledger.accept("permitted", EMAIL)
+    with pytest.raises(LedgerRefuses, match=r"\+cluster\|slots"):
+        new_client(url.format("less")).ledger.counts()
+
+
 class Token(CredentialProvider):
     """A password that changes, as those of IAM do."""
 
@@ -199,3 +221,32 @@ def test_each_connection_asks_anew_who_connects(by_tls: tuple[Server, str], new_
     admin.execute_command("CLIENT", "KILL", "USER", "mail")
     client.ledger.accept("b", EMAIL)
     assert Token.asked > before
+
+
+def test_a_cluster_is_spoken_to_by_tls(tmp_path: Path, new_client) -> None:
+    authority = Authority(tmp_path)
+    options = authority.redis_options() | {"tls_cluster": "yes", "cluster_port": str(free_port())}
+    with Server(tmp_path / "node", binary=redis_with_tls(), cluster_enabled="yes", **options) as node:
+        node.client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        client = new_client(f"rediss+cluster://127.0.0.1:{node.tls_port}?ssl_ca_certs={authority.certificate}")
+        wait_until(lambda: answers(client), "it has all slots")
+        use_all_of(client)
+
+
+def test_sentinels_and_their_master_are_spoken_to_by_tls(tmp_path: Path, new_client) -> None:
+    authority = Authority(tmp_path)
+    with (
+        Server(tmp_path / "redis", binary=redis_with_tls(), **authority.redis_options()) as master,
+        sentinel_by_tls(tmp_path / "sentinel", authority, master.tls_port) as port,
+    ):
+        query = f"master_name={MASTER_NAME}&ssl_ca_certs={authority.certificate}"
+        client = new_client(f"rediss+sentinel://127.0.0.1:{port}/0?{query}")
+        wait_until(lambda: answers(client), "the Sentinel knows its master")
+        use_all_of(client)
+
+
+def answers(client: Client) -> bool:
+    try:
+        return bool(client.ledger.counts())
+    except LedgerUnavailable:
+        return False

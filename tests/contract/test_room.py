@@ -13,6 +13,7 @@ from sesmail.sending.sweeper import Sweeper
 from sesmail.sending.throttle import SendThrottle
 from sesmail.ses.transport import Account
 from sesmail.settings import Settings
+from sesmail.state.answering import Callers
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.meters import Meters
@@ -34,7 +35,7 @@ class Fleet:
         self.throttle = SendThrottle(self.scripts, clock=self.scripts.clock, sleep=self.scripts.sleep)
         self.broker = Broker()
         meters = Meters(redis, self.scripts.keys)
-        self.sweeper = Sweeper(self.ledger, self.throttle.line, meters, self.broker)
+        self.sweeper = Sweeper(self.ledger, self.throttle.line, meters, Callers(self.scripts), self.broker)
         self.ledger.heartbeat("worker", 10**6)
 
     def allow(self, quota: float, sent: float = 0.0, reserve: float = 0.1) -> None:

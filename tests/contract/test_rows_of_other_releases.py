@@ -15,6 +15,7 @@ from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.content import content_digest
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
+from sesmail.state.answering import Callers
 from sesmail.state.former import former_rows
 from sesmail.state.ledger import RECORD_VERSION, Ledger
 from sesmail.state.line import Line
@@ -192,7 +193,7 @@ def sweep(ledger: Ledger, scripts: ClockedScripts) -> list[str]:
     line, meters = Line(scripts), Meters(scripts.redis, scripts.keys)
     for _ in range(3):  # the first forgives a silence, the next finds the dead
         scripts.advance(ledger._settings.lease_seconds)
-        Sweeper(ledger, line, meters, broker).sweep()
+        Sweeper(ledger, line, meters, Callers(scripts), broker).sweep()
     return broker.ids
 
 
@@ -251,7 +252,8 @@ def test_tickets_are_issued_for_whatever_is_due_or_was_lost(
         by_a_newer_release(redis, send_id)
     clocked_scripts.advance(20)
     broker = Broker(empty=True)
-    Sweeper(ledger, Line(clocked_scripts), Meters(redis, clocked_scripts.keys), broker).sweep()
+    parts = Line(clocked_scripts), Meters(redis, clocked_scripts.keys), Callers(clocked_scripts)
+    Sweeper(ledger, *parts, broker).sweep()
     assert sorted(broker.ids) == ["due", "queued"]
 
 

@@ -56,6 +56,8 @@ def test_no_address_stands_in_the_index_and_its_secret_stays_the_first(ledger, c
     assert redis.get("{sesmail}:index:secret") == secret
     (name,) = redis.keys("{sesmail}:index:address:*")
     assert b"ann" not in name
+    pseudonym = Search(clocked_scripts).pseudonym("Ann@Example.org")
+    assert name.decode().endswith(f":{pseudonym}")
     assert {*redis.zrange(name, 0, -1)} == {b"one", b"two"}
 
 

@@ -576,6 +576,15 @@ def test_a_full_email_goes_out_in_simple_content_with_every_part(server, transpo
     }
 
 
+def test_what_else_ses_takes_is_asked_by_its_own_names(server, transport):
+    said = {"TenantName": "shop-17", "ListManagementOptions": {"ContactListName": "news", "TopicName": "sales"}}
+    for email in (an_email(ses=said), an_email(ses=said, headers={f"X-{n}": "1" for n in range(15)})):
+        transport.send(email, send_id="id-1")
+    simple, raw = (request["body"] for request in server.requests)
+    assert [set(body["Content"]) for body in (simple, raw)] == [{"Simple"}, {"Raw"}]
+    assert [{name: body[name] for name in said} for body in (simple, raw)] == [said, said]
+
+
 def test_a_small_email_has_no_empty_fields(server, transport):
     transport.send(Email("ann@example.org", "Hi", html="<p>"), send_id="id-1")
     (request,) = server.requests

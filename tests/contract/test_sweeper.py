@@ -11,6 +11,7 @@ from redis import Redis
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
 from sesmail.settings import Settings
+from sesmail.state.answering import Callers
 from sesmail.state.breaker import Breaker
 from sesmail.state.ledger import Ledger
 from sesmail.state.line import Line
@@ -41,8 +42,8 @@ def meters(clocked_scripts: ClockedScripts) -> Meters:
 
 
 @pytest.fixture
-def sweeper(ledger: Ledger, line: Line, meters: Meters, broker: Broker) -> Sweeper:
-    return Sweeper(ledger, line, meters, broker)
+def sweeper(clocked_scripts: ClockedScripts, ledger: Ledger, line: Line, meters: Meters, broker: Broker) -> Sweeper:
+    return Sweeper(ledger, line, meters, Callers(clocked_scripts), broker)
 
 
 def accept(ledger: Ledger, *send_ids: str, delay_seconds: float = 0.0, lane: str = "bulk") -> None:
@@ -109,10 +110,10 @@ def test_a_sweep_that_found_nothing_writes_nothing(sweeper: Sweeper, meters: Met
 
 
 def test_sweepers_that_run_at_once_issue_each_ticket_once(
-    ledger: Ledger, line: Line, meters: Meters, broker: Broker
+    clocked_scripts: ClockedScripts, ledger: Ledger, line: Line, meters: Meters, broker: Broker
 ) -> None:
     def sweep() -> SweepReport:
-        return Sweeper(ledger, line, meters, broker).sweep()
+        return Sweeper(ledger, line, meters, Callers(clocked_scripts), broker).sweep()
 
     send_ids = [f"s{n:03}" for n in range(300)]
     accept(ledger, *send_ids)

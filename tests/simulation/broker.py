@@ -24,6 +24,8 @@ class Message:
 
     ids: tuple[str, ...] = ()
     site: str = ""
+    task_id: str = ""
+    """Whose task it is, of a ticket for one send."""
     not_before: float = 0.0
 
 
@@ -70,7 +72,7 @@ class Broker:
             return
         copies = 2 if self._faults.strikes("ticket_twice", " ".join(ids)) else 1
         for _ in range(copies):
-            self._put(lane.value, Message(ids=ids))
+            self._put(lane.value, Message(ids=ids, task_id=tickets[0].task_id or ids[0]))
         if self._faults.strikes("broker_flushed"):
             self._flush()
 

@@ -22,7 +22,7 @@ UNTOLD = ("untold", "events:unprocessed")
 RATE_TOLERANCE = 1.2
 CALLS_TO_LEARN = 700
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
-PASSING_KEYS = ("blob:*", "in:queued:*", "in:scheduled:*", "in:claimed", "in:sending", "in:unknown")
+PASSING_KEYS = ("blob:*", "in:queued:*", "in:scheduled:*", "in:claimed", "in:sending", "in:unknown", "unanswered")
 """What must be gone, or empty, when nothing waits."""
 
 
@@ -46,6 +46,7 @@ def untold(world: World) -> int:
     """How many ends and events wait for somebody to be told of them."""
     wire = world.server.wire
     names = [f"{each.base}{kind}:{site}" for each in world.installations for site in each.sites for kind in UNTOLD]
+    names += [f"{each.base}unanswered" for each in world.installations]
     return sum(wire.ask(*(("ZCARD", name) for name in names)))
 
 
@@ -79,6 +80,7 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
         _judge_failure(world, send, row)
     _judge_telling(world, send, state)
+    _judge_callers(world, send, state)
 
 
 def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
@@ -102,6 +104,14 @@ def _judge_telling(world: World, send: Send, state: str) -> None:
     if world.has_forgotten or state not in ENDS or send.silent or send.state_at <= listening_since:
         return
     world.rules.check("ends_are_told", send.heard[state] > 0, send.id, f"{state} was not told")
+
+
+def _judge_callers(world: World, send: Send, state: str) -> None:
+    """Who called for it has been answered."""
+    if world.has_forgotten or state not in ENDS or send.silent:
+        return
+    for task_id in send.callers:
+        world.rules.check("what_follows_runs", send.continued[task_id] > 0, send.id, f"{state}: {task_id}")
 
 
 def _judge_rate(world: World, each: Installation) -> None:

@@ -56,6 +56,8 @@ CHANCES: dict[str, float] = {
     "event_store_down": 0.02,
     # at each end that is told
     "receiver_raises": 0.03,
+    # each time that what follows an email is published
+    "continuation_fails": 0.03,
     # at each decision of the people (about one each ten seconds)
     "operator_cancels": 0.3,
     "operator_requeues": 0.3,

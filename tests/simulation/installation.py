@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import OperationalError
 
 from sesmail import Client, Settings
 from tests.simulation.broker import Broker, Queues
@@ -100,9 +102,20 @@ class Installation:
         broker = made.broker
         assert isinstance(broker, Broker)
         worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, world.bug, world.rules.task_ended)
+        worker.on_continuation = self._continues
         worker.former_release = world.faults.strikes("former_release", worker.name)
         self.workers.append(worker)
         world.scheduler.spawn(worker, lambda: worker.start(self.threads), "start")
+
+    def _continues(self, task: Any, kind: str) -> None:
+        """What follows an email is published: now and then the broker takes it and does not say so, or is away."""
+        world, answer = self.world, task.request.answer
+        world.scheduler.sleep(0.001)
+        failed = world.faults.strikes("continuation_fails", answer.send_id)
+        if not failed or world.faults.choose(0, 1):
+            world.rules.continues(self.base, answer.send_id, answer.task_id, kind, failed=failed)
+        if failed:
+            raise OperationalError("the broker is away")
 
     def _taken(self, taken: Taken) -> None:
         world = self.world

@@ -55,6 +55,12 @@ class Send:
     heard: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
     receiver_failed: bool = False
+    callers: set[str] = field(default_factory=set)
+    """The task ids of those who want something done at its end."""
+    continued: Counter[str] = field(default_factory=Counter)
+    """How often that was done, by task id."""
+    continued_at: dict[str, float] = field(default_factory=dict)
+    continuation_failed: bool = False
     silent: bool = False
     """Whether a former release has ended it, which tells nobody."""
 

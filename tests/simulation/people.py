@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from sesmail import Client
@@ -12,7 +13,7 @@ from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, 
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.state.line import How
 from sesmail.state.suppression import OptOut, Scope
-from sesmail.vocabulary import Reason
+from sesmail.vocabulary import Caller, Reason
 from tests.simulation.faults import Faults
 from tests.simulation.model import Model
 from tests.simulation.scheduler import Scheduler
@@ -45,6 +46,10 @@ def made(seed: int, number: int) -> Email:
         metadata={"number": number},
         idempotency_key=f"email-{number}",
     )
+
+
+def _caller(task_id: str) -> Caller:
+    return Caller(task_id=task_id, wishes='{"v":1,"link":["what follows"]}', waits=True, waits_for_others=True)
 
 
 class Sender:
@@ -81,10 +86,15 @@ class Sender:
         delay_seconds = 0.0 if at_once else self._rng.choice((0.0, 0.0, 0.0, 0.0, 3.0, 30.0))
         expires = None if at_once else self._rng.choice((None, None, None, None, None, 60.0))
         outbox = self._client.outbox
-        self._until_done(
-            lambda: outbox.send(email, send_id=f"n{number}", delay_seconds=delay_seconds, expires_in_seconds=expires),
-            [number],
-        )
+        task_id = f"n{number}"
+        callers = [_caller(task_id) if number % 2 else None]
+        if self._rng.random() < 0.1:
+            callers.append(_caller(f"again{number}"))  # somebody calls under the same idempotency key
+        for caller in callers:
+            send_id, how = caller.task_id if caller else task_id, {"delay_seconds": delay_seconds, "caller": caller}
+            self._until_done(partial(outbox.send, email, send_id=send_id, expires_in_seconds=expires, **how), [number])
+            if caller and (send := self._model.of_number.get(number)):
+                send.callers.add(caller.task_id)
 
     def _until_done(self, call: Callable[[], object], numbers: list[int]) -> None:
         while True:

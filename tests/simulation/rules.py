@@ -281,6 +281,22 @@ class Rules:
         fiber.claims.clear()
         fiber.yes.clear()
 
+    def continues(self, base: str, send_id: str, task_id: str, kind: str, *, failed: bool) -> None:
+        """What follows an email, for one of its callers: `link` where it was sent, else `link_error`."""
+        send = self._model.sends.get((base, send_id))
+        self._story.tell(f"{kind} of {task_id} runs:", send_id)
+        if send is None:  # Redis has forgotten it meanwhile
+            return
+        ends = {"sent"} if kind == "link" else ENDS - {"sent"}
+        self.check("what_follows_is_right", bool(ends & set(send.ended)) or send.forgotten, send_id, kind)
+        before = send.continued_at.get(task_id)
+        excused = send.continuation_failed or send.forgotten
+        again = before is not None and not excused and self.quiet_since < before - 5.0
+        self.check("what_follows_runs_once_where_nothing_died", not again, send_id, task_id)
+        send.continued[task_id] += 1
+        send.continued_at[task_id] = self._scheduler.now
+        send.continuation_failed = send.continuation_failed or failed
+
     def hears(self, base: str, send_id: str, state: str, signal: str, *, failed: bool) -> None:
         """A receiver is told of an end."""
         self.check("the_right_receivers_hear", (signal == "email_sent") == (state == "sent"), send_id, signal)

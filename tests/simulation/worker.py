@@ -6,19 +6,22 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
+from kombu.exceptions import OperationalError
 
 from sesmail import Client
 from sesmail.celery import tasks
+from sesmail.celery.send_task import SendTask
 from sesmail.celery.worker.duties import Duties
-from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, SendPostponed, SesError
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, NotSent, SendPostponed, SendRejected, SesError
 from tests.simulation.broker import Broker, Message
 from tests.simulation.scheduler import Process, Scheduler
 
 SEND = tasks.send_ses_email._orig_run.__func__
 SEND_LOT = tasks.send_lot.run.__func__
 PROCESS_EVENTS = tasks.process_ses_events.run.__func__
-NO_BUGS = (SendPostponed, SesError, LedgerUnavailable, EventStoreUnavailable)
+AFTER_RETURN = SendTask.after_return
+NO_BUGS = (SendPostponed, NotSent, SesError, LedgerUnavailable, EventStoreUnavailable, Retry, OperationalError)
 """What Celery is told by raising: each is written down in the ledger, or tried again."""
 
 
@@ -41,6 +44,8 @@ class Worker(Process):
         self.stopping = False
         self._held: list[Message] = []
         self._working = 0
+        self.on_continuation: Callable[[Any, str], None] = lambda _task, _kind: None
+        """What follows an email is published, or called."""
         self.on_idle: Callable[[], None] = lambda: None
         """What is done when a stopped worker has finished all that it had begun."""
         self._duties: list[Any] = []
@@ -88,10 +93,23 @@ class Worker(Process):
             self._on_bug(error)
 
     def _body(self, message: Message) -> Callable[[], Any]:
-        request = SimpleNamespace(id="", retries=0, hostname=self.name, delivery_info=None)
+        request = SimpleNamespace(id=message.task_id, retries=0, hostname=self.name, delivery_info=None)
+        vars(request).update(called_directly=False, is_eager=False, reply_to=None, answer=None)
         task = SimpleNamespace(app=self.client, client=self.client, request=request)
+        task.go_on = lambda _value, _wishes: self.on_continuation(task, "link")
         if message.site:
             return lambda: PROCESS_EVENTS(task, message.site)
         if len(message.ids) == 1:
-            return lambda: SEND(task, send_id=message.ids[0])
+            return lambda: self._end_as_celery_does(task, message.ids[0])
         return lambda: SEND_LOT(task, list(message.ids))
+
+    def _end_as_celery_does(self, task: Any, send_id: str) -> None:
+        """What follows a success the task publishes itself; what follows a failure is Celery's to call."""
+        try:
+            SEND(task, send_id=send_id)
+        except (NotSent, SendRejected):
+            if task.request.answer:
+                self.on_continuation(task, "link_error")
+            AFTER_RETURN(task)
+            raise
+        AFTER_RETURN(task)

@@ -407,13 +407,16 @@ def test_a_list_that_changes_while_it_is_read_is_not_read_on(a_list):
             list(rows)
 
 
-CHECKS_A_LIST = """
-import resource, sys
+CHECKS_A_LIST = r"""
+import re, resource, sys
 from pathlib import Path
 from sesmail.sending.letters.letter import Letter, check
 from sesmail.sending.letters.lists import Person, read_people
 
 def peak_bytes():
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage() counts what the process was before it became this program, too
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 letter = Letter(subject="For {{name}}", text="Hello", html=None)

@@ -40,6 +40,11 @@ def test_a_header_in_one_piece_is_told_what_to_type(tmp_path: Path, separator: s
 @pytest.mark.parametrize(
     "text",
     [
+        "{{{name}}}",
+        "{{{ name }}}",
+        "{{{{name}}}}",
+        "{% if name %}",
+        "{%- endif -%}",
         "%(name)s",
         "[name|friend]",
         "{name|friend}",
@@ -76,3 +81,12 @@ def test_the_line_where_somebody_stood_first_is_told_from_however_far_back() -> 
         assert mailboxes.first_line("other:17@example.org", 2001) == 2001
     with seen() as mailboxes:
         assert mailboxes.first_line("key:17@example.org", 5) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_the_mark_of_utf_16_is_enough_where_there_are_few_ascii_letters(tmp_path: Path, encoding: str) -> None:
+    names = "".join(f"p{n}@例え.example,{'山田' * 40}\n" for n in range(5))
+    (tmp_path / "list.csv").write_bytes(("\ufeffemail,名前\n" + names).encode(encoding))
+    with read_people(tmp_path / "list.csv") as people:
+        assert people.names == ["email", "名前"]
+        assert [person.mailbox for person in people][4] == "p4@xn--r8jz45g.example"

@@ -14,7 +14,7 @@ import pytest
 from sesmail.errors import InvalidEmail
 from sesmail.message import Attachment, Email, Lane
 from sesmail.message.addresses import encoded_mailbox
-from sesmail.message.record import attach, detach
+from sesmail.message.record import PLAIN, RICH, attach, detach, version_of
 from sesmail.message.text import encoded_words
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
@@ -389,6 +389,7 @@ FULL = {
     "tags": {"campaign": "spring"},
     "metadata": {"person": 5, "path": ["a", {"b": None}]},
     "configuration_set": "events",
+    "ses": {"TenantName": "shop-17", "ListManagementOptions": {"ContactListName": "news"}},
     "lane": "bulk",
     "send_at": "2027-01-31T12:00:00+00:00",
     "expires_at": "2027-02-01T12:00:00.000001+00:00",
@@ -467,3 +468,50 @@ def test_a_name_that_is_not_ascii_is_encoded_for_the_header(mailbox, encoded):
 def test_encoded_words_stay_within_75_characters_and_on_one_line():
     words = encoded_words("Ü" * 500).split(" ")
     assert all(len(word) <= 75 and word.startswith("=?utf-8?") for word in words)
+
+
+# What else SES takes
+
+
+@pytest.mark.parametrize(
+    ("ses", "problem"),
+    [
+        ("TenantName", "is str, not a mapping"),
+        ({"TenantName": object()}, "is not a JSON object"),
+        ({"TenantName": float("nan")}, "is not a JSON object"),
+        (
+            {"Destination": {"ToAddresses": ["zyzzyva@example.org"]}},
+            "says Destination, which to, cc and bcc of the email",
+        ),
+        ({"EndpointId": "abc.123"}, "a signature that is not made here"),
+        ({"TenantNme": "shop"}, "which this botocore's SendEmail does not know"),
+        ({"TenantName": 17}, "in another form"),
+        ({"TenantName": ""}, "in another form"),
+        ({"ListManagementOptions": {"TopicName": "zyzzyva"}}, "in another form"),
+        ({"ListManagementOptions": {"ContactListName": "news", "Zyzzyva": 1}}, "in another form"),
+        ({"TenantName": "z" * 5000}, "has 5018 bytes"),
+    ],
+)
+def test_what_ses_would_not_take_besides_is_refused_without_its_value(ses, problem):
+    with pytest.raises(InvalidEmail) as caught:
+        an_email(ses=ses)
+    assert (caught.value.field, problem in str(caught.value)) == ("ses", True), str(caught.value)
+    assert "zyzzyva" not in str(caught.value)
+
+
+def test_a_member_that_ses_does_not_know_is_refused_with_those_that_it_knows():
+    with pytest.raises(InvalidEmail, match=r"FeedbackForwardingEmailAddress, .*TenantName"):
+        an_email(ses={"Tenant": "shop"})
+
+
+def test_what_an_email_says_to_ses_goes_before_what_the_settings_say():
+    email = an_email(ses={"TenantName": "own"})
+    filled = email.with_defaults(ses={"TenantName": "other", "FeedbackForwardingEmailAddress": "b@example.com"})
+    assert dict(filled.ses) == {"TenantName": "own", "FeedbackForwardingEmailAddress": "b@example.com"}
+    assert filled.with_defaults(ses={"TenantName": "other"}) is filled
+    with pytest.raises(InvalidEmail):
+        email.with_defaults(ses={"Nobody": "knows"})
+
+
+def test_what_is_said_to_ses_is_left_for_releases_that_know_it():
+    assert (version_of(an_email()), version_of(an_email(ses={"TenantName": "shop"}))) == (PLAIN, RICH)

@@ -65,6 +65,21 @@ def test_an_upload_has_the_type_with_which_it_came() -> None:
         assert (file.filename, file.content_type, file.content) == ("scan", "application/x-scan", b"1")
 
 
+def test_a_picture_is_an_open_file_too_and_nothing_else_that_is_none() -> None:
+    picture = Attachment.inline(Upload(b"\x89PNG"))
+    assert (picture.filename, picture.content, picture.disposition) == ("scan", b"\x89PNG", "inline")
+    assert Attachment.inline(io.BytesIO(b"GIF89")).filename == "picture.gif"
+    for wrong in ("logo.png", 5, None, io.StringIO("a"), [b"1"]):
+        with pytest.raises(InvalidEmail, match="give a pathlib"):
+            Attachment.inline(wrong)
+
+
+@pytest.mark.parametrize("headers", [5, "X-A: b", [("X-A",)], [5], [("X-A", "b", "c")], {5: "a"}, {"X-A": None}])
+def test_headers_of_a_part_that_are_none_are_refused(headers: object) -> None:
+    with pytest.raises(InvalidEmail):
+        Attachment("a.txt", b"1", headers=headers)
+
+
 def hidden(name: str) -> MIMEMultipart:
     program = MIMEApplication(b"MZ")
     program.add_header("Content-Disposition", "attachment", filename=name)
@@ -134,6 +149,14 @@ def test_a_type_that_would_break_its_header_is_refused(given: str) -> None:
 def test_a_text_is_not_written_in_a_code_that_no_reader_knows(charset: str) -> None:
     file = Attachment("a.csv", "Jürg\n", f"text/csv; charset={charset}")
     assert (file.content, file.content_type) == ("Jürg\n".encode(), "text/csv; charset=utf-8")
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "cp1252", "utf-16", "koi8-r"])
+def test_a_text_is_written_in_the_set_that_its_type_declares_where_that_has_its_letters(charset: str) -> None:
+    text = "Жук" if charset == "koi8-r" else "Jürg"
+    file = Attachment("a.csv", text, f"text/csv; charset={charset}")
+    assert (file.content.decode(charset), file.content_type) == (text, f"text/csv; charset={charset}")
+    assert file.content != text.encode()
 
 
 def test_utf_8_with_a_mark_for_excel_has_its_mark_and_readers_name_for_it() -> None:

@@ -89,6 +89,7 @@ anything = st.one_of(
 FIELDS = [
     "to", "subject", "text", "html", "from_email", "cc", "bcc", "reply_to", "headers", "attachments", "tags", "metadata",
     "configuration_set", "lane", "send_at", "expires_at", "idempotency_key", "message", "html_message",
+    "ses",
 ]  # fmt: skip
 
 

@@ -114,6 +114,7 @@ LIMITS = [
     ("metadata", "16384", {"metadata": {"a": "b" * (16384 - 9)}}, {"metadata": {"a": "b" * (16384 - 8)}}),
     ("metadata", "20", {"metadata": deep(20)}, {"metadata": deep(21)}),
     ("configuration_set", "64", {"configuration_set": "a" * 64}, {"configuration_set": "a" * 65}),
+    ("ses", "4096", {"ses": {"TenantName": "a" * 4078}}, {"ses": {"TenantName": "a" * 4079}}),
     ("expires_at", "after it", {"send_at": SOON, "expires_at": SOON + timedelta(1)}, {"send_at": SOON, "expires_at": SOON}),
     ("idempotency_key", "256", {"idempotency_key": "a" * 256}, {"idempotency_key": "a" * 257}),
     ("filename", "255", attached(filename="ä" * 127), attached(filename="ä" * 128)),

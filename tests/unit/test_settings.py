@@ -62,6 +62,7 @@ def test_the_application_comes_before_the_environment_and_that_before_names_of_o
 OTHER_VALUES = {
     "accept_waits_for": "disk",
     "ses_call": "boto3",
+    "ses": '{"TenantName": "shop-17"}',
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",
     "configuration_set_rate_limits": '{"news": "5/s"}',
@@ -76,6 +77,7 @@ OTHER_VALUES = {
     "mail_on_commit": "true",
     "search_by_address": "false",
     "redis_may_forget": "true",
+    "global_key_prefix": "shop:",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',

@@ -129,6 +129,7 @@ def mime_submission(
 ) -> Submission:
     """A MIME message with its envelope; tags given in the call replace those in its X-SES-MESSAGE-TAGS."""
     message = mime.parse_headers(data)
+    validation.check_headers_once(message.keys())
     validation.check_mailboxes(value for name, value in message.raw_items() if name.lower() in _ADDRESS_HEADERS)
     for file_name in mime.file_names(data):
         validation.file_name(file_name)

@@ -47,6 +47,20 @@ HEADERS_SES_WRITES = frozenset(
 
 HEADERS_ALLOWED_ONCE = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 
+HEADERS_ONCE_IN_A_MESSAGE = frozenset(
+    [
+        *HEADERS_SES_WRITES,
+        *HEADERS_ALLOWED_ONCE,
+        "content-transfer-encoding",
+        "delivered-to",
+        "dkim-signature",
+        "in-reply-to",
+        "references",
+        "sender",
+    ]
+)
+"""As RFC 5322 §3.6 has them, and those of which people report SES's refusal beside."""
+
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf'(?:{_ATOM}(?:\.{_ATOM})*|"[ !#-\[\]-~]+")@(?:{_LABEL}\.)+{_LABEL}')
@@ -164,6 +178,15 @@ def headers(given: Any, field: str = "content.simple.headers") -> tuple[tuple[st
         if names.count(name) > 1:
             raise invalid(f"Header <{name}> may be given only once.")
     return tuple(pairs)
+
+
+def check_headers_once(names: Iterable[str]) -> None:
+    """Of a raw message; in the words that SES has for it through its API."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in HEADERS_ONCE_IN_A_MESSAGE & seen:
+            raise invalid(f"Duplicate header '{name}'.")
+        seen.add(name.lower())
 
 
 def _check_header(name: str, value: str, field: str) -> None:

@@ -59,6 +59,9 @@ class MailWorker:
             _check(instance, client)
         _limit_time(self.app, client.settings)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
+        if former := client.former_names:
+            with suppress(LedgerUnavailable):  # which the worker waits for; then it is done before it sends
+                former.take_over_what_holds_back()
         Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
         taken = self.app.amqp.queues.consume_from
         takes_events = (routed(self.app, PROCESS_EVENTS) or client.settings.events_queue) in taken

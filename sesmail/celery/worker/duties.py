@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, in_a_line
 from sesmail.frames import forget_variables
+from sesmail.signals import heard_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -72,6 +74,8 @@ class Duties:
         self._worker_name = worker_name
         self._own_rate = own_rate
         self._takes_events = takes_events
+        self._receivers_looked_at = -HEARING_EVERY_SECONDS
+        self._said_missing: set[str] = set()
         self._takes = takes
 
     def threads(self) -> list[RepeatingThread]:
@@ -82,7 +86,9 @@ class Duties:
         with suppress(LedgerUnavailable):
             self._tell_rate()
         interval_seconds = self._client.settings.sweep_interval_seconds
+        former, every_seconds = self._client.former_names, LOOK_AT_REDIS_EVERY_SECONDS
         return [
+            *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
             RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
@@ -102,6 +108,23 @@ class Duties:
 
         if client.turns.take(f"check-hearing:{settings.site}", HEARING_EVERY_SECONDS):
             self._warn_where_nothing_is_heard()
+        if self._takes_events and time.monotonic() >= self._receivers_looked_at + HEARING_EVERY_SECONDS:
+            self._receivers_looked_at = time.monotonic()
+            self._warn_of_receivers_elsewhere()
+
+    def _warn_of_receivers_elsewhere(self) -> None:
+        """Functions that a door's process has and this worker has not are never called: once for each."""
+        site = self._client.settings.site
+        missing = self._client.hearing.receivers(site) - heard_here(site) - self._said_missing
+        if missing:
+            self._said_missing |= missing
+            log.warning(
+                "A door of the site %s has functions for %s that this worker has not imported, so nobody calls them: "
+                "events are processed here. Import them in AppConfig.ready() or by Celery's `include`.",
+                site,
+                ", ".join(sorted(missing)),
+                extra={"action": "receivers_elsewhere"},
+            )
 
     def _warn_where_nothing_is_heard(self) -> None:
         """Once a day: where SES tells nothing, nobody hears of a bounce or a complaint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.contrib import messages
@@ -16,7 +17,7 @@ from sesmail.state.kept import kept_email
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django.http import HttpRequest, HttpResponse
 
@@ -43,12 +44,14 @@ class SendAdmin(LedgerAdmin):
     # -- many ---------------------------------------------------------------------------------------------------------
 
     def listed(self, request: HttpRequest) -> HttpResponse:
-        """By state; or what was searched for, which is posted: an address in a URL would stand in servers' logs."""
-        asked = request.POST.get("q", "").strip()
-        if asked and "@" not in asked and self._is_known(asked):
-            return redirect(self._story_of(asked))
-        start = max(0, int(request.POST.get("start") or request.GET.get("start") or 0))
-        state = _state(request.GET.get("state"))
+        """By state, or by list, or by what an address is called in the index: no URL has an address.
+
+        A search is posted, and answered by where its result is.
+        """
+        if request.method == "POST":
+            return redirect(self._where_it_is(request.POST.get("q", "").strip()))
+        asked = {name: request.GET[name] for name in ("address", "list") if request.GET.get(name)}
+        start, state = _number(request.GET.get("start")), _state(request.GET.get("state"))
         found = self._searched(asked, start) if asked else self.client.search.in_state(state, skip=start, limit=PAGE)
         sends, recipients = self._known(found.ids), self._recipients(request, found.ids)
         return self.page(
@@ -57,19 +60,26 @@ class SendAdmin(LedgerAdmin):
             states=self._counted(None if asked else state),
             sends=[self._row(each, recipients.get(each.send_id, "")) for each in sends],
             asked=asked,
+            query=urlencode(asked or {"state": state.value}),
             state=state,
-            start=start,
-            earlier=max(0, start - PAGE) if start else None,
-            later=start + PAGE if len(found.ids) == PAGE else None,
-            total=found.total,
+            later=max(0, start - PAGE) if start else None,
+            earlier=start + PAGE if len(found.ids) == PAGE else None,
             may_change=self.may(request, "change"),
         )
 
-    def _searched(self, asked: str, start: int) -> Found:
-        search = self.client.search
+    def _where_it_is(self, asked: str) -> str:
+        here = reverse(f"{self.admin_site.name}:sesmail_django_send_changelist")
         if "@" in asked:
-            return search.by_address(asked, skip=start, limit=PAGE)
-        return search.by_list(self.client.settings.site, asked, skip=start, limit=PAGE)
+            return f"{here}?{urlencode({'address': self.client.search.pseudonym(asked)})}"
+        if asked and self._is_known(asked):
+            return self._story_of(asked)
+        return f"{here}?{urlencode({'list': asked})}" if asked else here
+
+    def _searched(self, asked: Mapping[str, str], start: int) -> Found:
+        search = self.client.search
+        if "address" in asked:
+            return search.by_pseudonym(asked["address"], skip=start, limit=PAGE)
+        return search.by_list(self.client.settings.site, asked["list"], skip=start, limit=PAGE)
 
     def _is_known(self, send_id: str) -> bool:
         return bool(self._known([send_id]))
@@ -223,6 +233,10 @@ def _moves(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
     waits = f", having backed off {known.waits} times" if known.waits else ""
     moves = [(moment(known.accepted_at), "accepted"), (moment(known.changed_at), f"{known.state}{tries}{waits}")]
     return [*moves, (moment(due_at), "due")] if due_at else moves
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 9 else 0
 
 
 def _state(name: str | None) -> State:

@@ -16,6 +16,7 @@ from django.db import transaction
 from sesmail.contrib.django.outgoing import emails_of
 from sesmail.doors import site_client
 from sesmail.errors import InvalidEmail, SesmailError
+from sesmail.frames import shows_no_email
 from sesmail.hosts import django_settings, runs_django_tests
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class EmailBackend(BaseEmailBackend):
         self.fail_silently = fail_silently
         self.on_commit = on_commit
 
+    @shows_no_email
     def send_messages(self, email_messages: Sequence[Any]) -> int:
         """Accept messages; how many. Each then has `sesmail_ids`, the ids of its sends: several for very many in `bcc`.
 

@@ -23,6 +23,7 @@ from django.tasks.signals import task_enqueued
 from django.utils.json import normalize_json
 
 from sesmail.errors import UnknownSend
+from sesmail.frames import shows_no_email
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class TaskBackend(BaseTaskBackend):
                 "other tasks another alias of TASKS."
             )
 
+    @shows_no_email
     def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
         """Accept an email. Raises as `send_ses_email.apply_async`, and `TypeError` for what JSON cannot hold."""
         from sesmail.celery.tasks import send_ses_email  # noqa: PLC0415  Celery is slow to load

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
 from django.http.request import UnreadablePostError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from sesmail.contrib.django.apps import SesmailConfig
+
+MOST_CHUNKED_BYTES = 2_621_440
+"""Django's default for a body."""
 
 View = TypeVar("View", bound=Any)
 
@@ -44,13 +48,30 @@ def events(request: HttpRequest) -> HttpResponse:
 
 def _answer(request: HttpRequest) -> Answer:
     try:
-        body = request.body
+        body = request.body or _chunked(request)
     except RequestDataTooBig:
         return answer_to(NotificationRefused("The body is longer than Django's settings allow.", status=413))
     except UnreadablePostError:
         return answer_to(EventNotStored("The body did not come whole."))
     instead = _app().intake
     return instead.answer(body, request.headers) if instead else answer_by_settings(body, request.headers)
+
+
+def _chunked(request: HttpRequest) -> bytes:
+    """A body without a length, as some proxies pass it on: Django takes it for empty under WSGI.
+
+    Raises `UnreadablePostError` where the server does not say that it ends by itself: that SNS must try again.
+    """
+    environ = getattr(request, "environ", {})
+    if "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        return b""
+    if not environ.get("wsgi.input_terminated"):
+        raise UnreadablePostError("the server does not tell where a chunked body ends")
+    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or MOST_CHUNKED_BYTES
+    body: bytes = environ["wsgi.input"].read(longest + 1)
+    if len(body) > longest:
+        raise RequestDataTooBig
+    return body
 
 
 @without_login

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, MissingExtra
@@ -173,6 +174,10 @@ class SqlEventStore:
 def _engine(url: str) -> sa.Engine:
     """Parameters are hidden: they hold addresses, and SQLAlchemy would put them into the text of its exceptions."""
     place = sa.make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database and not place.database.startswith((":", "file:")):
+        # Made before SQLite does, for nobody else to read; its -wal and -shm get the rights of the file.
+        with suppress(OSError):  # SQLite says better what is wrong
+            os.close(os.open(place.database, os.O_CREAT | os.O_RDWR, 0o600))
     return sa.create_engine(place, pool_pre_ping=True, hide_parameters=True, connect_args=_bounds(place))
 
 

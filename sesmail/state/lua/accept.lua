@@ -9,7 +9,9 @@
 --       ''), 14 the site that it is of, 15 the account of SES that it goes through, 16 sha256 of the idempotency key,
 --       17 digest of what the caller's email says (or '': nobody could mean another by the id or the key), 18 a new secret
 --       of the index, 19 how long after it is due a send can be searched for (ms, or 0: not at all), 20 how long the
---       metadata is kept for events (ms), then for each blob: digest, data (data '' means: it should be there already).
+--       metadata is kept for events (ms), 21 the task id of who calls, 22 what it wants with its tickets and at the end (JSON
+--       or ''), 23 '1' if it wants to know the end, 24 '1' if also that of an earlier send with the same key, then for each
+--       blob: digest, data (data '' means: it should be there already).
 -- Answers {'accepted', id, state}; {'exists', id, state} where the key or the id was seen before; {'other', id, 'key' or
 --         'id'} where it was seen with another email; {'missing', digest, ...} where blobs are not there: nothing was done,
 --         call again with their data.
@@ -26,11 +28,14 @@ if f[1] or seen then
   if tells_another_email(content, of_key and of_key ~= '' and of_key or f[2] or '') then
     return {'other', seen or id, seen and 'key' or 'id'}
   end
+  if f[1] and ARGV[24] == '1' then
+    add_caller(seen or id, ARGV[21], ARGV[22])
+  end
   return {'exists', seen or id, f[1] or 'gone'}
 end
 
 local missing, digests = {}, {}
-for i = 21, #ARGV, 2 do
+for i = 25, #ARGV, 2 do
   digests[#digests + 1] = ARGV[i]
   if ARGV[i + 1] == '' and redis.call('EXISTS', key('blob', ARGV[i])) == 0 then
     missing[#missing + 1] = ARGV[i]
@@ -39,7 +44,7 @@ end
 if #missing > 0 then
   return {'missing', unpack(missing)}
 end
-for i = 21, #ARGV, 2 do
+for i = 25, #ARGV, 2 do
   if ARGV[i + 1] ~= '' then
     redis.call('HSETNX', key('blob', ARGV[i]), 'data', ARGV[i + 1])
   end
@@ -56,6 +61,11 @@ for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = conten
   if value ~= '' then
     redis.call('HSET', key('send', id), name, value)
   end
+end
+if ARGV[23] == '1' then
+  add_caller(id, ARGV[21], ARGV[22])
+elseif ARGV[22] ~= '' then
+  redis.call('HSET', key('send', id), 'caller:' .. id, ARGV[22])
 end
 if ARGV[13] ~= '' then -- SES tells of an email long after its row is forgotten
   redis.call('SET', key('metadata', id), ARGV[13])

@@ -9,8 +9,8 @@
 -- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, for rows that do not say theirs, 6 how long deliveries are
 --       remembered (ms), 7 the account of SES that the worker serves, then the reasons for an opt-out that transactional
 --       email ignores
--- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, email,
---         blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
+-- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, the task
+--         ids of its callers, email, blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
 --         {'left', why it is left to another worker (or '' where another has it)}.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
@@ -33,7 +33,7 @@ end
 local id, owner, token = ARGV[1], ARGV[2], ARGV[3]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'lane', 'token', 'expires_at', 'accepted_at', 'addresses', 'attempts',
-  'waits', 'email', 'blobs', 'list', 'express', 'v', 'site', 'account')
+  'waits', 'email', 'blobs', 'list', 'express', 'v', 'site', 'account', 'callers')
 local state, lane, version, site, account = f[1], f[2], f[13], f[14] or ARGV[5], f[15] or ARGV[7]
 if not state then
   return {'gone'}
@@ -89,7 +89,7 @@ if free then
   redis.call('HSET', row, 'owner', owner, 'token', token)
   move(id, state, 'claimed', lane, now)
 end
-local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[9]}
+local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', f[9]}
 for digest in string.gmatch(f[10] or '', '%S+') do
   answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
 end

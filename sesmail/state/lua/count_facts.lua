@@ -25,5 +25,6 @@ for name, seconds in pairs(expires) do
 end
 for site in pairs(heard) do
   redis.call('HSET', key('heard'), site, now_ms())
+  redis.call('EXPIRE', key('heard'), rates_seconds)
 end
 return answer

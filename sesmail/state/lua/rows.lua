@@ -85,6 +85,13 @@ local function leave(id, from, lane, reason)
   move(id, from, 'scheduled', lane, now_ms() + math.min(5 * times, 60) * 1000)
 end
 
+-- A ticket to be issued: id, lane, and what its caller gave with it ('': nothing), so that it is as good as the first.
+local function add_ticket(answer, id, lane)
+  for _, value in ipairs({id, lane, redis.call('HGET', key('send', id), 'caller:' .. id) or ''}) do
+    answer[#answer + 1] = value
+  end
+end
+
 -- Frees the email's text; a blob goes with the last row that uses it.
 local function drop_body(id)
   local row = key('send', id)
@@ -106,6 +113,30 @@ local function to_be_told(id)
   if site and number_of(redis.call('HGET', key('listeners'), site)) > now then
     redis.call('ZADD', key('untold', site), now, id)
     redis.call('HDEL', key('send', id), 'told_in_vain', 'told_in_vain_to') -- of an earlier end
+  end
+end
+
+-- Who called for a send may want something done at its end: Celery's callbacks, chains, chords and results. Its row has
+-- `callers`, the ids of their tasks, and for each of them `caller:<task id>`, what is to be done (see answering.py). The id of
+-- the first is that of the send; others came with the same idempotency key. `caller:<id>` alone is for tickets only.
+local ENDS = {sent = 1, rejected = 1, suppressed = 1, cancelled = 1, expired = 1, abandoned = 1}
+local ANSWER_AFTER_MS = 1000 -- the worker that settles a send has answered by then
+
+local function to_be_answered(id)
+  for task_id in string.gmatch(redis.call('HGET', key('send', id), 'callers') or '', '%S+') do
+    redis.call('ZADD', key('unanswered'), now_ms() + ANSWER_AFTER_MS, id .. ' ' .. task_id)
+  end
+end
+
+local function add_caller(id, task_id, wishes)
+  local row = key('send', id)
+  redis.call('HSET', row, 'caller:' .. task_id, wishes)
+  local callers = redis.call('HGET', row, 'callers')
+  if not string.find(' ' .. (callers or '') .. ' ', ' ' .. task_id .. ' ', 1, true) then
+    redis.call('HSET', row, 'callers', callers and callers .. ' ' .. task_id or task_id)
+  end
+  if ENDS[redis.call('HGET', row, 'state')] then
+    to_be_answered(id)
   end
 end
 
@@ -137,9 +168,13 @@ end
 local function finish_sent(id, from, lane, message_id, retention_ms)
   drop_body(id)
   move(id, from, 'sent', lane, now_ms())
+  if redis.call('HEXISTS', key('send', id), 'callers') == 0 then
+    redis.call('HDEL', key('send', id), 'caller:' .. id)
+  end
   write_anew(id, message_id)
   redis.call('PEXPIRE', key('send', id), retention_ms)
   to_be_told(id)
+  to_be_answered(id)
 end
 
 -- Ends or parks a send with a reason. Its text stays, so that an operator can send it again.
@@ -148,6 +183,7 @@ local function finish(id, from, to, lane, reason, code)
   redis.call('HSET', key('send', id), 'reason', reason, 'code', code or '')
   if to ~= 'unknown' then
     to_be_told(id)
+    to_be_answered(id)
   end
 end
 

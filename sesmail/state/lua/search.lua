@@ -1,19 +1,8 @@
--- needs: index
--- Finds sends by a recipient's address, or by their list; the latest first, those that are forgotten left out.
+-- Finds sends in an index; the latest first, those that are forgotten left out.
 --
--- ARGV: 1 'address' or 'list', 2 the address as opt-outs have it, or `site:list`, 3 how many are passed over, 4 how many
+-- ARGV: 1 what the index is of, `address:<hash>` or `list:<site>:<list>`, 2 how many are passed over, 3 how many are wanted
 -- Answers {how many are indexed, id, id, ...}.
-local name
-if ARGV[1] == 'address' then
-  local secret = redis.call('GET', key('index:secret'))
-  if not secret then
-    return {0}
-  end
-  name = key('index:address', hash_of(secret, ARGV[2]))
-else
-  name = key('index:list', ARGV[2])
-end
-local skip, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local name, skip, most = key('index', ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, count, position = {}, redis.call('ZCARD', name), 0
 while #found < skip + most and position < count do
   for _, id in ipairs(redis.call('ZREVRANGE', name, position, position + 199)) do

@@ -7,7 +7,8 @@
 --
 -- ARGV: 1 state to look at (claimed or sending), 2 position to start from, 3 how many to look at, 4 lease (ms),
 --       5 hard end: how long (ms) past its place in the index a send may be in this state, 6 retention of a sent row (ms)
--- Answers {next position or -1, how many settled by evidence, how many unknown, id, lane, ...}: the ids need tickets.
+-- Answers {next position or -1, how many settled by evidence, how many unknown, id, lane, wishes, ...}: the ids need tickets
+-- (see `add_ticket`).
 local state, first, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 if silence_is_forgiven(now, tonumber(ARGV[4])) then
@@ -24,8 +25,7 @@ for i = 1, #found, 2 do
     moved = moved + 1
     if state == 'claimed' then
       requeue(id, state, f[2], true)
-      answer[#answer + 1] = id
-      answer[#answer + 1] = f[2]
+      add_ticket(answer, id, f[2])
     elseif finish_unknown(id, state, f[2], 'the worker died or got no answer while SES was asked', '', ARGV[6]) == 'sent' then
       settled = settled + 1
     else

@@ -8,8 +8,8 @@
 --
 -- ARGV: 1 the lane whose queue is looked at, 2 grace (ms): how long a ticket may take, 3 '1' if the broker's queue is empty,
 --       4 '1' if the new tickets go by express, 5 how many at most, 6 only those issued before (ms; '': before now)
--- Answers {now (ms), id, lane, ...}: the ids need tickets. With the first answer's time given to the calls for more, no send
--- is found twice, however long it takes to publish tickets for all.
+-- Answers {now (ms), id, lane, wishes, ...}: the ids need tickets (see `add_ticket`). With the first answer's time given to
+-- the calls for more, no send is found twice, however long it takes to publish tickets for all.
 local lane, grace = ARGV[1], tonumber(ARGV[2])
 local now = now_ms()
 local marks = key('overtaken')
@@ -30,8 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('in', 'queued', lane), '-inf
   if is_there(id, key('in', 'queued', lane)) then
     local own_lane = redis.call('HGET', key('send', id), 'lane')
     requeue(id, 'queued', own_lane, ARGV[4] == '1')
-    answer[#answer + 1] = id
-    answer[#answer + 1] = own_lane
+    add_ticket(answer, id, own_lane)
   end
 end
 return answer

@@ -4,7 +4,7 @@
 -- Moves: scheduled -> queued: the 24-hour quota has room for it
 --
 -- ARGV: 1 lane, 2 how many at most
--- Answers {id, lane, ...}: they need tickets.
+-- Answers {id, lane, wishes, ...}: they need tickets (see `add_ticket`).
 --
 -- `for_room:<lane>` holds those that were postponed for want of room, by the time of acceptance; what is on its way out again
 -- stays in it and takes up room until it has a slot, so that the next sweep does not give the same room to others.
@@ -34,10 +34,9 @@ local function release(row)
       room, may_try = room - recipients, false
     elseif f[1] ~= 'scheduled' then
       redis.call('ZREM', waiting, id)
-    elseif #answer < 2 * most and (recipients <= room or may_try) then
+    elseif #answer < 3 * most and (recipients <= room or may_try) then
       requeue(id, 'scheduled', lane, false)
-      answer[#answer + 1] = id
-      answer[#answer + 1] = lane
+      add_ticket(answer, id, lane)
       room, may_try = room - recipients, false
     else
       return

@@ -9,7 +9,7 @@
 --       many to skip: those that are left, which earlier calls have found, 6 retention of a sent row (ms), 7 the account of
 --       SES that the caller serves
 -- Answers {how many were looked at, how many of them are left (their window is longer, or they are for a newer release or for
--- who serves their account), how many were abandoned, id, lane, ...}: the ids need tickets.
+-- who serves their account), how many were abandoned, id, lane, wishes, ...}: the ids need tickets (see `add_ticket`).
 local MINUTE, FACTOR = 60000, 3
 local now = now_ms()
 local given = {transactional = tonumber(ARGV[1]), bulk = tonumber(ARGV[2])}
@@ -43,8 +43,7 @@ for i = 1, #found, 2 do
     abandoned = abandoned + 1
   else
     requeue(id, 'unknown', f[1], true)
-    answer[#answer + 1] = id
-    answer[#answer + 1] = f[1]
+    add_ticket(answer, id, f[1])
   end
 end
 return {#found / 2, left, abandoned, unpack(answer)}

@@ -65,8 +65,9 @@ done["open"] = by["boss"].get(SENDS + "open/").content.decode()
 
 
 def search(who: str, asked: str) -> str:
-    answer = by[who].post(SENDS, {"q": asked})
-    return answer.get("Location") or answer.content.decode()
+    where = by[who].post(SENDS, {"q": asked})["Location"]
+    assert "@" not in where
+    return where if "?" not in where else by[who].get(where).content.decode()
 
 
 done["by_address"] = {name: search(name, "Ann@Example.org") for name in ("boss", "looks")}

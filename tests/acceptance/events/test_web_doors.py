@@ -134,6 +134,34 @@ def test_djangos_own_limit_on_bodies_is_a_413(django_site) -> None:
     assert django_site.ask("POST", "/events/", b"{", **{"Content-Length": "3000000"})[0] == 413
 
 
+CHUNKED = """
+import io, sys
+from types import SimpleNamespace
+from django.conf import settings
+settings.configure(DATA_UPLOAD_MAX_MEMORY_SIZE=10)
+from django.core.exceptions import RequestDataTooBig
+from sesmail.contrib.django.views import _chunked
+
+def request(body):
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body)}
+    return SimpleNamespace(environ=environ)
+
+assert _chunked(request(b"ten bytes.")) == b"ten bytes."
+try:
+    _chunked(request(b"more than that"))
+except RequestDataTooBig:
+    print("too big")
+"""
+
+
+def test_a_body_in_chunks_is_never_refused_for_good_by_django(django_site) -> None:
+    """The server of the standard library does not tell where it ends: SNS is to try again. Others do."""
+    chunked = {"Transfer-Encoding": "chunked"}
+    assert django_site.ask("POST", "/events/", iter([b"{}"]), **chunked)[0] == 503
+    done = subprocess.run([sys.executable, "-c", CHUNKED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("too big\n", 0), done.stderr
+
+
 def test_unsubscribing_in_django_asks_first_and_needs_no_cookie_to_act(django_site) -> None:
     status, page = django_site.ask("GET", f"/unsubscribe/{TOKEN}")
     assert (status, "<form method=" in page) == (200, True)

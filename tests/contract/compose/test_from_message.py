@@ -168,7 +168,11 @@ def test_what_anymail_adds_is_understood() -> None:
         metadata={"order": 1},
         tags=["spring"],
         send_at=datetime(2030, 1, 1, tzinfo=UTC),
-        esp_extra={"ConfigurationSetName": "events", "EmailTags": [{"Name": "a", "Value": "b"}]},
+        esp_extra={
+            "ConfigurationSetName": "events",
+            "EmailTags": [{"Name": "a", "Value": "b"}],
+            "TenantName": "shop",
+        },
     )
     cid = attach_inline_image(message, PIXEL, "logo.png")
     message.attach_alternative(f'<img src="cid:{cid}">', "text/html")
@@ -176,7 +180,7 @@ def test_what_anymail_adds_is_understood() -> None:
     assert email.metadata == {"order": 1}
     assert email.tags == {"a": "b", "spring": "1"}
     assert email.send_at == datetime(2030, 1, 1, tzinfo=UTC)
-    assert email.configuration_set == "events"
+    assert (email.configuration_set, dict(email.ses)) == ("events", {"TenantName": "shop"})
     assert (email.attachments[0].content_id, email.attachments[0].disposition) == (cid, "inline")
     message.send_at = date(2030, 1, 2)
     assert Email.from_message(message).send_at.year in (2029, 2030)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from datetime import UTC, datetime
 
 import pytest
@@ -11,8 +12,11 @@ from django.core import mail
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.functional import SimpleLazyObject, lazystr
 
-from sesmail import InvalidEmail, LedgerUnavailable
+from sesmail import InvalidEmail, LedgerUnavailable, current_client
+from sesmail.celery.current import close_clients
 from sesmail.contrib.django import EmailBackend, outgoing
+from sesmail.doors.prometheus import text
+from sesmail.ses.transport import Key
 from sesmail.settings import load
 
 
@@ -39,6 +43,13 @@ def test_the_number_accepted_is_answered_and_each_message_knows_its_sends(box):
     assert [one.sesmail_ids, other.sesmail_ids] == [[each.id] for each in box.sends]
     assert not hasattr(nobody, "sesmail_ids")
     assert EmailBackend().send_messages([]) == 0
+
+
+def test_messages_may_come_from_an_iterator_and_an_international_domain_is_understood(box):
+    messages = (message(to=[f"p{number}@bücher.example.org"]) for number in range(3))
+    with EmailBackend() as connection:
+        assert connection.send_messages(messages) == 3
+    assert box.emails[2].recipients == ("p2@xn--bcher-kva.example.org",)
 
 
 def test_lazy_texts_and_addresses_are_read(box):
@@ -78,8 +89,6 @@ def test_a_sender_that_nobody_has_set_is_the_one_of_the_settings_or_refused_by_n
     assert send(message(from_email=None), message(from_email="root@localhost")) == 2
     assert {email.from_email for email in box.emails} == {"shop@example.com"}
     django_site.SESMAIL = {}
-    from sesmail.celery.current import close_clients
-
     close_clients()
     with pytest.raises(InvalidEmail, match="from_email"):
         send(message(from_email=None))
@@ -143,6 +152,25 @@ def test_a_ledger_that_is_away_is_raised_or_with_fail_silently_logged(box, caplo
     assert "LedgerUnavailable" in {getattr(record, "error", "") for record in caplog.records}
 
 
+def test_no_frame_of_ours_shows_the_message_that_was_refused(box):
+    refused = message(to=["secret@nowhere"])
+    with pytest.raises(InvalidEmail) as raised:
+        send(refused)
+    frames = [frame for frame, _ in traceback.walk_tb(raised.tb) if "/sesmail/" in frame.f_code.co_filename]
+    assert frames
+    assert [
+        frame for frame in frames if "secret@nowhere" in repr(frame.f_locals) or refused in frame.f_locals.values()
+    ] == []
+
+
+def test_what_is_not_accepted_in_silence_is_counted(django_site, redis_server, redis):
+    django_site.SESMAIL = {"REDIS_URL": redis_server.url, "FROM_EMAIL": "shop@example.com", "SUPPRESS_SEND": False}
+    close_clients()
+    assert send(message(to=["nobody"]), message(to=["nobody either"]), fail_silently=True) == 0
+    assert current_client().meters.not_accepted() == {"InvalidEmail": 2}
+    assert 'sesmail_not_accepted_total{error="InvalidEmail"} 2.0' in text(current_client())
+
+
 def test_an_admin_handler_on_our_own_log_does_not_go_round_and_round(box):
     class ToTheAdmins(logging.Handler):
         calls = 0
@@ -192,3 +220,12 @@ def test_django_says_sender_endpoint_and_credentials(django_site):
     django_site.DEFAULT_FROM_EMAIL = "webmaster@localhost"
     del django_site.AWS_SES_FROM_EMAIL
     assert load().from_email is None
+
+
+def test_a_key_of_django_s_settings_that_is_for_something_else_can_be_left_alone(django_site):
+    django_site.AWS_ACCESS_KEY_ID, django_site.AWS_SECRET_ACCESS_KEY = "key of S3", "s3cret"
+    said = load()
+    assert Key.of(said.access_key_id, said.secret_access_key, said.session_token)
+    django_site.SESMAIL = {"ACCESS_KEY_ID": "", "SECRET_ACCESS_KEY": ""}
+    said = load()
+    assert Key.of(said.access_key_id, said.secret_access_key, said.session_token) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from uuid import uuid4
 
@@ -159,6 +160,19 @@ def test_every_key_of_the_redis_store_is_in_the_catalogue(scripts) -> None:
 
 
 # -- SQL
+
+
+def test_only_its_owner_can_read_what_sqlite_keeps(tmp_path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = SqlEventStore(f"sqlite:///{tmp_path}/events.db")
+        store.create_table()
+        with store.engine.connect():
+            rights = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        store.engine.dispose()
+    finally:
+        os.umask(before)
+    assert rights == dict.fromkeys(["events.db", "events.db-wal", "events.db-shm"], 0o600)
 
 
 def test_sqlite_writes_to_the_disk_before_it_says_yes(sqlite_store) -> None:

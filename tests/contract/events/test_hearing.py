@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from sesmail import signals
 from sesmail.celery.worker.duties import Duties, warn_of_no_configuration_set
 from sesmail.client import Client
 from sesmail.settings import Settings
@@ -67,3 +68,19 @@ def test_a_worker_with_topics_and_no_configuration_set_says_so_at_its_start(capl
     warn_of_no_configuration_set(Settings(topics=TOPICS, endpoint_url="http://127.0.0.1:8005"))
     warn_of_no_configuration_set(Settings())
     assert caplog.text == ""
+
+
+def test_functions_that_a_door_has_and_a_worker_has_not_are_told_once(client, caplog) -> None:
+    """The door's process notes them when it announces events; the worker's looks."""
+    duties = Duties(client, "worker", own_rate=lambda: None, takes_events=True)
+
+    def hear(_site, *, event, metadata):
+        pass
+
+    with signals.email_bounced.connected_to(hear):
+        client._announce("alpha")
+        duties._warn_of_receivers_elsewhere()
+    assert "email_bounced" not in caplog.text
+    for _ in range(2):
+        duties._warn_of_receivers_elsewhere()
+    assert caplog.text.count("email_bounced") == 1

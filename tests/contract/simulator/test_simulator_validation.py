@@ -51,6 +51,10 @@ BAD = {
         },
         "Transaction failed: Illegal filename 'c.js'.",
     ),
+    "a header twice in a raw message": (
+        {"Content": {"Raw": {"Data": b"From: news@example.com\r\nSubject: a\r\nsubject: b\r\n\r\nHi."}}},
+        "Duplicate header 'subject'.",
+    ),
     "no recipient": ({"to": []}, "at least one recipient"),
     "51 recipients": ({"to": [f"r{n}@example.org" for n in range(51)]}, "Recipient count exceeds 50."),
     "a dot in a tag": ({"tag": "two.words"}, "Tag value <two.words> is not valid"),
