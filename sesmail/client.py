@@ -26,6 +26,7 @@ from sesmail.hosts import flask_is_testing, runs_django_tests
 from sesmail.sending.memory import MOST_SENDS, Memory, switched
 from sesmail.signals import heard_here
 from sesmail.state.address import read_address
+from sesmail.state.audit import Audit
 from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
 from sesmail.state.hearing import Hearing
@@ -384,6 +385,11 @@ class Client:
     def reputation(self) -> Reputation:
         """What became of the emails."""
         return Reputation(self.scripts)
+
+    @part
+    def audit(self) -> Audit:
+        """What operators did."""
+        return Audit(self.scripts)
 
     @part
     def hearing(self) -> Hearing:

@@ -23,6 +23,7 @@ from sesmail.cli.site import app_option
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, QueueUnavailable, SesmailError
 
 COMMANDS = {
+    "audit": "audit:audit",
     "cancel": "sends:cancel",
     "confirm": "intake:confirm",
     "drain-dlq": "intake:drain_dlq",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option
 from sesmail.cli.site import client_with_workers, site_client
 from sesmail.message import Lane
@@ -33,14 +34,17 @@ def _with_scope(command: Any) -> Any:
 def pause(reason: str, as_json: bool, **scope: str | None) -> None:
     """Stop sending until `sesmail resume`. Emails are still accepted; they wait, and lose no attempt."""
     name = _scope(**scope)
-    changed = client_with_workers().throttle.line.pause(name, reason)
+    client = client_with_workers()
+    changed = client.throttle.line.pause(name, reason)
+    client.audit.note("pause", name, reason)
     said = f"{name}: paused" if changed else f"{name}: was paused already"
     emit({"scope": name, "changed": changed}, as_json=as_json, table=said)
 
 
 @click.command()
+@why_option
 @_with_scope
-def resume(as_json: bool, **scope: str | None) -> None:
+def resume(why: str, as_json: bool, **scope: str | None) -> None:
     """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute.
 
     The next worker asks SES at once what the account may send by now: emails that wait for the quota or the rate go on,
@@ -48,6 +52,7 @@ def resume(as_json: bool, **scope: str | None) -> None:
     """
     name, client = _scope(**scope), client_with_workers()
     changed = client.throttle.line.resume(name)
+    client.audit.note("resume", name, why)
     read_at_once(client.turns)
     waiting = client.ledger.waiting_for_room()
     said = f"{name}: open again" if changed else f"{name}: was open"

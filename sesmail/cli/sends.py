@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
 
@@ -68,9 +69,17 @@ def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit:
     help="Which; may be given several times.",
 )
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many of each are listed.")
+@why_option
 @json_option
 def failed(
-    ids: tuple[str, ...], requeue: bool, everything: bool, states: tuple[str, ...], limit: int, as_json: bool
+    *,
+    ids: tuple[str, ...],
+    requeue: bool,
+    everything: bool,
+    states: tuple[str, ...],
+    limit: int,
+    why: str,
+    as_json: bool,
 ) -> None:
     """List the sends that did not go out, with the reason, or send them again."""
     from sesmail.vocabulary import State
@@ -84,7 +93,13 @@ def failed(
     if everything:
         counts = client.ledger.counts()
         ids = tuple(one for state in wanted for one in client.ledger.ids(state, limit=counts[state]))
+    client.audit.note("requeue", _first_of(ids), why)
     _each([(send_id, partial(client.real_outbox.requeue, send_id)) for send_id in ids], as_json)
+
+
+def _first_of(ids: tuple[str, ...]) -> str:
+    """For the trail: which sends, where they are few."""
+    return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
 
 
 @click.command()

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
+from sesmail.state.audit import digest_of
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
@@ -76,8 +78,9 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @click.argument("address")
 @scope_option
 @click.option("--also-at-ses", is_flag=True, help="Take it off SES's own suppression list of the account, too.")
+@why_option
 @json_option
-def remove(address: str, scope: Scope, also_at_ses: bool, as_json: bool) -> None:
+def remove(address: str, scope: Scope, also_at_ses: bool, why: str, as_json: bool) -> None:
     """Write to an address again, within one scope. Those who complained should ask for it themselves.
 
     SES has a list of its own: who bounced or complained is on that, too, and SES refuses the next email to them, which
@@ -86,6 +89,8 @@ def remove(address: str, scope: Scope, also_at_ses: bool, as_json: bool) -> None
     client = client_with_workers()
     found = [one for one in client.suppression.find(address) if one.scope == scope]
     removed = client.suppression.remove(address, scope)
+    if removed:
+        client.audit.note("opt-out removed", f"{digest_of(address)} of {scope}", why)
     removed_at_ses = client.ses_suppression.delete(normal_address(address)) if also_at_ses else None
     said = "Removed." if removed else f"It was not there ({scope})."
     if also_at_ses:

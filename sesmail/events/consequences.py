@@ -103,7 +103,11 @@ class Consequences:
     def _suppress(self, batch: Iterable[Told]) -> None:
         """In the order in which it happened: who left, came back and left again has left."""
         changes = [
-            change for told in batch for event in told.events for change in _changes(event, told.stored.event_id)
+            change
+            for told in batch
+            for event in told.events
+            if event.suppresses or event.lifts  # few have
+            for change in _changes(event, told.stored.event_id)
         ]
         for change in sorted(changes, key=_when):
             self._make(change)

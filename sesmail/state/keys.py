@@ -136,6 +136,7 @@ CATALOGUE: tuple[Key, ...] = (
         "times (ms) of an address's passing bounces since its last delivery; under the address's SHA-256",
     ),
     Key("receivers:<site>", "string", "a day", "the signals that a door's process of the site has functions for"),
+    Key("audit", "list", "the last 10,000", "what operators did: who, when, why; JSON without addresses"),
     Key("heard", "hash", "400 days after the last", "site: when (ms) the last event of its emails was processed"),
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),

@@ -280,3 +280,19 @@ def test_removing_an_opt_out_says_that_ses_has_a_list_of_its_own_and_takes_it_of
             {"removed": False, "removed_at_ses": True},
         )
         assert sesmail("suppress", "sync", **place)[1] == {"read": 0, "added_here": 0, "added_at_ses": 0}
+
+
+def test_what_operators_do_is_on_record_with_who_and_why_and_no_address(sesmail, redis) -> None:
+    sesmail("pause", "--reason", "a wrong letter")
+    sesmail("resume", "--why", "it is mended")
+    sesmail("suppress", "add", "ann@example.org")
+    sesmail("suppress", "remove", "ann@example.org", "--why", "she asked for it")
+    sesmail("suppress", "remove", "ann@example.org")  # it was not there: nothing was done
+    code, acts, _ = sesmail("audit")
+    assert (code, [(act["what"], act["why"]) for act in acts]) == (
+        0,
+        [("opt-out removed", "she asked for it"), ("resume", "it is mended"), ("pause", "a wrong letter")],
+    )
+    assert all("@" in act["who"] and time.time() - act["at"] < 120 for act in acts)
+    assert b"ann@example.org" not in b"".join(redis.lrange("{sesmail}:audit", 0, -1))
+    assert "a wrong letter" in sesmail("audit", as_json=False)[1]
