@@ -38,6 +38,8 @@ _ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interv
 
 EVENTS_TURN_SECONDS = 10.0
 """How long a batch of events may take before another worker begins with the next."""
+NO_LIMITS = {"soft_time_limit": None, "time_limit": None}
+"""A host's own must not travel with a ticket: the worker has its own for email."""
 
 
 class CeleryBroker:
@@ -83,6 +85,7 @@ class CeleryBroker:
     def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
         lane = Lane.TRANSACTIONAL if express else tickets[0].lane
         options.setdefault("queue", declared_queue(self._app, self._settings.queue_of(lane)))
+        options = {**NO_LIMITS, **options}
         if len(tickets) == 1:
             self._publish_one(tickets[0], options)
         else:
@@ -108,7 +111,7 @@ class CeleryBroker:
     def compose(self, task_id: str, lane: Lane, options: Mapping[str, Any]) -> Composed:
         """The first ticket of a send, not published yet, and what is to be kept of the caller's options."""
         queue = declared_queue(self._app, self._settings.queue_of(lane))
-        how = {"queue": queue, **options}
+        how = {"queue": queue, **NO_LIMITS, **options}
         return compose(self._app, self._task(SEND), task_id, how, self._quick_connection)
 
     def _publish_composed(self, composed: Composed, producer: Any = None, **quickly: Any) -> None:

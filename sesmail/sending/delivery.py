@@ -90,6 +90,15 @@ class Stale:
     """This worker had been given up, and another one has the send. Nothing was done here."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """What SES is to be asked now: it is noted already that it may have it."""
+
+    slot: Granted
+    transport: SesTransport
+    composed: Composed
+
+
 Outcome: TypeAlias = Sent | Unknown | Postponed | Rejected | Stale
 
 
@@ -136,7 +145,8 @@ class Delivery:
         `worker` is whose own rate limit is kept to; None in a process that is no worker.
         """
         try:
-            return self._ask_in_turn(claim, worker)
+            ready = self._until_asking(claim, worker)
+            return self._ask(claim, ready) if isinstance(ready, _Ready) else ready
         except StaleClaim:
             return Stale()
 
@@ -154,7 +164,12 @@ class Delivery:
         """
         waiting = iter(claims)
         for claim in waiting:
-            outcome = self.work(claim, worker)
+            try:
+                outcome = self.work(claim, worker)
+            except Exception:
+                for another in waiting:
+                    self._give_back(another)
+                raise
             if isinstance(outcome, Unknown) and outcome.bug:
                 log.error("a bug cut off a send", exc_info=outcome.bug, extra={"send_id": claim.send_id})
             yield outcome
@@ -165,8 +180,23 @@ class Delivery:
 
     # -- the steps of work() ------------------------------------------------------------------------------------------
 
-    def _ask_in_turn(self, claim: Claim, worker: str | None) -> Outcome:
-        """Compose, wait for the turn, and ask. Raises `StaleClaim`."""
+    def _until_asking(self, claim: Claim, worker: str | None) -> _Ready | Outcome:
+        """All that is done before SES is asked. Raises `StaleClaim`.
+
+        Whatever strikes in it, a time limit of Celery's or a bug, gives the claim back at once: SES was not asked.
+        """
+        try:
+            return self._make_ready(claim, worker)
+        except StaleClaim:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__} before SES was asked"
+            seconds = random.uniform(0, min(LONGEST_PAUSE_SECONDS, 2 ** min(claim.waits, 30)))  # noqa: S311
+            self._postpone(claim, Postponed(seconds=seconds, cause=Cause.SHUTDOWN, reason=reason), backs_off=True)
+            raise
+
+    def _make_ready(self, claim: Claim, worker: str | None) -> _Ready | Outcome:
+        """Compose, wait for the turn, and note that SES is asked."""
         transport = self._transport()
         if held_up := self._prepare(transport):
             return self._postpone(claim, held_up)
@@ -179,14 +209,15 @@ class Delivery:
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
             return self._postpone(claim, slot)
-        return self._ask(claim, slot, transport, composed)
-
-    def _ask(self, claim: Claim, slot: Granted, transport: SesTransport, composed: Composed) -> Outcome:
-        """Note that SES is asked, ask, and write the answer down. Raises `StaleClaim`."""
         if held_up := self._try_account(slot, transport) or self._begin(claim, slot):
             return self._postpone(claim, held_up)
+        return _Ready(slot=slot, transport=transport, composed=composed)
+
+    def _ask(self, claim: Claim, ready: _Ready) -> Outcome:
+        """Ask, and write the answer down. Raises `StaleClaim`."""
+        slot = ready.slot
         try:
-            message_id = transport.send_composed(composed)
+            message_id = ready.transport.send_composed(ready.composed)
         except SesError as error:
             return self._not_sent(claim, slot, error)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open

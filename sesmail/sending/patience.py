@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import RedisError
 
-from sesmail.errors import LedgerRefuses, LedgerUnavailable, in_a_line
+from sesmail.errors import LedgerRefuses, LedgerUnavailable, StaleClaim, in_a_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,17 @@ class Patience:
         return self._until_done(step, self._stopping)
 
     def whatever_happens(self, step: Callable[[], Answer]) -> Answer:
-        """A step after SES has answered: above all, its yes must be written down, whatever trouble Redis makes."""
-        return self._until_done(step, self._never, despite=(*TROUBLE, RedisError))
+        """A step after SES has answered: above all, its yes must be written down, whatever trouble Redis makes.
+
+        A time limit of Celery's may strike in it, once: each step may be repeated, so it is.
+        """
+        despite = (*TROUBLE, RedisError)
+        try:
+            return self._until_done(step, self._never, despite=despite)
+        except StaleClaim:
+            raise
+        except Exception:  # noqa: BLE001  a bug raises it again
+            return self._until_done(step, self._never, despite=despite)
 
     @staticmethod
     def _until_done(

@@ -23,7 +23,12 @@ class Turnstile:
                 return True
             turn = threading.Event()
             self._waiting.append(turn)
-        turn.wait(max(0.0, timeout_seconds))
+        try:
+            turn.wait(max(0.0, timeout_seconds))
+        except BaseException:  # a time limit of Celery's: who waits behind must not wait for one that is gone
+            if self._was_given(turn):
+                self.leave()
+            raise
         return self._was_given(turn)
 
     def leave(self) -> None:

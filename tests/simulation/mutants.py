@@ -289,7 +289,12 @@ TELLING = (
     ),
 )
 ANSWERING = (
-    _lua("callers are not answered", "rows", "redis.call('ZADD', key('unanswered'), now_ms()", "local _ = (0"),
+    _lua(
+        "callers are not answered",
+        "rows",
+        "redis.call('ZADD', key('unanswered'), now_ms() + ANSWER_AFTER_MS, id .. ' ' .. task_id)",
+        "",
+    ),
     _lua(
         "a caller is answered by several",
         "answer",
@@ -297,29 +302,22 @@ ANSWERING = (
         "if false then",
     ),
     _lua(
-        "a caller is answered for ever",
-        "answered",
-        "redis.call('HDEL', row, 'caller:' .. task_id, 'asked:' .. task_id)",
-        "",
+        "who calls later is not kept",
+        "accept",
+        "if f[1] and ARGV[24] == '1' then",
+        "if false then",
     ),
-    _lua("who calls later is not kept", "accept", "if state and ARGV[19] == '1' then", "if false then"),
     _python(
         "nobody issues last tickets",
         "sending.sweeper",
-        "while tickets := self._callers",
-        "while tickets := False and self._callers",
+        "while tickets := self._callers.last_tickets(PAGE):",
+        "while tickets := []:",
     ),
     _python(
         "an answer that failed counts as given",
         "celery.ending",
         "        _put_back(task, answer)\n        log",
         "        task.client.callers.answered(answer)\n        log",
-    ),
-    _python(
-        "each ticket ends the task",
-        "celery.ending",
-        "if answer := _take(task, send_id):",
-        "if answer := (_take(task, send_id) or Answer(send_id=send_id, task_id=task.request.id, state=state, message_id=None, reason=None, code=None, wishes='')):",
     ),
 )
 MUTANTS: tuple[Bug, ...] = (*CLAIMS, *SWEEPS, *EVIDENCE, *OPT_OUTS, *ACCEPTANCE, *SENDING, *RATE, *TELLING, *ANSWERING)

@@ -12,7 +12,7 @@ from celery import signals
 from celery.exceptions import WorkerShutdown
 from celery.worker.control import shutdown as celery_shutdown
 
-from sesmail.celery.broker import PROCESS_EVENTS, SEND
+from sesmail.celery.broker import PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes, queues_of_ours, routed
@@ -22,6 +22,7 @@ from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
 from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
+from sesmail.sending.outbox import LARGEST_LOT
 from sesmail.settings import rate_limit
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from sesmail.celery.worker.duties import RepeatingThread
     from sesmail.client import Client
+    from sesmail.settings import Settings
 
 log = logging.getLogger("sesmail")
 
@@ -55,6 +57,7 @@ class MailWorker:
         client = client_of(self.app)
         if not in_a_test:
             _check(instance, client)
+        _limit_time(self.app, client.settings)
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
         if former := client.former_names:
             with suppress(LedgerUnavailable):  # which the worker waits for; then it is done before it sends
@@ -91,6 +94,23 @@ class MailWorker:
     def _hand_back(self) -> None:
         """Those in this process who wait before they ask SES give their sends back."""
         client_of(self.app).delivery.stop()
+
+
+LIMIT_SLACK_SECONDS = 30
+LAST_WORD_SECONDS = 3600
+"""How long a task that has met its soft limit may go on: SES's yes is written down however long Redis is away."""
+
+
+def _limit_time(app: Celery, settings: Settings) -> None:
+    """Limits of our own for the tasks that ask SES, unless somebody has set some for them.
+
+    Those of a host (`task_soft_time_limit`) are meant for other work: they would strike while an email waits for its
+    turn, or while SES is asked, and the email would be late, or go out twice. Pools of threads have no limits.
+    """
+    for name, sends in ((SEND, 1), (SEND_LOT, LARGEST_LOT)):
+        task, seconds = app.tasks[name], round(sends * settings.holding_seconds) + LIMIT_SLACK_SECONDS
+        if (task.soft_time_limit, task.time_limit) == (app.conf.task_soft_time_limit, app.conf.task_time_limit):
+            task.soft_time_limit, task.time_limit = seconds, seconds + LAST_WORD_SECONDS
 
 
 _workers: dict[str, MailWorker] = {}
