@@ -88,7 +88,7 @@ class Options:
                 "sqs_queue is the name of a queue, such as ses-events, not its address: sqs_endpoint_url says where"
             )
         if self.sqs_queue and not self.sqs_endpoint_url:
-            raise ValueError("sqs_queue needs sqs_endpoint_url: where the SQS-compatible server is")
+            raise ValueError("no SQS server is named for the queue: sqs_queue needs sqs_endpoint_url")
         if self.signature_version not in {"1", "2"}:
             raise ValueError('signature_version must be "1" or "2"')
 

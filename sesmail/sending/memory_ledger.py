@@ -155,8 +155,9 @@ class MemoryLedger:
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. A late word still counts."""
         try:
-            with self._held(claim, (*HELD, State.SENT)) as kept:
+            with self._held(claim, (*HELD, State.SENT), message_id) as kept:
                 if kept.status.state is not State.SENT:
+                    kept.token = None
                     self._finish_sent(kept, message_id)
                 return State.SENT
         except StaleClaim:
@@ -282,10 +283,14 @@ class MemoryLedger:
             yield sends[send_id]
 
     @contextmanager
-    def _held(self, claim: Claim, states: Sequence[State]) -> Iterator[Kept]:
-        """The send of a claim that holds, in one of these states. Raises `StaleClaim`."""
+    def _held(self, claim: Claim, states: Sequence[State], message_id: str | None = None) -> Iterator[Kept]:
+        """The send of a claim that holds, in one of these states, or sent as `message_id`. Raises `StaleClaim`."""
         with self._sends() as sends:
             kept = sends.get(claim.send_id)
+            is_repeated = kept and message_id and kept.status.message_id == message_id
+            if is_repeated and kept and kept.status.state is State.SENT:
+                yield kept
+                return
             if kept is None or kept.token != claim.token or kept.status.state not in states:
                 raise StaleClaim
             yield kept

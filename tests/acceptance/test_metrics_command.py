@@ -97,5 +97,5 @@ def test_a_port_that_is_taken_is_an_error_without_a_traceback(environment: Envir
     with Program(SESMAIL, "metrics", "--port", "0", "--json", folder=tmp_path, environment=environment) as program:
         port = json.loads(program.wait_for("}").output.splitlines()[-1])["url"].rpartition(":")[2].partition("/")[0]
         done = run(SESMAIL, "metrics", "--port", port, folder=tmp_path, environment=environment)
-    assert (done.returncode, f"Cannot listen on 127.0.0.1:{port}" in done.stdout) == (1, True)
+    assert (done.returncode, f"Cannot listen on 127.0.0.1:{port}" in done.stdout) == (78, True)
     assert "Traceback" not in done.stdout

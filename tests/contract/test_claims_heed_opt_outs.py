@@ -79,10 +79,14 @@ def test_an_opt_out_reaches_as_far_as_its_scope(ledger, opt_out, scope, list_nam
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_transactional_email_ignores_an_unsubscribe_and_nothing_else(ledger, opt_out, reason) -> None:
+def test_transactional_email_ignores_an_unsubscribe_and_passing_bounces_and_nothing_else(
+    ledger, opt_out, reason
+) -> None:
     accept(ledger, "ann@example.org", lane=Lane.TRANSACTIONAL)
     opt_out("ann@example.org", reason)
-    assert isinstance(ledger.claim("one", "worker"), Claim) is (reason is Reason.UNSUBSCRIBED)
+    assert isinstance(ledger.claim("one", "worker"), Claim) is (
+        reason in {Reason.UNSUBSCRIBED, Reason.SOFT_BOUNCED}
+    )
 
 
 def test_transactional_email_ignores_a_complaint_where_the_setting_names_it(scripts, opt_out) -> None:

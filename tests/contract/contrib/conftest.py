@@ -13,8 +13,10 @@ from sesmail.testing.outbox import SesOutbox
 
 
 @pytest.fixture
-def django_site() -> Iterator[django.conf.LazySettings]:
-    """Settings to change; other tests in this process know nothing of it."""
+def django_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[django.conf.LazySettings]:
+    """Settings to change; other tests in this process know nothing of it, nor it of their apps and clients."""
+    close_clients()
+    monkeypatch.setattr("sesmail.celery.current.apps_of_this_process", list)
     before = django.conf.settings._wrapped
     django.conf.settings._wrapped = django.conf.empty
     django.conf.settings.configure(
