@@ -250,8 +250,9 @@ class World:
         self.story.tell("Redis comes back", f"without its last {seconds} s")
         self.rules.disturb(seconds + 20.0)
         self.has_forgotten = True
+        lost_before = self.counts["lost_with_redis"]
         ends.forget(self, changed)
-        lost = self.counts["lost_with_redis"]
+        lost = self.counts["lost_with_redis"] - lost_before
         self.rules.check("accepted_survives_where_it_waits", not (self.waits and lost), "", f"{lost} are gone")
 
     def _evicted(self, name: str) -> None:
