@@ -164,7 +164,7 @@ def _foreign_handlers(client: Any) -> Iterable[str]:
     for event in _EVENTS:
         for handler in client.meta.events._emitter._handlers.prefix_search(f"{event}.sesv2.{OPERATION}"):  # noqa: SLF001
             module = _module_of(handler)
-            if module == "botocore.stub" or not module.startswith(("botocore.", "boto3.")):
+            if module == "botocore.stub" or not module.startswith(("botocore.", "boto3.", "sesmail.")):
                 yield _package_of(handler)
 
 

@@ -48,6 +48,8 @@ class Send:
     unknown_times: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     cancelled_at: float | None = None
+    called_twice: bool = False
+    """Whether a caller has asked for it twice, the second time perhaps when it had been answered."""
     forgotten: bool = False
     """Whether Redis has forgotten something of it."""
     ended: Counter[str] = field(default_factory=Counter)

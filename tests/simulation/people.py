@@ -102,6 +102,8 @@ class Sender:
                 call()
                 if self._rng.random() < 0.1:
                     call()  # somebody pressed the button twice
+                    for send in filter(None, map(self._model.of_number.get, numbers)):
+                        send.called_twice = True
                 if self._rng.random() < 0.05:
                     self._mistake_a_key(self._rng.choice(numbers))
             except IdempotencyConflict:

@@ -290,7 +290,7 @@ class Rules:
         ends = {"sent"} if kind == "link" else ENDS - {"sent"}
         self.check("what_follows_is_right", bool(ends & set(send.ended)) or send.forgotten, send_id, kind)
         before = send.continued_at.get(task_id)
-        excused = send.continuation_failed or send.forgotten
+        excused = send.continuation_failed or send.called_twice or send.forgotten
         again = before is not None and not excused and self.quiet_since < before - 5.0
         self.check("what_follows_runs_once_where_nothing_died", not again, send_id, task_id)
         send.continued[task_id] += 1
