@@ -84,9 +84,7 @@ def test_transactional_email_ignores_an_unsubscribe_and_passing_bounces_and_noth
 ) -> None:
     accept(ledger, "ann@example.org", lane=Lane.TRANSACTIONAL)
     opt_out("ann@example.org", reason)
-    assert isinstance(ledger.claim("one", "worker"), Claim) is (
-        reason in {Reason.UNSUBSCRIBED, Reason.SOFT_BOUNCED}
-    )
+    assert isinstance(ledger.claim("one", "worker"), Claim) is (reason in {Reason.UNSUBSCRIBED, Reason.SOFT_BOUNCED})
 
 
 def test_transactional_email_ignores_a_complaint_where_the_setting_names_it(scripts, opt_out) -> None:
