@@ -148,7 +148,8 @@ class Rules:
             self.check("not_claimed_when_expired", self.redis_now() < send.expires_at + 0.01, send.id)
             if before[argv[0]] == "scheduled":
                 self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
-            send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
+        # Also where a claim is repeated whose answer was lost: who has opted out meanwhile is left out, too.
+        send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
         fiber.claims[base, send.id] = argv[2]
