@@ -164,6 +164,8 @@ class World:
             ses.down_until = 0.0
             ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
+            # And once more: a Redis whose power went just before comes back with pauses that have been ended.
+            self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace", 20.0)
             self.bounds.room_appears(installation.base)
 
     def _wait_for_the_rest(self) -> None:
