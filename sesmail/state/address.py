@@ -148,7 +148,10 @@ def _parts_of_several(url: str) -> tuple[str, list[str], str, dict[str, str]]:
 
 
 def _split(text: str) -> SplitResult:
-    place = urlsplit(text)
+    before, apart, rest = text.partition("//")
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
+    # Newer Pythons refuse a place that is several, where one of them stands in brackets.
+    place = urlsplit(f"{before}{apart}{'place' if hosts else ''}{rest[len(hosts) :]}")._replace(netloc=hosts)
     if place.fragment or "@" in f"{place.path}{place.query}":
         raise ValueError("an odd character in the password")
     return place
