@@ -43,6 +43,8 @@ Two signals tell how a send ended, by whoever or whatever it was settled:
     def not_sent(site, *, status, metadata):
         print(status.send_id, status.state, status.reason, status.code)
 
+`batch_finished` tells, with a `sesmail.BatchStatus`, when everybody's send of a batch has ended.
+
 `status` is a `sesmail.Status`. They are told within seconds by a worker of the site that has receivers for them, at
 least once; of sends that ended before such a worker first ran, nothing is told.
 
@@ -101,6 +103,7 @@ OF_EVENTS = dict(ALL)
 
 email_event = _signal("email_event", "Any event of SES about an email, whatever its kind; the kind's own is told, too.")
 email_sent = _signal("email_sent", "SES took it and gave a message id.")
+batch_finished = _signal("batch_finished", "The last of a batch has come to its end; `status` is its `BatchStatus`.")
 email_failed = _signal("email_failed", "It is not sent and will not be by itself; `status.reason` says why.")
 
 

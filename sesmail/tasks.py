@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sesmail.celery.tasks import process_ses_events, send_lot, send_ses_email, sweep
+from sesmail.celery.tasks import process_ses_events, send_batches, send_lot, send_ses_email, sweep
 
-__all__ = ["process_ses_events", "send_lot", "send_ses_email", "sweep"]
+__all__ = ["process_ses_events", "send_batches", "send_lot", "send_ses_email", "sweep"]

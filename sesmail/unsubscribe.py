@@ -57,10 +57,12 @@ class UnsubscribeLinks:
 
     def headers(self, unsubscription: Unsubscription) -> dict[str, str]:
         """The two headers of RFC 8058, for an email to this one recipient."""
-        return {
-            "List-Unsubscribe": f"<{self.link(unsubscription)}>",
-            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        }
+        return self.headers_for(self.link(unsubscription))
+
+    @staticmethod
+    def headers_for(link: str) -> dict[str, str]:
+        """The same, with a link that was made."""
+        return {"List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
     def read(self, token: str) -> Unsubscription | None:
         """What the last part of a link says; None when we did not make it."""

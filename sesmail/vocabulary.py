@@ -92,6 +92,45 @@ class Status:
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 
 
+class BatchState(StrEnum):
+    """Where a batch is in its life."""
+
+    QUEUEING = "queueing"  #: its list is being read; nothing is sent before it was read to its end
+    RUNNING = "running"  #: it is sent, at the rate and in its turn
+    PAUSED = "paused"  #: somebody has paused it
+    CANCELLED = "cancelled"  #: somebody has taken back what had not begun
+    FINISHED = "finished"  #: everybody's send has come to its end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchStatus:
+    """How far a batch is. Times are epoch seconds by Redis' clock."""
+
+    batch_id: str
+    state: BatchState
+    lane: Lane
+    list: str
+    """The list that it goes to; empty for none."""
+    accepted_at: float
+    changed_at: float
+    """When any of its recipients came into another state."""
+    finished_at: float | None
+    waits_until: float
+    """When it goes on, where it waits for a time, the quota or a closed line."""
+    counts: Mapping[str, int]
+    """How many recipients are in each state; those without any are left out."""
+
+    @property
+    def recipients(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
+
+    @property
+    def waiting(self) -> int:
+        """Those that have not come to an end."""
+        return sum(self.counts.get(state, 0) for state in WAITING)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ticket:
     """A send that needs a ticket in the broker."""

@@ -30,6 +30,7 @@ log = logging.getLogger("sesmail")
 
 SEND = "sesmail.send_ses_email"
 SEND_LOT = "sesmail.send_lot"
+SEND_BATCHES = "sesmail.send_batches"
 PROCESS_EVENTS = "sesmail.process_ses_events"
 
 TICKET_TIMEOUT_SECONDS = 0.25
@@ -105,6 +106,17 @@ class CeleryBroker:
             how = {**options_of(wishes), **options, "ignore_result": True, "add_to_parent": False}
             keeper = HeadersKeeper(producer, task_id, headers)
             Task.apply_async(task, (), {"send_id": ticket.send_id}, task_id=task_id, producer=keeper, **how)
+
+    def send_batches(self, lane: Lane, count: int) -> None:
+        """Tickets that name no send: whoever takes one asks which batch's turn it is. Trouble as in `issue`."""
+        try:
+            options = {"queue": declared_queue(self._app, self._settings.queue_of(lane)), **NO_LIMITS}
+            with self._producer(in_a_hurry=False) as quickly:
+                for _ in range(count):
+                    said = {"site": self._settings.site, "lane": lane.value}
+                    self._task(SEND_BATCHES).apply_async((), said, **options, **quickly)
+        except Exception as error:  # noqa: BLE001  each transport has errors of its own
+            self._say_that_none_was_taken(logging.WARNING, (), error)
 
     # -- the first ticket -------------------------------------------------------------------------------------------
 

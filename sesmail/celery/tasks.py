@@ -11,7 +11,7 @@ from celery import signals
 from celery.exceptions import Reject
 
 from sesmail.celery import worker
-from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
+from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_BATCHES, SEND_LOT
 from sesmail.celery.current import client_of, task
 from sesmail.celery.ending import delivered, not_to_be_had
 from sesmail.celery.internals import arguments_of
@@ -30,7 +30,7 @@ from sesmail.errors import (
     SesUnavailable,
 )
 from sesmail.frames import shows_no_email
-from sesmail.message import Email
+from sesmail.message import Email, Lane
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import Claim, Postponed
 
@@ -109,6 +109,29 @@ def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     return dict(Counter(type(outcome).__name__.lower() for outcome in outcomes))
 
 
+@task(
+    SEND_BATCHES,
+    bind=True,
+    base=UnpacedTask,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    serializer="json",
+    ignore_result=True,
+)
+@shows_no_email
+def send_batches(self: Any, site: str, lane: str) -> int:
+    """Send a part of the batch whose turn it is; answers of how many recipients. Tickets for the rest are issued anew."""
+    client = client_of(self.app)
+    if site != client.settings.site:  # its own workers sweep, and issue others
+        return 0
+    try:
+        done = client.chunk_worker.work(Lane(lane), self.request.hostname)
+        client.real_batch_office.issue_tickets(Lane(lane))
+    except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
+        raise Reject(error, requeue=True) from None
+    return done
+
+
 class QueuedTask(UnpacedTask):
     """A task that goes into a queue of ours, unless the caller names another; beat's entries need not know it."""
 
@@ -157,7 +180,7 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
         done.update(processed=batch.processed, failed=batch.failed)
         if batch.gathered < EVENTS_BATCH:
             break
-    return {**done, "told": client.teller.tell_what_ended()}
+    return {**done, "told": client.teller.tell_what_ended() + client.batch_teller.tell_what_ended()}
 
 
 def _take_over(task: Any, args: Any, kwargs: dict[str, Any]) -> str:

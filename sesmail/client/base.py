@@ -34,6 +34,9 @@ class NoBroker:
     def issue(self, tickets: Sequence[Ticket], **how: Any) -> None:
         """Nothing: a sweep does."""
 
+    def send_batches(self, lane: Lane, count: int) -> None:
+        """Nothing: a sweep does."""
+
     def is_empty(self, lane: Lane) -> bool:  # noqa: ARG002  the protocol's
         """Not known, so that no ticket counts as lost."""
         return False

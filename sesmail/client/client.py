@@ -15,6 +15,10 @@ from sesmail.state.meters import Meters
 if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
+    from sesmail.sending.batches.in_memory import MemoryOffice
+    from sesmail.sending.batches.office import BatchOffice
+    from sesmail.sending.batches.sending import ChunkWorker, Letters, Recovery
+    from sesmail.sending.batches.telling import BatchTeller
     from sesmail.sending.delivery import Delivery
     from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Outbox
@@ -65,6 +69,22 @@ class Client(WayBack):
         quick = self._ledger(self._scripts(self.settings.accept_timeout_seconds))
         return Outbox(self.settings, self.broker, quick, self.reputation, patient_ledger=self.ledger)
 
+    @property
+    def batch_office(self) -> BatchOffice | MemoryOffice:
+        """Where batches are accepted: on their way to SES, or kept in memory where none should reach people."""
+        if not self.is_suppressed:
+            return self.real_batch_office
+        from sesmail.sending.batches.in_memory import MemoryOffice  # noqa: PLC0415  for tests
+
+        return MemoryOffice(self.settings, self.outbox, self.memory, lambda: self.unsubscribe_links)
+
+    @part
+    def real_batch_office(self) -> BatchOffice:
+        """The office over Redis."""
+        from sesmail.sending.batches.office import BatchOffice  # noqa: PLC0415  few send batches
+
+        return BatchOffice(self.settings, self.batches, self.broker, self.real_outbox)
+
     # -- a worker's parts ---------------------------------------------------------------------------------------------
 
     @part
@@ -83,6 +103,33 @@ class Client(WayBack):
         )
 
     @part
+    def chunk_worker(self) -> ChunkWorker:
+        """What a worker does with a ticket for batches."""
+        from sesmail.sending.batches.sending import ChunkWorker  # noqa: PLC0415  who only accepts has no use for it
+
+        return ChunkWorker(self.batches, self.ledger, self.delivery, self.lease, self._letters)
+
+    @part
+    def _letters(self) -> Letters:
+        from sesmail.sending.batches.sending import Letters  # noqa: PLC0415
+
+        return Letters(self.batches, self.settings, lambda: self.unsubscribe_links)
+
+    @part
+    def batch_teller(self) -> BatchTeller:
+        """Tells this site's own functions which batches have ended."""
+        from sesmail.sending.batches.telling import BatchTeller  # noqa: PLC0415
+
+        return BatchTeller(self.settings.site, self.batches)
+
+    @part
+    def recovery(self) -> Recovery:
+        """What a sweep does for batches."""
+        from sesmail.sending.batches.sending import Recovery  # noqa: PLC0415
+
+        return Recovery(self.batches, self.ledger, self._letters, lambda: self.real_batch_office)
+
+    @part
     def sweeper(self) -> Sweeper:
         """Finds what fell between."""
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
@@ -95,6 +142,7 @@ class Client(WayBack):
             self.callers,
             self.broker,
             ticket_grace_seconds=grace_seconds,
+            recovery=self.recovery,
         )
 
     @part

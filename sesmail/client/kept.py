@@ -23,6 +23,7 @@ from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
 if TYPE_CHECKING:
     from redis import Redis
 
+    from sesmail.state.batches import Batches
     from sesmail.state.health import RedisHealth
     from sesmail.state.search import Search
 
@@ -110,6 +111,13 @@ class KeptInRedis(Base):
     def audit(self) -> Audit:
         """What operators did."""
         return Audit(self.scripts)
+
+    @part
+    def batches(self) -> Batches:
+        """Letters to many, in Redis."""
+        from sesmail.state.batches import Batches  # noqa: PLC0415  few ask
+
+        return Batches(self.scripts, self.settings)
 
     @part
     def hearing(self) -> Hearing:

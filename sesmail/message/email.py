@@ -251,6 +251,23 @@ class Email:
 
         return self._with(to=remaining(self.to), cc=remaining(self.cc), bcc=remaining(self.bcc))
 
+    def personal(
+        self, to: str, *, subject: str, text: str | None, html: str | None, headers: Mapping[str, str] | None = None
+    ) -> Self:
+        """The same email to one mailbox, with texts of its own and these `headers` besides.
+
+        What is new is checked as in any email, what is common to all has been. Raises `InvalidEmail`.
+        """
+        changed = self._with(
+            to=mailboxes("to", to),
+            subject=line("subject", subject, MAX_SUBJECT_LENGTH, least=0),
+            text=body("text", text),
+            html=body("html", html),
+            headers=headers_of({**self.headers, **headers}) if headers else self.headers,
+        )
+        _check_as_a_whole(changed)
+        return changed
+
     def redirected(self, to: Collection[str], *, except_domains: Collection[str] = ()) -> Self:
         """The same email to other addresses, for staging: who it was for stands in the subject and in a header.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sesmail.errors import (
     ConfigurationError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease, WorkerRates
+    from sesmail.vocabulary import Status
 
 log = logging.getLogger("sesmail")
 
@@ -102,6 +104,30 @@ class _Ready:
 Outcome: TypeAlias = Sent | Unknown | Postponed | Rejected | Stale
 
 
+class Moves(Protocol):
+    """Where it is written down what becomes of a claimed email: the ledger, or a chunk of a batch."""
+
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:
+        """SES is asked now."""
+
+    def sent(self, claim: Claim, message_id: str) -> State:
+        """SES took it."""
+
+    def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES refused it for good."""
+
+    def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES may have it."""
+
+    def postpone(
+        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+    ) -> State:
+        """It waits."""
+
+    def status(self, send_id: str) -> Status:
+        """What is known of it."""
+
+
 class Delivery:
     """Delivers claimed emails to SES; one object a process, for all its threads."""
 
@@ -117,7 +143,8 @@ class Delivery:
     ) -> None:
         """`transport` makes the way to SES when it is first needed: who only claims does not load boto3."""
         self._settings = settings
-        self._ledger = ledger
+        self._claims = ledger
+        self._ledger: Moves = ledger
         self._throttle = throttle
         self._lease = lease
         self._account = account
@@ -125,6 +152,12 @@ class Delivery:
         self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
         self._transport = transport
         self.patience = Patience()
+
+    def over(self, moves: Moves) -> Delivery:
+        """The same, where what becomes of an email is written down elsewhere than in the ledger."""
+        other = copy(self)
+        other._ledger = moves
+        return other
 
     def stop(self) -> None:
         """A warm shutdown has begun: those who wait before they ask SES hand their sends back."""
@@ -137,7 +170,7 @@ class Delivery:
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis: the ticket is to be given back.
         """
         token = new_token()  # one for all tries: where the answer was lost, the next one finds the claim its own
-        return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
+        return self.patience.unless_stopped(lambda: self._claims.claim(send_id, self._lease.owner(), token))
 
     def work(self, claim: Claim, worker: str | None) -> Outcome:
         """Send a claimed email, and write down what became of it.

@@ -111,6 +111,9 @@ class MemoryBroker:
             if kept := self._memory.sends.get(ticket.send_id):  # else another thread has cleared the memory
                 kept.tickets.append(dict(options or {}))
 
+    def send_batches(self, lane: Lane, count: int) -> None:
+        """Nothing: batches are kept as single emails here."""
+
     def is_empty(self, lane: Lane) -> bool:  # noqa: ARG002  the protocol's
         """Not known, so that no ticket counts as lost."""
         return False

@@ -11,6 +11,7 @@ from sesmail.errors import IdempotencyConflict, InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message import Lane
 from sesmail.message.content import content_digest
+from sesmail.state.batches import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Broker(Protocol):
         `in_a_hurry` is a caller who must not wait for a broker that hangs; `options` are the caller's for publishing.
         Trouble of the broker is logged, never raised: the sweeper issues the tickets again.
         """
+
+    def send_batches(self, lane: Lane, count: int) -> None:
+        """Publish `count` messages, each of which has a worker send a part of the batches of this site in a lane."""
 
     def is_empty(self, lane: Lane) -> bool:
         """Whether no ticket waits in a lane's queue."""
@@ -191,7 +195,7 @@ class Outbox:
         the email stands for another, and `LedgerUnavailable` when it could not be written, or is not known to be:
         within a second when the caller is `in_a_hurry` and no large attachments are on their way.
         """
-        complete = self._completed(email)
+        complete = self._redirected(self.completed(email))
         # Of the email as it was given: what settings fill in may change between two tries.
         content = content_digest(email) if send_id or email.idempotency_key else ""
         attached_bytes = sum(len(each.content) for each in complete.attachments)
@@ -205,7 +209,8 @@ class Outbox:
             content=content,
         )
 
-    def _completed(self, email: Email) -> Email:
+    def completed(self, email: Email) -> Email:
+        """The email with what the settings say of all. Raises `InvalidEmail` where no sender is named or set."""
         settings = self._settings
         complete = email.with_defaults(
             from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
@@ -214,9 +219,13 @@ class Outbox:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
         if settings.text_from_html and complete.html is not None and complete.text is None:
             complete = complete.replace(text="auto")
+        return complete
+
+    def _redirected(self, email: Email) -> Email:
+        settings = self._settings
         if not settings.redirect_to:
-            return complete
-        return complete.redirected(settings.redirect_to, except_domains=settings.redirect_except_domains)
+            return email
+        return email.redirected(settings.redirect_to, except_domains=settings.redirect_except_domains)
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -256,6 +265,8 @@ def checked_id(send_id: str | None) -> str:
         return str(uuid4())
     if not SEND_ID.fullmatch(send_id):
         raise InvalidEmail("task_id", "an id is a tag at SES", "1 to 128 letters, digits, _ and -")
+    if RECIPIENT_ID.fullmatch(send_id):
+        raise InvalidEmail("task_id", "is written as those of a batch's recipients are", "an id of another form")
     return send_id
 
 

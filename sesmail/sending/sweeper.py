@@ -13,6 +13,7 @@ from sesmail.vocabulary import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sesmail.sending.batches.sending import Recovery
     from sesmail.sending.outbox import Broker
     from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
@@ -35,7 +36,7 @@ class SweepReport:
 
     settled_by_evidence: int = 0  #: SES had them, as an event proved
     became_unknown: int = 0  #: their worker died, or got no answer, while SES was asked
-    requeued_from_dead_workers: int = 0  #: claimed by a worker that died; SES had not been asked
+    requeued_from_dead_workers: int = 0  #: claimed by a worker that died (sends, chunks of batches); SES was not asked
     due: int = 0  #: scheduled sends whose time had come
     room: int = 0  #: they waited for the 24-hour quota, and it has room for them
     resent_unproven: int = 0  #: unknown for the whole evidence window; tried again
@@ -57,6 +58,7 @@ class Sweeper:
         broker: Broker,
         *,
         ticket_grace_seconds: float = 15.0,
+        recovery: Recovery | None = None,
     ) -> None:
         """`ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that."""
         self._ledger = ledger
@@ -65,16 +67,18 @@ class Sweeper:
         self._meters = meters
         self._broker = broker
         self._ticket_grace_seconds = ticket_grace_seconds
+        self._recovery = recovery
 
     def sweep(self) -> SweepReport:
         """Do all of it once. Raises `LedgerUnavailable` when Redis is away; what was not done is found next time."""
         claimed, _, _ = self._ledger.take_back(State.CLAIMED, PAGE)
         _, settled, unknown = self._ledger.take_back(State.SENDING, PAGE)
         self._issue(claimed, express=True)
+        batches = self._recovery.sweep() if self._recovery else (0, 0)
         report = SweepReport(
             settled_by_evidence=settled,
-            became_unknown=unknown,
-            requeued_from_dead_workers=len(claimed),
+            became_unknown=unknown + batches[1],
+            requeued_from_dead_workers=len(claimed) + batches[0],
             **self._queue_what_may_go(),
             tickets_reissued=sum(map(self._reissue_lost, Lane)),
             forgotten=self._ledger.forget_old(),

@@ -18,6 +18,7 @@ from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
+from sesmail.state.batches import RECIPIENT_ID
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.reputation import DELIVERY_DAYS
@@ -309,7 +310,7 @@ class Ledger:
         with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
         if row[0] is None:
-            raise UnknownSend
+            return self._status_in_batch(send_id)
         text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
         return Status(
             send_id=send_id,
@@ -325,11 +326,33 @@ class Ledger:
             code=text["code"],
         )
 
+    def _status_in_batch(self, send_id: str) -> Status:
+        """Of a recipient that is still in its batch, which keeps neither a time nor a message id for each."""
+        answer = self._run("batch_status", send_id) if RECIPIENT_ID.fullmatch(send_id) else ()
+        if not answer:
+            raise UnknownSend
+        state, lane, accepted_at, moved_at, attempts = (each.decode() for each in answer)
+        return Status(
+            send_id=send_id,
+            state=State(state),
+            lane=Lane(lane),
+            recipients=1,
+            accepted_at=float(accepted_at) / 1000,
+            changed_at=float(moved_at) / 1000,
+            attempts=int(attempts),
+            waits=0,
+            message_id=None,
+            reason=None,
+            code=None,
+        )
+
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as its row, and as the settings say; empty for others."""
         with reachable(self._redis):
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
             text = text or cast("bytes | None", self._redis.get(self._key("metadata", send_id)))
+            if text is None and (of_batch := RECIPIENT_ID.fullmatch(send_id)):
+                text = cast("bytes | None", self._redis.hget(self._key("batch", of_batch[1]), "metadata"))
         return dict(json.loads(text)) if text else {}
 
     def counts(self) -> dict[str, int]:

@@ -157,7 +157,8 @@ class Duties:
     def _look_for_endings(self) -> None:
         """Receivers are told in a task, as those of events are: there, Django's connections are looked after."""
         site = self._client.settings.site
-        waits = self._takes_events and self._client.teller.listen()
+        client = self._client
+        waits = self._takes_events and (client.teller.listen() or client.batch_teller.has_something_to_tell())
         if waits and self._client.turns.take(f"tell-of-ends:{site}", TELL_EVERY_SECONDS):
             self._client.broker.process_events(site)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
@@ -31,15 +31,18 @@ class BadRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Letter:
-    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value."""
+    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value, escaped in HTML."""
 
     subject: str
-    text: str | None
-    html: str | None
+    text: str | None = None
+    html: str | None = None
     from_email: str | None = None
     reply_to: Sequence[str] = ()
+    headers: Mapping[str, str] | None = None
     attachments: Sequence[Attachment | Path] = ()
     tags: Mapping[str, str] | None = None
+    metadata: Mapping[str, Any] | None = None
+    """A JSON object of your own, handed to your receivers of signals with every email of it."""
     configuration_set: str | None = None
     lane: Lane = Lane.BULK
     verbatim: bool = False
@@ -72,8 +75,10 @@ class Letter:
             None if self.html is None else filled(self.html, person.values, html.escape),
             from_email=self.from_email,
             reply_to=self.reply_to,
+            headers=self.headers,
             attachments=self.attachments,
             tags=self.tags,
+            metadata=self.metadata,
             configuration_set=self.configuration_set,
             lane=self.lane,
             idempotency_key=f"{key}:{person.mailbox}",

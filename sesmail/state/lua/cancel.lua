@@ -1,4 +1,4 @@
--- needs: rows
+-- needs: rows, batches
 -- Cancels a send that SES has not been asked to take. A worker that holds it is refused at its next move.
 -- Moves: queued, scheduled, claimed -> cancelled: somebody takes it back
 --
@@ -7,7 +7,12 @@
 local f = redis.call('HMGET', key('send', ARGV[1]), 'state', 'lane', 'v')
 local state = f[1]
 if not state then
-  return 'gone'
+  local batch, number = split_id(ARGV[1])
+  local its_state = batch and state_in_batch(batch, number) or 'none'
+  if its_state == 'queued' then
+    move_in_batch(batch, number, 'queued', 'cancelled')
+  end
+  return (its_state == 'none' or its_state == 'row') and 'gone' or its_state == 'queued' and 'cancelled' or its_state
 end
 if not is_known(f[3]) then
   return OF_NEWER

@@ -1,4 +1,4 @@
--- needs: rows
+-- needs: rows, batches
 -- An event of SES carries this send's id: SES took it. It is settled as sent, whatever was known before.
 -- Moves: queued, scheduled, claimed, unknown -> sent: an event of SES, or an operator, says that SES took it
 --        rejected, suppressed, cancelled, expired, abandoned -> sent: an event says that SES took it all the same
@@ -21,8 +21,26 @@ end
 local id, message_id = ARGV[1], ARGV[2]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v', 'moved_at', 'site')
+
+-- Of a recipient that is still in its batch, where message ids are not kept: two copies are not told from one.
+local function settle_in_batch()
+  local batch, number = split_id(id)
+  local state = batch and state_in_batch(batch, number) or 'none'
+  if state == 'none' or state == 'row' then
+    return 'gone'
+  end
+  if state == 'sending' then
+    redis.call('HSET', of_batch(batch), 'proved:' .. string.format('%d', number), message_id)
+    return 'kept'
+  end
+  if state ~= 'sent' then
+    move_in_batch(batch, number, state, 'sent')
+  end
+  return state == 'sent' and 'known' or 'settled'
+end
+
 if not f[1] then
-  return 'gone'
+  return settle_in_batch()
 end
 if f[1] == 'sent' and f[3] == message_id and ARGV[4] == '1' then
   learn_delay(f[6] or '', now_ms() - tonumber(f[5]))

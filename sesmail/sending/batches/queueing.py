@@ -1,0 +1,267 @@
+"""Queues a batch: any iterable, read as a stream, checked row by row, added block by block."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from sesmail.errors import ConfigurationError, InvalidEmail
+from sesmail.message import LIST_TAG, Lane
+from sesmail.message.addresses import MAX_ADDRESS_LENGTH, MAX_LOCAL_LENGTH, bare_address, mailbox_of, normal_address
+from sesmail.message.email import MAX_SUBJECT_LENGTH
+from sesmail.message.fields import idempotency_key_of, moment_of
+from sesmail.message.text import as_text_or_number
+from sesmail.sending.batches.batch import Batch
+from sesmail.sending.batches.written import ADDRESS, UNSUBSCRIBE_URL, WrittenLetter, digest_of
+from sesmail.sending.letters.columns import column_name
+from sesmail.sending.letters.placeholders import placeholders
+from sesmail.state.batches import CHUNK, Block, Wanted
+from sesmail.state.ledger import new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sesmail.message import Email
+    from sesmail.sending.batches.batch import Desk
+    from sesmail.sending.letters.letter import Letter
+    from sesmail.settings import Settings
+    from sesmail.state.batches import Batches
+
+Recipient = str | tuple[str, "Mapping[str, object]"]
+"""An address, with or without a name; or that and the values of the letter's placeholders."""
+
+BLOCK = 10 * CHUNK
+"""Recipients that are added in one act."""
+_PLAIN = re.compile(
+    r"(?=.{1,%d}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+    % MAX_LOCAL_LENGTH
+)
+"""Addresses in their normal form as most are: `mailbox_of` has nothing to say to them."""
+_UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """How a batch is to be sent, as `send_batch` is told."""
+
+    key: str = field(repr=False)
+    list: str = ""
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    weight: float = 1.0
+    without_unsubscribe: bool = False
+    skip_bad: bool = False
+
+    @classmethod
+    def of(cls, *, key: object, send_at: object, expires_at: object, list: object, weight: float, **flags: bool) -> Terms:  # noqa: A002  the caller's word
+        """Checked. Raises `InvalidEmail`."""
+        named = idempotency_key_of(key)
+        if named is None:
+            raise InvalidEmail("key", "is missing", "a name for this mailing: calling again with it goes on")
+        if list is not None and (not isinstance(list, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", list)):
+            raise InvalidEmail("list", "is no name of a list", "1 to 256 letters, digits, _ and -")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.001 <= weight <= 1000:
+            raise InvalidEmail("weight", "is out of bounds", "0.001 to 1000")
+        at, until = moment_of("send_at", send_at), moment_of("expires_at", expires_at)
+        if at and until and until <= at:
+            raise InvalidEmail("expires_at", "is not after send_at")
+        return cls(key=named, list=list or "", send_at=at, expires_at=until, weight=weight, **flags)
+
+
+def written(letter: Letter, terms: Terms, settings: Settings, complete: Email) -> WrittenLetter:
+    """The letter as it is kept; `complete` is it as an email, by the settings. Raises `ConfigurationError`."""
+    used = letter.columns()
+    has_door = bool(terms.list and settings.unsubscribe_url and settings.unsubscribe_secrets)
+    if complete.lane is Lane.BULK and not has_door and not terms.without_unsubscribe:
+        missing = "SESMAIL_UNSUBSCRIBE_URL and _SECRETS are not set" if terms.list else "no list= is named"
+        raise ConfigurationError(
+            f"Readers could not leave this mailing: {missing}. Nothing was queued. Name the list and set up the door "
+            "of one-click unsubscribe, which Gmail and Yahoo ask bulk senders for, or say without_unsubscribe=True."
+        )
+    if UNSUBSCRIBE_URL in used and not has_door:
+        raise ConfigurationError(
+            "The letter has {{unsubscribe_url}}, for which list=, SESMAIL_UNSUBSCRIBE_URL and its secrets are needed. "
+            "Nothing was queued."
+        )
+    if not settings.redirect_to:
+        redirected: dict[str, tuple[str, ...]] = {}
+    else:
+        redirected = {"redirect_to": tuple(settings.redirect_to)}
+        redirected["redirect_except_domains"] = tuple(settings.redirect_except_domains)
+    columns = tuple(sorted(used - {ADDRESS, UNSUBSCRIBE_URL}))
+    return WrittenLetter(email=complete, columns=columns, has_door=has_door, **redirected)
+
+
+class Queueing:
+    """One call's way into Redis."""
+
+    def __init__(self, batches: Batches, desk: Desk, letter: WrittenLetter, terms: Terms, content: str) -> None:
+        """`content` is the digest of what the letter says, and to which list."""
+        self._batches, self._desk, self._letter, self._terms = batches, desk, letter, terms
+        self._content = content
+        self._token = new_token()
+        self._rows = Rows(letter)
+        self.recipients = self.known = self.opted_out = self.bad = 0
+
+    def queue(self, recipients: Iterable[Recipient]) -> Batch:
+        """All of them. Raises `InvalidEmail` for a bad row, after which the same call under the same key goes on."""
+        batch_id, _ = self._batches.open(f"batch_{token_hex(8)}", self._token, self._wanted())
+        rows = self._checked(recipients)
+        number = 0
+        while block := list(islice(rows, BLOCK)):
+            number = self._add(batch_id, number, block)
+        self._batches.seal(batch_id, self._token)
+        self._desk.issue_tickets(self._letter.email.lane)
+        return Batch(
+            id=batch_id,
+            queued=self.recipients,
+            known=self.known,
+            opted_out=self.opted_out,
+            bad=self.bad,
+            _desk=self._desk,
+        )
+
+    def _wanted(self) -> Wanted:
+        letter, terms = self._letter.pack(), self._terms
+        email = self._letter.email
+        metadata = email.metadata
+        return Wanted(
+            key=terms.key,
+            content=self._content,
+            letter=letter,
+            letter_digest=digest_of(letter),
+            lane=email.lane,
+            list=terms.list,
+            send_at=terms.send_at,
+            expires_at=terms.expires_at,
+            weight=terms.weight,
+            metadata=json.dumps(metadata) if metadata else "",
+        )
+
+    def _checked(self, recipients: Iterable[Recipient]) -> Iterator[tuple[str, list[str]]]:
+        """Normal address and row of each; those that are bad are counted, or raised with their place."""
+        read = self._rows.read
+        for place, recipient in enumerate(recipients):
+            try:
+                row = read(recipient)
+            except InvalidEmail as error:
+                if not self._terms.skip_bad:
+                    raise InvalidEmail(f"recipients[{place}].{error.field}", error.problem, error.limit) from None
+                self.bad += 1
+                continue
+            yield row
+
+    def _add(self, batch_id: str, number: int, rows: list[tuple[str, list[str]]]) -> int:
+        """Add those who are not there yet; answers the number of the next block."""
+        by_digest = {blake2b(normal.encode(), digest_size=8).digest(): (normal, row) for normal, row in rows}
+        self.known += len(rows) - len(by_digest)
+        while by_digest:
+            opted_out, known = self._batches.add(batch_id, self._token, number, _block(by_digest))
+            if not known:
+                self.recipients, self.opted_out = self.recipients + len(by_digest), self.opted_out + opted_out
+                return number + 1
+            self.known += len(known)
+            digests = list(by_digest)
+            for place in known:
+                del by_digest[digests[place]]
+        return number
+
+
+class Rows:
+    """Reads rows: checks them, and takes of them what the letter uses."""
+
+    def __init__(self, letter: WrittenLetter) -> None:
+        self._letter = letter
+        self._columns = letter.columns
+        used_in_subject = placeholders(letter.email.subject)
+        self._in_subject = [place for place, name in enumerate(self._columns) if name in used_in_subject]
+        self._room = MAX_SUBJECT_LENGTH - len(letter.email.subject) - MAX_ADDRESS_LENGTH
+
+    def read(self, recipient: Recipient) -> tuple[str, list[str]]:
+        """The normal address, and the row as it is kept: the mailbox and its values. Raises `InvalidEmail`."""
+        address, context = _taken_apart(recipient)
+        normal, mailbox = _normal(address)
+        row = [mailbox]
+        for name in self._columns:
+            value = context.get(name)
+            if type(value) is not str:
+                value = self._value(name, context)
+            row.append(value)
+        joined = "".join(row)
+        if len(joined) > self._room or _UNUSUAL.search(joined):
+            self._try(row)
+        return normal, row
+
+    def _value(self, name: str, context: Mapping[str, object]) -> str:
+        if name not in context:
+            by_looks = {column_name(key): value for key, value in context.items() if isinstance(key, str)}
+            if name not in by_looks:
+                raise InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
+            value = by_looks[name]
+        else:
+            value = context[name]
+        text = as_text_or_number(f"context[{name!r}]", value)
+        if not isinstance(text, str):
+            raise InvalidEmail(f"context[{name!r}]", "is neither a text nor a number")
+        return text
+
+    def _try(self, row: Sequence[str]) -> None:
+        """Make the email of an unusual row, so that nothing is found out half-way."""
+        self._letter.for_one(row[0], row[1:], url="https://example.com/", headers={})
+
+
+_NO_CONTEXT: Mapping[str, Any] = {}
+
+
+def _taken_apart(recipient: Recipient) -> tuple[str, Mapping[str, object]]:
+    if isinstance(recipient, str):
+        return recipient, _NO_CONTEXT
+    try:
+        address, context = recipient
+        context.get  # noqa: B018
+    except (TypeError, ValueError, AttributeError):
+        raise InvalidEmail("recipient", "is neither an address nor (address, mapping of values)") from None
+    return address, context
+
+
+def _normal(address: str) -> tuple[str, str]:
+    """The normal form of an address, and the mailbox as an email keeps it. Raises `InvalidEmail`."""
+    if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH:
+        lower = address.lower()
+        if _PLAIN.fullmatch(lower):
+            return lower, address
+    mailbox = mailbox_of("address", address)
+    return normal_address(bare_address(mailbox)), mailbox
+
+
+def _block(by_digest: Mapping[bytes, tuple[str, list[str]]]) -> Block:
+    rows = list(by_digest.values())
+    chunks = [[row for _, row in rows[first : first + CHUNK]] for first in range(0, len(rows), CHUNK)]
+    return Block(
+        digests=b"".join(by_digest),
+        addresses="\n".join(normal for normal, _ in rows),
+        chunks=[(len(chunk), packed(chunk)) for chunk in chunks],
+    )
+
+
+def packed(rows: Sequence[Sequence[str]]) -> bytes:
+    """A chunk's rows as they are kept."""
+    return zlib.compress(json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode(), 6)
+
+
+def unpacked(data: bytes) -> list[list[str]]:
+    """The rows of a chunk."""
+    rows: list[list[str]] = json.loads(zlib.decompress(data))
+    return rows
+
+
+def with_list(letter: Letter, list_name: str) -> Mapping[str, str] | None:
+    """The letter's tags, with the list's name among them, by which rates are counted."""
+    return {**(letter.tags or {}), LIST_TAG: list_name} if list_name else letter.tags

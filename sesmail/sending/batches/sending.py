@@ -1,0 +1,295 @@
+"""Sends batches, a chunk at a time; and what a sweep does for chunks whose worker has died."""
+
+from __future__ import annotations
+
+import logging
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
+from sesmail.message import Lane
+from sesmail.message.addresses import bare_address, normal_address
+from sesmail.sending.batches.queueing import unpacked
+from sesmail.sending.batches.written import WrittenLetter
+from sesmail.sending.delivery import Stale
+from sesmail.state.batches import CHUNK
+from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
+from sesmail.state.newer import Newer
+from sesmail.unsubscribe import Unsubscription
+from sesmail.vocabulary import Cause, Claim, Postponed, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sesmail.message import Email
+    from sesmail.sending.batches.office import BatchOffice
+    from sesmail.sending.delivery import Delivery
+    from sesmail.settings import Settings
+    from sesmail.state.batches import Batches, Held
+    from sesmail.state.ledger import Ledger
+    from sesmail.state.workers import WorkerLease
+    from sesmail.unsubscribe import UnsubscribeLinks
+    from sesmail.vocabulary import Status
+
+log = logging.getLogger("sesmail")
+
+HOLD_SECONDS = 2.0
+"""How long a ticket may keep a thread: what comes meanwhile waits no longer for it."""
+LONGEST_WAIT_SECONDS = 30.0
+"""After which a batch that waits looks again by itself, whatever it waits for."""
+LETTERS_KEPT = 8
+NO_ADDRESS = "its address or the letter cannot be read in Redis: was it evicted, or deleted by hand?"
+
+
+class ChunkLedger:
+    """The moves of one recipient after the other of a held chunk, as `Delivery` asks a ledger for them."""
+
+    def __init__(self, batches: Batches, ledger: Ledger, held: Held) -> None:
+        self._batches = batches
+        self._ledger = ledger
+        self._held = held
+        self.backs_off: bool | None = None
+        """Whether the batch's next back-off is to be longer; `False` once one was sent."""
+
+    def begin(self, claim: Claim, *, tries: bool = False) -> None:
+        """Note that SES is asked now. Raises `StaleClaim` where it must not be, and `SendPostponed`."""
+        address = normal_address(claim.email.recipients[0])
+        answer = self._batches.begin(self._held, number_of(claim), address, tries=tries)
+        if answer == "closed":
+            raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+        if answer != "sending":
+            raise StaleClaim(f"SES is not asked: {answer}")
+
+    def sent(self, claim: Claim, message_id: str) -> State:
+        """SES took it; what it says late still counts."""
+        self.backs_off = False
+        try:
+            return self._batches.settle(self._held, number_of(claim), "sent")
+        except StaleClaim:
+            self._ledger.record_evidence(claim.send_id, message_id)
+            raise
+
+    def postpone(
+        self,
+        claim: Claim,
+        delay_seconds: float,  # noqa: ARG002  the whole batch waits for so long
+        reason: str,  # noqa: ARG002
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,  # noqa: ARG002
+    ) -> State:
+        """It waits in its chunk."""
+        self.backs_off = True if backs_off else self.backs_off
+        return self._batches.settle(self._held, number_of(claim), "queued")
+
+    def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES refused it for good: it gets a row of the ledger."""
+        return self._leave(claim, State.REJECTED, reason, code)
+
+    def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
+        """SES may have it: it gets a row of the ledger."""
+        return self._leave(claim, State.UNKNOWN, reason, code)
+
+    def status(self, send_id: str) -> Status:
+        """As the ledger knows it."""
+        return self._ledger.status(send_id)
+
+    def _leave(self, claim: Claim, to: State, reason: str, code: str) -> State:
+        record, blobs = pack(claim.email)
+        addresses = [*map(normal_address, claim.email.recipients)]
+        how = {"reason": reason, "code": code, "record": record, "blobs": blobs, "addresses": addresses}
+        return self._batches.leave(self._held, number_of(claim), to, **how)  # type: ignore[arg-type]
+
+
+def number_of(claim: Claim) -> int:
+    """A recipient's number in its batch."""
+    return int(claim.send_id.rpartition("-")[2])
+
+
+class Letters:
+    """The letters that this process has read of late."""
+
+    def __init__(self, batches: Batches, settings: Settings, links: Callable[[], UnsubscribeLinks]) -> None:
+        self._batches = batches
+        self._settings = settings
+        self._links = links
+        self._read: dict[str, WrittenLetter] = {}
+
+    def of(self, held: Held) -> WrittenLetter:
+        """A chunk's. Raises `Newer`, and `UnknownSend` or `ValueError` where it is lost."""
+        if held.letter_digest not in self._read:
+            while len(self._read) >= LETTERS_KEPT:
+                self._read.pop(next(iter(self._read)), None)
+            self._read[held.letter_digest] = WrittenLetter.unpack(self._batches.letter(held.batch_id))
+        return self._read[held.letter_digest]
+
+    def email(self, held: Held, letter: WrittenLetter, number: int, row: list[str]) -> Email:
+        """The email to one recipient. Raises `InvalidEmail`."""
+        url, headers = "", {}
+        if letter.has_door:
+            who = Unsubscription(
+                site=self._settings.site,
+                recipient=normal_address(bare_address(row[0])),
+                list=held.list,
+                send_id=f"{held.batch_id}-{number}",
+            )
+            links = self._links()
+            url = links.link(who)
+            headers = links.headers_for(url)
+        return letter.for_one(row[0], row[1:], url=url, headers=headers)
+
+    def claims(self, held: Held, rows: Mapping[int, list[str]]) -> Iterator[Claim | int]:
+        """A claim for each; the number alone of one that cannot be made into an email."""
+        letter = self.of(held)
+        for number, row in rows.items():
+            try:
+                email = self.email(held, letter, number, row)
+            except (InvalidEmail, ValueError, LookupError):  # checked when it was queued: another release did that
+                yield number
+                continue
+            yield Claim(
+                send_id=f"{held.batch_id}-{number}",
+                token=held.token,
+                lane=email.lane,
+                express=False,
+                attempts=0,
+                waits=held.waits,
+                email=email,
+            )
+
+
+class ChunkWorker:
+    """Takes chunks and sends them; one object a process, for all its threads."""
+
+    def __init__(
+        self, batches: Batches, ledger: Ledger, delivery: Delivery, lease: WorkerLease, letters: Letters
+    ) -> None:
+        self._batches = batches
+        self._ledger = ledger
+        self._delivery = delivery
+        self._lease = lease
+        self._letters = letters
+
+    def work(self, lane: Lane, worker: str | None) -> int:
+        """Send a part of the batch whose turn it is; how many SES was asked for, or would have been.
+
+        Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis.
+        """
+        token, patience = new_token(), self._delivery.patience
+        held = patience.unless_stopped(lambda: self._batches.claim(lane, self._lease.owner(), token))
+        if held is None:
+            return 0
+        moves = ChunkLedger(self._batches, self._ledger, held)
+        wait_seconds, done = 0.0, 0
+        try:
+            for outcome in self._outcomes(held, moves, worker):
+                if isinstance(outcome, Postponed):
+                    wait_seconds = min(outcome.seconds, LONGEST_WAIT_SECONDS)
+                    break
+                done += 1
+        finally:
+            self._release(held, wait_seconds, moves.backs_off)
+        return done
+
+    def _outcomes(self, held: Held, moves: ChunkLedger, worker: str | None) -> Iterator[object]:
+        delivery = self._delivery.over(moves)
+        end = time.monotonic() + HOLD_SECONDS
+        try:
+            claims = self._letters.claims(held, self._rows(held))
+            for claim in claims:
+                if isinstance(claim, int):
+                    yield self._broken(held, claim)
+                    continue
+                outcome = delivery.work(claim, worker)
+                yield outcome
+                if time.monotonic() >= end:
+                    return
+        except Newer as newer:
+            log.warning("a batch is left to another worker: %s", newer, extra={"batch_id": held.batch_id})
+            yield Postponed(seconds=LONGEST_WAIT_SECONDS, cause=Cause.VERSION, reason=str(newer))
+        except (UnknownSend, ValueError, LookupError, zlib.error):
+            for number in held.numbers("queued"):
+                yield self._broken(held, number)
+
+    def _rows(self, held: Held) -> dict[int, list[str]]:
+        """Those of the chunk that still wait and have not opted out."""
+        rows = unpacked(held.data)
+        waiting = {number: rows[number % CHUNK] for number in held.numbers("queued")}
+        addresses = {number: normal_address(bare_address(row[0])) for number, row in waiting.items()}
+        left_out = self._delivery.patience.unless_stopped(lambda: self._batches.screen(held, addresses))
+        return {number: row for number, row in waiting.items() if number not in left_out}
+
+    def _broken(self, held: Held, number: int) -> object:
+        try:
+            self._batches.leave(held, number, State.REJECTED, reason=NO_ADDRESS, code="broken", **_NOTHING)  # type: ignore[arg-type]
+        except StaleClaim:
+            return Stale()
+        return None
+
+    def _release(self, held: Held, wait_seconds: float, backs_off: bool | None) -> None:
+        """Where Redis is away and this worker stops, a sweep takes the chunk over."""
+        try:
+            self._delivery.patience.unless_stopped(
+                lambda: self._batches.release(held, wait_seconds=wait_seconds, backs_off=backs_off)
+            )
+        except LedgerUnavailable:
+            log.warning("Redis cannot be reached and this worker stops: another takes over its chunk of a batch")
+
+
+_NOTHING: dict[str, object] = {"record": "null", "blobs": {}, "addresses": ()}
+"""What stands in the row of a recipient whose email cannot be made any more."""
+
+
+class Recovery:
+    """What a sweep does for batches: chunks of dead workers, and which have ended."""
+
+    def __init__(
+        self, batches: Batches, ledger: Ledger, letters: Letters, office: Callable[[], BatchOffice]
+    ) -> None:
+        self._batches = batches
+        self._ledger = ledger
+        self._letters = letters
+        self._office = office
+
+    def sweep(self) -> tuple[int, int]:
+        """All of it; how many chunks were given back, and how many recipients became unknown."""
+        if not self._batches.any_open():
+            return 0, 0
+        found = self.take_over()
+        for batch_id in self._batches.finish():
+            log.info("a batch has ended", extra={"action": "batch_finished", "batch_id": batch_id})
+        for lane in Lane:
+            self._office().issue_tickets(lane)
+        return found
+
+    def take_over(self) -> tuple[int, int]:
+        """Give back what dead workers held; how many chunks, and how many became unknown.
+
+        Whom SES was being asked for it may have: evidence settles that, or the window's end.
+        """
+        chunks = unknown = 0
+        while held := self._batches.take_over(new_token()):
+            try:
+                unknown += self._write_unknown(held)
+                self._batches.release(held)
+            except StaleClaim:  # another sweep has it
+                continue
+            chunks += 1
+        return chunks, unknown
+
+    def _write_unknown(self, held: Held) -> int:
+        reason, count = "the worker died or got no answer while SES was asked", 0
+        moves = ChunkLedger(self._batches, self._ledger, held)
+        for number in held.numbers("sending"):
+            try:
+                row = unpacked(held.data)[number % CHUNK]
+                (claim,) = self._letters.claims(held, {number: row})
+            except (UnknownSend, ValueError, LookupError, Newer, zlib.error):
+                claim = number
+            if isinstance(claim, int):
+                state = self._batches.leave(held, number, State.UNKNOWN, reason=reason, code="broken", **_NOTHING)  # type: ignore[arg-type]
+            else:
+                state = moves.outcome_unknown(claim, reason)
+            count += state is State.UNKNOWN
+        return count

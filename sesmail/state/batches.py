@@ -1,0 +1,376 @@
+"""Batches in Redis: the letter once, recipients in compressed chunks with four bits of state each (lua/batches.lua).
+
+A recipient's send has the id `<batch>-<number>` from the start. The ledger finds it by that: its status, to cancel it,
+for evidence. Who leaves the common road gets a row of the ledger under the same id.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from sesmail.errors import ConfigurationError, IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
+from sesmail.message import Lane
+from sesmail.state.callers import KeyDigest
+from sesmail.state.rows import DEFAULT_ACCOUNT
+from sesmail.state.trouble import reachable
+from sesmail.vocabulary import BatchState, BatchStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sesmail.settings import Settings
+    from sesmail.state.scripts import Scripts
+
+CHUNK = 100
+"""Recipients of a chunk; as in lua/batches.lua."""
+RECIPIENT_ID = re.compile(r"(batch_[0-9a-f]{16})-([0-9]{1,12})")
+"""The id of a recipient's send. Callers cannot give a send of their own such an id."""
+SWEEP_HOLDS_MS = 30_000
+"""How long a sweep may take for what a dead worker held of one chunk."""
+CANCELLED_AT_ONCE = 20
+"""Chunks that one script cancels: Redis serves nobody else meanwhile."""
+ROWS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a batch is to be, as `open` writes it down."""
+
+    key: str = field(repr=False)
+    content: str
+    """The digest of what the letter says."""
+    letter: bytes = field(repr=False)
+    letter_digest: str
+    lane: Lane
+    list: str
+    send_at: datetime | None
+    expires_at: datetime | None
+    weight: float
+    metadata: str = field(repr=False)
+    """The caller's, as JSON; empty for none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Block:
+    """Recipients that are added in one act."""
+
+    digests: bytes
+    addresses: str
+    """As opt-outs have them, one a line."""
+    chunks: Sequence[tuple[int, bytes]]
+    """How many recipients each has, and their data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Held:
+    """A chunk that a worker, or a sweep, holds under a token."""
+
+    batch_id: str
+    chunk: int
+    token: str
+    states: tuple[str, ...]
+    """Of each of its recipients, as lua/batches.lua names them."""
+    list: str
+    waits: int
+    """How often in a row the batch has backed off."""
+    letter_digest: str
+    data: bytes
+    """Compressed; empty where Redis has lost it."""
+
+    def numbers(self, state: str) -> list[int]:
+        """Those of its recipients that were in this state."""
+        return [self.chunk * CHUNK + place for place, each in enumerate(self.states) if each == state]
+
+
+_STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
+
+
+class Batches:
+    """All batches of a ledger. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._redis = scripts.redis
+        self._key = scripts.keys
+        self._run = scripts.run
+        self._settings = settings
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def open(self, batch_id: str, token: str, wanted: Wanted) -> tuple[str, bool]:
+        """Begin a batch, or go on with the one that has this key; its id, and whether it was there.
+
+        Whoever opens it last may add to it. Raises `IdempotencyConflict` where the key stands for another letter.
+        """
+        settings = self._settings
+        lifetime_seconds = max(settings.idempotency_seconds, settings.sent_retention_seconds)
+        how, found = self._run(
+            "batch_open",
+            batch_id,
+            token,
+            settings.site,
+            KeyDigest.of(wanted.key).todays,
+            wanted.content,
+            round(lifetime_seconds * 1000),
+            DEFAULT_ACCOUNT,
+            wanted.lane,
+            wanted.list,
+            _epoch_ms(wanted.send_at),
+            _epoch_ms(wanted.expires_at),
+            round(settings.max_age_seconds * 1000),
+            wanted.weight,
+            wanted.metadata,
+            wanted.letter,
+            wanted.letter_digest,
+        )
+        if how == b"other":
+            raise IdempotencyConflict("key", found.decode())
+        if how == b"cancelled":
+            raise MoveRefused("The batch of this key was cancelled: nothing was queued. Take another key.")
+        return found.decode(), how == b"resumed"
+
+    def add(self, batch_id: str, token: str, number: int, block: Block) -> tuple[int, Sequence[int]]:
+        """Add a block, the `number`th of this token, or nothing of it: then the places of those who are in the batch.
+
+        Answers how many of the added have opted out. Raises `MoveRefused` where somebody else adds to it by now.
+        """
+        chunks = [part for chunk in block.chunks for part in chunk]
+        answer = self._run("batch_add", batch_id, token, number, block.digests, block.addresses, *chunks)
+        if answer[0] == b"known":
+            return 0, answer[1:]
+        if answer[0] == b"gone":
+            raise UnknownSend
+        if answer[0] == b"lost":
+            raise MoveRefused(
+                "Somebody else queues the batch of this key by now, or has cancelled it: this call has stopped. "
+                "Nobody is queued twice."
+            )
+        return int(answer[2]), ()
+
+    def seal(self, batch_id: str, token: str) -> BatchState:
+        """The list is read to its end: it is sent from now on. Raises `MoveRefused` as `add` does."""
+        state = self._run("batch_seal", batch_id, token).decode()
+        if state == "lost":
+            raise MoveRefused("Somebody else queues the batch of this key by now: it is theirs to send it.")
+        return BatchState(state)
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def wanted(self, lane: Lane) -> int:
+        """How many tickets are to be issued now for batches of this site in a lane; they count as issued."""
+        return int(self._run("batch_wanted", self._settings.site, lane))
+
+    def claim(self, lane: Lane, owner: str, token: str) -> Held | None:
+        """Take a chunk of the batch of this site whose turn it is; None where none waits."""
+        return _held(token, self._run("batch_claim", owner, token, self._settings.site, lane, DEFAULT_ACCOUNT))
+
+    def take_over(self, token: str) -> Held | None:
+        """Take a chunk of this site that a dead worker holds; None where there is none."""
+        lease_ms = round(self._settings.lease_seconds * 1000)
+        longest_ms = round((self._settings.holding_seconds + self._settings.asking_seconds) * 1000)
+        return _held(token, self._run("batch_take_over", token, lease_ms, longest_ms, self._settings.site))
+
+    def letter(self, batch_id: str) -> bytes:
+        """The letter, as it was given to `open`. Raises `UnknownSend`."""
+        with reachable(self._redis):
+            found = cast("bytes | None", self._redis.hget(self._key("batch", batch_id), "letter"))
+        if found is None:
+            raise UnknownSend
+        return found
+
+    def screen(self, held: Held, addresses: Mapping[int, str]) -> frozenset[int]:
+        """Of these recipients by their numbers, those who must be left out by now: opted out, or too late."""
+        pairs = (part for number, address in addresses.items() for part in (number, address))
+        return frozenset(self._run("batch_screen", held.batch_id, held.token, *pairs))
+
+    def begin(self, held: Held, number: int, address: str, *, tries: bool) -> str:
+        """Note that SES is asked for a recipient now. Answers `sending`, or why not: batch_begin.lua."""
+        answer = self._run("batch_begin", held.batch_id, number, held.token, address, int(tries))
+        return str(answer.decode())
+
+    def settle(self, held: Held, number: int, to: str) -> State:
+        """A recipient is `sent`, or `queued` again. `SENT` where an event has proved that. Raises `StaleClaim`."""
+        answer = self._run("batch_settle", held.batch_id, number, held.token, to).decode()
+        if not answer:
+            raise StaleClaim
+        return State.SENT if answer == State.SENT else State.SCHEDULED
+
+    def leave(
+        self,
+        held: Held,
+        number: int,
+        to: State,
+        *,
+        reason: str,
+        code: str,
+        record: str,
+        blobs: Mapping[str, bytes],
+        addresses: Sequence[str],
+    ) -> State:
+        """A recipient gets a row of the ledger, rejected or unknown. `SENT` where an event has proved that.
+
+        Raises `StaleClaim`.
+        """
+        parts = (part for digest, content in blobs.items() for part in (digest, zlib.compress(content, 1)))
+        count, lines = max(1, len(addresses)), "\n".join(addresses)
+        answer = self._run(
+            "batch_leave", held.batch_id, number, held.token, to, reason, code, record, count, lines, *parts
+        ).decode()
+        if not answer:
+            raise StaleClaim
+        return State(answer)
+
+    def release(self, held: Held, *, wait_seconds: float = 0.0, backs_off: bool | None = None) -> None:
+        """Give a chunk back. `backs_off`: whether the wait makes the batch's next one longer, or has ended such waits."""
+        how = "" if backs_off is None else str(int(backs_off))
+        self._run("batch_release", held.batch_id, held.chunk, held.token, round(wait_seconds * 1000), how)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def any_open(self) -> bool:
+        """Whether there is a batch that has not ended."""
+        with reachable(self._redis):
+            return bool(self._redis.exists(self._key("batches", "open")))
+
+    def finish(self) -> list[str]:
+        """See which batches have ended since; their ids."""
+        with reachable(self._redis):
+            found = cast("list[bytes]", self._redis.zrange(self._key("batches", "open"), 0, -1))
+        ended = []
+        for batch_id in (each.decode() for each in found):
+            while (state := self._run("batch_finish", batch_id, ROWS_AT_ONCE).decode()) in ("more", "cancelling"):
+                if state == "cancelling":
+                    self.cancel(batch_id)
+                    break
+            if state == "finished":
+                ended.append(batch_id)
+        return ended
+
+    def untold(self, lease_seconds: float) -> list[str]:
+        """Ended batches of this site of which nobody was told yet, taken under a lease."""
+        found = self._run("batch_untold", self._settings.site, round(lease_seconds * 1000), "")
+        return [each.decode() for each in found]
+
+    def any_untold(self) -> bool:
+        """Whether there are any."""
+        with reachable(self._redis):
+            return bool(self._redis.exists(self._key("batches", "untold", self._settings.site)))
+
+    def told(self, batch_id: str) -> None:
+        """Its receivers have been called."""
+        self._run("batch_untold", self._settings.site, 0, batch_id)
+
+    # -- asked by people --------------------------------------------------------------------------------------------
+
+    def pause(self, batch_id: str) -> BatchState:
+        """Nothing more is begun. Raises `UnknownSend`, and `MoveRefused` where it is not under way."""
+        return self._steer(batch_id, "pause", BatchState.PAUSED)
+
+    def resume(self, batch_id: str) -> BatchState:
+        """Go on after a pause. Raises as `pause`."""
+        return self._steer(batch_id, "resume", BatchState.RUNNING)
+
+    def cancel(self, batch_id: str) -> BatchState:
+        """Take back all that has not begun. Raises as `pause`."""
+        return self._steer(batch_id, "cancel", BatchState.CANCELLED)
+
+    def _steer(self, batch_id: str, wish: str, expected: BatchState) -> BatchState:
+        following = 0
+        while following >= 0:
+            state, *rest = self._run("batch_steer", batch_id, wish, following, CANCELLED_AT_ONCE)
+            if state == b"gone":
+                raise UnknownSend
+            if state.decode() != expected:
+                raise MoveRefused(f"The batch is {state.decode()}: it cannot {wish}.")
+            (following,) = rest
+        return expected
+
+    def status(self, batch_id: str) -> BatchStatus:
+        """How far a batch is. Raises `UnknownSend`."""
+        with reachable(self._redis):
+            row = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("batch", batch_id)))
+        if not row:
+            raise UnknownSend
+        text = {name.decode(): value for name, value in row.items() if name != b"letter"}
+        counts = {name[2:]: int(value) for name, value in text.items() if name.startswith("n:") and int(value)}
+        for state, count in self._rows(batch_id).items():
+            counts[state] = counts.get(state, 0) + count
+        finished = text.get("finished_at")
+        return BatchStatus(
+            batch_id=batch_id,
+            state=BatchState(text["state"].decode()),
+            lane=Lane(text["lane"].decode()),
+            list=text["list"].decode(),
+            accepted_at=float(text["accepted_at"]) / 1000,
+            changed_at=float(text["moved_at"]) / 1000,
+            finished_at=float(finished) / 1000 if finished else None,
+            waits_until=float(text["wait_until"]) / 1000,
+            counts=counts,
+        )
+
+    def _rows(self, batch_id: str) -> dict[str, int]:
+        """The states of those who have left and are not counted yet."""
+        counts: dict[str, int] = {}
+        with reachable(self._redis):
+            numbers = cast("list[bytes]", self._redis.zrange(self._key("batch", batch_id, "rows"), 0, -1))
+            for first in range(0, len(numbers), ROWS_AT_ONCE):
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for number in numbers[first : first + ROWS_AT_ONCE]:
+                        pipe.hget(self._key("send", f"{batch_id}-{number.decode()}"), "state")
+                    for state in pipe.execute():
+                        name = (state or b"sent").decode()
+                        counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def of_key(self, key: str) -> str:
+        """The id of the batch that this site's key stands for. Raises `UnknownSend`."""
+        with reachable(self._redis):
+            name = self._key("batch-key", self._settings.site, KeyDigest.of(key).todays)
+            found = cast("bytes | None", self._redis.get(name))
+        if found is None:
+            raise UnknownSend
+        return found.decode()
+
+    def latest(self, limit: int = 20) -> list[str]:
+        """The ids of those that are known, the latest first."""
+        with reachable(self._redis):
+            found = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), 0, limit - 1))
+            known = [each for each in found if self._redis.exists(self._key("batch", each.decode()))]
+            if gone := set(found) - set(known):
+                self._redis.zrem(self._key("batches"), *gone)
+        return [each.decode() for each in known]
+
+
+def _held(token: str, answer: Sequence[Any]) -> Held | None:
+    if not answer:
+        return None
+    batch_id, chunk, states, list_name, _expires_at, waits, digest, data = answer
+    return Held(
+        batch_id=batch_id.decode(),
+        chunk=int(chunk),
+        token=token,
+        states=tuple(_states(states)),
+        list=list_name.decode(),
+        waits=int(waits),
+        letter_digest=digest.decode(),
+        data=data,
+    )
+
+
+def _states(packed: bytes) -> Iterable[str]:
+    for byte in packed:
+        yield _STATES[byte >> 4]
+        yield _STATES[byte & 15]
+
+
+def _epoch_ms(when: datetime | None) -> int | str:
+    return "" if when is None else round(when.timestamp() * 1000)
+
+
+def no_account(name: str | None) -> None:
+    """Raise `ConfigurationError` for an SES account that there is not."""
+    if name not in (None, DEFAULT_ACCOUNT):
+        raise ConfigurationError(f"There is no SES account {name}: nothing was queued.")

@@ -1,0 +1,45 @@
+-- needs: batches
+-- A worker takes a chunk of the batch whose turn it is.
+--
+-- ARGV: 1 owner, 2 token, 3 site, 4 lane, 5 account that the worker serves
+-- Answers {id, chunk, its states (four bits each), list, expires at (ms), waits, digest of the letter, data}; {} where no chunk
+--         waits.
+local now, ready = now_ms(), key('batches', 'ready', ARGV[3], ARGV[4])
+local awake = key('batches', 'awake', ARGV[3], ARGV[4])
+if tonumber(redis.call('GET', awake) or 0) > 0 then
+  redis.call('DECR', awake)
+end
+
+local function answer(id, chunk)
+  local f = redis.call('HMGET', of_batch(id), 'list', 'expires_at', 'waits', 'letter_digest')
+  local states = redis.call('GETRANGE', of_batch(id, 'states'), chunk * CHUNK / 2, (chunk + 1) * CHUNK / 2 - 1)
+  local data = redis.call('HGET', of_batch(id, 'chunks'), string.format('%d', chunk)) or ''
+  return {id, chunk, states, f[1], f[2], f[3] or '0', f[4], data}
+end
+
+local holds = redis.call('HGETALL', key('batches', 'held'))
+for i = 1, #holds, 2 do
+  if string.match(holds[i + 1], '^%S+ (%S+)') == ARGV[2] then -- repeated
+    local id, chunk = string.match(holds[i], '^(%S+) (%d+)$')
+    return answer(id, tonumber(chunk))
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
+  local f = redis.call('HMGET', of_batch(id), 'account', 'weight')
+  if not f[1] then
+    redis.call('ZREM', ready, id)
+  elseif f[1] == ARGV[5] and may_go(id, now) then
+    local chunk = redis.call('LPOP', of_batch(id, 'todo'))
+    if chunk then
+      redis.call('ZINCRBY', ready, math.max(1, left_in_chunk(id, chunk)) / tonumber(f[2]), id)
+      redis.call('HSET', key('batches', 'held'), id .. ' ' .. chunk, ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%.0f', now))
+    end
+    if redis.call('LLEN', of_batch(id, 'todo')) == 0 then
+      redis.call('ZREM', ready, id)
+    end
+    if chunk then
+      return answer(id, tonumber(chunk))
+    end
+  end
+end
+return {}

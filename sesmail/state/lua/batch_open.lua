@@ -1,0 +1,38 @@
+-- needs: batches
+-- Begins a batch, or goes on with one that was begun under the same key. Whoever opens it last may add to it.
+--
+-- ARGV: 1 id for a new one, 2 token of who adds, 3 site, 4 digest of the key, 5 digest of what the letter says, 6 its lifetime
+--       after its end (ms), 7 account, 8 lane, 9 list (or ''), 10 send at (epoch ms or ''), 11 expires at (epoch ms or ''),
+--       12 greatest age (ms), 13 weight, 14 metadata (JSON or ''), 15 the letter (compressed), 16 its digest
+-- Answers {'opened' or 'resumed', id}; {'other', id} where the key stands for another letter; {'cancelled', id}.
+local of_key, now = key('batch-key', ARGV[3], ARGV[4]), now_ms()
+local id = redis.call('GET', of_key)
+if id and redis.call('EXISTS', of_batch(id)) == 1 then
+  local f = redis.call('HMGET', of_batch(id), 'content', 'state', 'adds', 'v')
+  if f[1] ~= ARGV[5] or (tonumber(f[4]) or math.huge) > BATCH_VERSION then
+    return {'other', id}
+  end
+  if f[2] == 'cancelled' then
+    return {'cancelled', id}
+  end
+  redis.call('HSET', of_batch(id), 'adds', ARGV[2])
+  keep_for(id, ARGV[6])
+  if f[3] == ARGV[2] and redis.call('HGET', of_batch(id), 'opened_by') == ARGV[2] then
+    return {'opened', id} -- repeated
+  end
+  return {'resumed', id}
+end
+id = ARGV[1]
+local due = math.max(tonumber(ARGV[10]) or 0, now)
+local oldest = due + tonumber(ARGV[12])
+redis.call('SET', of_key, id)
+redis.call('HSET', of_batch(id), 'v', BATCH_VERSION, 'site', ARGV[3], 'account', ARGV[7], 'lane', ARGV[8], 'list', ARGV[9],
+  'content', ARGV[5], 'state', 'queueing', 'adds', ARGV[2], 'opened_by', ARGV[2], 'accepted_at', now, 'moved_at', now,
+  'wait_until', due, 'expires_at', string.format('%.0f', math.min(tonumber(ARGV[11]) or oldest, oldest)), 'weight', ARGV[13],
+  'letter', ARGV[15], 'letter_digest', ARGV[16], 'chunks', 0, 'key', of_key, 'lifetime', ARGV[6])
+if ARGV[14] ~= '' then
+  redis.call('HSET', of_batch(id), 'metadata', ARGV[14])
+end
+redis.call('ZADD', key('batches'), now, id)
+keep_for(id, ARGV[6])
+return {'opened', id}

@@ -1,0 +1,111 @@
+-- Batches: one letter and many recipients. What is common to them stands once; a recipient has four bits.
+--
+-- `batch:<id>` is a hash: what the batch is (v, site, account, lane, list, content, state, accepted_at, expires_at, wait_until,
+-- ...) and how many of its recipients are in which state (`n:<state>`). `batch:<id>:chunks` has a hundred recipients a field,
+-- compressed, by the chunk's number, for as long as any of them waits. `batch:<id>:states` is a string of four bits a
+-- recipient, at the number `chunk * 100 + place`, which makes the id of its send: `<batch>-<number>`. `batch:<id>:todo` lists
+-- the chunks that wait for a worker. A recipient for which SES gave no clear answer, or whom it refused, leaves: it gets a row
+-- of the ledger (rows.lua) under the same id, stands in `batch:<id>:rows` until that has ended, and has the state `row` here.
+--
+-- A worker that holds a chunk stands in `batches:held`: `<batch> <chunk>` is `owner token claimed_at number`, the last being
+-- whom it asks SES for. Every later move shows the token. Batches of a site and a lane share in turns: `batches:ready:<site>:<lane>` has them by what they have had so far.
+local BATCH_VERSION = 1
+local CHUNK = 100
+local CODES = {none = 0, queued = 1, sending = 2, sent = 3, row = 4, suppressed = 5, expired = 6, cancelled = 7}
+local NAMES = {[0] = 'none', 'queued', 'sending', 'sent', 'row', 'suppressed', 'expired', 'cancelled'}
+local LONGEST_TICKET_MS = 60000 -- a ticket that nobody took for so long counts as lost
+
+local function of_batch(id, ...)
+  return key('batch', id, ...)
+end
+
+-- The batch and the number that a send's id names; nothing where it is of another form.
+local function split_id(send_id)
+  local id, number = string.match(send_id, '^(batch_%x+)%-(%d+)$')
+  return id, tonumber(number)
+end
+
+local function state_in_batch(id, number)
+  return NAMES[redis.call('BITFIELD', of_batch(id, 'states'), 'GET', 'u4', '#' .. string.format('%d', number))[1]]
+end
+
+-- Moves a recipient, and counts.
+local function move_in_batch(id, number, from, to)
+  redis.call('BITFIELD', of_batch(id, 'states'), 'SET', 'u4', '#' .. string.format('%d', number), CODES[to])
+  redis.call('HINCRBY', of_batch(id), 'n:' .. from, -1)
+  redis.call('HINCRBY', of_batch(id), 'n:' .. to, 1)
+  redis.call('HSET', of_batch(id), 'moved_at', now_ms())
+end
+
+-- Whether an event has proved meanwhile that SES took it; asked once.
+local function is_proved(id, number)
+  return redis.call('HDEL', of_batch(id), 'proved:' .. string.format('%d', number)) == 1
+end
+
+local function name_of_hold(id, chunk)
+  return id .. ' ' .. string.format('%d', chunk)
+end
+
+-- What a worker holds under this token, of the chunk that this recipient is in; nothing where it is not its own any more.
+local function hold_of(id, number, token)
+  local hold = redis.call('HGET', key('batches', 'held'), name_of_hold(id, math.floor(number / CHUNK)))
+  return hold and string.match(hold, '^%S+ (%S+)') == token and hold
+end
+
+-- How many recipients of a chunk still wait, or are being asked for.
+local function left_in_chunk(id, chunk)
+  local states = redis.call('GETRANGE', of_batch(id, 'states'), chunk * CHUNK / 2, (chunk + 1) * CHUNK / 2 - 1)
+  local left = 0
+  for i = 1, #states do
+    local byte = string.byte(states, i)
+    for _, code in ipairs({math.floor(byte / 16), byte % 16}) do
+      if code == CODES.queued or code == CODES.sending then
+        left = left + 1
+      end
+    end
+  end
+  return left
+end
+
+-- Every recipient of a chunk who waits comes to be in another state.
+local function move_chunk(id, chunk, to)
+  for number = chunk * CHUNK, (chunk + 1) * CHUNK - 1 do
+    if state_in_batch(id, number) == 'queued' then
+      move_in_batch(id, number, 'queued', to)
+    end
+  end
+end
+
+-- Keeps all of a batch for so long (ms); for ever, until it has ended, where that is nil.
+local function keep_for(id, lifetime_ms)
+  local names = {redis.call('HGET', of_batch(id), 'key'), of_batch(id)}
+  for _, part in ipairs({'chunks', 'states', 'todo', 'seen', 'rows'}) do
+    names[#names + 1] = of_batch(id, part)
+  end
+  for _, name in ipairs(names) do
+    if lifetime_ms then
+      redis.call('PEXPIRE', name, lifetime_ms)
+    else
+      redis.call('PERSIST', name)
+    end
+  end
+end
+
+local function ready_of(id)
+  local f = redis.call('HMGET', of_batch(id), 'site', 'lane')
+  return key('batches', 'ready', f[1], f[2])
+end
+
+-- Puts a batch among those that are sent; a new one comes to its turn at once, but makes up for nothing.
+local function make_ready(id)
+  local ready = ready_of(id)
+  if redis.call('LLEN', of_batch(id, 'todo')) > 0 and not redis.call('ZSCORE', ready, id) then
+    local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', ready, first[2] or 0, id)
+  end
+end
+
+local function may_go(id, now)
+  local f = redis.call('HMGET', of_batch(id), 'state', 'wait_until', 'v')
+  return f[1] == 'running' and (tonumber(f[2]) or 0) <= now and (tonumber(f[3]) or math.huge) <= BATCH_VERSION
+end
