@@ -355,6 +355,11 @@ class Settings(BaseSettings):
         return f"{self.key_prefix}.sweep"
 
     @property
+    def batches_queue(self) -> str:
+        """The name of the queue in which it is said that batches of this site wait."""
+        return f"{self.key_prefix}.batches.{self.site}"
+
+    @property
     def events_queue(self) -> str:
         """The name of the queue in which it is said that events of this site have come."""
         return f"{self.key_prefix}.events.{self.site}"

@@ -110,7 +110,7 @@ class CeleryBroker:
     def send_batches(self, lane: Lane, count: int) -> None:
         """Tickets that name no send: whoever takes one asks which batch's turn it is. Trouble as in `issue`."""
         try:
-            options = {"queue": declared_queue(self._app, self._settings.queue_of(lane)), **NO_LIMITS}
+            options = {"queue": declared_queue(self._app, self._settings.batches_queue), **NO_LIMITS}
             with self._producer(in_a_hurry=False) as quickly:
                 for _ in range(count):
                     said = {"site": self._settings.site, "lane": lane.value}

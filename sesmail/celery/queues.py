@@ -44,7 +44,7 @@ def routed(app: Celery, task: str) -> str | None:
 
 def define_ours(app: Celery, settings: Settings) -> None:
     """Let `-Q` name our queues also where an application forbids to make up missing ones."""
-    for name in (*lanes(settings), settings.events_queue):
+    for name in (*lanes(settings), settings.batches_queue, settings.events_queue):
         declared_queue(app, name)
 
 
@@ -57,7 +57,7 @@ def former_queues(settings: Settings, *, stand_alone: bool) -> list[str]:
 
 def queues_of_ours(settings: Settings) -> set[str]:
     """Every queue in which what is for email may stand, by today's names and by former ones."""
-    own = {*lanes(settings), settings.sweep_queue, settings.events_queue}
+    own = {*lanes(settings), settings.batches_queue, settings.sweep_queue, settings.events_queue}
     return own | set(former_queues(settings, stand_alone=True))
 
 
@@ -67,9 +67,14 @@ def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings,
     if not options.get("queues"):
         own = [*queues.consume_from]
         # Events before the lanes: a full one would hold them up for hours.
-        ours = [settings.events_queue, *tickets, *former_queues(settings, stand_alone=stand_alone)]
+        # Few tickets of batches are out at a time: before bulk, so that they do not wait behind all of it.
+        transactional, bulk = tickets
+        ours = [settings.events_queue, transactional, settings.batches_queue, bulk, *former_queues(settings, stand_alone=stand_alone)]
         wanted = [settings.sweep_queue, *ours, *own] if stand_alone else [*own, *ours]
         queues.select([declared_queue(instance.app, name).name for name in wanted])
+        queues.deselect(options.get("exclude_queues"))
+    elif tickets[1] in queues.consume_from:  # whoever named the lane before there were batches means both
+        queues.select_add(declared_queue(instance.app, settings.batches_queue))
         queues.deselect(options.get("exclude_queues"))
     missing = [name for name in tickets if name not in queues.consume_from]
     if len(missing) == len(tickets):

@@ -122,7 +122,7 @@ def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
 def send_batches(self: Any, site: str, lane: str) -> int:
     """Send a part of the batch whose turn it is; answers of how many recipients. Tickets for the rest are issued anew."""
     client = client_of(self.app)
-    if site != client.settings.site:  # its own workers sweep, and issue others
+    if site != client.settings.site:  # it came by a queue that somebody named: its own workers issue another
         return 0
     try:
         done = client.chunk_worker.work(Lane(lane), self.request.hostname)

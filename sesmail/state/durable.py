@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
-WAITED_FOR = ("accept", "begin", "settle")
+WAITED_FOR = ("accept", "begin", "settle", "batch_add", "batch_seal", "batch_begin", "batch_settle", "batch_leave")
 """An email that a caller is told is safe; and that SES may have it, or has it: forgotten, it would be sent again."""
 
-MUST_NOT_BE_IN_DOUBT = ("accept", "begin")
+MUST_NOT_BE_IN_DOUBT = ("accept", "begin", "batch_add", "batch_seal", "batch_begin")
 """What has happened at SES is waited for, but no reason to hold up a worker for as long as there is no replica."""
 
 _LACKS_DISK = (
@@ -93,6 +93,11 @@ class DurableScripts(Scripts):
         who = "no replica of Redis" if self._waits_for == "replica" else "the disk of Redis"
         has = "has" if self._waits_for == "replica" else "does not have"
         why = f" ({waited})" if isinstance(waited, Exception) else f" after {self._wait_ms / 1000:g} s"
+        if name in ("batch_add", "batch_seal"):
+            return (
+                f"Redis took recipients of the batch {send_id}, but {who} {has} it yet{why}. Calling again with the same "
+                "key goes on, and queues nobody twice."
+            )
         if name != "accept":
             return f"{who} {has} it yet{why} that SES is to be asked, so it is not asked"
         return (

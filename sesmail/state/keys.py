@@ -101,6 +101,39 @@ CATALOGUE: tuple[Key, ...] = (
         "site: how long (ms) SES's first word of an email takes of late, on average",
     ),
     Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
+    # Batches
+    Key(
+        "batch:<id>",
+        "hash",
+        "while it goes on; then the longer of `idempotency_` and `sent_retention_seconds`",
+        "one batch: `v`, site, account, lane, list, state, its letter, counts by state; see lua/batches.lua",
+    ),
+    Key(
+        "batch:<id>:chunks",
+        "hash",
+        "while any of a chunk waits",
+        "number of a chunk: addresses and values of a hundred recipients, compressed",
+    ),
+    Key("batch:<id>:states", "string", "as long as the batch", "four bits a recipient"),
+    Key("batch:<id>:todo", "list", "while any waits", "numbers of the chunks that no worker holds"),
+    Key(
+        "batch:<id>:seen",
+        "hash",
+        "as long as the batch",
+        "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
+    ),
+    Key(
+        "batch:<id>:rows", "zset", "while any has not ended", "numbers of recipients that have a row of the ledger"
+    ),
+    Key("batch-key:<site>:<digest>", "string", "as long as the batch", "the id of the batch that a caller's key stands for"),
+    Key("batches", "zset", "for ever", "ids of batches by the time (ms) at which they were begun"),
+    Key("batches:open", "zset", "while any goes on", "ids of batches that have not ended"),
+    Key(
+        "batches:ready:<site>:<lane>", "zset", "while any waits", "ids of batches by what they have had of the lane so far"
+    ),
+    Key("batches:held", "hash", "while any is held", "`<batch> <chunk>`: `owner token since (ms) number`"),
+    Key("batches:awake:<site>:<lane>", "string", "a minute", "how many tickets for batches nobody has taken yet"),
+    Key("batches:untold:<site>", "zset", "while any waits", "ids of ended batches by the time (ms) at which to tell of them"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
     Key(

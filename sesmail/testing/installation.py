@@ -51,5 +51,5 @@ def _delete(app: Celery, settings: Settings, prefix: str) -> None:
         redis = client.scripts.redis
         for key in redis.scan_iter(match=f"{Keys(prefix).base}*", count=1000):
             redis.delete(key)
-    queues = [*lanes(settings), settings.sweep_queue, settings.events_queue]
+    queues = [*lanes(settings), settings.sweep_queue, settings.batches_queue, settings.events_queue]
     delete_queues(app, [name for name in queues if name.startswith(prefix)])

@@ -24,6 +24,8 @@ class Message:
 
     ids: tuple[str, ...] = ()
     site: str = ""
+    lane: str = ""
+    """Of a ticket for batches of that site."""
     task_id: str = ""
     """Whose task it is, of a ticket for one send."""
     not_before: float = 0.0
@@ -76,6 +78,12 @@ class Broker:
         if self._faults.strikes("broker_flushed"):
             self._flush()
 
+    def send_batches(self, lane: Lane, count: int) -> None:
+        for _ in range(count):
+            self._scheduler.sleep(0.0005)
+            if not self._faults.strikes("broker_away") and not self._faults.strikes("ticket_lost", self._site):
+                self._put(f"batches {self._site}", Message(site=self._site, lane=lane.value))
+
     def is_empty(self, lane: Lane) -> bool:
         self._scheduler.sleep(0.0005)
         if self._faults.strikes("broker_away"):
@@ -98,7 +106,7 @@ class Broker:
     def take(self, stopped: Callable[[], bool]) -> Message | None:
         """The next message for a worker of this site; waits for one. None when the worker takes no more."""
         while not stopped():
-            for name in (f"events {self._site}", "transactional", "bulk"):
+            for name in (f"events {self._site}", "transactional", f"batches {self._site}", "bulk"):
                 if queue := self._queues.queue(name):
                     if len(queue) > 1 and self._faults.strikes("ticket_overtaken"):
                         queue.rotate(-1)
@@ -111,7 +119,8 @@ class Broker:
     def give_back(self, messages: Sequence[Message], delay_seconds: float = UNACKNOWLEDGED_SECONDS) -> None:
         """A worker died with these; or could not begin with them."""
         for message in messages:
-            name = f"events {message.site}" if message.site else "transactional"
+            kind = "batches" if message.lane else "events"
+            name = f"{kind} {message.site}" if message.site else "transactional"
 
             def put(message: Message = message, name: str = name) -> None:
                 self._put(name, message)

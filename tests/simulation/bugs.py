@@ -75,7 +75,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 def _functions(module: ModuleType) -> Iterator[FunctionType]:
     """Those that a module defines itself, also within classes and behind descriptors."""
     if module.__name__ == "sesmail.celery.tasks":
-        yield from (worker.SEND, worker.SEND_LOT, worker.PROCESS_EVENTS)
+        yield from (worker.SEND, worker.SEND_LOT, worker.SEND_BATCHES, worker.PROCESS_EVENTS)
     for value in list(vars(module).values()):
         if getattr(value, "__module__", None) == module.__name__:
             members = list(vars(value).values()) if isinstance(value, type) else [value]

@@ -18,7 +18,7 @@ from tests.simulation.scheduler import START
 if TYPE_CHECKING:
     from tests.simulation.world import Installation, World
 
-UNTOLD = ("untold", "events:unprocessed")
+UNTOLD = ("untold", "events:unprocessed", "batches:untold")
 RATE_TOLERANCE = 1.2
 CALLS_TO_LEARN = 700
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
@@ -38,6 +38,7 @@ def judge(world: World) -> None:
         _judge_quota(world, each)
         _judge_counts(world, each, rows[each.base])
         _judge_rates(world, each)
+    _judge_batches(world)
     _judge_keys(world)
     _judge_events(world)
 
@@ -63,6 +64,9 @@ def _rows(world: World, installation: Installation) -> dict[str, dict[str, str]]
 
 def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
     rules = world.rules
+    if row is None and send.batch and (its_state := _state_in_batch(world, send)):
+        _judge_recipient(world, send, its_state)
+        return
     if row is None:
         if send.forgotten:
             world.counts["lost_with_redis"] += send.accepted and world.model.of_number[send.number] is send
@@ -81,6 +85,41 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
         _judge_failure(world, send, row)
     _judge_telling(world, send, state)
     _judge_callers(world, send, state)
+
+
+def _state_in_batch(world: World, send: Send) -> str:
+    """Of a recipient that has no row; empty where there is none."""
+    batch_id, _, number = send.id.rpartition("-")
+    byte = world.server.wire.ask(("GETRANGE", f"{send.base}batch:{batch_id}:states", int(number) // 2, int(number) // 2))
+    code = (byte[0][0] >> 4 if int(number) % 2 == 0 else byte[0][0] & 15) if byte[0] else 0
+    return {1: "queued", 2: "sending", 3: "sent", 5: "suppressed", 6: "expired", 7: "cancelled"}.get(code, "")
+
+
+def _judge_recipient(world: World, send: Send, state: str) -> None:
+    rules = world.rules
+    rules.check("nothing_is_lost", True, send.id)
+    rules.check("nothing_is_stuck", state in ENDS, send.id, state)
+    rules.check("the_model_knows", state == send.state, send.id, f"{state}, not {send.state}")
+    if state == "sent":
+        rules.check("sent_means_that_ses_took_it", bool(send.taken) or send.forgotten, send.id)
+    elif not send.forgotten:
+        rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
+        reasons = {"cancelled": send.cancelled_at is not None, "suppressed": bool(world.model.whom_not(send))}
+        rules.check("fails_for_a_reason", reasons.get(state, False), send.id, state)
+
+
+def _judge_batches(world: World) -> None:
+    """Each has ended, has counted right, and its end was told."""
+    for batch in world.model.batches.values():
+        sends = [send for send in world.model.sends.values() if send.batch is batch]
+        if batch.forgotten or not batch.is_sealed:
+            continue
+        fields = world.server.wire.ask(("HGETALL", f"{batch.base}batch:{batch.id}"))[0]
+        row = {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
+        world.rules.check("batches_end", "finished_at" in row, batch.id, str(row.get("state")))
+        world.rules.check("the_end_of_a_batch_is_told", batch.heard > 0, batch.id)
+        counted = {name[2:]: int(value) for name, value in row.items() if name.startswith("n:") and int(value)}
+        world.rules.check("batches_count_right", sum(counted.values()) == len(sends), batch.id, f"{counted}, {len(sends)}")
 
 
 def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
@@ -227,9 +266,15 @@ def _judge_events(world: World) -> None:
 
 def forget(world: World, changed: set[str]) -> None:
     """Take note of what Redis has gone back to."""
+    for batch in world.model.batches.values():
+        batch.forgotten = batch.forgotten or any(name.startswith(f"{batch.base}batch") for name in changed)
+        batch.is_paused = batch.is_paused and not batch.forgotten
+        if batch.forgotten:
+            batch.holders.clear()
     for each in world.installations:
         for (base, send_id), send in list(world.model.sends.items()):
-            if base == each.base and f"{base}send:{send_id}" in changed:
+            of_batch = send.batch is not None and send.batch.forgotten
+            if base == each.base and (of_batch or f"{base}send:{send_id}" in changed):
                 _forget_send(world, send)
         opt_outs = world.model.opt_outs[each.base]
         for scope in list(opt_outs):
@@ -246,7 +291,9 @@ def _forget_send(world: World, send: Send) -> None:
     fields = ("state", "moved_at", "token", "attempts")
     state, moved_at, token, attempts = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
     world.story.tell(f"Redis has forgotten that it was {send.state}; it is {(state or b'gone').decode()}:", send.id)
-    if state is None:
+    if state is None and send.batch and (its_state := _state_in_batch(world, send)):
+        send.state, send.state_at = its_state, world.scheduler.now
+    elif state is None:
         send.state = "nothing"
         del world.model.sends[send.base, send.id]
         if world.model.of_number.get(send.number) is send:

@@ -64,6 +64,9 @@ CHANCES: dict[str, float] = {
     "operator_reschedules": 0.2,
     "operator_pauses": 0.05,
     "operator_opts_out": 0.2,
+    "operator_steers_a_batch": 0.1,
+    # each few rows while a batch is queued
+    "queueing_is_cut_off": 0.1,
     # when a worker starts
     "former_release": 0.08,
 }

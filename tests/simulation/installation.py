@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from sesmail import Client, Settings
 from tests.simulation.broker import Broker, Queues
-from tests.simulation.people import Operator, Sender, Sns
+from tests.simulation.people import BatchSender, Operator, Sender, Sns
 from tests.simulation.ses import Ses, Taken, Transport
 from tests.simulation.worker import Worker
 
@@ -42,6 +43,7 @@ class Installation:
             site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
         }
         self.senders = [Sender(world.scheduler, door, world.model, rng) for door in self.doors.values()]
+        self.batch_senders: list[BatchSender] = []
         self.operators = [
             Operator(world.scheduler, door, world.model, world.faults, rng, world.story) for door in self.doors.values()
         ]
@@ -57,6 +59,13 @@ class Installation:
         for place, sender in enumerate(self.senders):
             own = numbers[place :: len(self.senders)]
             world.scheduler.spawn(world.web, partial(sender.send_all, seed, own, over_seconds), "sender", 0.5)
+        if world.has_batches:
+            first = 50_000 + 10_000 * world.installations.index(self)
+            rng, door = random.Random(f"{seed} batches {self.prefix}"), self.doors[self.sites[-1]]
+            sender_of_batches = BatchSender(world.scheduler, door, world.model, world.faults, rng, first)
+            self.batch_senders.append(sender_of_batches)
+            run = partial(sender_of_batches.send, over_seconds)
+            world.scheduler.spawn(world.web, run, "batch-sender", 0.7)
         for operator in self.operators:
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 

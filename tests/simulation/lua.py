@@ -32,6 +32,12 @@ end
 """
 ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())"
 NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
+MOVES_IN_BATCH = "redis.call('HSET', of_batch(id), 'moved_at', now_ms())"
+NOTED_IN_BATCH = (
+    MOVES_IN_BATCH
+    + """\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. '-' .. string.format('%d', number) .. ' ' .. to"""
+    + """ .. ' ' .. now_ms())"""
+)
 FORMER_RELEASE = "6a31838"
 LUA = "sesmail/state/lua"
 _source = Scripts.source
@@ -75,7 +81,7 @@ class Texts:
 
     def _register(self, name: str, text: str) -> str:
         text = simulated(text)
-        script = Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text)
+        script = Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text or NOTED_IN_BATCH in text)
         self.by_text[text] = self.by_digest[script.digest] = script
         return text
 
@@ -95,7 +101,8 @@ def simulated(text: str) -> str:
     body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace(
         "redis.call('EXPIRE', ", "sim_expire(1000, "
     )
-    body = body.replace(ENTERS, NOTED)
+    body = body.replace(ENTERS, NOTED).replace(MOVES_IN_BATCH, NOTED_IN_BATCH)
+    body = body.replace("redis.call('PERSIST', ", "redis.call('ZREM', 'sim:expiries', ")
     if re.search(r"'(PX|EX|PXAT|EXAT|TIME)'", body):
         raise LookupError("a script has a lifetime or a clock that the simulation does not know")
     return head + PRELUDE + body

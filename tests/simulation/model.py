@@ -15,6 +15,24 @@ ENDS = frozenset({"sent", "rejected", "suppressed", "cancelled", "expired", "aba
 HELD = frozenset({"claimed", "sending"})
 
 
+@dataclass(slots=True, eq=False)
+class Batch:
+    """One batch."""
+
+    id: str
+    base: str
+    site: str
+    list: str
+    is_sealed: bool = False
+    is_paused: bool = False
+    is_cancelled: bool = False
+    holders: dict[int, tuple[Any, Any, float]] = field(default_factory=dict)
+    """By chunk: the token, the fiber that has it (None: a sweep), and since when."""
+    finished: int = 0
+    heard: int = 0
+    forgotten: bool = False
+
+
 @dataclass(slots=True)
 class Send:
     """One send."""
@@ -26,6 +44,7 @@ class Send:
     email: Email
     content: str = ""
     """The digest of what its caller gave."""
+    batch: Batch | None = None
     state: str = "nothing"
     state_at: float = 0.0
     """By virtual time."""
@@ -75,6 +94,7 @@ class Model:
         """Each email by its number, and its site."""
         self.sends: dict[tuple[str, str], Send] = {}
         self.of_number: dict[int, Send] = {}
+        self.batches: dict[tuple[str, str], Batch] = {}
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 from sesmail import Client
 from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.sending.letters.letter import Letter
 from sesmail.state.line import How
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Caller, Reason
@@ -129,6 +131,68 @@ class Sender:
                 self._model.wanted[number] = email, site
 
 
+class BatchSender:
+    """Sends a letter to many, and does it again under its key until the call comes back."""
+
+    def __init__(
+        self, scheduler: Scheduler, client: Client, model: Model, faults: Faults, rng: random.Random, first: int
+    ) -> None:
+        self._scheduler, self._client, self._model, self._faults = scheduler, client, model, faults
+        self._rng, self._first = rng, first
+        self.done = False
+
+    def send(self, over_seconds: float) -> None:
+        """A batch or two."""
+        for place in range(self._rng.choice((1, 2))):
+            self._scheduler.sleep(self._rng.uniform(0.0, over_seconds / 2))
+            self._send_one(self._first + 1000 * place, self._rng.choice((5, 30, 120, 230)))
+        self.done = True
+
+    def _send_one(self, first: int, count: int) -> None:
+        numbers = [*range(first, first + count)]
+        list_name = self._rng.choice(("monthly", "weekly"))
+        for number in numbers:
+            email = Email(
+                _address(number), "x", "x", from_email="shop@example.com", lane="bulk", tags={LIST_TAG: list_name}
+            )
+            self._model.wanted[number] = email, self._client.settings.site
+        letter = Letter(subject="Number {{n}}", text=LETTER + "{{n}}", from_email="shop@example.com")
+        terms = {"key": f"batch-{first}", "list": list_name, "without_unsubscribe": True}
+        terms["weight"] = self._rng.choice((1.0, 3.0))
+        while True:
+            try:
+                self._client.batch_office.send(letter, self._rows(numbers), **terms)
+            except (LedgerUnavailable, _CutOff):
+                self._scheduler.sleep(0.5)
+            except (MoveRefused, UnknownSend):  # it was cancelled; or Redis has forgotten it meanwhile
+                if any((s := self._model.of_number.get(n)) and s.batch and s.batch.is_cancelled for n in numbers):
+                    break
+                self._scheduler.sleep(0.5)
+            else:
+                break
+        for number in numbers:
+            if send := self._model.of_number.get(number):
+                send.accepted = True
+
+    def _rows(self, numbers: list[int]) -> Iterator[tuple[str, dict[str, object]]]:
+        """In another order each time, some twice; now and then the program dies while it reads them."""
+        order = self._rng.sample(numbers, len(numbers))
+        for place, number in enumerate([*order, *order[:3]]):
+            if place % 25 == 24 and self._faults.strikes("queueing_is_cut_off"):
+                raise _CutOff
+            yield _address(number), {"n": number}
+
+
+class _CutOff(Exception):
+    """The program that queues has died."""
+
+
+def _address(number: int) -> str:
+    if number % 40 == 7:
+        return f"refused{number}@example.com"
+    return f"reader{number // 30 % 12}@example.org" if number % 30 == 11 else f"ann{number}@example.com"
+
+
 class Operator:
     """Cancels, requeues, reschedules, pauses and adds opt-outs in the middle of it all."""
 
@@ -143,7 +207,7 @@ class Operator:
         """For as long as there are misfortunes."""
         while self._scheduler.now < self._faults.until:
             self._scheduler.sleep(self._rng.expovariate(0.15))
-            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause):
+            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause, self._steer):
                 try:
                     act()
                 except (LedgerUnavailable, MoveRefused, UnknownSend):
@@ -154,6 +218,9 @@ class Operator:
         for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
             if closure.how is How.PAUSED:
                 self._resume(closure.scope)
+        for base, batch_id in list(self._model.batches):
+            if base == self._base:
+                self._go_on(batch_id)
 
     def _any(self, *states: str) -> str | None:
         ids = [s.id for s in self._model.sends.values() if s.state in states and s.base == self._base]
@@ -186,6 +253,23 @@ class Operator:
                 since=datetime.fromtimestamp(self._scheduler.now, UTC),
             )
             self._client.suppression.add(opt_out)
+
+    def _steer(self) -> None:
+        """Pause a batch for a while, or take it back."""
+        ids = [batch.id for (base, _), batch in self._model.batches.items() if base == self._base and batch.is_sealed]
+        if not ids or not self._faults.strikes("operator_steers_a_batch"):
+            return
+        batch_id, office = self._rng.choice(ids), self._client.batch_office
+        if self._rng.random() < 0.2:
+            office.cancel(batch_id)
+            return
+        office.pause(batch_id)
+        self._scheduler.sleep(self._rng.choice((5.0, 40.0)))
+        self._go_on(batch_id)
+
+    def _go_on(self, batch_id: str) -> None:
+        with suppress(MoveRefused, UnknownSend):
+            self._whatever_happens(lambda: self._client.batch_office.resume(batch_id))
 
     def _pause(self) -> None:
         if self._faults.strikes("operator_pauses"):

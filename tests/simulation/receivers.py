@@ -20,11 +20,13 @@ class Receivers:
     def __enter__(self) -> Self:
         signals.email_sent.connect(self._hear_of_sent)
         signals.email_failed.connect(self._hear_of_failed)
+        signals.batch_finished.connect(self._hear_of_batch)
         return self
 
     def __exit__(self, *_: object) -> None:
         signals.email_sent.disconnect(self._hear_of_sent)
         signals.email_failed.disconnect(self._hear_of_failed)
+        signals.batch_finished.disconnect(self._hear_of_batch)
 
     def _hear_of_sent(self, _site: str, *, status: Any, metadata: Any) -> None:
         self._hear("email_sent", status, metadata)
@@ -38,10 +40,18 @@ class Receivers:
         base = fiber.process.client.scripts.keys.base  # type: ignore[attr-defined]
         failed = world.faults.strikes("receiver_raises", status.send_id)
         world.rules.hears(base, status.send_id, str(status.state), signal, failed=failed)
-        world.rules.check("receivers_get_the_metadata", metadata == {"number": self._number(base, status.send_id)}, "")
+        world.rules.check("receivers_get_the_metadata", metadata == self._metadata(base, status.send_id), "")
         if failed:
             raise ValueError("a receiver has a bug")
 
-    def _number(self, base: str, send_id: str) -> int:
+    def _metadata(self, base: str, send_id: str) -> dict[str, Any]:
         send: Send = self._world.model.sends[base, send_id]
-        return send.number
+        return send.email.metadata
+
+    def _hear_of_batch(self, _site: str, *, status: Any) -> None:
+        world = self._world
+        base = world.scheduler.current().process.client.scripts.keys.base  # type: ignore[attr-defined]
+        batch = world.model.batches[base, status.batch_id]
+        batch.heard += 1
+        again = batch.heard > batch.finished and not batch.forgotten and world.rules.quiet_since < world.scheduler.now - 300
+        world.rules.check("batches_are_told_once_where_nothing_died", not again, batch.id)

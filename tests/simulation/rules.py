@@ -10,6 +10,7 @@ from typing import Any
 from docs.source import moves
 from sesmail.message import Email
 from sesmail.vocabulary import Reason
+from tests.simulation.batch_rules import BatchRules
 from tests.simulation.model import ENDS, HELD, Model, Send
 from tests.simulation.scheduler import Fiber, Scheduler
 from tests.simulation.ses import Taken
@@ -30,7 +31,7 @@ class Violation:
     at: float
 
 
-class Rules:
+class Rules(BatchRules):
     """Judges a history while it is made."""
 
     def __init__(
@@ -278,6 +279,9 @@ class Rules:
             if stopping or (send and send.forgotten):
                 continue
             self.check("no_claim_without_an_owner", not left, send_id, "its task has ended")
+        held = [batch.id for batch in self._model.batches.values() for h in batch.holders.values() if h[1] is fiber]
+        if not fiber.process.stopping:
+            self.check("no_chunk_without_an_owner", not held, " ".join(held), "its task has ended")
         self.check("a_yes_is_written_down", not fiber.yes, " ".join(sorted(fiber.yes)))
         fiber.claims.clear()
         fiber.yes.clear()

@@ -19,6 +19,7 @@ from tests.simulation.scheduler import Process, Scheduler
 
 SEND = tasks.send_ses_email._orig_run.__func__
 SEND_LOT = tasks.send_lot.run.__func__
+SEND_BATCHES = tasks.send_batches.run.__func__
 PROCESS_EVENTS = tasks.process_ses_events.run.__func__
 AFTER_RETURN = SendTask.after_return
 NO_BUGS = (SendPostponed, NotSent, SesError, LedgerUnavailable, EventStoreUnavailable, Retry, OperationalError)
@@ -97,6 +98,8 @@ class Worker(Process):
         vars(request).update(called_directly=False, is_eager=False, reply_to=None, answer=None)
         task = SimpleNamespace(app=self.client, client=self.client, request=request)
         task.go_on = lambda _value, _wishes: self.on_continuation(task, "link")
+        if message.lane:
+            return lambda: SEND_BATCHES(task, message.site, message.lane)
         if message.site:
             return lambda: PROCESS_EVENTS(task, message.site)
         if len(message.ids) == 1:

@@ -36,7 +36,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 2
+VERSION = 3
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -74,6 +74,8 @@ class Result:
     model: Model
 
 
+BATCHES = 0.4
+"""The part of the seeds that have batches."""
 WAITING = 0.3
 """The part of the seeds in which acceptance waits for a replica."""
 
@@ -90,10 +92,13 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
+        self.has_batches = random.Random(f"{run.seed} has batches").random() < BATCHES
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
+        if self.has_batches:  # the former release knows none: it would drop the evidence for them
+            self.faults.weights["former_release"] = 0.0
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
         self.server = Server(wire, self.texts, self.rules, clock)
         self.rules.redis_now = self.server.now
@@ -179,7 +184,7 @@ class World:
 
     def _all_is_done(self) -> bool:
         """All is sent, or has failed; and who was frozen has woken up."""
-        done = all(sender.done for each in self.installations for sender in each.senders)
+        done = all(sender.done for each in self.installations for sender in (*each.senders, *each.batch_senders))
         workers = [worker for each in self.installations for worker in each.workers if not worker.dead]
         awake = all(worker.frozen_until <= self.scheduler.now for worker in workers)
         return done and awake and self.network.is_well() and not self.model.waiting()

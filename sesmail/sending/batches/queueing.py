@@ -8,7 +8,6 @@ import zlib
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, InvalidEmail
@@ -112,7 +111,7 @@ class Queueing:
 
     def queue(self, recipients: Iterable[Recipient]) -> Batch:
         """All of them. Raises `InvalidEmail` for a bad row, after which the same call under the same key goes on."""
-        batch_id, _ = self._batches.open(f"batch_{token_hex(8)}", self._token, self._wanted())
+        batch_id, _ = self._batches.open(f"batch_{new_token()}", self._token, self._wanted())
         rows = self._checked(recipients)
         number = 0
         while block := list(islice(rows, BLOCK)):

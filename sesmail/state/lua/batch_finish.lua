@@ -17,7 +17,7 @@ end
 local from = tonumber(f[7]) or 0
 local rows = redis.call('ZRANGE', of_batch(id, 'rows'), from, from + ARGV[2] - 1)
 for _, number in ipairs(rows) do
-  local state = redis.call('HGET', key('send', id .. '-' .. number), 'state') or 'sent'
+  local state = redis.call('HGET', key('send', id .. '-' .. number), 'state') or 'abandoned' -- gone: evicted
   if ENDS[state] then
     redis.call('ZREM', of_batch(id, 'rows'), number)
     redis.call('HINCRBY', of_batch(id), 'n:' .. state, 1)

@@ -15,6 +15,7 @@ if f[2] == 'finished' and (tonumber(f[3]) or 0) == 0 then
 end
 if f[2] == 'queueing' or f[2] == 'finished' then
   redis.call('HSET', of_batch(id), 'state', 'running')
+  redis.call('HDEL', of_batch(id), 'finished_at')
   redis.call('ZADD', key('batches', 'open'), now_ms(), id)
   f[2] = 'running'
 end

@@ -46,6 +46,15 @@ local function name_of_hold(id, chunk)
   return id .. ' ' .. string.format('%d', chunk)
 end
 
+-- The reasons for an opt-out that a lane ignores, of those that transactional email does.
+local function ignored_by(lane, reasons)
+  local ignored = {}
+  for reason in string.gmatch(lane == 'transactional' and reasons or '', '%S+') do
+    ignored[reason] = true
+  end
+  return ignored
+end
+
 -- What a worker holds under this token, of the chunk that this recipient is in; nothing where it is not its own any more.
 local function hold_of(id, number, token)
   local hold = redis.call('HGET', key('batches', 'held'), name_of_hold(id, math.floor(number / CHUNK)))

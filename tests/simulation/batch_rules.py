@@ -1,0 +1,131 @@
+"""What must hold for batches at every act."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any, Protocol
+
+from sesmail.state.batches import CHUNK
+from tests.simulation.model import Batch, Model, Send
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.story import Story
+
+HELD_AT_MOST_SECONDS = 75.0
+QUIET_SECONDS = 20.0
+
+
+class Judge(Protocol):
+    """What these rules need of all the others."""
+
+    _scheduler: Scheduler
+    _story: Story
+    _model: Model
+    leases_since: float
+
+    def check(self, rule: str, holds: bool, send_id: str, what: str = "") -> None: ...
+
+
+class BatchRules:
+    """Handlers of the scripts of batches, by their names."""
+
+    def _batch_open(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if reply[0] in (b"opened", b"resumed"):
+            batch_id = reply[1].decode()
+            self._model.batches.setdefault((base, batch_id), Batch(batch_id, base, site=argv[2], list=argv[8]))
+            self._story.tell(f"Redis: {reply[0].decode()}", batch_id)
+
+    def _batch_add(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        batch = self._model.batches.get((base, argv[0]))
+        if batch is None or reply[0] != b"added":
+            return
+        for place in range((len(argv) - 5) // 2):
+            rows = json.loads(zlib.decompress(argv[6 + 2 * place]))
+            for offset, row in enumerate(rows):
+                send_id = f"{batch.id}-{(reply[1] + place) * CHUNK + offset}"
+                if (base, send_id) not in self._model.sends:
+                    self._added(batch, send_id, int(row[1]))  # type: ignore[attr-defined]
+
+    def _added(self: Judge, batch: Batch, send_id: str, number: int) -> None:
+        email, site = self._model.wanted[number]
+        now = self._scheduler.now
+        another = self._model.of_number.get(number)
+        self.check("accepted_once", another is None or another.forgotten, send_id, "it stands in the batch already")
+        send = Send(send_id, batch.base, site, number, email, state="queued", state_at=now, batch=batch)
+        send.forgotten = bool(another)
+        self._model.sends[batch.base, send_id] = self._model.of_number[number] = send
+
+    def _batch_seal(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        batch = self._model.batches.get((base, argv[0]))
+        if batch and reply == b"running":
+            batch.is_sealed = True
+
+    def _batch_claim(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if not reply or not (batch := self._model.batches.get((base, reply[0].decode()))):
+            return
+        chunk, token = int(reply[1]), argv[1]
+        held = batch.holders.get(chunk)
+        self.check("claimed_by_one", held is None or held[0] == token, batch.id, f"chunk {chunk}")
+        self.check("nothing_goes_before_the_list_is_read", batch.is_sealed, batch.id)
+        batch.holders[chunk] = token, self._scheduler.current(), self._scheduler.now
+        self._story.tell(f"Redis: chunk {chunk} is claimed of", batch.id)
+
+    def _batch_take_over(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if not reply or not (batch := self._model.batches.get((base, reply[0].decode()))):
+            return
+        chunk = int(reply[1])
+        token, fiber, since = batch.holders.get(chunk, ("", None, 0.0))
+        if fiber is not None and token != argv[0]:
+            process, now = fiber.process, self._scheduler.now
+            living = not process.dead and not getattr(process, "stopping", False)
+            heard, in_time = now - self.leases_since >= QUIET_SECONDS, since + HELD_AT_MOST_SECONDS > now
+            self.check("the_living_keep_their_claims", not (living and heard and in_time), batch.id, f"chunk {chunk}")
+        batch.holders[chunk] = argv[0], None, self._scheduler.now
+        self._story.tell(f"Redis: chunk {chunk} is taken over of", batch.id)
+
+    def _batch_release(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if reply != -1 and (batch := self._model.batches.get((base, argv[0]))):
+            batch.holders.pop(int(argv[1]), None)
+
+    def _batch_begin(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, f"{argv[0]}-{argv[1]}"))
+        if send is None or send.batch is None or reply != b"sending":
+            return
+        fiber, now = self._scheduler.current(), self._scheduler.now
+        token = send.batch.holders.get(int(argv[1]) // CHUNK, ("",))[0]
+        self.check("only_the_holder_begins", token == argv[2] or send.forgotten, send.id)
+        self.check("cancelled_stays", send.cancelled_at is None, send.id)
+        if send.id in before:
+            self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
+            self.check("nothing_begins_in_a_pause", not send.batch.is_paused or send.forgotten, send.id)
+            fiber.begun[send.id] = now
+        else:
+            fiber.begun.setdefault(send.id, now)
+
+    def _batch_settle(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send_id = f"{argv[0]}-{argv[1]}"
+        if reply:
+            self._scheduler.current().yes.discard(send_id)
+        send = self._model.sends.get((base, send_id))
+        if send and send.batch and send_id in before:
+            token = send.batch.holders.get(int(argv[1]) // CHUNK, ("",))[0]
+            self.check("only_the_holder_moves_it", token == argv[2] or send.forgotten, send_id)
+
+    _batch_leave = _batch_settle
+
+    def _batch_steer(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        if not (batch := self._model.batches.get((base, argv[0]))):
+            return
+        batch.is_paused = reply[0] == b"paused"
+        if reply[0] == b"cancelled":
+            batch.is_cancelled = True
+        for send_id in before:
+            self._model.sends[base, send_id].cancelled_at = self._scheduler.now
+
+    def _batch_finish(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        batch = self._model.batches.get((base, argv[0]))
+        if batch and reply == b"finished":
+            waiting = [send.id for send in self._model.waiting() if send.batch is batch]
+            self.check("a_batch_ends_with_its_last", not waiting or batch.forgotten, batch.id, " ".join(waiting[:3]))
+            batch.finished += 1
+            self._story.tell("Redis: finished is", batch.id)
