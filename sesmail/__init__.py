@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sesmail.api import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
+    from sesmail.api import cancel, record_evidence, requeue, reschedule, send_batch, status, unsubscribe_headers
     from sesmail.celery.current import client_of, current_client
     from sesmail.celery.standalone import app
     from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
@@ -44,8 +44,11 @@ if TYPE_CHECKING:
         Unsubscribed,
     )
     from sesmail.message import Attachment, Email, Lane
+    from sesmail.sending.batches.batch import Batch
+    from sesmail.sending.letters.letter import Letter
     from sesmail.settings import Settings
     from sesmail.signals import (
+        batch_finished,
         email_accepted,
         email_bounced,
         email_clicked,
@@ -62,13 +65,16 @@ if TYPE_CHECKING:
         receiver,
         rendering_failed,
     )
-    from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
+    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Reason, State, Status
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accepted",
     "Attachment",
+    "Batch",
+    "BatchState",
+    "BatchStatus",
     "Bounced",
     "Clicked",
     "Client",
@@ -84,6 +90,7 @@ __all__ = [
     "InvalidEmail",
     "Lane",
     "LedgerUnavailable",
+    "Letter",
     "MissingExtra",
     "MoveRefused",
     "Opened",
@@ -99,6 +106,7 @@ __all__ = [
     "UnknownSend",
     "Unsubscribed",
     "app",
+    "batch_finished",
     "cancel",
     "client_of",
     "current_client",
@@ -121,6 +129,7 @@ __all__ = [
     "rendering_failed",
     "requeue",
     "reschedule",
+    "send_batch",
     "send_ses_email",
     "status",
     "sweep",
@@ -130,6 +139,9 @@ __all__ = [
 _HOMES = {
     "Accepted": "vocabulary",
     "Attachment": "message",
+    "Batch": "sending.batches.batch",
+    "BatchState": "vocabulary",
+    "BatchStatus": "vocabulary",
     "Bounced": "events.model",
     "Clicked": "events.model",
     "Client": "client",
@@ -145,6 +157,7 @@ _HOMES = {
     "InvalidEmail": "errors",
     "Lane": "message",
     "LedgerUnavailable": "errors",
+    "Letter": "sending.letters.letter",
     "MissingExtra": "errors",
     "MoveRefused": "errors",
     "Opened": "events.model",
@@ -160,6 +173,7 @@ _HOMES = {
     "UnknownSend": "errors",
     "Unsubscribed": "events.model",
     "app": "celery.standalone",
+    "batch_finished": "signals",
     "cancel": "api",
     "client_of": "celery.current",
     "current_client": "celery.current",
@@ -182,6 +196,7 @@ _HOMES = {
     "rendering_failed": "signals",
     "requeue": "api",
     "reschedule": "api",
+    "send_batch": "api",
     "send_ses_email": "celery.tasks",
     "status": "api",
     "sweep": "celery.tasks",

@@ -6,16 +6,58 @@ see `sesmail.current_client`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail.celery.current import current_client
 from sesmail.message.addresses import normal_address_of
 from sesmail.unsubscribe import Unsubscription
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from sesmail.sending.batches.batch import Batch
+    from sesmail.sending.batches.queueing import Recipient
+    from sesmail.sending.letters.letter import Letter
     from sesmail.vocabulary import Status
+
+
+def send_batch(
+    letter: Letter,
+    recipients: Iterable[Recipient],
+    *,
+    key: str,
+    list: str | None = None,  # noqa: A002  the word of the field
+    site: str | None = None,
+    account: str | None = None,
+    send_at: datetime | str | None = None,
+    expires_at: datetime | str | None = None,
+    weight: float = 1.0,
+    without_unsubscribe: bool = False,
+    skip_bad: bool = False,
+) -> Batch:
+    """Queue a letter to many: `recipients` are addresses or `(address, values)`, of any iterable, read as a stream.
+
+    `{{name}}` in the letter stands for the recipient's value of that name, `{{email}}` for the address and
+    `{{unsubscribe_url}}` for the link by which the reader leaves the `list`. Each row is checked before it is queued;
+    nothing is sent before the last one was read. Where the call is cut off, by an error in a row, by a crash, the same
+    call under the same `key` goes on: who was queued is not queued again, so that rows may be mended, added and come in
+    another order. An address that stands twice gets it once.
+
+        key                  a name for this mailing, of at most 256 characters; with another letter it is refused.
+        list                 the name of the list that it goes to: opt-outs of it count, and with
+                             SESMAIL_UNSUBSCRIBE_URL each email has the headers of one-click unsubscribe.
+        send_at, expires_at  when it goes out at the earliest; when it is worth nothing any more.
+        weight               its share of the lane beside other batches: 2 gets twice of what 1 gets.
+        without_unsubscribe  let a bulk mailing go that readers cannot leave by a link.
+        skip_bad             leave out bad rows, which are counted in `Batch.bad`, instead of raising at the first.
+
+    Raises `InvalidEmail`, which names the place of a bad row, its kind `IdempotencyConflict`, `ConfigurationError`,
+    `MoveRefused` where somebody else queues or has cancelled the same batch meanwhile, and `LedgerUnavailable`.
+    """
+    terms: dict[str, Any] = {"site": site, "account": account, "send_at": send_at, "expires_at": expires_at}
+    terms |= {"weight": weight, "without_unsubscribe": without_unsubscribe, "skip_bad": skip_bad}
+    return current_client().send_batch(letter, recipients, key=key, list=list, **terms)
 
 
 def status(send_id: str) -> Status:

@@ -22,6 +22,9 @@ class Broker:
     def issue(self, tickets: Sequence[Ticket], *, express: bool = False, **_: object) -> None:
         self.tickets += [(ticket.send_id, express) for ticket in tickets]
 
+    def send_batches(self, lane: Lane, count: int) -> None:
+        self.tickets += [(f"batches {lane}", False)] * count
+
     def is_empty(self, lane: Lane) -> bool:
         return self.empty
 

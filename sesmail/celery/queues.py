@@ -69,7 +69,13 @@ def consume_lanes(instance: Any, options: Mapping[str, Any], settings: Settings,
         # Events before the lanes: a full one would hold them up for hours.
         # Few tickets of batches are out at a time: before bulk, so that they do not wait behind all of it.
         transactional, bulk = tickets
-        ours = [settings.events_queue, transactional, settings.batches_queue, bulk, *former_queues(settings, stand_alone=stand_alone)]
+        ours = [
+            settings.events_queue,
+            transactional,
+            settings.batches_queue,
+            bulk,
+            *former_queues(settings, stand_alone=stand_alone),
+        ]
         wanted = [settings.sweep_queue, *ours, *own] if stand_alone else [*own, *ours]
         queues.select([declared_queue(instance.app, name).name for name in wanted])
         queues.deselect(options.get("exclude_queues"))

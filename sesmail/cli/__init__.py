@@ -24,6 +24,7 @@ from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnav
 
 COMMANDS = {
     "audit": "audit:audit",
+    "batch": "batch:batch",
     "cancel": "sends:cancel",
     "confirm": "intake:confirm",
     "drain-dlq": "intake:drain_dlq",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail.client.base import NoBroker
 from sesmail.client.part import part
@@ -13,13 +13,18 @@ from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.state.meters import Meters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
+    from sesmail.sending.batches.batch import Batch
     from sesmail.sending.batches.in_memory import MemoryOffice
     from sesmail.sending.batches.office import BatchOffice
+    from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.batches.sending import ChunkWorker, Letters, Recovery
     from sesmail.sending.batches.telling import BatchTeller
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.letters.letter import Letter
     from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Outbox
     from sesmail.sending.sweeper import Sweeper
@@ -49,6 +54,14 @@ class Client(WayBack):
     async def asend(self, email: Email, *, send_id: str | None = None) -> Accepted:
         """`send` for async code: the loop goes on while Redis is asked, in a thread."""
         return await asyncio.to_thread(self.send, email, send_id=send_id)
+
+    def send_batch(self, letter: Letter, recipients: Iterable[Recipient], *, key: str, **terms: Any) -> Batch:
+        """Queue a letter to many, as `sesmail.send_batch` says it."""
+        return self.batch_office.send(letter, recipients, key=key, **terms)
+
+    async def asend_batch(self, letter: Letter, recipients: Iterable[Recipient], *, key: str, **terms: Any) -> Batch:
+        """`send_batch` for async code: the list is read in a thread."""
+        return await asyncio.to_thread(self.send_batch, letter, recipients, key=key, **terms)
 
     @property
     def outbox(self) -> Outbox:

@@ -122,18 +122,29 @@ CATALOGUE: tuple[Key, ...] = (
         "as long as the batch",
         "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
     ),
+    Key("batch:<id>:rows", "zset", "while any has not ended", "numbers of recipients that have a row of the ledger"),
     Key(
-        "batch:<id>:rows", "zset", "while any has not ended", "numbers of recipients that have a row of the ledger"
+        "batch-key:<site>:<digest>",
+        "string",
+        "as long as the batch",
+        "the id of the batch that a caller's key stands for",
     ),
-    Key("batch-key:<site>:<digest>", "string", "as long as the batch", "the id of the batch that a caller's key stands for"),
     Key("batches", "zset", "for ever", "ids of batches by the time (ms) at which they were begun"),
     Key("batches:open", "zset", "while any goes on", "ids of batches that have not ended"),
     Key(
-        "batches:ready:<site>:<lane>", "zset", "while any waits", "ids of batches by what they have had of the lane so far"
+        "batches:ready:<site>:<lane>",
+        "zset",
+        "while any waits",
+        "ids of batches by what they have had of the lane so far",
     ),
     Key("batches:held", "hash", "while any is held", "`<batch> <chunk>`: `owner token since (ms) number`"),
     Key("batches:awake:<site>:<lane>", "string", "a minute", "how many tickets for batches nobody has taken yet"),
-    Key("batches:untold:<site>", "zset", "while any waits", "ids of ended batches by the time (ms) at which to tell of them"),
+    Key(
+        "batches:untold:<site>",
+        "zset",
+        "while any waits",
+        "ids of ended batches by the time (ms) at which to tell of them",
+    ),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
     Key(

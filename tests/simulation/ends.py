@@ -90,7 +90,9 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
 def _state_in_batch(world: World, send: Send) -> str:
     """Of a recipient that has no row; empty where there is none."""
     batch_id, _, number = send.id.rpartition("-")
-    byte = world.server.wire.ask(("GETRANGE", f"{send.base}batch:{batch_id}:states", int(number) // 2, int(number) // 2))
+    byte = world.server.wire.ask(
+        ("GETRANGE", f"{send.base}batch:{batch_id}:states", int(number) // 2, int(number) // 2)
+    )
     code = (byte[0][0] >> 4 if int(number) % 2 == 0 else byte[0][0] & 15) if byte[0] else 0
     return {1: "queued", 2: "sending", 3: "sent", 5: "suppressed", 6: "expired", 7: "cancelled"}.get(code, "")
 
@@ -119,7 +121,9 @@ def _judge_batches(world: World) -> None:
         world.rules.check("batches_end", "finished_at" in row, batch.id, str(row.get("state")))
         world.rules.check("the_end_of_a_batch_is_told", batch.heard > 0, batch.id)
         counted = {name[2:]: int(value) for name, value in row.items() if name.startswith("n:") and int(value)}
-        world.rules.check("batches_count_right", sum(counted.values()) == len(sends), batch.id, f"{counted}, {len(sends)}")
+        world.rules.check(
+            "batches_count_right", sum(counted.values()) == len(sends), batch.id, f"{counted}, {len(sends)}"
+        )
 
 
 def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:

@@ -53,5 +53,7 @@ class Receivers:
         base = world.scheduler.current().process.client.scripts.keys.base  # type: ignore[attr-defined]
         batch = world.model.batches[base, status.batch_id]
         batch.heard += 1
-        again = batch.heard > batch.finished and not batch.forgotten and world.rules.quiet_since < world.scheduler.now - 300
+        again = (
+            batch.heard > batch.finished and not batch.forgotten and world.rules.quiet_since < world.scheduler.now - 300
+        )
         world.rules.check("batches_are_told_once_where_nothing_died", not again, batch.id)

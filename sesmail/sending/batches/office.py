@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sesmail.message import Email, Lane
-    from sesmail.sending.batches.written import WrittenLetter
     from sesmail.sending.batches.queueing import Recipient
+    from sesmail.sending.batches.written import WrittenLetter
     from sesmail.sending.outbox import Broker, Outbox
     from sesmail.settings import Settings
     from sesmail.state.batches import Batches
@@ -57,9 +57,7 @@ class BatchOffice:
         """As `sesmail.send_batch` says it."""
         given = {"key": key, "list": list, "send_at": send_at, "expires_at": expires_at, "weight": weight}
         flags = {"without_unsubscribe": without_unsubscribe, "skip_bad": skip_bad}
-        kept, terms = kept_letter(
-            letter, self._settings, self._outbox, site=site, account=account, **given, **flags
-        )
+        kept, terms = kept_letter(letter, self._settings, self._outbox, site=site, account=account, **given, **flags)
         said = content_digest(as_email(letter, terms.list))  # as it was given: what settings fill in may change
         return Queueing(self._batches, self, kept, terms, f"{said} {terms.list}").queue(recipients)
 
@@ -118,4 +116,3 @@ def as_email(letter: Letter, list_name: str) -> Email:
         tags=with_list(letter, list_name),
         idempotency_key=None,
     )
-

@@ -59,7 +59,9 @@ class Terms:
     skip_bad: bool = False
 
     @classmethod
-    def of(cls, *, key: object, send_at: object, expires_at: object, list: object, weight: float, **flags: bool) -> Terms:  # noqa: A002  the caller's word
+    def of(
+        cls, *, key: object, send_at: object, expires_at: object, list: object, weight: float, **flags: bool
+    ) -> Terms:
         """Checked. Raises `InvalidEmail`."""
         named = idempotency_key_of(key)
         if named is None:

@@ -244,9 +244,7 @@ _NOTHING: dict[str, object] = {"record": "null", "blobs": {}, "addresses": ()}
 class Recovery:
     """What a sweep does for batches: chunks of dead workers, and which have ended."""
 
-    def __init__(
-        self, batches: Batches, ledger: Ledger, letters: Letters, office: Callable[[], BatchOffice]
-    ) -> None:
+    def __init__(self, batches: Batches, ledger: Ledger, letters: Letters, office: Callable[[], BatchOffice]) -> None:
         self._batches = batches
         self._ledger = ledger
         self._letters = letters

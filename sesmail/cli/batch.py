@@ -1,0 +1,114 @@
+"""`sesmail batch`: how far a letter to many is; to pause it, let it go on, take it back."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.site import client_with_workers, site_client
+from sesmail.vocabulary import BatchState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sesmail.client import Client
+    from sesmail.vocabulary import BatchStatus
+
+LEAST_SECONDS = 0.05
+"""Between two looks, for a rate that means something."""
+
+
+@click.command()
+@click.argument("batch_id", metavar="ID", required=False)
+@click.option("--watch", is_flag=True, help="Look again every second until it has ended, or Ctrl-C.")
+@click.option("--pause", "wish", flag_value="pause", help="Begin nothing more of it until --resume.")
+@click.option("--resume", "wish", flag_value="resume", help="Go on after a pause.")
+@click.option("--cancel", "wish", flag_value="cancel", help="Take back all that has not begun, for good.")
+@json_option
+def batch(batch_id: str | None, watch: bool, wish: str | None, as_json: bool) -> None:
+    """Show how far a batch is: recipients by state, the rate, when it will be done. Without an ID, the latest batches.
+
+    A recipient's send has the id ID-NUMBER: `sesmail find`, `cancel`, `unknown` and `failed` know it as any other. With
+    --watch and --json, one object a line each time.
+    """
+    if batch_id is None:
+        if watch or wish:
+            raise click.UsageError("Name the batch: `sesmail batch` lists the latest.")
+        _list(site_client(), as_json)
+        return
+    if wish:
+        client = client_with_workers()
+        getattr(client.real_batch_office, wish)(batch_id)
+        client.audit.note(f"{wish} batch", batch_id, "")
+    client = site_client()
+    before = client.batches.status(batch_id), time.monotonic()
+    if not watch:
+        data = _data(client, before[0], None)
+        emit(data, as_json=as_json, table=_table(data))
+        return
+    _watch(client, batch_id, before, as_json)
+
+
+def _list(client: Client, as_json: bool) -> None:
+    found = [client.batches.status(each) for each in client.batches.latest()]
+    data = [_data(client, status, None) for status in found]
+    lines = [f"{each['batch_id']}  {each['state']}  {each['done']} of {each['recipients']}" for each in data]
+    emit(data, as_json=as_json, table="\n".join(lines) or "There are no batches.")
+
+
+def _watch(client: Client, batch_id: str, before: tuple[BatchStatus, float], as_json: bool) -> None:
+    with Live(console=Console(), refresh_per_second=4, screen=False) as screen:
+        try:
+            while True:
+                status, now = client.batches.status(batch_id), time.monotonic()
+                seconds = now - before[1]
+                rate = (_done(status) - _done(before[0])) / seconds if seconds > LEAST_SECONDS else None
+                data = _data(client, status, rate)
+                if as_json:
+                    screen.stop()
+                    click.echo(json.dumps(data))
+                else:
+                    screen.update(_table(data))
+                if status.finished_at is not None:
+                    return
+                before = status, now
+                time.sleep(1.0)
+        except KeyboardInterrupt:
+            pass
+
+
+def _done(status: BatchStatus) -> int:
+    return status.recipients - status.waiting
+
+
+def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, Any]:
+    """What is shown. The expected end is in seconds from now, by the rate that is seen, else by the account's."""
+    by_rate = rate
+    if by_rate is None and status.state is BatchState.RUNNING:
+        by_rate = max(client.throttle.snapshot().limit, 0.0)
+    left = status.waiting
+    return {
+        **asdict(status),
+        "recipients": status.recipients,
+        "done": _done(status),
+        "a_second": None if rate is None else round(rate, 1),
+        "expected_end_seconds": round(left / by_rate) if by_rate and left else None,
+    }
+
+
+def _table(data: dict[str, Any]) -> Table:
+    hidden = {"counts", "accepted_at", "changed_at", "finished_at", "waits_until", "expected_end_seconds", "a_second"}
+    rows = [(name.replace("_", " "), value) for name, value in data.items() if name not in hidden and value != ""]
+    rows += [(f"  {state}", count) for state, count in data["counts"].items()]
+    if data["a_second"] is not None:
+        rows.append(("a second", data["a_second"]))
+    if data["expected_end_seconds"] is not None:
+        rows.append(("expected end", f"in {data['expected_end_seconds']} s"))
+    return two_columns(rows)
