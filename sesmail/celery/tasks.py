@@ -120,7 +120,7 @@ def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
 )
 @shows_no_email
 def send_batches(self: Any, site: str, lane: str) -> int:
-    """Send a part of the batch whose turn it is; answers of how many recipients. Tickets for the rest are issued anew."""
+    """Send a part of the batch whose turn it is; answers for how many recipients. The rest gets tickets anew."""
     client = client_of(self.app)
     if site != client.settings.site:  # it came by a queue that somebody named: its own workers issue another
         return 0

@@ -156,7 +156,7 @@ class Delivery:
     def over(self, moves: Moves) -> Delivery:
         """The same, where what becomes of an email is written down elsewhere than in the ledger."""
         other = copy(self)
-        other._ledger = moves
+        other._ledger = moves  # noqa: SLF001  its own kind
         return other
 
     def stop(self) -> None:

@@ -75,7 +75,7 @@ class Held:
     token: str
     states: tuple[str, ...]
     """Of each of its recipients, as lua/batches.lua names them."""
-    list: str
+    list_name: str
     waits: int
     """How often in a row the batch has backed off."""
     letter_digest: str
@@ -234,7 +234,7 @@ class Batches:
         return State(answer)
 
     def release(self, held: Held, *, wait_seconds: float = 0.0, backs_off: bool | None = None) -> None:
-        """Give a chunk back. `backs_off`: whether the wait makes the batch's next one longer, or has ended such waits."""
+        """Give a chunk back. `backs_off`: the wait makes the batch's next one longer; False: such waits are over."""
         how = "" if backs_off is None else str(int(backs_off))
         self._run("batch_release", held.batch_id, held.chunk, held.token, round(wait_seconds * 1000), how)
 
@@ -363,7 +363,7 @@ def _held(token: str, answer: Sequence[Any]) -> Held | None:
         chunk=int(chunk),
         token=token,
         states=tuple(_states(states)),
-        list=list_name.decode(),
+        list_name=list_name.decode(),
         waits=int(waits),
         letter_digest=digest.decode(),
         data=data,

@@ -95,8 +95,8 @@ class DurableScripts(Scripts):
         why = f" ({waited})" if isinstance(waited, Exception) else f" after {self._wait_ms / 1000:g} s"
         if name in ("batch_add", "batch_seal"):
             return (
-                f"Redis took recipients of the batch {send_id}, but {who} {has} it yet{why}. Calling again with the same "
-                "key goes on, and queues nobody twice."
+                f"Redis took recipients of the batch {send_id}, but {who} {has} it yet{why}. Calling again with the "
+                "same key goes on, and queues nobody twice."
             )
         if name != "accept":
             return f"{who} {has} it yet{why} that SES is to be asked, so it is not asked"

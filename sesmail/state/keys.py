@@ -143,7 +143,7 @@ CATALOGUE: tuple[Key, ...] = (
         "batches:untold:<site>",
         "zset",
         "while any waits",
-        "ids of ended batches by the time (ms) at which to tell of them",
+        "ids of ended batches by when (ms) to tell of them",
     ),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

@@ -37,7 +37,7 @@ class MemoryOffice:
 
     def send(self, letter: Letter, recipients: Iterable[Recipient], **terms: Any) -> Batch:
         """As `sesmail.send_batch` says it."""
-        kept, wanted = kept_letter(letter, self._settings, self._outbox, **terms)
+        kept, wanted = kept_letter(letter, self._settings, self._outbox, **self._named(terms))
         rows, counts = Rows(kept), {"queued": 0, "known": 0, "bad": 0}
         for place, recipient in enumerate(recipients):
             try:
@@ -49,7 +49,7 @@ class MemoryOffice:
                 continue
             url = headers = None
             if kept.has_door:
-                who = Unsubscription(site=self._settings.site, recipient=normal, list=wanted.list)
+                who = Unsubscription(site=self._settings.site, recipient=normal, list=wanted.list_name)
                 url = self._links().link(who)
                 headers = self._links().headers_for(url)
             email = kept.for_one(row[0], row[1:], url=url or "", headers=headers or {})
@@ -58,6 +58,12 @@ class MemoryOffice:
             accepted = self._outbox.send(email.replace(idempotency_key=key, **times))
             counts["queued" if accepted.new else "known"] += 1
         return Batch(id=f"memory-{wanted.key}"[:64], opted_out=0, _desk=self, **counts)
+
+    @staticmethod
+    def _named(terms: dict[str, Any]) -> dict[str, Any]:
+        given = {"list": None, "send_at": None, "expires_at": None, "weight": 1.0} | terms
+        flags = {"without_unsubscribe": False, "skip_bad": False} | given
+        return {"list_name": flags.pop("list"), **flags}
 
     def status(self, batch_id: str) -> BatchStatus:
         """Not known here."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message.content import content_digest
-from sesmail.sending.batches.batch import Batch
 from sesmail.sending.batches.queueing import Queueing, Terms, with_list, written
 from sesmail.sending.letters.letter import Letter
 from sesmail.sending.letters.lists import Person
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sesmail.message import Email, Lane
+    from sesmail.sending.batches.batch import Batch
     from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.batches.written import WrittenLetter
     from sesmail.sending.outbox import Broker, Outbox
@@ -55,11 +55,11 @@ class BatchOffice:
         skip_bad: bool = False,
     ) -> Batch:
         """As `sesmail.send_batch` says it."""
-        given = {"key": key, "list": list, "send_at": send_at, "expires_at": expires_at, "weight": weight}
+        given = {"key": key, "list_name": list, "send_at": send_at, "expires_at": expires_at, "weight": weight}
         flags = {"without_unsubscribe": without_unsubscribe, "skip_bad": skip_bad}
         kept, terms = kept_letter(letter, self._settings, self._outbox, site=site, account=account, **given, **flags)
-        said = content_digest(as_email(letter, terms.list))  # as it was given: what settings fill in may change
-        return Queueing(self._batches, self, kept, terms, f"{said} {terms.list}").queue(recipients)
+        said = content_digest(as_email(letter, terms.list_name))  # as it was given: what settings fill in may change
+        return Queueing(self._batches, self, kept, terms, f"{said} {terms.list_name}").queue(recipients)
 
     def issue_tickets(self, lane: Lane) -> None:
         """As many as are worth it now."""
@@ -101,7 +101,7 @@ def kept_letter(
         raise ConfigurationError(f"This is the site {settings.site}: ask the client of {site} to send.")
     no_account(account)
     terms = Terms.of(**given)
-    return written(letter, terms, settings, outbox.completed(as_email(letter, terms.list))), terms
+    return written(letter, terms, settings, outbox.completed(as_email(letter, terms.list_name))), terms
 
 
 def as_email(letter: Letter, list_name: str) -> Email:

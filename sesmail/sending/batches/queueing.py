@@ -39,8 +39,8 @@ Recipient = str | tuple[str, "Mapping[str, object]"]
 BLOCK = 10 * CHUNK
 """Recipients that are added in one act."""
 _PLAIN = re.compile(
-    r"(?=.{1,%d}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
-    % MAX_LOCAL_LENGTH
+    rf"(?=.{{1,{MAX_LOCAL_LENGTH}}}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*"
+    r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 )
 """Addresses in their normal form as most are: `mailbox_of` has nothing to say to them."""
 _UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -51,7 +51,7 @@ class Terms:
     """How a batch is to be sent, as `send_batch` is told."""
 
     key: str = field(repr=False)
-    list: str = ""
+    list_name: str = ""
     send_at: datetime | None = None
     expires_at: datetime | None = None
     weight: float = 1.0
@@ -60,28 +60,32 @@ class Terms:
 
     @classmethod
     def of(
-        cls, *, key: object, send_at: object, expires_at: object, list: object, weight: float, **flags: bool
+        cls, *, key: object, list_name: object, send_at: object, expires_at: object, weight: object, **flags: bool
     ) -> Terms:
         """Checked. Raises `InvalidEmail`."""
         named = idempotency_key_of(key)
         if named is None:
             raise InvalidEmail("key", "is missing", "a name for this mailing: calling again with it goes on")
-        if list is not None and (not isinstance(list, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", list)):
+        if list_name is None:
+            list_name = ""
+        elif not isinstance(list_name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", list_name):
             raise InvalidEmail("list", "is no name of a list", "1 to 256 letters, digits, _ and -")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.001 <= weight <= 1000:
             raise InvalidEmail("weight", "is out of bounds", "0.001 to 1000")
         at, until = moment_of("send_at", send_at), moment_of("expires_at", expires_at)
         if at and until and until <= at:
             raise InvalidEmail("expires_at", "is not after send_at")
-        return cls(key=named, list=list or "", send_at=at, expires_at=until, weight=weight, **flags)
+        return cls(
+            key=named, list="" if list is None else str(list), send_at=at, expires_at=until, weight=weight, **flags
+        )
 
 
 def written(letter: Letter, terms: Terms, settings: Settings, complete: Email) -> WrittenLetter:
     """The letter as it is kept; `complete` is it as an email, by the settings. Raises `ConfigurationError`."""
     used = letter.columns()
-    has_door = bool(terms.list and settings.unsubscribe_url and settings.unsubscribe_secrets)
+    has_door = bool(terms.list_name and settings.unsubscribe_url and settings.unsubscribe_secrets)
     if complete.lane is Lane.BULK and not has_door and not terms.without_unsubscribe:
-        missing = "SESMAIL_UNSUBSCRIBE_URL and _SECRETS are not set" if terms.list else "no list= is named"
+        missing = "SESMAIL_UNSUBSCRIBE_URL and _SECRETS are not set" if terms.list_name else "no list= is named"
         raise ConfigurationError(
             f"Readers could not leave this mailing: {missing}. Nothing was queued. Name the list and set up the door "
             "of one-click unsubscribe, which Gmail and Yahoo ask bulk senders for, or say without_unsubscribe=True."
@@ -139,7 +143,7 @@ class Queueing:
             letter=letter,
             letter_digest=digest_of(letter),
             lane=email.lane,
-            list=terms.list,
+            list=terms.list_name,
             send_at=terms.send_at,
             expires_at=terms.expires_at,
             weight=terms.weight,
@@ -202,7 +206,7 @@ class Rows:
 
     def _value(self, name: str, context: Mapping[str, object]) -> str:
         if name not in context:
-            by_looks = {column_name(key): value for key, value in context.items() if isinstance(key, str)}
+            by_looks = {column_name(str(key)): value for key, value in context.items()}
             if name not in by_looks:
                 raise InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
             value = by_looks[name]

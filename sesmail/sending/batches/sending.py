@@ -131,7 +131,7 @@ class Letters:
             who = Unsubscription(
                 site=self._settings.site,
                 recipient=normal_address(bare_address(row[0])),
-                list=held.list,
+                list=held.list_name,
                 send_id=f"{held.batch_id}-{number}",
             )
             links = self._links()
