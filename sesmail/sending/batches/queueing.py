@@ -75,9 +75,7 @@ class Terms:
         at, until = moment_of("send_at", send_at), moment_of("expires_at", expires_at)
         if at and until and until <= at:
             raise InvalidEmail("expires_at", "is not after send_at")
-        return cls(
-            key=named, list="" if list is None else str(list), send_at=at, expires_at=until, weight=weight, **flags
-        )
+        return cls(key=named, list_name=list_name, send_at=at, expires_at=until, weight=weight, **flags)
 
 
 def written(letter: Letter, terms: Terms, settings: Settings, complete: Email) -> WrittenLetter:
