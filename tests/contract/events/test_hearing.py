@@ -28,8 +28,9 @@ def sent(client, how_many: int, *, hours_ago: float, site: str = "alpha") -> Non
     seconds, _ = redis.time()
     for number in range(how_many):
         send_id = f"{site}-{hours_ago}-{number}"
-        redis.hset(key("send", send_id), mapping={"site": site, "state": "sent"})
-        redis.zadd(key("in", "sent"), {send_id: (seconds - hours_ago * 3600) * 1000})
+        moved_at = round((seconds - hours_ago * 3600) * 1000)
+        redis.hset(key("send", send_id), mapping={"site": site, "state": "sent", "moved_at": moved_at})
+        redis.rpush(key("sent"), send_id)
 
 
 def said(client, caplog) -> list[str]:
