@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +45,18 @@ class Hearing:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
+    def heard_at(self, site: str) -> float | None:
+        """When (epoch seconds) the last event of a site was processed; None where none ever was."""
+        with reachable(self._redis):
+            heard: Any = self._redis.hget(self._key("heard"), site)
+        return int(heard) / 1000 if heard else None
+
+    def delay_seconds(self, site: str) -> float | None:
+        """How long SES's first word of an email of a site takes of late, on average; None where none ever came."""
+        with reachable(self._redis):
+            delay_ms: Any = self._redis.hget(self._key("delay_of_events"), site)
+        return int(delay_ms) / 1000 if delay_ms else None
+
     def note_receivers(self, site: str, names: Iterable[str]) -> None:
         """This process of the site has functions for these signals; it is remembered for a day."""
         with reachable(self._redis):
@@ -57,19 +68,25 @@ class Hearing:
             names: Any = self._redis.get(self._key("receivers", site))
         return set(names.decode().split()) if names else set()
 
-    def _sent_since(self, site: str, since_ms: int) -> list[float]:
+    def _sent_since(self, site: str, since_ms: int) -> list[int]:
         """When (ms) emails of the site were sent since then, the first of them, in order."""
-        found: Any = self._redis.zrange(
-            self._key("in", State.SENT),
-            f"({since_ms}",
-            "+inf",
-            byscore=True,
-            offset=0,
-            num=_MOST_LOOKED_AT,
-            withscores=True,
-        )
+        first = self._place_after(since_ms)
+        found: Any = self._redis.lrange(self._key("sent"), first, first + _MOST_LOOKED_AT - 1)
         with self._redis.pipeline(transaction=False) as pipeline:
-            for send_id, _ in found:
-                pipeline.hget(self._key("send", send_id.decode()), "site")
-            sites = pipeline.execute()
-        return [at for (_, at), of in zip(found, sites, strict=True) if of is not None and of.decode() == site]
+            for send_id in found:
+                pipeline.hmget(self._key("send", send_id.decode()), "site", "moved_at")
+            rows = pipeline.execute()
+        return [int(at) for of, at in rows if of is not None and of.decode() == site and int(at) > since_ms]
+
+    def _place_after(self, since_ms: int) -> int:
+        """Where in the list of the sent, which is in the order of time, the first stands that was sent later.
+
+        Rows that are forgotten are the oldest.
+        """
+        low, high = 0, int(self._redis.llen(self._key("sent")))
+        while low < high:
+            middle = (low + high) // 2
+            send_id: Any = self._redis.lindex(self._key("sent"), middle)
+            sent_at: Any = self._redis.hget(self._key("send", (send_id or b"").decode()), "moved_at")
+            low, high = (low, middle) if int(sent_at or 0) > since_ms else (middle + 1, high)
+        return low
