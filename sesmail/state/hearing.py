@@ -40,8 +40,11 @@ class Hearing:
             time: Any = self._redis.time()
             now_ms = time[0] * 1000 + time[1] // 1000
             heard: Any = self._redis.hget(self._key("heard"), site)
-            sent = self._sent_since(site, int(heard or 0))
-        if len(sent) < FEWEST_SENT or now_ms - sent[0] < LONGEST_SILENCE_SECONDS * 1000:
+            heard_ms, longest_ms = int(heard or 0), LONGEST_SILENCE_SECONDS * 1000
+            if now_ms - heard_ms < longest_ms:
+                return None
+            sent = self._sent_since(site, heard_ms)
+        if len(sent) < FEWEST_SENT or now_ms - sent[0] < longest_ms:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
@@ -70,23 +73,23 @@ class Hearing:
 
     def _sent_since(self, site: str, since_ms: int) -> list[int]:
         """When (ms) emails of the site were sent since then, the first of them, in order."""
-        first = self._place_after(since_ms)
-        found: Any = self._redis.lrange(self._key("sent"), first, first + _MOST_LOOKED_AT - 1)
+        first = self._first_sent_since(since_ms)
+        ids: Any = self._redis.lrange(self._key("sent"), first, first + _MOST_LOOKED_AT - 1)
         with self._redis.pipeline(transaction=False) as pipeline:
-            for send_id in found:
+            for send_id in ids:
                 pipeline.hmget(self._key("send", send_id.decode()), "site", "moved_at")
             rows = pipeline.execute()
-        return [int(at) for of, at in rows if of is not None and of.decode() == site and int(at) > since_ms]
+        return [int(at) for of, at in rows if at is not None and (of or b"").decode() == site]
 
-    def _place_after(self, since_ms: int) -> int:
-        """Where in the list of the sent, which is in the order of time, the first stands that was sent later.
-
-        Rows that are forgotten are the oldest.
-        """
-        low, high = 0, int(self._redis.llen(self._key("sent")))
-        while low < high:
-            middle = (low + high) // 2
-            send_id: Any = self._redis.lindex(self._key("sent"), middle)
-            sent_at: Any = self._redis.hget(self._key("send", (send_id or b"").decode()), "moved_at")
-            low, high = (low, middle) if int(sent_at or 0) > since_ms else (middle + 1, high)
-        return low
+    def _first_sent_since(self, since_ms: int) -> int:
+        """The place of the first in the list of those sent, which is in the order of time: halved until it is found."""
+        lowest, highest = 0, self._redis.llen(self._key("sent"))
+        while lowest < highest:
+            middle = (lowest + highest) // 2
+            ids: Any = self._redis.lrange(self._key("sent"), middle, middle)
+            at: Any = self._redis.hget(self._key("send", ids[0].decode()), "moved_at") if ids else None
+            if int(at or 0) <= since_ms:  # those without a row are forgotten, and so the oldest
+                lowest = middle + 1
+            else:
+                highest = middle
+        return lowest

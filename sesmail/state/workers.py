@@ -130,6 +130,13 @@ class Fleet:
             return None
         return max(0.0, seconds + microseconds / 1e6 - int(heard_at_ms) / 1000)
 
+    def alive(self) -> int:
+        """How many worker processes hold a lease that is good. Raises `LedgerUnavailable`."""
+        with reachable(self._redis):
+            seconds, microseconds = self._redis.time()
+            now_ms = seconds * 1000 + microseconds // 1000
+            return int(self._redis.zcount(self._keys("workers"), f"({now_ms}", "+inf"))
+
     def takes_from(self, queues: Collection[str], worker: str = "") -> None:
         """A `worker` says now and then from which queues it takes tickets. Raises `LedgerUnavailable`."""
         if not queues:
