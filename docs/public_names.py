@@ -41,6 +41,8 @@ MODULES = (
 HEADINGS = {
     "celery.tasks": "Sending",
     "message": "An email",
+    "sending.letters.letter": "A letter to many",
+    "sending.batches.batch": "A letter to many",
     "api": "What became of it",
     "vocabulary": "What is answered",
     "client": "Applications",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MOVE = re.compile(r"-- (?:Moves:)? +((?:\w+, )*\w+) -> (\w+): (.+)")
+OF_BATCHES = "batch_"
+"""What the names of scripts begin with that move recipients of batches."""
 TABLE_LINE = re.compile(r"    (?P<name>[\w.]+)  +(?P<words>\S.*)|        +(?P<more>\S.*)")
 
 
@@ -31,6 +33,15 @@ class Move:
 
 def moves() -> Iterator[Move]:
     """The moves that each Lua script says at its head that it makes. A test compares them with what it does."""
+    return (move for move in _all_moves() if not move.script.startswith(OF_BATCHES))
+
+
+def moves_in_batches() -> Iterator[Move]:
+    """The same for the recipients of a batch."""
+    return (move for move in _all_moves() if move.script.startswith(OF_BATCHES))
+
+
+def _all_moves() -> Iterator[Move]:
     folder = resources.files("sesmail.state") / "lua"
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         for found in MOVE.finditer(file.read_text(encoding="utf-8")):

@@ -125,7 +125,7 @@ def send_batches(self: Any, site: str, lane: str) -> int:
     if site != client.settings.site:  # it came by a queue that somebody named: its own workers issue another
         return 0
     try:
-        done = client.chunk_worker.work(Lane(lane), self.request.hostname)
+        done = client.chunk_worker.work(Lane(lane), self.request.hostname) or 0
         client.real_batch_office.issue_tickets(Lane(lane))
     except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
         raise Reject(error, requeue=True) from None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from docs.source import moves
+from docs.source import moves, moves_in_batches
 from sesmail.message import Email
 from sesmail.vocabulary import Reason
 from tests.simulation.batch_rules import BatchRules
@@ -39,7 +39,9 @@ class Rules(BatchRules):
     ) -> None:
         self._scheduler, self._story, self._model = scheduler, story, model
         self._window_seconds, self._max_attempts = window_seconds, max_attempts
-        self._said = {(move.script, origin, move.to) for move in moves() for origin in move.origins}
+        self._said = {
+            (move.script, origin, move.to) for move in (*moves(), *moves_in_batches()) for origin in move.origins
+        }
         self.violations: list[Violation] = []
         self.used: Counter[str] = Counter()
         self.moves: Counter[str] = Counter()

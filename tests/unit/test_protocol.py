@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from docs.source import moves
+from docs.source import moves, moves_in_batches
 from sesmail.vocabulary import FAILED
 from tests.documents import ROOT
 
@@ -38,3 +38,8 @@ def test_those_who_must_show_the_claims_token_are_those_whose_scripts_ask_for_it
         script for script in {move.script for move in moves()} if "~= token then" in (lua / f"{script}.lua").read_text()
     }
     assert shown == asking
+
+
+def test_the_table_of_batches_names_every_move_of_a_recipient():
+    named = set(re.findall(r"^\| (\w+) \| (\w+) \| `(batch_\w+)` \|", PAGE, re.MULTILINE))
+    assert named == {(origin, move.to, move.script) for move in moves_in_batches() for origin in move.origins}

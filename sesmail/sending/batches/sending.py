@@ -171,15 +171,15 @@ class ChunkWorker:
         self._lease = lease
         self._letters = letters
 
-    def work(self, lane: Lane, worker: str | None) -> int:
-        """Send a part of the batch whose turn it is; how many SES was asked for, or would have been.
+    def work(self, lane: Lane, worker: str | None) -> int | None:
+        """Send a part of the batch whose turn it is; how many recipients were dealt with. None where no batch waits.
 
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis.
         """
         token, patience = new_token(), self._delivery.patience
         held = patience.unless_stopped(lambda: self._batches.claim(lane, self._lease.owner(), token))
         if held is None:
-            return 0
+            return None
         moves = ChunkLedger(self._batches, self._ledger, held)
         wait_seconds, done = 0.0, 0
         try:

@@ -1,0 +1,441 @@
+"""Letters to many, over a real Redis; SES is a function that takes or refuses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from docs.source import moves_in_batches
+from sesmail import Client, Letter, Settings, signals
+from sesmail.embedded import EmbeddedRedis
+from sesmail.errors import (
+    ConfigurationError,
+    IdempotencyConflict,
+    InvalidEmail,
+    MoveRefused,
+    OutcomeUnknown,
+    SendRejected,
+    SendThrottled,
+    UnknownSend,
+)
+from sesmail.message import Email, Lane
+from sesmail.sending.batches import queueing, sending
+from sesmail.state.suppression import OptOut, Scope
+from sesmail.vocabulary import BatchState, Reason, State
+from tests.tickets import Broker
+
+LETTER = Letter(subject="Hello {{name}}", html="<p>{{name}}: {{email}}, {{unsubscribe_url}}</p>", text="{{name}}")
+SAID = {
+    "from_email": "shop@example.com",
+    "unsubscribe_url": "https://example.com/u/",
+    "unsubscribe_secrets": ["s" * 20],
+}
+
+
+class Ses:
+    """Takes all, unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.emails: dict[str, Email] = {}
+        self.before: Callable[[str], None] = lambda _id: None
+
+    def prepare(self) -> None: ...
+
+    def compose(self, email: Email, *, send_id: str) -> Any:
+        return SimpleNamespace(email=email, send_id=send_id)
+
+    def send_composed(self, composed: Any) -> str:
+        self.before(composed.send_id)
+        assert composed.send_id not in self.emails, "it went out twice"
+        self.emails[composed.send_id] = composed.email
+        return f"ses-{composed.send_id}"
+
+    @property
+    def readers(self) -> list[str]:
+        return sorted(email.to[0] for email in self.emails.values())
+
+
+@pytest.fixture
+def ses() -> Ses:
+    return Ses()
+
+
+@pytest.fixture
+def client(redis: Redis, redis_server: EmbeddedRedis, ses: Ses) -> Iterator[Client]:
+    made = Client(Settings(redis_url=redis_server.url, region="us-east-1", **SAID), Broker())
+    vars(made)["transport"] = ses
+    made.turns.take("account", 600)  # nobody asks for the limits
+    made.throttle.update_account(rate=-1, quota_24h=-1, sent_24h=0)
+    yield made
+    made.close()
+
+
+def readers(*numbers: int) -> Iterator[tuple[str, dict[str, object]]]:
+    return ((f"reader{n}@example.org", {"name": f"N<{n}>"}) for n in numbers)
+
+
+def work(client: Client) -> int:
+    """As workers do, until nothing is left."""
+    return sum(done for done in iter(lambda: client.chunk_worker.work(Lane.BULK, None), None))
+
+
+def opt_out(client: Client, address: str, scope: Scope | None = None) -> None:
+    why = OptOut(address=address, scope=scope or Scope(), reason=Reason.MANUAL, since=datetime(2026, 1, 1, tzinfo=UTC))
+    client.suppression.add(why)
+
+
+def dies(_send_id: str) -> None:
+    raise SystemExit  # of a thread that is gone: nothing is caught, nothing is written
+
+
+def worker_dies(client: Client) -> None:
+    """In the middle of a chunk, while it asks SES."""
+    held = client.batches.claim(Lane.BULK, "a-dead-worker", "its-token")
+    assert held
+    assert client.batches.begin(held, held.numbers("queued")[0], "reader0@example.org", tries=False) == "sending"
+
+
+# -- queueing -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_recipient_gets_the_letter_with_its_own_values_and_its_own_way_out(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(230)), key="may", list="news")
+    assert (batch.queued, batch.known, batch.opted_out) == (230, 0, 0)
+    assert work(client) == 230
+    assert ses.readers == sorted(f"reader{n}@example.org" for n in range(230))
+    email = ses.emails[f"{batch.id}-7"]
+    assert email.subject == "Hello N<7>"
+    link = email.headers["List-Unsubscribe"].strip("<>")
+    assert email.html == f"<p>N&lt;7&gt;: reader7@example.org, {link}</p>"
+    assert email.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert email.tags["sesmail-list"] == "news"
+    assert client.unsubscribe_links.read(link.rpartition("/")[2]).recipient == "reader7@example.org"
+    assert client.real_outbox.status(f"{batch.id}-7").state is State.SENT
+
+
+def test_a_call_that_was_cut_off_goes_on_under_its_key_whatever_order_the_rows_come_in(
+    client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "BLOCK", 100)
+
+    def cut_off() -> Iterator[tuple[str, dict[str, object]]]:
+        yield from readers(*range(150))
+        raise RuntimeError("the program is killed")
+
+    with pytest.raises(RuntimeError):
+        client.send_batch(LETTER, cut_off(), key="may", list="news")
+    assert work(client) == 0, "nothing goes out before the list was read to its end"
+    batch = client.send_batch(LETTER, readers(*reversed(range(160))), key="may", list="news")
+    assert (batch.queued, batch.known) == (60, 100)
+    assert work(client) == 160
+    again = client.send_batch(LETTER, readers(3, 170), key="may", list="news")
+    assert (again.id, again.queued, again.known) == (batch.id, 1, 1)
+    assert work(client) == 1
+    assert len(ses.emails) == 161
+
+
+def test_an_address_that_stands_twice_however_it_is_spelt_gets_it_once(client: Client, ses: Ses) -> None:
+    people = ["ann@example.org", "Ann <ANN@example.org>", '"ann"@example.org', "bob@example.org"]
+    batch = client.send_batch(Letter(subject="Hello", text="Hi."), people, key="k", list="news")
+    assert (batch.queued, batch.known) == (2, 2)
+    work(client)
+    assert len(ses.emails) == 2
+
+
+@pytest.mark.parametrize(
+    ("recipient", "said"),
+    [
+        ("no address", "recipients[1].address"),
+        (("zoe@example.org", {}), "context['name']"),
+        (("zoe@example.org", {"name": None}), "context['name']"),
+        (("zoe@example.org", {"name": "a\nb"}), "subject"),
+        (("zoe@example.org", {"name": "a" * 1000}), "subject"),
+        (("zoe@example.org",), "recipient"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_place_and_nothing_goes_out(
+    client: Client, ses: Ses, recipient: Any, said: str
+) -> None:
+    with pytest.raises(InvalidEmail) as refused:
+        client.send_batch(LETTER, [*readers(1), recipient], key="k", list="news")
+    assert said in str(refused.value)
+    assert "recipients[1]" in str(refused.value)
+    assert "zoe@" not in str(refused.value)
+    assert work(client) == 0
+    batch = client.send_batch(LETTER, [*readers(1), recipient, *readers(2)], key="k", list="news", skip_bad=True)
+    assert (batch.queued, batch.bad) == (2, 1)
+
+
+def test_what_readers_could_not_leave_is_refused_unless_it_is_said_by_name(client: Client, ses: Ses) -> None:
+    letter = Letter(subject="Hello", text="Hi.")
+    with pytest.raises(ConfigurationError, match="no list= is named"):
+        client.send_batch(letter, ["ann@example.org"], key="k")
+    client.send_batch(letter, ["ann@example.org"], key="k", without_unsubscribe=True)
+    work(client)
+    assert not next(iter(ses.emails.values())).headers
+    with pytest.raises(ConfigurationError, match="unsubscribe_url"):
+        client.send_batch(LETTER, readers(1), key="l", without_unsubscribe=True)
+
+
+def test_a_key_stands_for_one_letter(client: Client) -> None:
+    client.send_batch(LETTER, readers(1), key="k", list="news")
+    with pytest.raises(IdempotencyConflict):
+        client.send_batch(Letter(subject="Another", text="Hi."), readers(1), key="k", list="news")
+    with pytest.raises(IdempotencyConflict):
+        client.send_batch(LETTER, readers(1), key="k", list="another")
+
+
+def test_two_that_queue_under_one_key_do_not_queue_anybody_twice(
+    client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "BLOCK", 100)
+
+    def slow() -> Iterator[tuple[str, dict[str, object]]]:
+        yield from readers(*range(100))
+        client.send_batch(LETTER, readers(*range(120)), key="k", list="news")
+        yield from readers(*range(100, 130))
+
+    with pytest.raises(MoveRefused, match="Somebody else"):
+        client.send_batch(LETTER, slow(), key="k", list="news")
+    assert work(client) == 120
+    assert len(ses.emails) == 120
+
+
+def test_nobody_can_give_a_send_the_id_of_a_recipient(client: Client) -> None:
+    batch = client.send_batch(LETTER, readers(1), key="k", list="news")
+    with pytest.raises(InvalidEmail):
+        client.outbox.send(Email("ann@example.org", "s", "t", from_email="a@example.com"), send_id=f"{batch.id}-0")
+
+
+# -- opt-outs, times, steering -------------------------------------------------------------------------------------------
+
+
+def test_who_opts_out_in_the_middle_of_a_run_gets_nothing_if_it_has_not_begun(client: Client, ses: Ses) -> None:
+    opt_out(client, "reader1@example.org", Scope("default", "news"))
+    batch = client.send_batch(LETTER, readers(*range(6)), key="k", list="news")
+    assert batch.opted_out == 1
+    opt_out(client, "reader2@example.org")  # before its chunk is claimed
+
+    def one_more(send_id: str) -> None:
+        if send_id.endswith("-3"):
+            opt_out(client, "reader5@example.org")  # after
+
+    ses.before = one_more
+    work(client)
+    assert ses.readers == [f"reader{n}@example.org" for n in (0, 3, 4)]
+    assert client.real_outbox.status(f"{batch.id}-5").state is State.SUPPRESSED
+    assert batch.status().counts == {"sent": 3, "suppressed": 3}
+
+
+def test_a_batch_is_paused_goes_on_and_is_taken_back(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(150)), key="k", list="news")
+    ses.before = lambda send_id: batch.pause() if send_id.endswith("-2") else None
+    work(client)
+    assert batch.status().counts == {"sent": 3, "queued": 147}
+    assert batch.status().state is BatchState.PAUSED
+    client.real_outbox.cancel(f"{batch.id}-140")
+    with pytest.raises(MoveRefused):
+        client.real_outbox.cancel(f"{batch.id}-0")
+    ses.before = lambda send_id: batch.cancel() if send_id.endswith("-60") else None
+    batch.resume()
+    work(client)
+    assert batch.status().counts == {"sent": 61, "cancelled": 89}
+    assert batch.status().state is BatchState.CANCELLED
+    with pytest.raises(MoveRefused, match="cancelled"):
+        client.send_batch(LETTER, readers(1), key="k", list="news")
+
+
+def test_a_batch_that_is_too_late_expires_as_a_whole_and_one_for_later_waits(client: Client, ses: Ses) -> None:
+    late = client.send_batch(LETTER, readers(*range(150)), key="k", list="news", expires_at="2020-01-01T00:00:00Z")
+    later = client.send_batch(LETTER, readers(1), key="l", list="news", send_at="2100-01-01T00:00:00Z")
+    work(client)
+    assert (late.status().counts, later.status().counts) == ({"expired": 150}, {"queued": 1})
+    assert not ses.emails
+
+
+def test_batches_share_in_turns_by_weight_so_that_a_small_list_does_not_wait(client: Client, ses: Ses) -> None:
+    large = client.send_batch(LETTER, readers(*range(900)), key="k", list="news")
+    client.chunk_worker.work(Lane.BULK, None)
+    small = client.send_batch(LETTER, readers(*range(50)), key="l", list="news", weight=3)
+    client.chunk_worker.work(Lane.BULK, None)
+    client.chunk_worker.work(Lane.BULK, None)
+    assert small.status().counts == {"sent": 50}
+    assert large.status().counts["sent"] == 200
+
+
+def test_there_are_no_more_tickets_than_the_rate_is_worth(client: Client) -> None:
+    client.throttle.update_account(rate=20, quota_24h=-1, sent_24h=0)
+    client.send_batch(LETTER, readers(*range(900)), key="k", list="news")
+    assert client.broker.tickets == [("batches bulk", False)] * 3
+    client.sweeper.sweep()
+    assert len(client.broker.tickets) == 3, "they are on their way"
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------------
+
+
+def test_no_clear_answer_makes_a_row_that_evidence_settles_and_a_refusal_one_that_can_be_sent_again(
+    client: Client, ses: Ses
+) -> None:
+    def answer(send_id: str) -> None:
+        if send_id.endswith("-1"):
+            raise OutcomeUnknown("SES answered 500", code="InternalFailure")
+        if send_id.endswith("-2"):
+            raise SendRejected("Address is not valid.", code="MessageRejected")
+
+    ses.before = answer
+    batch = client.send_batch(LETTER, readers(*range(4)), key="k", list="news")
+    work(client)
+    assert batch.status().counts == {"sent": 2, "unknown": 1, "rejected": 1}
+    assert client.ledger.ids(State.UNKNOWN) == [f"{batch.id}-1"]
+    refused = client.real_outbox.status(f"{batch.id}-2")
+    assert (refused.state, refused.code) == (State.REJECTED, "MessageRejected")
+    assert client.ledger.record_evidence(f"{batch.id}-1", "ses-1") == "settled"
+    ses.before = lambda _id: None
+    client.real_outbox.requeue(f"{batch.id}-2")
+    client.sweeper.sweep()
+    assert batch.status().state is BatchState.RUNNING, "one is open"
+    claim = client.delivery.claim(f"{batch.id}-2")
+    client.delivery.work(claim, None)
+    assert "List-Unsubscribe" in ses.emails[f"{batch.id}-2"].headers
+    client.sweeper.sweep()
+    assert batch.status().counts == {"sent": 4}
+    assert batch.status().state is BatchState.FINISHED
+
+
+def test_a_throttle_makes_the_batch_wait_and_uses_no_attempt(client: Client, ses: Ses) -> None:
+    refusals = iter([True])
+
+    def throttles(_id: str) -> None:
+        if next(refusals, False):
+            raise SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException")
+
+    ses.before = throttles
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    assert client.chunk_worker.work(Lane.BULK, None) == 0
+    assert batch.status().counts == {"queued": 3}
+    client.scripts.redis.hset(client.scripts.keys("batch", batch.id), "wait_until", 0)  # the wait is over
+    assert work(client) == 3
+
+
+def test_what_a_dead_worker_asked_ses_is_unknown_and_the_rest_of_its_chunk_goes_on(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    worker_dies(client)
+    assert work(client) == 0
+    report = client.sweeper.sweep()
+    assert (report.became_unknown, report.requeued_from_dead_workers) == (1, 1)
+    assert work(client) == 2
+    assert batch.status().counts == {"sent": 2, "unknown": 1}
+
+
+def test_an_event_that_comes_while_ses_is_asked_goes_before_what_ses_says(client: Client, ses: Ses) -> None:
+    def comes_and_fails(send_id: str) -> None:
+        if send_id.endswith("-0"):
+            assert client.ledger.record_evidence(send_id, "ses-0") == "kept"
+            raise OutcomeUnknown("SES answered 500", code="InternalFailure")
+
+    ses.before = comes_and_fails
+    batch = client.send_batch(LETTER, readers(*range(2)), key="k", list="news")
+    work(client)
+    assert batch.status().counts == {"sent": 2}
+    assert client.ledger.record_evidence(f"{batch.id}-0", "ses-0") == "known"
+    assert client.ledger.record_evidence(f"{batch.id}-77", "ses-0") == "gone"
+
+
+def test_a_worker_that_was_given_up_cannot_begin_or_settle_any_more(client: Client) -> None:
+    client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    held = client.batches.claim(Lane.BULK, "slow", "old")
+    assert client.batches.begin(held, 0, "reader0@example.org", tries=False) == "sending"
+    assert client.batches.begin(held, 0, "reader0@example.org", tries=False) == "sending", "repeated"
+    assert client.batches.take_over("new")
+    assert client.batches.begin(held, 1, "reader1@example.org", tries=False) == "stale"
+    with pytest.raises(Exception, match="no longer holds"):
+        client.batches.settle(held, 0, "sent")
+
+
+def test_two_workers_at_once_send_each_of_a_batch_once(client: Client, ses: Ses) -> None:
+    client.send_batch(LETTER, readers(*range(240)), key="k", list="news")
+    threads = [threading.Thread(target=work, args=(client,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ses.emails) == 240
+
+
+def test_a_chunk_that_redis_has_lost_is_counted_as_refused_not_as_sent(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    client.scripts.redis.delete(client.scripts.keys("batch", batch.id, "chunks"))
+    work(client)
+    assert batch.status().counts == {"rejected": 3}
+
+
+# -- the end -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_batch_is_told_once_and_little_is_left_of_it(client: Client) -> None:
+    heard = []
+    tells = signals.batch_finished.connect(lambda _site, *, status: heard.append(status))
+    try:
+        batch = client.send_batch(LETTER, readers(*range(150)), key="k", list="news")
+        work(client)
+        client.sweeper.sweep()
+        client.sweeper.sweep()
+        assert client.batch_teller.has_something_to_tell()
+        assert client.batch_teller.tell_what_ended() == 1
+        assert client.batch_teller.tell_what_ended() == 0
+    finally:
+        signals.batch_finished.disconnect(tells)
+    assert [(status.batch_id, status.counts) for status in heard] == [(batch.id, {"sent": 150})]
+    redis, keys = client.scripts.redis, client.scripts.keys
+    assert not redis.exists(keys("batch", batch.id, "chunks")), "addresses are not kept for longer than needed"
+    assert 0 < redis.pttl(keys("batch", batch.id)) <= 7 * 86_400_000
+    assert redis.pttl(keys("batch", batch.id, "states")) > 0
+
+
+def test_what_is_unknown_is_told_so(client: Client) -> None:
+    with pytest.raises(UnknownSend):
+        client.batches.status("batch_0000000000000000")
+    with pytest.raises(UnknownSend):
+        client.batch_office.pause("batch_0000000000000000")
+
+
+def test_the_memory_of_a_queued_recipient_is_small(client: Client) -> None:
+    redis = client.scripts.redis
+    letter = Letter(subject="Hello {{name}}", text="Hi {{name}}.")
+    client.send_batch(letter, [("first@example.org", {"name": "x"})], key="before", list="news")
+    before = redis.info("memory")["used_memory"]
+    people = ((f"reader.number{n * 7919 % 10**6}@mail{n % 40}.example", {"name": f"N{n % 100}"}) for n in range(10_000))
+    client.send_batch(letter, people, key="k", list="news")
+    assert (redis.info("memory")["used_memory"] - before) / 10_000 < 64
+
+
+def test_every_move_of_a_recipient_that_the_scripts_say_is_one_that_tests_make_or_tell() -> None:
+    states = {"nothing", "queued", "sending", "sent", "suppressed", "expired", "cancelled", "rejected", "unknown"}
+    assert {state for move in moves_in_batches() for state in (*move.origins, move.to)} == states
+
+
+def test_in_memory_each_recipient_is_an_email_of_the_outbox() -> None:
+    quiet = Client(Settings(suppress_send=True, **SAID))
+    batch = quiet.send_batch(LETTER, readers(*range(3), 2), key="k", list="news")
+    assert (batch.queued, batch.known) == (3, 1)
+    emails = [kept.email for kept in quiet.memory.sends.values()]
+    assert [email.subject for email in emails] == ["Hello N<0>", "Hello N<1>", "Hello N<2>"]
+    assert all("List-Unsubscribe" in email.headers for email in emails)
+    with pytest.raises(UnknownSend):
+        batch.status()
+
+
+def test_a_worker_holds_a_ticket_for_no_longer_than_two_seconds(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "HOLD_SECONDS", 0.0)
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    assert client.chunk_worker.work(Lane.BULK, None) == 1
+    assert batch.status().counts == {"sent": 1, "queued": 2}
