@@ -44,8 +44,8 @@ def names_in_broker() -> set[str]:
     """Queues and tasks have names that look like modules."""
     settings = Settings()
     queues = {*map(settings.queue_of, ("transactional", "bulk")), settings.sweep_queue, settings.events_queue}
-    queues |= {Settings(site="shop").events_queue, FORMER_EVENTS_QUEUE}
-    tasks = {broker.SEND, broker.SEND_LOT, broker.PROCESS_EVENTS}
+    queues |= {Settings(site="shop").events_queue, FORMER_EVENTS_QUEUE, "sesmail.batches"}
+    tasks = {broker.SEND, broker.SEND_LOT, broker.SEND_BATCHES, broker.PROCESS_EVENTS}
     return {one.partition(".")[2] for one in queues | tasks}
 
 
