@@ -8,6 +8,7 @@ All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0; they hold in cele
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from celery import _state
@@ -16,7 +17,7 @@ from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.loaders.default import Loader as DefaultLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
     from celery import Celery
@@ -27,6 +28,13 @@ NEW_NAMES: dict[str, str] = _TO_NEW_KEY
 KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
 """Every name of a setting that Celery knows (celery/app/defaults.py)."""
 TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+
+
+def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names of settings that Celery does not know, each with the one that is most likely meant. Ours are left out."""
+    for name in (name for name in names if name not in KNOWN_SETTINGS and not name.lower().startswith("sesmail_")):
+        if similar := get_close_matches(name.lower(), TODAYS_SETTINGS, n=1, cutoff=0.8):
+            yield name, similar[0]
 
 
 def hide_our_addresses() -> None:

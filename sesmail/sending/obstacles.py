@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ SILENT_SECONDS = 20.0
 LONG_SECONDS = 60.0
 """What waits for a worker for longer than this waits for something."""
 HOUR_SECONDS = 3600.0
-SLOW_SECONDS = 0.1
+SLOW_SECONDS = 0.05
 """A Redis that takes longer to answer holds the workers up: each email asks it several times."""
 FULL = 0.9
 
@@ -80,17 +79,14 @@ class Obstacles:
     def _among(self, seen: Essence) -> list[Obstacle]:
         """What is in the way of what is seen."""
         workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
-        started_at = time.monotonic()
-        health = self._health.read()
-        redis_seconds = (time.monotonic() - started_at) / 3  # it asks three times
         return [
-            *_full(health),
+            *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
             *map(_closed, seen.throttle.closures),
             *(_not_taken(seen) if workers_live else []),
             *_quota(seen),
             *_limits(seen),
-            *_slow(redis_seconds),
+            *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
             *_rate(seen),
