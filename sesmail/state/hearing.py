@@ -48,6 +48,18 @@ class Hearing:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
+    def heard_at(self, site: str) -> float | None:
+        """When (epoch seconds) the last event of a site was processed; None where none ever was."""
+        with reachable(self._redis):
+            heard: Any = self._redis.hget(self._key("heard"), site)
+        return int(heard) / 1000 if heard else None
+
+    def delay_seconds(self, site: str) -> float | None:
+        """How long SES's first word of an email of a site takes of late, on average; None where none ever came."""
+        with reachable(self._redis):
+            delay_ms: Any = self._redis.hget(self._key("delay_of_events"), site)
+        return int(delay_ms) / 1000 if delay_ms else None
+
     def note_receivers(self, site: str, names: Iterable[str]) -> None:
         """This process of the site has functions for these signals; it is remembered for a day."""
         with reachable(self._redis):
