@@ -302,8 +302,8 @@ $ sesmail doctor --skip sandbox       # what is meant so
 
 It looks at settings, Redis, the broker, workers, SES and the way of events. It changes nothing and sends nothing: the
 right to send is tried by an email to nobody, which SES refuses in any case. It exits with 1 where an error or a warning
-is found. What it has no right to see is told as *not seen*, with the reason. Run it with the environment and the AWS role
-of a worker. *Error*: mail does not go out, or is lost; *warning*: somebody should see to it; *info*: it is so, and may be
-meant so.
+is found. What it has no right to see is told as *not seen*, with the reason. Run it with the environment and the AWS
+role of a worker. *Error*: mail does not go out, or is lost; *warning*: somebody should see to it; *info*: it is so, and
+may be meant so.
 
 Why mail is not going out just now: `sesmail why`. How things stand: `sesmail status`."""
