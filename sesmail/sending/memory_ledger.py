@@ -47,6 +47,7 @@ class MemoryLedger:
         expires_in_seconds: float | None = None,
         caller: Caller | None = None,  # noqa: ARG002  nobody takes tickets, so nobody is answered
         content: str = "",
+        envelope: Envelope | None = None,  # noqa: ARG002
     ) -> Accepted:
         """Keep an email under an id; doing it twice does nothing more. Raises `IdempotencyConflict`."""
         with self._sends() as sends:
