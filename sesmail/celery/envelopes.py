@@ -24,7 +24,6 @@ from sesmail.celery.internals import (
     routes_by_name_alone,
     tells_backend_of_calls,
 )
-from sesmail.celery.wishes import Composed
 from sesmail.errors import ConfigurationError
 from sesmail.state.address import Kind, read_address
 from sesmail.vocabulary import Envelope
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from sesmail.celery.wishes import Composed
     from sesmail.message import Lane
     from sesmail.settings import Settings
 

@@ -17,7 +17,7 @@ from celery.app import amqp, base, utils
 from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.app.routes import MapRoute
 from celery.loaders.default import Loader as DefaultLoader
-from kombu import Producer
+from kombu.messaging import Producer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -274,7 +274,7 @@ def pushed_by_kombu(transport_options: Mapping[str, Any], body: Any, how: Mappin
     """
     from kombu.transport.redis import Channel  # noqa: PLC0415  as above
 
-    class Pushed(Channel):  # type: ignore[misc]  # kombu has no types
+    class Pushed(Channel):
         def __init__(self) -> None:  # kombu's would connect
             self._expires: dict[str, int] = {}
             self.pushed: list[tuple[str, str]] = []
@@ -290,6 +290,7 @@ def pushed_by_kombu(transport_options: Mapping[str, Any], body: Any, how: Mappin
             self.pushed.append((key, message))
 
     channel = Pushed()
-    Producer(channel, auto_declare=False).publish(body, **{**how, "retry": False, "declare": []})
+    producer: Any = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # kombu has none
+    producer.publish(body, **{**how, "retry": False, "declare": []})
     (only,) = channel.pushed
     return only

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.memory import Memory
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Caller
+    from sesmail.vocabulary import Caller, Envelope
 
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)

@@ -223,9 +223,7 @@ class Outbox:
             caller=caller,
         )
 
-    def _accept(
-        self, email: Email, send_id: str, *, is_named: bool, in_a_hurry: bool = True, **how: Any
-    ) -> Accepted:
+    def _accept(self, email: Email, send_id: str, *, is_named: bool, in_a_hurry: bool = True, **how: Any) -> Accepted:
         complete = self._completed(email)
         # Of the email as it was given: what settings fill in may change between two tries.
         content = content_digest(email) if is_named or email.idempotency_key else ""

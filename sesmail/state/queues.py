@@ -1,4 +1,4 @@
-"""The broker's queues, where they are lists in the ledger's own database: a ticket is put there as its email is accepted."""
+"""The broker's queues as lists in the ledger's own database: a ticket is put there as its email is accepted."""
 
 from __future__ import annotations
 
