@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         default="ledger",
         description="How the ticket of an email gets into its queue: `ledger`, in the act that accepts the email, "
         "where the broker is the ledger's Redis; by itself as `celery` where something would be missed, such as a "
-        "tracer of what Celery publishes (docs/scale.md).",
+        "tracer of what Celery publishes (docs/reliability.md).",
     )
     ticket_grace_seconds: Seconds = Field(
         default=15.0,

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from celery import Celery, Task, signals
+from celery import Celery, Task, _state, signals
 from redis import Redis
 
 from sesmail import Email, send_ses_email
@@ -29,6 +29,7 @@ NewApp = Callable[..., Celery]
 @pytest.fixture
 def new_app(redis_server: EmbeddedRedis, redis: Redis) -> Iterator[NewApp]:
     made: list[Celery] = []
+    before = _state._tls.current_app
 
     def new(**conf: Any) -> Celery:
         app = Celery(f"app{len(made)}", broker=redis_server.url, set_as_current=False)
@@ -41,6 +42,7 @@ def new_app(redis_server: EmbeddedRedis, redis: Redis) -> Iterator[NewApp]:
 
     yield new
     close_clients()
+    _state._tls.current_app = before
     for app in made:
         app.close()
 
@@ -67,7 +69,10 @@ USUAL = {
     "another queue": {"sesmail_transactional_queue": "mail"},
     "routed": {"task_routes": {"sesmail.*": {"queue": "mail", "priority": 4}}},
     "with priorities": {"task_default_priority": 7},
-    "steps of priority": {"task_default_priority": 7, "broker_transport_options": {"priority_steps": [0, 5], "sep": ":"}},
+    "steps of priority": {
+        "task_default_priority": 7,
+        "broker_transport_options": {"priority_steps": [0, 5], "sep": ":"},
+    },
     "transient": {"task_default_delivery_mode": "transient"},
     "percent": {"task_routes": {"sesmail.*": {"queue": "100%s"}}},
     "another's serializer": {"task_serializer": "pickle", "accept_content": ["pickle", "json"]},
@@ -222,7 +227,9 @@ def test_what_traces_celery_by_wrapping_its_functions_is_noticed(
 
 
 @pytest.mark.parametrize(
-    "options", [{"priority": 3}, {"headers": {"a": 1}}, {"queue": "mail"}, {"ignore_result": False}, {"link": []}], ids=str
+    "options",
+    [{"priority": 3}, {"headers": {"a": 1}}, {"queue": "mail"}, {"ignore_result": False}, {"link": []}],
+    ids=str,
 )
 def test_a_caller_s_options_are_celery_s_to_heed(options: dict[str, Any], new_app: NewApp) -> None:
     app = new_app()
