@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sesmail.doctor.configuration import said_of_no_configuration_set, said_of_topics_elsewhere
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, in_a_line
 from sesmail.frames import forget_variables
 from sesmail.signals import heard_here
@@ -168,11 +167,15 @@ class Duties:
 
 def warn_of_no_configuration_set(settings: Settings) -> None:
     """SES publishes events for a configuration set alone; who has topics wants them."""
+    from sesmail.doctor.configuration import said_of_no_configuration_set  # noqa: PLC0415  it loads botocore
+
     if settings.topics and (said := said_of_no_configuration_set(settings)):
         log.warning("%s", said, extra={"action": "no_configuration_set"})
 
 
 def warn_of_topics_elsewhere(settings: Settings) -> None:
     """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
+    from sesmail.doctor.configuration import said_of_topics_elsewhere  # noqa: PLC0415  it loads botocore
+
     if said := said_of_topics_elsewhere(settings):
         log.warning("%s", said, extra={"action": "topics_elsewhere"})
