@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.site import SILENT_SECONDS, site_client
+from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
@@ -30,21 +31,31 @@ def status(send_id: str | None, as_json: bool) -> None:
         found = asdict(client.real_outbox.status(send_id))
         emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
         return
-    snapshot = client.throttle.snapshot()
-    closures = [asdict(closure) for closure in snapshot.closures]
-    data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    snapshots = {name: account.throttle.snapshot() for name, account in client.accounts.items()}
+    closures = [{"account": name, **asdict(each)} for name, snapshot in snapshots.items() for each in snapshot.closures]
+    rates = {name: _rate(snapshot) for name, snapshot in snapshots.items()}
+    data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": rates[DEFAULT_ACCOUNT]}
+    data["accounts"] = {
+        name: {"rate": rate, "fallback": client.accounts[name].fallback} for name, rate in rates.items()
+    }
     data["unattended"] = _unattended(client, data["sends"])
     redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
     data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
     data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
     rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
-    rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
+    rows += [
+        (f"  {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures
+    ]
     rows += [(f"  queue {name}", UNATTENDED) for name in data["unattended"]]
     rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
     rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]
     for warning in data["redis"]["warnings"]:
         click.echo(f"WARNING: {warning}", err=True)
     emit(data, as_json=as_json, table=two_columns(rows))
+
+
+def _of(account: str) -> str:
+    return "" if account == DEFAULT_ACCOUNT else f"{account}: "
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
@@ -54,19 +65,26 @@ def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
 
 
 @click.command()
+@account_option
 @json_option
-def quota(as_json: bool) -> None:
-    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+def quota(account: str | None, as_json: bool) -> None:
+    """Show each account's send rate and 24-hour quota: what SES allows, what is used, what is left.
 
     This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
     what has changed.
     """
     client = site_client()
-    read_at_once(client.turns)
-    snapshot = client.throttle.snapshot()
-    data = {**_rate(snapshot), **_quota(snapshot), "waiting_for_quota": client.ledger.waiting_for_room()}
+    asked = accounts_of(client, account)
+    for each in asked:
+        read_at_once(each.turns)
+    snapshots = {each.name: each.throttle.snapshot() for each in asked}
+    by_account = {name: {**_rate(snapshot), **_quota(snapshot)} for name, snapshot in snapshots.items()}
+    data = {**by_account[asked[0].name], "waiting_for_quota": client.ledger.waiting_for_room()}
     rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
-    emit(data, as_json=as_json, table=two_columns(rows))
+    for other in asked[1:]:
+        rows += [("", ""), ("account", other.name)]
+        rows += [(name.replace("_", " "), "unlimited" if n == -1 else n) for name, n in by_account[other.name].items()]
+    emit({**data, "accounts": by_account}, as_json=as_json, table=two_columns(rows))
 
 
 def _rate(snapshot: Snapshot) -> dict[str, Any]:

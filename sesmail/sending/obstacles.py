@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.state.line import ACCOUNT, How
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from sesmail.sending.throttle import SendThrottle, Snapshot
+    from sesmail.sending.accounts import SesAccounts
+    from sesmail.sending.throttle import Snapshot
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Closure
     from sesmail.state.waiting import Waiting
@@ -37,29 +40,41 @@ class Obstacle:
     """What to do about it."""
     lane: Lane | None = None
     """Where it holds only for this one."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it is of, where it is of one."""
 
 
 class Obstacles:
     """Looks for them. Nothing is changed, and SES is not asked."""
 
-    def __init__(self, ledger: Ledger, waiting: Waiting, fleet: Fleet, throttle: SendThrottle) -> None:
-        self._ledger, self.waiting, self._fleet, self._throttle = ledger, waiting, fleet, throttle
+    def __init__(self, ledger: Ledger, waiting: Waiting, fleet: Fleet, accounts: SesAccounts) -> None:
+        self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
-        counts, now, snapshot = self._ledger.counts(), self.waiting.now(), self._throttle.snapshot()
+        counts, now = self._ledger.counts(), self.waiting.now()
+        snapshots = {name: account.throttle.snapshot() for name, account in self._accounts.items()}
         silent_seconds = self._fleet.silent_seconds()
         workers_live = silent_seconds is not None and silent_seconds < SILENT_SECONDS
         return [
             *([] if workers_live else [self._no_worker(counts, now, silent_seconds)]),
-            *map(_closed, snapshot.closures),
-            *(self._not_taken(counts, now, snapshot) if workers_live else []),
-            *_quota(counts, snapshot),
-            *_limits(counts, snapshot),
-            *_rate(counts, snapshot),
+            *self._of_each(snapshots, lambda snapshot: map(_closed, snapshot.closures)),
+            *(self._not_taken(counts, now, [*snapshots.values()]) if workers_live else []),
+            *self._of_each(snapshots, partial(_quota, counts)),
+            *self._of_each(snapshots, partial(_limits, counts)),
+            *self._of_each(snapshots, partial(_rate, counts)),
             *self._refused(now),
             *_unknown(counts),
         ]
+
+    def _of_each(
+        self, snapshots: dict[str, Snapshot], found_in: Callable[[Snapshot], Iterable[Obstacle]]
+    ) -> Iterator[Obstacle]:
+        """What is found in an account, with its name where there are several, and with what is done meanwhile."""
+        for name, snapshot in snapshots.items():
+            for each in found_in(snapshot):
+                which = f"Account {name}: " if len(snapshots) > 1 else ""
+                yield replace(each, account=name, what=which + each.what)
 
     def _no_worker(self, counts: dict[str, int], now: float, silent_seconds: float | None) -> Obstacle:
         since = "ever" if silent_seconds is None else f"for {duration(silent_seconds)}"
@@ -76,12 +91,13 @@ class Obstacles:
         for_how_long = f", the oldest for {duration(now - oldest)}" if oldest else ""
         return f"{emails(waiting)} {'waits' if waiting == 1 else 'wait'}{for_how_long}" if waiting else "none waits"
 
-    def _not_taken(self, counts: dict[str, int], now: float, snapshot: Snapshot) -> Iterator[Obstacle]:
+    def _not_taken(self, counts: dict[str, int], now: float, snapshots: list[Snapshot]) -> Iterator[Obstacle]:
         """Workers live, and the line is open, but a lane's tickets stay where they are."""
+        closures = [closure for snapshot in snapshots for closure in snapshot.closures]
+        is_busy = any(each.limit < 0 or each.rate_now >= each.limit / 2 for each in snapshots)
         for lane in Lane:
             oldest = self.waiting.oldest_at(lane)
-            is_closed = any(closure.scope in {ACCOUNT, f"lane:{lane}"} for closure in snapshot.closures)
-            is_busy = snapshot.limit < 0 or snapshot.rate_now >= snapshot.limit / 2
+            is_closed = any(closure.scope in {ACCOUNT, f"lane:{lane}"} for closure in closures)
             if oldest is None or now - oldest < LONG_SECONDS or is_closed or is_busy:
                 continue
             yield Obstacle(

@@ -24,7 +24,7 @@ if from ~= 'sending' and from ~= 'claimed' then
   return ''
 end
 if from == 'sending' and (to == 'sent' or to == 'rejected') then
-  redis.call('DEL', key('unclear')) -- SES gives clear answers: see breaker.lua
+  redis.call('DEL', of_account('unclear')) -- SES gives clear answers: see breaker.lua
 end
 if to == 'sent' then
   finish_sent(id, from, lane, ARGV[4], ARGV[7])
