@@ -25,7 +25,7 @@ from sesmail.state.rows import attempts_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import DEFAULT_ACCOUNT, Claim, State, Status, Ticket
+from sesmail.vocabulary import DEFAULT_ACCOUNT, Claim, State, Status, Ticket, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -171,7 +171,7 @@ class Ledger:
         if answer[0] == b"gone":
             return None
         if len(answer) == 1:
-            return State(answer[0].decode())
+            return state_of(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
         _, lane, express, opted_out, attempts, waits, callers, account, through, record, *blobs = answer
@@ -242,7 +242,7 @@ class Ledger:
         answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
 
     def _left(self, send_id: str, reason: str) -> State:
         """It waits for a worker that can take it."""
@@ -263,7 +263,7 @@ class Ledger:
     def _settled(answer: bytes) -> State:
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
 
     def _run_at(self, account: str, name: str, *arguments: str | bytes | float) -> Any:
         """Run a script that touches what belongs to an account of SES."""
@@ -327,7 +327,7 @@ class Ledger:
         text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
         return Status(
             send_id=send_id,
-            state=State(text["state"]),
+            state=state_of(text["state"]),
             lane=Lane(text["lane"]),
             recipients=int(text["recipients"]),
             accepted_at=float(text["accepted_at"]) / 1000,

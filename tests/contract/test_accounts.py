@@ -26,7 +26,11 @@ from sesmail.state.line import ACCOUNT
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 ACCOUNTS: dict[str, Any] = {
-    "marketing": {"from_email": "news@news.example.com", "configuration_set": "simulator", "domains": ["news.example.com"]},
+    "marketing": {
+        "from_email": "news@news.example.com",
+        "configuration_set": "simulator",
+        "domains": ["news.example.com"],
+    },
     "reserve": {},
 }
 
