@@ -9,7 +9,8 @@ if row then
   roll_24_hours(row, now)
 end
 
--- Recipients in the last full second before now, from the end of the log of slots.
+-- Recipients in the last full second before now, from the end of the log of slots. The log begins behind `oldest`; where that
+-- is less than a second ago, as slots are given ahead, what went before is told by the pace since.
 local function sent_in_last_second()
   local newest
   for i = -1, -redis.call('LLEN', slots), -1 do
@@ -21,7 +22,11 @@ local function sent_in_last_second()
       end
     end
   end
-  return newest or 0
+  if row.oldest <= now - SECOND then
+    return newest and newest - row.oldest_sum or 0
+  end
+  local seconds = (row.tail - row.oldest) / SECOND
+  return seconds > 0 and math.floor((row.total - row.oldest_sum) / seconds + 0.5) or 0
 end
 
 local answer = {}
