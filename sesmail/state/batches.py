@@ -11,10 +11,9 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from sesmail.errors import ConfigurationError, IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
+from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.state.callers import KeyDigest
-from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import BatchState, BatchStatus, State
@@ -46,6 +45,7 @@ class Wanted:
     """The digest of what the letter says."""
     letter: bytes = field(repr=False)
     letter_digest: str
+    account: str
     lane: Lane
     list: str
     send_at: datetime | None
@@ -76,6 +76,8 @@ class Held:
     states: tuple[str, ...]
     """Of each of its recipients, as lua/batches.lua names them."""
     list_name: str
+    account: str
+    """The SES account that it goes through."""
     waits: int
     """How often in a row the batch has backed off."""
     letter_digest: str
@@ -98,6 +100,8 @@ class Batches:
         self._key = scripts.keys
         self._run = scripts.run
         self._settings = settings
+        self._scripts = scripts
+        self._accounts = " ".join(settings.account_names)
         self._suppression = SuppressionList(scripts)
 
     # -- in ---------------------------------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ class Batches:
             KeyDigest.of(wanted.key).todays,
             wanted.content,
             round(lifetime_seconds * 1000),
-            DEFAULT_ACCOUNT,
+            wanted.account,
             wanted.lane,
             wanted.list,
             _epoch_ms(wanted.send_at),
@@ -171,7 +175,7 @@ class Batches:
 
     def claim(self, lane: Lane, owner: str, token: str) -> Held | None:
         """Take a chunk of the batch of this site whose turn it is; None where none waits."""
-        return _held(token, self._run("batch_claim", owner, token, self._settings.site, lane, DEFAULT_ACCOUNT))
+        return _held(token, self._run("batch_claim", owner, token, self._settings.site, lane, self._accounts))
 
     def take_over(self, token: str) -> Held | None:
         """Take a chunk of this site that a dead worker holds; None where there is none."""
@@ -194,8 +198,14 @@ class Batches:
 
     def begin(self, held: Held, number: int, address: str, *, tries: bool) -> str:
         """Note that SES is asked for a recipient now. Answers `sending`, or why not: batch_begin.lua."""
-        answer = self._run("batch_begin", held.batch_id, number, held.token, address, int(tries), self._ignored)
+        answer = self._run_at(
+            held.account, "batch_begin", held.batch_id, number, held.token, address, int(tries), self._ignored
+        )
         return str(answer.decode())
+
+    def _run_at(self, account: str, name: str, *arguments: str | bytes | float) -> Any:
+        """Run a script that touches what belongs to an account of SES."""
+        return self._scripts.of_account(account).run(name, *arguments)
 
     @property
     def _ignored(self) -> str:
@@ -203,7 +213,7 @@ class Batches:
 
     def settle(self, held: Held, number: int, to: str) -> State:
         """A recipient is `sent`, or `queued` again. `SENT` where an event has proved that. Raises `StaleClaim`."""
-        answer = self._run("batch_settle", held.batch_id, number, held.token, to).decode()
+        answer = self._run_at(held.account, "batch_settle", held.batch_id, number, held.token, to).decode()
         if not answer:
             raise StaleClaim
         return State.SENT if answer == State.SENT else State.SCHEDULED
@@ -226,8 +236,19 @@ class Batches:
         """
         parts = (part for digest, content in blobs.items() for part in (digest, zlib.compress(content, 1)))
         count, lines = max(1, len(addresses)), "\n".join(addresses)
-        answer = self._run(
-            "batch_leave", held.batch_id, number, held.token, to, reason, code, record, count, lines, *parts
+        answer = self._run_at(
+            held.account,
+            "batch_leave",
+            held.batch_id,
+            number,
+            held.token,
+            to,
+            reason,
+            code,
+            record,
+            count,
+            lines,
+            *parts,
         ).decode()
         if not answer:
             raise StaleClaim
@@ -357,13 +378,14 @@ class Batches:
 def _held(token: str, answer: Sequence[Any]) -> Held | None:
     if not answer:
         return None
-    batch_id, chunk, states, list_name, _expires_at, waits, digest, data = answer
+    batch_id, chunk, states, list_name, account, waits, digest, data = answer
     return Held(
         batch_id=batch_id.decode(),
         chunk=int(chunk),
         token=token,
         states=tuple(_states(states)),
         list_name=list_name.decode(),
+        account=account.decode(),
         waits=int(waits),
         letter_digest=digest.decode(),
         data=data,
@@ -378,9 +400,3 @@ def _states(packed: bytes) -> Iterable[str]:
 
 def _epoch_ms(when: datetime | None) -> int | str:
     return "" if when is None else round(when.timestamp() * 1000)
-
-
-def no_account(name: str | None) -> None:
-    """Raise `ConfigurationError` for an SES account that there is not."""
-    if name not in (None, DEFAULT_ACCOUNT):
-        raise ConfigurationError(f"There is no SES account {name}: nothing was queued.")

@@ -11,7 +11,6 @@ from sesmail.message.content import content_digest
 from sesmail.sending.batches.queueing import Queueing, Terms, with_list, written
 from sesmail.sending.letters.letter import Letter
 from sesmail.sending.letters.lists import Person
-from sesmail.state.batches import no_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,9 +98,9 @@ def kept_letter(
         raise InvalidEmail("letter", "is no sesmail.Letter")
     if site not in (None, settings.site):
         raise ConfigurationError(f"This is the site {settings.site}: ask the client of {site} to send.")
-    no_account(account)
     terms = Terms.of(**given)
-    return written(letter, terms, settings, outbox.completed(as_email(letter, terms.list_name))), terms
+    complete = outbox.completed(as_email(letter, terms.list_name).replace(account=account))
+    return written(letter, terms, settings, complete), terms
 
 
 def as_email(letter: Letter, list_name: str) -> Email:

@@ -22,6 +22,7 @@ from sesmail.sending.letters.columns import column_name
 from sesmail.sending.letters.placeholders import placeholders
 from sesmail.state.batches import CHUNK, Block, Wanted
 from sesmail.state.ledger import new_token
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,6 +141,7 @@ class Queueing:
             content=self._content,
             letter=letter,
             letter_digest=digest_of(letter),
+            account=email.account or DEFAULT_ACCOUNT,
             lane=email.lane,
             list=terms.list_name,
             send_at=terms.send_at,

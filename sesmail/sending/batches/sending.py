@@ -156,6 +156,8 @@ class Letters:
                 attempts=0,
                 waits=held.waits,
                 email=email,
+                account=held.account,
+                through=held.account,
             )
 
 

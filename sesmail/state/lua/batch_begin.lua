@@ -29,7 +29,7 @@ if suppressed(ARGV[4], f[3], f[4], ignored_by(f[5], ARGV[6])) then
   move_in_batch(id, number, 'queued', 'suppressed')
   return 'suppressed'
 end
-if ARGV[5] ~= '1' and string.find(redis.call('HGET', key('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
+if ARGV[5] ~= '1' and string.find(redis.call('HGET', of_account('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
   return 'closed'
 end
 move_in_batch(id, number, 'queued', 'sending')

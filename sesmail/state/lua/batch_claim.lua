@@ -1,8 +1,8 @@
 -- needs: batches
 -- A worker takes a chunk of the batch whose turn it is.
 --
--- ARGV: 1 owner, 2 token, 3 site, 4 lane, 5 account that the worker serves
--- Answers {id, chunk, its states (four bits each), list, expires at (ms), waits, digest of the letter, data}; {} where no chunk
+-- ARGV: 1 owner, 2 token, 3 site, 4 lane, 5 accounts that the worker serves
+-- Answers {id, chunk, its states (four bits each), list, account, waits, digest of the letter, data}; {} where no chunk
 --         waits.
 local now, ready = now_ms(), key('batches', 'ready', ARGV[3], ARGV[4])
 local awake = key('batches', 'awake', ARGV[3], ARGV[4])
@@ -11,7 +11,7 @@ if tonumber(redis.call('GET', awake) or 0) > 0 then
 end
 
 local function answer(id, chunk)
-  local f = redis.call('HMGET', of_batch(id), 'list', 'expires_at', 'waits', 'letter_digest')
+  local f = redis.call('HMGET', of_batch(id), 'list', 'account', 'waits', 'letter_digest')
   local states = redis.call('GETRANGE', of_batch(id, 'states'), chunk * CHUNK / 2, (chunk + 1) * CHUNK / 2 - 1)
   local data = redis.call('HGET', of_batch(id, 'chunks'), string.format('%d', chunk)) or ''
   return {id, chunk, states, f[1], f[2], f[3] or '0', f[4], data}
@@ -28,7 +28,7 @@ for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
   local f = redis.call('HMGET', of_batch(id), 'account', 'weight')
   if not f[1] then
     redis.call('ZREM', ready, id)
-  elseif f[1] == ARGV[5] and may_go(id, now) then
+  elseif string.find(' ' .. ARGV[5] .. ' ', ' ' .. f[1] .. ' ', 1, true) and may_go(id, now) then
     local chunk = redis.call('LPOP', of_batch(id, 'todo'))
     if chunk then
       redis.call('ZINCRBY', ready, math.max(1, left_in_chunk(id, chunk)) / tonumber(f[2]), id)

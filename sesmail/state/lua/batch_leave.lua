@@ -39,7 +39,7 @@ for name, value in pairs({list = f[4] or '', metadata = f[7] or ''}) do
   end
 end
 if state == 'sending' and to == 'rejected' then
-  redis.call('DEL', key('unclear'))
+  redis.call('DEL', of_account('unclear'))
 end
 enter(id, to, f[3], now_ms())
 if to == 'rejected' then

@@ -18,7 +18,7 @@ if state == 'sending' then
     to = 'sent'
   end
   if ARGV[4] == 'sent' then
-    redis.call('DEL', key('unclear')) -- SES gives clear answers: see breaker.lua
+    redis.call('DEL', of_account('unclear')) -- SES gives clear answers: see breaker.lua
   end
   move_in_batch(id, number, 'sending', to)
   return to
