@@ -59,7 +59,7 @@ CLAIMS = (
         "'code', 'expires_at'",
         harmless="no move begins from a state that has no holder, and the next claim writes its own token",
     ),
-    _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at')", "'token')"),
+    _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at', ", "'token', "),
 )
 TICKETS = (
     _lua(
@@ -255,8 +255,8 @@ SENDING = (
     _python(
         "a claim is tried under another token",
         "sending.delivery",
-        "lambda: self._ledger.claim(send_id, self._lease.owner(), token)",
-        "lambda: self._ledger.claim(send_id, self._lease.owner())",
+        "lambda: self._claims.claim(send_id, self._lease.owner(), token)",
+        "lambda: self._claims.claim(send_id, self._lease.owner())",
     ),
 )
 RATE = (
@@ -343,6 +343,32 @@ ANSWERING = (
         "        task.client.callers.answered(answer)\n        log",
     ),
 )
+BATCHES = (
+    _lua("a chunk is anybody's", "batches", "string.match(hold, '^%S+ (%S+)') == token and hold", "hold"),
+    _lua(
+        "opt-outs are not asked at the last moment",
+        "batch_begin",
+        "if suppressed(ARGV[4]",
+        "if false and suppressed(''",
+    ),
+    _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
+    _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
+    _lua("proof for one of a batch is dropped", "batch_leave", "if is_proved(batch, number) then", "if false then"),
+    _lua(
+        "chunks of the living are taken over",
+        "batch_take_over",
+        "(owner ~= 'sweep' and not is_alive(owner, now)) or",
+        "true or",
+    ),
+    _lua("a batch ends before its rows", "batch_finish", " + redis.call('ZCARD', of_batch(id, 'rows'))", ""),
+    _lua("the rest of a chunk is forgotten", "batch_release", "if left == 0 then", "if true then"),
+    _python(
+        "whom a dead worker asked for stays so",
+        "sending.batches.sending",
+        "unknown += self._write_unknown(held)",
+        "unknown += 0",
+    ),
+)
 MUTANTS: tuple[Bug, ...] = (
     *CLAIMS,
     *TICKETS,
@@ -354,4 +380,5 @@ MUTANTS: tuple[Bug, ...] = (
     *RATE,
     *TELLING,
     *ANSWERING,
+    *BATCHES,
 )

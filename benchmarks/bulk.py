@@ -1,0 +1,130 @@
+"""A letter to many: what a queued recipient costs, and what sending it costs next to a bare boto3 loop; all in one run.
+
+`redis_bytes_per_recipient`: memory of Redis for a queued recipient: address, a name and a code, state, the digest by
+which it is known. `enqueue_recipients_per_second`: by `send_batch` from a generator, whose own time is left out, every
+check included. `enqueue_ratio_to_raw_rows`: that over a redis-py pipeline that writes a hash and an index entry for each,
+unchecked. `producer_rss_ratio`: peak memory of a process that queues ten times as many. `cpu_ratio_to_boto3_single`:
+processor time of the worker per email over that of a loop with boto3's `send_email`. `redis_us_per_email`: Redis'
+processor time for an email, sent. `emails_per_second`: of one worker process, SES answering at once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redis import Redis
+
+from benchmarks._report import Report, arguments
+from benchmarks.send import HTML, UNLIMITED, WARM_UP, bare_loop, environment, processor_seconds, redis_seconds, worker
+from sesmail import Letter, current_client, send_batch
+from sesmail.embedded import EmbeddedRedis
+from sesmail.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LETTER = Letter(subject="News for {{name}}", text="Dear {{name}}, your code is {{code}}.")
+FIRST = ("anna", "ben", "carla", "david", "emma", "felix", "greta", "hans", "ines", "jonas")
+LAST = ("smith", "jones", "brown", "taylor", "wilson", "davies", "evans", "thomas", "johnson", "roberts")
+QUEUES = """
+import resource, sys
+from benchmarks.bulk import LETTER, people
+from sesmail import send_batch
+send_batch(LETTER, people(int(sys.argv[1])), key="rss", without_unsubscribe=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    few, many, emails = (10_000, 100_000, 1500) if options.quick else (100_000, 1_000_000, 8000)
+    report = Report("bulk")
+    with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
+        with Simulator(rate=UNLIMITED, quota=-1) as ses, environment(server.url, ses.url):
+            of_rows, of_batch, bytes_each = enqueue(server.url, many)
+            report.figure("redis_bytes_per_recipient", bytes_each, "<= 64, aim 32")
+            report.figure("enqueue_recipients_per_second", of_batch, ">= 100000, aim 300000")
+            report.figure("enqueue_ratio_to_raw_rows", of_batch / of_rows, ">= 2")
+            report.figure("producer_rss_ratio", peak(many) / peak(few), "<= 1.1")
+        with Simulator(rate=UNLIMITED, quota=-1) as ses, environment(server.url, ses.url):
+            bare = bare_loop(emails)
+            used, of_redis, a_second = send(server.url, emails)
+            report.cases.append({"case": "cpu", "boto3_us": bare, "worker_us": used})
+            report.figure("cpu_ratio_to_boto3_single", used / bare, "<= 0.35")
+            report.figure("redis_us_per_email", of_redis, "<= 120, aim 60")
+            report.figure("emails_per_second", a_second)
+    report.show(as_json=options.json)
+
+
+def people(count: int) -> Iterator[tuple[str, dict[str, object]]]:
+    rng = random.Random(1)
+    for _ in range(count):
+        first, last = rng.choice(FIRST), rng.choice(LAST)
+        address = f"{first}.{last}{rng.randrange(10**6)}.{rng.randrange(10**4)}@mail{rng.randrange(200)}.example"
+        yield address, {"name": f"{first.title()} {last.title()}", "code": f"{rng.getrandbits(32):08x}"}
+
+
+def enqueue(redis_url: str, count: int) -> tuple[float, float, float]:
+    """Recipients a second, written raw and by `send_batch`; bytes of each."""
+    redis = Redis.from_url(redis_url)
+    began = time.perf_counter()
+    for _ in people(count):
+        pass
+    making = time.perf_counter() - began
+    began = time.perf_counter()
+    rows = people(count)
+    with redis.pipeline(transaction=False) as pipe:
+        while block := list(islice(rows, 500)):
+            for place, (address, values) in enumerate(block):
+                send_id = f"{place}-{address}"
+                email = json.dumps([address, values])
+                pipe.hset(f"{{raw}}:send:{send_id}", mapping={"state": "queued", "lane": "bulk", "email": email})
+                pipe.zadd("{raw}:in:queued:bulk", {send_id: place})
+            pipe.execute()
+    of_rows = count / (time.perf_counter() - began - making)
+    redis.flushall()
+    send_batch(LETTER, ["warm.up@example.org"][:0], key="warm", without_unsubscribe=True)
+    before, began = redis.info("memory")["used_memory"], time.perf_counter()
+    send_batch(LETTER, people(count), key="bench", without_unsubscribe=True)
+    of_batch = count / (time.perf_counter() - began - making)
+    return of_rows, of_batch, (redis.info("memory")["used_memory"] - before) / count
+
+
+def peak(count: int) -> int:
+    """KiB of a process that queues so many."""
+    current_client().scripts.redis.flushall()
+    ran = subprocess.run([sys.executable, "-c", QUEUES, str(count)], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+
+def send(redis_url: str, emails: int) -> tuple[float, float, float]:
+    """Microseconds of processor time per email, of a worker and of Redis; emails a second."""
+    current_client().scripts.redis.flushall()
+    letter = Letter(subject="Letter", html=HTML)
+    addresses = (f"success+{number}@simulator.amazonses.com" for number in range(emails + WARM_UP))
+    batch = send_batch(letter, addresses, key="bench", without_unsubscribe=True)
+
+    def sent() -> int:
+        return batch.status().counts.get("sent", 0)
+
+    with worker() as pid:
+        while sent() < WARM_UP:
+            time.sleep(0.02)
+        first, before, of_redis, began = sent(), processor_seconds(pid), redis_seconds(redis_url), time.perf_counter()
+        while (done := sent()) < emails + WARM_UP:
+            time.sleep(0.1)
+        count = done - first
+        used, in_redis = processor_seconds(pid) - before, redis_seconds(redis_url) - of_redis
+        return used / count * 1e6, in_redis / count * 1e6, count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
