@@ -49,6 +49,8 @@ class ChunkLedger:
         self._batches = batches
         self._ledger = ledger
         self._held = held
+        self.is_over = False
+        """Whether nothing more of the chunk may be begun: the batch is paused or taken back, or the chunk another's."""
         self.backs_off: bool | None = None
         """Whether the batch's next back-off is to be longer; `False` once one was sent."""
 
@@ -58,6 +60,7 @@ class ChunkLedger:
         answer = self._batches.begin(self._held, number_of(claim), address, tries=tries)
         if answer == "closed":
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+        self.is_over = answer not in ("sending", "suppressed", "expired", "sent")
         if answer != "sending":
             raise StaleClaim(f"SES is not asked: {answer}")
 
@@ -190,8 +193,10 @@ class ChunkWorker:
                     wait_seconds = min(outcome.seconds, LONGEST_WAIT_SECONDS)
                     break
                 done += 1
-        finally:
+        except Exception:  # not what ends the process: then a sweep takes the chunk over
             self._release(held, wait_seconds, moves.backs_off)
+            raise
+        self._release(held, wait_seconds, moves.backs_off)
         return done
 
     def _outcomes(self, held: Held, moves: ChunkLedger, worker: str | None) -> Iterator[object]:
@@ -205,7 +210,7 @@ class ChunkWorker:
                     continue
                 outcome = delivery.work(claim, worker)
                 yield outcome
-                if time.monotonic() >= end:
+                if moves.is_over or time.monotonic() >= end:
                     return
         except Newer as newer:
             log.warning("a batch is left to another worker: %s", newer, extra={"batch_id": held.batch_id})

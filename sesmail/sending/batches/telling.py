@@ -26,11 +26,13 @@ class BatchTeller:
 
     def has_something_to_tell(self) -> bool:
         """Whether a batch has ended of which nobody was told. Raises `LedgerUnavailable`."""
-        return self._batches.any_untold()
+        return bool(batch_finished.has_receivers_for(self._site)) and self._batches.any_untold()
 
     def tell_what_ended(self) -> int:
         """Tell of all that have ended by now; how many. Raises `LedgerUnavailable`."""
         count = 0
+        if not batch_finished.has_receivers_for(self._site):
+            return count
         while ended := self._batches.untold(LEASE_SECONDS):
             for batch_id in ended:
                 with suppress(UnknownSend):  # nobody was there to be told for longer than it is kept

@@ -24,6 +24,14 @@ for i = 1, #holds, 2 do
     return answer(id, tonumber(chunk))
   end
 end
+-- Those that wait for something keep up with the others: they make up for nothing later.
+local passed = {}
+local function keep_up(score)
+  for _, id in ipairs(passed) do
+    redis.call('ZADD', ready, score, id)
+  end
+end
+
 for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
   local f = redis.call('HMGET', of_batch(id), 'account', 'weight')
   if not f[1] then
@@ -31,7 +39,8 @@ for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
   elseif string.find(' ' .. ARGV[5] .. ' ', ' ' .. f[1] .. ' ', 1, true) and may_go(id, now) then
     local chunk = redis.call('LPOP', of_batch(id, 'todo'))
     if chunk then
-      redis.call('ZINCRBY', ready, math.max(1, left_in_chunk(id, chunk)) / tonumber(f[2]), id)
+      keep_up(redis.call('ZSCORE', ready, id))
+      redis.call('ZINCRBY', ready, math.max(1, (left_in_chunk(id, chunk))) / tonumber(f[2]), id)
       redis.call('HSET', key('batches', 'held'), id .. ' ' .. chunk, ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%.0f', now))
     end
     if redis.call('LLEN', of_batch(id, 'todo')) == 0 then
@@ -40,6 +49,8 @@ for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
     if chunk then
       return answer(id, tonumber(chunk))
     end
+  else
+    passed[#passed + 1] = id
   end
 end
 return {}

@@ -46,6 +46,8 @@ if f[1] ~= 'cancelled' then
 end
 redis.call('ZREM', key('batches', 'open'), id)
 redis.call('ZREM', ready_of(id), id)
-redis.call('ZADD', key('batches', 'untold', f[5]), now, id)
+local untold = key('batches', 'untold', f[5])
+redis.call('ZADD', untold, now, id)
+redis.call('ZREMRANGEBYSCORE', untold, '-inf', now - f[4]) -- nobody listens
 keep_for(id, f[4])
 return 'finished'

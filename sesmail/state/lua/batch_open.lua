@@ -6,17 +6,26 @@
 --       12 greatest age (ms), 13 weight, 14 metadata (JSON or ''), 15 the letter (compressed), 16 its digest
 -- Answers {'opened' or 'resumed', id}; {'other', id} where the key stands for another letter; {'cancelled', id}.
 local of_key, now = key('batch-key', ARGV[3], ARGV[4]), now_ms()
+
+-- When it is worth nothing any more, or too old, for what is due then.
+local function expires_at(due)
+  local oldest = due + tonumber(ARGV[12])
+  return string.format('%.0f', math.min(tonumber(ARGV[11]) or oldest, oldest))
+end
+
 local id = redis.call('GET', of_key)
 if id and redis.call('EXISTS', of_batch(id)) == 1 then
-  local f = redis.call('HMGET', of_batch(id), 'content', 'state', 'adds', 'v')
+  local f = redis.call('HMGET', of_batch(id), 'content', 'state', 'adds', 'v', 'wait_until')
   if f[1] ~= ARGV[5] or (tonumber(f[4]) or math.huge) > BATCH_VERSION then
     return {'other', id}
   end
   if f[2] == 'cancelled' then
     return {'cancelled', id}
   end
-  redis.call('HSET', of_batch(id), 'adds', ARGV[2])
-  keep_for(id, ARGV[6])
+  redis.call('HSET', of_batch(id), 'adds', ARGV[2], 'expires_at', expires_at(math.max(now, tonumber(f[5]))))
+  if f[2] == 'queueing' or f[2] == 'finished' then
+    keep_for(id, ARGV[6])
+  end
   if f[3] == ARGV[2] and redis.call('HGET', of_batch(id), 'opened_by') == ARGV[2] then
     return {'opened', id} -- repeated
   end
@@ -24,11 +33,10 @@ if id and redis.call('EXISTS', of_batch(id)) == 1 then
 end
 id = ARGV[1]
 local due = math.max(tonumber(ARGV[10]) or 0, now)
-local oldest = due + tonumber(ARGV[12])
 redis.call('SET', of_key, id)
 redis.call('HSET', of_batch(id), 'v', BATCH_VERSION, 'site', ARGV[3], 'account', ARGV[7], 'lane', ARGV[8], 'list', ARGV[9],
   'content', ARGV[5], 'state', 'queueing', 'adds', ARGV[2], 'opened_by', ARGV[2], 'accepted_at', now, 'moved_at', now,
-  'wait_until', due, 'expires_at', string.format('%.0f', math.min(tonumber(ARGV[11]) or oldest, oldest)), 'weight', ARGV[13],
+  'wait_until', due, 'expires_at', expires_at(due), 'weight', ARGV[13],
   'letter', ARGV[15], 'letter_digest', ARGV[16], 'chunks', 0, 'key', of_key, 'lifetime', ARGV[6])
 if ARGV[14] ~= '' then
   redis.call('HSET', of_batch(id), 'metadata', ARGV[14])

@@ -4,15 +4,16 @@
 --
 -- ARGV: 1 id, 2 chunk, 3 token, 4 how long the whole batch waits (ms), 5 '1' if that makes its next back-off longer, '0' if it
 --       ends it, '' otherwise
--- Answers how many of the chunk still wait; -1 where another worker has it.
+-- Answers how many of the chunk still wait; -1 where another worker has it. Where one is being asked for, which nobody could
+-- write down, a sweep takes the chunk over.
 local id, chunk = ARGV[1], tonumber(ARGV[2])
 local name = name_of_hold(id, chunk)
 local hold = redis.call('HGET', key('batches', 'held'), name)
 if not hold or string.match(hold, '^%S+ (%S+)') ~= ARGV[3] then
   return -1
 end
-redis.call('HDEL', key('batches', 'held'), name)
 if redis.call('EXISTS', of_batch(id)) == 0 then
+  redis.call('HDEL', key('batches', 'held'), name)
   return 0
 end
 if ARGV[5] == '1' then
@@ -27,7 +28,12 @@ end
 if redis.call('HGET', of_batch(id), 'state') == 'cancelled' then
   move_chunk(id, chunk, 'cancelled')
 end
-local left = left_in_chunk(id, chunk)
+local left, asked = left_in_chunk(id, chunk)
+if asked > 0 then
+  redis.call('HSET', key('batches', 'held'), name, (string.gsub(hold, '^%S+', 'nobody')))
+  return left
+end
+redis.call('HDEL', key('batches', 'held'), name)
 if left == 0 then
   redis.call('HDEL', of_batch(id, 'chunks'), ARGV[2])
 else

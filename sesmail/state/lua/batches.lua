@@ -61,19 +61,20 @@ local function hold_of(id, number, token)
   return hold and string.match(hold, '^%S+ (%S+)') == token and hold
 end
 
--- How many recipients of a chunk still wait, or are being asked for.
+-- How many recipients of a chunk still wait or are being asked for, and how many of them are being asked for.
 local function left_in_chunk(id, chunk)
   local states = redis.call('GETRANGE', of_batch(id, 'states'), chunk * CHUNK / 2, (chunk + 1) * CHUNK / 2 - 1)
-  local left = 0
+  local left, asked = 0, 0
   for i = 1, #states do
     local byte = string.byte(states, i)
     for _, code in ipairs({math.floor(byte / 16), byte % 16}) do
       if code == CODES.queued or code == CODES.sending then
         left = left + 1
+        asked = asked + (code == CODES.sending and 1 or 0)
       end
     end
   end
-  return left
+  return left, asked
 end
 
 -- Every recipient of a chunk who waits comes to be in another state.
