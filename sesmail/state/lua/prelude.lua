@@ -1,6 +1,9 @@
 -- Stands before every script. KEYS[1] is the base that all keys begin with, such as "{sesmail}:".
-local function key(...)
-  return KEYS[1] .. table.concat({...}, ':')
+local function key(kind, name, detail)
+  if not name then
+    return KEYS[1] .. kind
+  end
+  return KEYS[1] .. kind .. ':' .. name .. (detail and ':' .. detail or '')
 end
 
 -- Redis' own clock in microseconds: hosts disagree, Redis does not.
