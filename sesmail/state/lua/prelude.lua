@@ -6,6 +6,12 @@ local function key(kind, name, detail)
   return KEYS[1] .. kind .. ':' .. name .. (detail and ':' .. detail or '')
 end
 
+-- The same for what belongs to one account of SES: its throttle, line and breaker. KEYS[2], where it is given, is their base,
+-- such as "{sesmail}:account:marketing:"; those of the account `default` stand below KEYS[1].
+local function of_account(...)
+  return (KEYS[2] or KEYS[1]) .. table.concat({...}, ':')
+end
+
 -- Redis' own clock in microseconds: hosts disagree, Redis does not.
 local function now_us()
   local t = redis.call('TIME')
