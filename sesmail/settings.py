@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sesmail.errors import ConfigurationError
@@ -59,6 +59,14 @@ def _is_rate_limit(limit: Any) -> str:
 
 RateLimit = Annotated[str, BeforeValidator(_is_rate_limit)]
 
+
+def _are_thresholds(rates: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < rates[0] <= rates[1] <= 1:
+        raise ValueError("write two parts of 1, the one that warns before the one that stops: [0.02, 0.05]")
+    return rates
+
+
+Thresholds = Annotated[tuple[float, float], AfterValidator(_are_thresholds)]
 
 SuppressionReason = Literal["soft-bounced", "unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
 
@@ -221,6 +229,39 @@ class Settings(BaseSettings):
         default="lean",
         description="How SES is asked: `lean` on boto3's connections but written and read by sesmail, for an eighth of "
         "the CPU; by itself as `boto3` where something would be missed, such as a proxy or a tracer of boto3's calls.",
+    )
+
+    # The brake
+    brake: Literal["stop", "warn", "off"] = Field(
+        default="stop",
+        description="What becomes of bulk email to a list, of a site or of the account, of which too much bounces or "
+        "is complained of: it is stopped, or only warned of, or not looked at.",
+    )
+    brake_bounce_rates: Thresholds = Field(
+        default=(0.02, 0.05),
+        description="The parts of emails that bounced for good from which on the brake warns, and stops: "
+        "`[0.02, 0.05]`. AWS reviews accounts from 0.05 on.",
+    )
+    brake_complaint_rates: Thresholds = Field(
+        default=(0.0005, 0.001),
+        description="The same for complaints, three or more. AWS reviews accounts from 0.001 on.",
+    )
+    brake_windows_seconds: list[Seconds] = Field(
+        default=[3600.0, 7 * DAY],
+        min_length=1,
+        description="Over how long the brake looks back: what is too much in one of these is too much.",
+    )
+    brake_minimum_emails: int = Field(
+        default=500, ge=1, description="Of fewer emails in a window the brake says nothing."
+    )
+    brake_trial_after_seconds: Seconds = Field(
+        default=3600.0,
+        description="How long what the brake has stopped waits for a trial; twice as long after each that fails, a day "
+        "at most.",
+    )
+    brake_trial_recipients: int = Field(default=100, ge=1, description="How many recipients a trial lets through.")
+    brake_trial_seconds: Seconds = Field(
+        default=900.0, description="How long a trial takes at least, so that its bounces have come back."
     )
 
     # Workers

@@ -33,12 +33,14 @@ def status(send_id: str | None, as_json: bool) -> None:
     snapshot = client.throttle.snapshot()
     closures = [asdict(closure) for closure in snapshot.closures]
     data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
+    data["reputation"] = [each.as_dict() for each in client.brake.judgements() if each.why]
     data["unattended"] = _unattended(client, data["sends"])
     redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
     data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
     data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
     rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
     rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
+    rows += [(f"  {each['scope']}", f"{each['level']}: {each['why']}") for each in data["reputation"]]
     rows += [(f"  queue {name}", UNATTENDED) for name in data["unattended"]]
     rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
     rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]

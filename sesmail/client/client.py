@@ -177,4 +177,4 @@ class Client(WayBack):
         from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
         from sesmail.state.waiting import Waiting  # noqa: PLC0415
 
-        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)
+        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle, self.brake)

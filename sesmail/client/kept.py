@@ -104,7 +104,8 @@ class KeptInRedis(Base):
     @part
     def reputation(self) -> Reputation:
         """What became of the emails."""
-        return Reputation(self.scripts)
+        settings = self.settings
+        return Reputation(self.scripts, [] if settings.brake == "off" else settings.brake_windows_seconds)
 
     @part
     def audit(self) -> Audit:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.events.stores import Counts
+    from sesmail.sending.brake import Judgement
     from sesmail.sending.throttle import Snapshot
     from sesmail.state.line import Closure
 
@@ -69,6 +70,7 @@ class SesmailCollector(Collector):
         yield from _rate(snapshot)
         yield from _quota(snapshot)
         yield _line(snapshot.closures)
+        yield from _reputation(client.brake.judgements())
         yield _events(client.settings.site, client.event_store.counts(client.settings.site))
 
 
@@ -160,11 +162,21 @@ def _quota(now: Snapshot) -> Iterator[Metric]:
 
 def _line(closures: tuple[Closure, ...]) -> Metric:
     """The account and the lanes are always there, so that an alert on them has something to look at."""
-    meaning = "1 where sending is closed: paused by an operator, or stopped because SES would refuse it."
+    meaning = "1 where sending is closed: paused by an operator, stopped because SES would refuse it, or braked."
     closed = {(closure.scope, closure.how.value): 1 for closure in closures}
     usual = [ACCOUNT, *(f"lane:{lane}" for lane in Lane)]
     all_open = {(scope, how.value): 0 for scope in usual for how in How}
     return _gauge("sesmail_line_closed", meaning, ("scope", "how"), (all_open | closed).items())
+
+
+def _reputation(judgements: list[Judgement]) -> Iterator[Metric]:
+    """Over the window in which each looks worst."""
+    bounces = {(each.scope,): each.outcome.bounce_rate for each in judgements}
+    meaning = "Hard bounces per email of late, by list, site and account."
+    yield _gauge("sesmail_bounce_rate", meaning, ("scope",), bounces.items())
+    complaints = {(each.scope,): each.outcome.complaint_rate for each in judgements}
+    meaning = "Complaints per email of late, by list, site and account."
+    yield _gauge("sesmail_complaint_rate", meaning, ("scope",), complaints.items())
 
 
 def _events(site: str, counts: Counts) -> Metric:

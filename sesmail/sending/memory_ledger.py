@@ -188,6 +188,7 @@ class MemoryLedger:
         *,
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
+        for_scope: str = "",  # noqa: ARG002
     ) -> State:
         """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
         with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:

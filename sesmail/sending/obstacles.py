@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from sesmail.state.line import ACCOUNT, How
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sesmail.sending.brake import Brake, Judgement
     from sesmail.sending.throttle import SendThrottle, Snapshot
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Closure
@@ -42,8 +44,9 @@ class Obstacle:
 class Obstacles:
     """Looks for them. Nothing is changed, and SES is not asked."""
 
-    def __init__(self, ledger: Ledger, waiting: Waiting, fleet: Fleet, throttle: SendThrottle) -> None:
+    def __init__(self, ledger: Ledger, waiting: Waiting, fleet: Fleet, throttle: SendThrottle, brake: Brake) -> None:
         self._ledger, self.waiting, self._fleet, self._throttle = ledger, waiting, fleet, throttle
+        self._brake = brake
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
@@ -54,6 +57,7 @@ class Obstacles:
             *([] if workers_live else [self._no_worker(counts, now, silent_seconds)]),
             *map(_closed, snapshot.closures),
             *(self._not_taken(counts, now, snapshot) if workers_live else []),
+            *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *_quota(counts, snapshot),
             *_limits(counts, snapshot),
             *_rate(counts, snapshot),
@@ -114,6 +118,15 @@ def _closed(closure: Closure) -> Obstacle:
             what=f"{what} is paused since {since}: {closure.reason}.",
             do=f"An operator did that. `sesmail resume{_option(closure.scope)}` when it may go on.",
         )
+    if closure.how is How.BRAKED:
+        return Obstacle(
+            id="braked",
+            lane=Lane.BULK,
+            what=f"{what} is stopped by the brake since {since}: {closure.reason}.",
+            do="Clean the list: `sesmail suppress` has who bounced. Then `sesmail resume"
+            f'{_option(closure.scope)} --why "list cleaned"`; else a trial comes by itself{_trial(closure)}. '
+            "Transactional email goes on.",
+        )
     return Obstacle(
         id="stopped",
         lane=lane,
@@ -123,8 +136,28 @@ def _closed(closure: Closure) -> Obstacle:
     )
 
 
+def _trial(closure: Closure) -> str:
+    if closure.next_probe_at is None:
+        return ""
+    begins = datetime.fromtimestamp(closure.next_probe_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f" at {begins}, with {closure.trial_left} recipients left"
+
+
+def _warned_of(judgement: Judgement) -> Obstacle:
+    return Obstacle(
+        id="reputation",
+        lane=Lane.BULK,
+        what=f"{judgement.scope}: {judgement.why}.",
+        do="Nothing is stopped by it yet. `sesmail rates` shows each list and day: write to those who asked for it, "
+        "and leave out addresses that you have not written to for long.",
+    )
+
+
 def _option(scope: str) -> str:
     kind, _, name = scope.partition(":")
+    if kind == "list":
+        site, _, name = name.partition("/")
+        return f" --list {shlex.quote(name)} --site {site}"
     return "" if scope == ACCOUNT else f" --{kind} {name}"
 
 

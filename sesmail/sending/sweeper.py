@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sesmail.sending.outbox import Broker
     from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
-    from sesmail.state.line import Line
+    from sesmail.state.line import Closure, Line
     from sesmail.state.meters import Meters
     from sesmail.vocabulary import Ticket
 
@@ -89,14 +89,16 @@ class Sweeper:
 
     def _queue_what_may_go(self) -> dict[str, int]:
         """All that is due, or has room by now; but what is closed would only send tickets round and round."""
-        closed = {(closure.scope, closure.how) for closure in self._line.closures()}
+        closures = self._line.closures()
+        closed = {(closure.scope, closure.how) for closure in closures}
         lanes = [lane for lane in Lane if not closed & {(f"lane:{lane}", how) for how in How}]
         if (ACCOUNT, How.PAUSED) in closed:
             return {}
         if (ACCOUNT, How.STOPPED) in closed:
             return {"due": self._queue_one_that_tries(lanes)}
+        tried = sum(self._queue_for_trial(each) for each in closures if (each.scope, How.PAUSED) not in closed)
         return {
-            "due": sum(self._queue_all(self._ledger.queue_due, lane) for lane in lanes),
+            "due": tried + sum(self._queue_all(self._ledger.queue_due, lane) for lane in lanes),
             "room": sum(self._queue_all(self._ledger.queue_for_room, lane) for lane in lanes),
         }
 
@@ -114,6 +116,16 @@ class Sweeper:
                 self._issue(tickets, express=False)
                 total += len(tickets)
         return total
+
+    def _queue_for_trial(self, closure: Closure) -> int:
+        """As many of a lane that the brake has closed as its trial has left, when it is time for that."""
+        lanes = {f"lane:{lane}": lane for lane in Lane}
+        if closure.how is not How.BRAKED or closure.scope not in lanes or not closure.trial_left:
+            return 0
+        tries = f"{How.BRAKED}:{closure.scope}"
+        tickets = self._ledger.queue_due(lanes[closure.scope], min(closure.trial_left, PAGE), tries=tries)
+        self._issue(tickets, express=False)
+        return len(tickets)
 
     def _queue_all(self, queued: Callable[[Lane, int], list[Ticket]], lane: Lane) -> int:
         total = 0

@@ -173,7 +173,7 @@ class Ledger:
             return State(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, callers, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, site, record, *blobs = answer
         try:
             email = unpack(record, blobs)
         except Newer as newer:
@@ -191,6 +191,7 @@ class Ledger:
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
             callers=tuple(callers.decode().split()),
+            site=site.decode(),
         )
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
@@ -225,16 +226,24 @@ class Ledger:
         return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
 
     def postpone(
-        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,
+        for_scope: str = "",
     ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner. Answers `SENT` when an event has proved that
+        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
+        to open, and goes on then. Answers `SENT` when an event has proved that
         SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope)
         answer = self._run("postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim

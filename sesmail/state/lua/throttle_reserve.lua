@@ -6,7 +6,7 @@
 --       name, recipients a second; then the scopes that must be open
 -- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
---         {'postponed', milliseconds until it is worth coming back, cause, text}.
+--         {'postponed', milliseconds until it is worth coming back, cause, text, the closed scope (or nothing)}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
 local recipients, counted, lane, turns, horizon, asker =
@@ -24,25 +24,47 @@ local function must_leave_it_to_bulk(due)
   return lane == 'transactional' and waits > 0 and now < due * 1000 + BULK_TRIES_SECONDS * SECOND
 end
 
+-- Where the brake has closed it, a trial lets some recipients through when it is time for it; see brake.lua.
+local function braked(scope, entry)
+  local trial_at, left, text, judged_at = string.match(entry, '^(%d+) (%d+) %d+ ([^\n]*)\nbrake %d+ (%d+)')
+  local begins_later = trial_at and tonumber(trial_at) * 1000 > now
+  if trial_at and not begins_later and tonumber(left) > 0 then
+    return nil
+  end
+  local ends_at = begins_later and trial_at or judged_at or 0
+  local wait = math.max(PAUSED_SECONDS * 1000, tonumber(ends_at) - math.floor(now / 1000))
+  if string.find(scope, '^lane:') then
+    wait = WATCHED_SECONDS * 1000
+  end
+  return {'postponed', wait, 'braked', scope .. ': ' .. (text or 'closed by a newer release'), scope}
+end
+
 -- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
 local function closed()
-  local fields, probes = {}, {}
+  local fields, probes, trials = {}, {}, {}
   if redis.call('EXISTS', key('line')) == 0 then
-    return nil, probes
+    return nil, probes, trials
   end
   for i = 8 + 2 * ARGV[7], #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
+    fields[#fields + 1] = 'braked:' .. ARGV[i]
   end
   local entries = redis.call('HMGET', key('line'), unpack(fields))
   for i = 1, #entries do
-    if entries[i] then
+    local scope = string.match(fields[i], ':(.*)$')
+    if entries[i] and string.find(fields[i], '^braked:') then
+      local postponed = braked(scope, entries[i])
+      if postponed then
+        return postponed
+      end
+      trials[#trials + 1] = fields[i]
+    elseif entries[i] then
       local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)')
       local cause = string.match(fields[i], '^[^:]+')
       local tried = cause == 'stopped' and due  -- what is closed in words that we do not know, is closed
       local email_at = string.match(entries[i], '\nbreaker %d+ (%d+)')
       if not tried or tonumber(due) * 1000 > now or (email_at and must_leave_it_to_bulk(due)) then
-        local scope = string.match(fields[i], ':(.*)$')
         local wait = tried and math.max(0, tonumber(due) - math.floor(now / 1000)) or PAUSED_SECONDS * 1000
         if scope == 'account' or string.find(scope, '^lane:') then
           wait = WATCHED_SECONDS * 1000
@@ -53,7 +75,7 @@ local function closed()
       probes[#probes + 1] = {field = fields[i], every = tonumber(every), asks_first = asks_first}
     end
   end
-  return nil, probes
+  return nil, probes, trials
 end
 
 -- Several sends wait for the same room: each is promised its own part of what leaves the 24 hours, the oldest first.
@@ -212,6 +234,14 @@ local function take(probes)
   end
 end
 
+local function take_from(trials)
+  for _, field in ipairs(trials) do
+    local trial_at, left, rest = string.match(redis.call('HGET', key('line'), field), '^(%d+) (%d+)(.*)$')
+    redis.call('HSET', key('line'), field,
+      string.format('%s %.0f%s', trial_at, math.max(0, tonumber(left) - recipients), rest))
+  end
+end
+
 local function book(slot, next_slot)
   row.total, row.next, row.tail = row.total + recipients, next_slot, slot
   if row.rate > 0 then
@@ -219,7 +249,7 @@ local function book(slot, next_slot)
   end
 end
 
-local postponed, probes = closed()
+local postponed, probes, trials = closed()
 roll_24_hours(row, now)
 postponed = postponed or over_quota(probes)
 if postponed then
@@ -249,6 +279,7 @@ book(slot, next_slot)
 charge_shares(slot)
 count_sent(row, now, counted)
 take(probes)
+take_from(trials)
 write_books(row)
 local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do
