@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sesmail.errors import ConfigurationError
@@ -59,14 +59,6 @@ def _is_rate_limit(limit: Any) -> str:
 
 RateLimit = Annotated[str, BeforeValidator(_is_rate_limit)]
 
-
-def _are_thresholds(rates: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < rates[0] <= rates[1] <= 1:
-        raise ValueError("write two parts of 1, the one that warns before the one that stops: [0.02, 0.05]")
-    return rates
-
-
-Thresholds = Annotated[tuple[float, float], AfterValidator(_are_thresholds)]
 
 SuppressionReason = Literal["soft-bounced", "unsubscribed", "ses-list", "invalid", "bounced", "manual", "complained"]
 
@@ -237,19 +229,21 @@ class Settings(BaseSettings):
         description="What becomes of bulk email to a list, of a site or of the account, of which too much bounces or "
         "is complained of: it is stopped, or only warned of, or not looked at.",
     )
-    brake_bounce_rates: Thresholds = Field(
-        default=(0.02, 0.05),
-        description="The parts of emails that bounced for good from which on the brake warns, and stops: "
-        "`[0.02, 0.05]`. AWS reviews accounts from 0.05 on.",
+    brake_bounce_warning: float = Field(
+        default=0.02, gt=0, le=1, description="The part of emails that bounce for good from which on the brake warns."
     )
-    brake_complaint_rates: Thresholds = Field(
-        default=(0.0005, 0.001),
-        description="The same for complaints, three or more. AWS reviews accounts from 0.001 on.",
+    brake_bounce_limit: float = Field(
+        default=0.05, gt=0, le=1, description="And from which on it stops: AWS reviews accounts from 0.05 on."
     )
-    brake_windows_seconds: list[Seconds] = Field(
-        default=[3600.0, 7 * DAY],
-        min_length=1,
-        description="Over how long the brake looks back: what is too much in one of these is too much.",
+    brake_complaint_warning: float = Field(
+        default=0.0005, gt=0, le=1, description="The part that is complained of, three or more, from which on it warns."
+    )
+    brake_complaint_limit: float = Field(
+        default=0.001, gt=0, le=1, description="And from which on it stops: AWS reviews accounts from 0.001 on."
+    )
+    brake_window_seconds: Seconds = Field(default=7 * DAY, description="Over how long the brake looks back.")
+    brake_short_window_seconds: Seconds = Field(
+        default=3600.0, description="The same for what goes wrong now, after a good record."
     )
     brake_minimum_emails: int = Field(
         default=500, ge=1, description="Of fewer emails in a window the brake says nothing."
@@ -370,6 +364,11 @@ class Settings(BaseSettings):
     event_retention_seconds: Seconds = Field(
         default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
     )
+
+    @property
+    def brake_windows_seconds(self) -> list[float]:
+        """Over how long the brake looks back: what is too much in one of these is too much."""
+        return [] if self.brake == "off" else [self.brake_short_window_seconds, self.brake_window_seconds]
 
     @property
     def asking_seconds(self) -> float:

@@ -104,8 +104,7 @@ class KeptInRedis(Base):
     @part
     def reputation(self) -> Reputation:
         """What became of the emails."""
-        settings = self.settings
-        return Reputation(self.scripts, [] if settings.brake == "off" else settings.brake_windows_seconds)
+        return Reputation(self.scripts, self.settings.brake_windows_seconds)
 
     @part
     def audit(self) -> Audit:

@@ -83,9 +83,9 @@ class Brake:
         if self._settings.brake == "off":
             return
         sites, closed = self._books.sites(), self._closed()
-        outcomes = self._books.outcomes(sites)
+        now, outcomes = self._books.outcomes(sites)
         for closure in closed.values():
-            self._judge_trial(closure, outcomes, sites)
+            self._judge_trial(closure, outcomes, sites, now)
         strict = self._is_reviewed()
         for judgement in self._judgements(outcomes, set(closed), strict=strict):
             if judgement.level is Level.STOP and self._settings.brake == "stop":
@@ -98,7 +98,7 @@ class Brake:
         """All that is open, as it would be judged now: the worst first, lists, then sites, then the account."""
         if self._settings.brake == "off":
             return []
-        outcomes = self._books.outcomes(self._books.sites())
+        _, outcomes = self._books.outcomes(self._books.sites())
         return self._judgements(outcomes, set(self._closed()), strict=self._is_reviewed())
 
     def open(self, scope: str) -> bool:
@@ -137,15 +137,19 @@ class Brake:
         return max(found, key=lambda each: (levels.index(each.level), each.window_seconds), default=fine)
 
     def _judge_window(self, scope: str, window_seconds: float, outcome: Outcome, *, strict: bool) -> Judgement:
-        settings = self._settings
-        complaint_rate = outcome.complaint_rate if outcome.complained >= MINIMUM_COMPLAINTS else 0.0
+        its, complaint_rate = (
+            self._settings,
+            outcome.complaint_rate if outcome.complained >= MINIMUM_COMPLAINTS else 0.0,
+        )
+        bounce_limits = its.brake_bounce_warning, its.brake_bounce_limit
+        complaint_limits = its.brake_complaint_warning, its.brake_complaint_limit
         seen = (
-            ("hard bounces", outcome.bounced, outcome.bounce_rate, settings.brake_bounce_rates),
-            ("complaints", outcome.complained, complaint_rate, settings.brake_complaint_rates),
+            ("hard bounces", outcome.bounced, outcome.bounce_rate, *bounce_limits),
+            ("complaints", outcome.complained, complaint_rate, *complaint_limits),
         )
         level, why = Level.FINE, ""
-        for what, number, rate, (warning, stop) in seen if outcome.sent >= settings.brake_minimum_emails else ():
-            stops_at = warning if strict else stop
+        for what, number, rate, warning, stop in seen if outcome.sent >= its.brake_minimum_emails else ():
+            stops_at = min(warning, stop) if strict else stop
             if rate >= stops_at or (rate >= warning and level is Level.FINE):
                 level = Level.STOP if rate >= stops_at else Level.WARNING
                 why = f"{100 * rate:.2g} % {what} ({number} of {outcome.sent} emails in {_span(window_seconds)}; "
@@ -155,22 +159,26 @@ class Brake:
                 break
         return Judgement(scope=scope, level=level, outcome=outcome, window_seconds=window_seconds, why=why)
 
-    def _judge_trial(self, closure: Closure, outcomes: Outcomes, sites: list[str]) -> None:
-        now = self._books.now()
+    def _judge_trial(self, closure: Closure, outcomes: Outcomes, sites: list[str], now: float) -> None:
         if closure.next_probe_at is None or closure.judged_at is None or now < closure.next_probe_at:
             return
         members = members_of(closure.scope, sites)
         places = {place for lists in outcomes.values() for place in lists if place in members or place.site in members}
         outcome = _sums(outcomes, places)[max(outcomes)] if places else Outcome()
-        tried = max(outcome.sent, self._trial.recipients)
-        if outcome.complained or outcome.bounced / tried >= self._settings.brake_bounce_rates[1]:
+        is_over = now >= closure.judged_at
+        is_heard = outcome.sent >= self._trial.recipients / 2
+        limit = self._settings.brake_bounce_limit
+        if outcome.complained or outcome.bounced / max(outcome.sent, self._trial.recipients) >= limit:
             why = f"its trial failed: {outcome.bounced} bounced, {outcome.complained} complained of {outcome.sent}"
-            if self._books.close(closure.scope, why, self._trial, members):
-                log.error("the brake holds up %s for longer: %s", closure.scope, why, extra={"action": "brake"})
+        elif is_over and not is_heard and not closure.trial_left:
+            why = f"its trial told nothing: SES was heard of {outcome.sent} of {self._trial.recipients} emails"
+        else:
+            if is_over and is_heard and self._books.open(closure.scope):
+                extra = {"action": "brake_opened", "scope": closure.scope}
+                log.info("the brake lets %s go on: its trial went well", closure.scope, extra=extra)
             return
-        is_over = now >= closure.judged_at and outcome.sent >= self._trial.recipients / 2
-        if is_over and self._books.open(closure.scope):
-            log.info("the brake lets %s go on: its trial went well", closure.scope, extra={"action": "brake_opened"})
+        if self._books.close(closure.scope, why, self._trial, members):
+            log.error("the brake holds up %s for longer: %s", closure.scope, why, extra={"action": "brake"})
 
     def _close(self, judgement: Judgement, sites: list[str]) -> None:
         if self._books.close(judgement.scope, judgement.why, self._trial, members_of(judgement.scope, sites)):

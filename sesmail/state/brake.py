@@ -81,12 +81,6 @@ class BrakeBooks:
         self._run = scripts.run
         self._key = scripts.keys
 
-    def now(self) -> float:
-        """Epoch seconds by Redis' clock."""
-        with reachable(self._redis):
-            seconds, microseconds = self._redis.time()
-        return float(seconds + microseconds / 1e6)
-
     def sites(self) -> list[str]:
         """Those of which SES has told."""
         with reachable(self._redis):
@@ -98,17 +92,17 @@ class BrakeBooks:
             said = self._redis.hget(self._key("throttle", "facts"), "standing")
         return (said or b"").decode()
 
-    def outcomes(self, sites: Iterable[str]) -> dict[float, dict[SiteList, Outcome]]:
-        """By window (seconds) and list, what may be judged."""
+    def outcomes(self, sites: Iterable[str]) -> tuple[float, dict[float, dict[SiteList, Outcome]]]:
+        """The time by Redis' clock; and by window (seconds) and list, what may be judged."""
         counts: dict[float, dict[SiteList, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+        now_ms = 0
         for site in sites:
-            answer = iter(self._run("brake_counts", site))
-            for window_ms, counted, number in zip(answer, answer, answer, strict=True):
-                counter, _, list_name = counted.decode().partition(" ")
+            now_ms, *counted = self._run("brake_counts", site)
+            for window_ms, what, number in zip(counted[::3], counted[1::3], counted[2::3], strict=True):
+                counter, _, list_name = what.decode().partition(" ")
                 counts[window_ms / 1000][SiteList(site, list_name)][counter] = number
-        return {
-            window: {place: _outcome(counted) for place, counted in lists.items()} for window, lists in counts.items()
-        }
+        found = {window: {place: _outcome(each) for place, each in of.items()} for window, of in counts.items()}
+        return now_ms / 1000, found
 
     def close(self, scope: str, reason: str, trial: Trial, counting_anew: Iterable[SiteList | str]) -> bool:
         """Close a scope until a trial; after a trial that failed, until the next. False where it was closed already.

@@ -73,9 +73,9 @@ class Line:
         return bool(self._scripts.run("line", How.STOPPED, scope, reason, round(probe_every_seconds * 1000)))
 
     def resume(self, scope: str) -> bool:
-        """Open a scope, whoever closed it. False when it was open."""
+        """Open a scope, whoever closed it. False when it was open. (`Brake.open` also has it judged anew.)"""
         with reachable(self._scripts.redis):
-            return bool(self._scripts.redis.hdel(self._key, f"{How.PAUSED}:{scope}", f"{How.STOPPED}:{scope}"))
+            return bool(self._scripts.redis.hdel(self._key, *(f"{how}:{scope}" for how in How)))
 
     def closures(self) -> tuple[Closure, ...]:
         """Everything that is closed, the longest closed first; empty when all is open."""

@@ -1,7 +1,7 @@
 -- What the brake judges a site by: what was told in its windows (see count_facts.lua). Forgets what has left them.
 --
 -- ARGV: 1 site
--- Answers {window (ms), 'counter list', how many, ...}.
+-- Answers {now (ms), window (ms), 'counter list', how many, ...}.
 local brake, now, sums = key('brake', ARGV[1]), now_ms(), {}
 local fields = redis.call('HGETALL', brake)
 for i = 1, #fields, 2 do
@@ -13,7 +13,7 @@ for i = 1, #fields, 2 do
     sums[place] = (sums[place] or 0) + tonumber(fields[i + 1])
   end
 end
-local answer = {}
+local answer = {now}
 for place, sum in pairs(sums) do
   local window, counter = string.match(place, '^(%d+) (.*)$')
   answer[#answer + 1] = tonumber(window)

@@ -17,22 +17,24 @@ for window in string.gmatch(ARGV[3], '%d+') do
   longest = math.max(longest, tonumber(window))
 end
 
+-- Since when the emails of a list must have been sent to be judged.
+local since, judged = {}, {}
+local function judged_since(brake, list)
+  local place = brake .. ' ' .. list
+  if not since[place] then
+    local from = redis.call('HMGET', brake, 'from', 'from ' .. list)
+    since[place] = math.max(tonumber(from[1]) or 0, tonumber(from[2]) or 0, now - longest)
+  end
+  return since[place]
+end
+
 local function count_for_brake(site, counter, sent_at)
   local kind, list = string.match(counter, '^(%S+) ?(.*)$')
-  if not JUDGED[kind] or sent_at < now - longest then
-    return
-  end
   local brake = key('brake', site)
-  local from = redis.call('HMGET', brake, 'from', 'from ' .. list)
-  if sent_at < math.max(tonumber(from[1]) or 0, tonumber(from[2]) or 0) then
-    return
+  if JUDGED[kind] and longest > 0 and sent_at >= judged_since(brake, list) then
+    judged[brake] = judged[brake] or {}
+    judged[brake][counter] = (judged[brake][counter] or 0) + 1
   end
-  for _, window in ipairs(windows) do
-    local part = window / PARTS
-    local ends_at = (math.floor(now / part) + 1) * part
-    redis.call('HINCRBY', brake, string.format('%.0f %.0f %s', window, ends_at, counter), 1)
-  end
-  expires[brake] = math.ceil(2 * longest / 1000)
 end
 
 for i = 4, #ARGV, 7 do
@@ -50,6 +52,16 @@ for i = 4, #ARGV, 7 do
   end
   heard[ARGV[i + 3]] = true
   answer[#answer + 1] = not teller and 'first' or teller == told_by and 'again' or 'twin'
+end
+for brake, counts in pairs(judged) do
+  for counter, number in pairs(counts) do
+    for _, window in ipairs(windows) do
+      local part = window / PARTS
+      local ends_at = (math.floor(now / part) + 1) * part
+      redis.call('HINCRBY', brake, string.format('%.0f %.0f %s', window, ends_at, counter), number)
+    end
+  end
+  expires[brake] = math.ceil(2 * longest / 1000)
 end
 for name, seconds in pairs(expires) do
   redis.call('EXPIRE', name, seconds)
