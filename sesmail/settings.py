@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         repr=False,
         default="",
         description="The Redis that holds the ledger: `redis://`, `rediss://`, `unix://`, `sentinel://` or "
-        "`redis+cluster://` (docs/deployment.md); else Celery's broker, or the first of several, where that is one, "
+        "`redis+cluster://` (docs/redis.md); else Celery's broker, or the first of several, where that is one, "
         "with its `broker_use_ssl`; without either, nothing is queued or sent.",
     )
     redis_master_name: str = Field(
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     accept_waits_for: Literal["replica", "disk"] | None = Field(
         default=None,
         description="Who must have an email, too, before `.delay()` returns and before SES is asked: a replica of "
-        "Redis, or its disk; see docs/deployment.md for what that costs.",
+        "Redis, or its disk; see docs/redis.md for what that costs.",
     )
     accept_wait_seconds: Seconds = Field(
         default=2.0, description="How long that may take; then `LedgerUnavailable` says that it *may* be accepted."

@@ -29,6 +29,16 @@ class State(StrEnum):
     ABANDONED = "abandoned"  #: attempts or age used up
 
 
+def state_of(name: str) -> State:
+    """The state of that name; one that a newer release has goes by its name, and is none of ours."""
+    try:
+        return State(name)
+    except ValueError:
+        newer = str.__new__(State, name)
+        newer._name_, newer._value_ = name.upper(), name
+        return newer
+
+
 WAITING = (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
 FAILED = (State.REJECTED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED, State.ABANDONED)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import emit, json_option, shown_until_told, two_columns, with_lines_above
 from sesmail.cli.site import SILENT_SECONDS, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
@@ -16,37 +16,66 @@ from sesmail.sending.account import read_at_once
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
 
 
 @click.command()
 @click.argument("send_id", required=False, metavar="[ID]")
+@click.option("--check", is_flag=True, help="Exit with 1 where somebody should see to something: see `sesmail why`.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--every", "every_seconds", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Seconds.")
 @json_option
-def status(send_id: str | None, as_json: bool) -> None:
-    """Show what became of one send, or how many are in which state, whether the line is open, and how Redis is."""
+def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: float, as_json: bool) -> None:
+    """Show how things stand in three lines, with the states that hold sends; or what became of the send of this ID.
+
+    The lines: workers, and the oldest that waits in each lane; rate and limit, quota, account; the line, and what is
+    in the way.
+    """
+    if send_id and (check or watch):
+        raise click.UsageError("--check and --watch are about all sends, not about one.")
     client = site_client()
     if send_id:
         found = asdict(client.real_outbox.status(send_id))
         emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
         return
-    snapshot = client.throttle.snapshot()
-    closures = [asdict(closure) for closure in snapshot.closures]
-    data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
-    data["reputation"] = [each.as_dict() for each in client.brake.judgements() if each.why]
-    data["unattended"] = _unattended(client, data["sends"])
-    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
-    data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
-    data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
-    rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
-    rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
-    rows += [(f"  {each['scope']}", f"{each['level']}: {each['why']}") for each in data["reputation"]]
-    rows += [(f"  queue {name}", UNATTENDED) for name in data["unattended"]]
-    rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
-    rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]
+    if watch:
+        shown_until_told(lambda: _everything(client), _table, every_seconds, as_json=as_json)
+        return
+    data = _everything(client)
     for warning in data["redis"]["warnings"]:
         click.echo(f"WARNING: {warning}", err=True)
-    emit(data, as_json=as_json, table=two_columns(rows))
+    emit(data, as_json=as_json, table=_table(data))
+    if check and not data["essence"]["well"]:
+        raise SystemExit(1)
+
+
+def _everything(client: Client) -> dict[str, Any]:
+    essence = client.essence()
+    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(dict(essence.counts))
+    return {
+        "essence": essence.as_dict(),
+        "sends": dict(essence.counts),
+        "line": [asdict(closure) for closure in essence.throttle.closures],
+        "reputation": [each.as_dict() for each in client.brake.judgements() if each.why],
+        "rate": _rate(essence.throttle),
+        "unattended": _unattended(client, dict(essence.counts)),
+        "redis": {**asdict(redis), "warnings": client.redis_health.warnings(), "in_short": redis.in_short()},
+        "kept_mb": {which: round(size / 1e6, 2) for which, size in kept.items()},
+    }
+
+
+def _table(data: dict[str, Any]) -> RenderableType:
+    kept = [f"{which.replace('_', ' ')} {size} MB" for which, size in data["kept_mb"].items() if size]
+    rows: list[tuple[str, Any]] = [(name, count) for name, count in data["sends"].items() if count and ":" not in name]
+    rows += [(f"line {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in data["line"]]
+    rows += [(each["scope"], f"{each['level']}: {each['why']}") for each in data["reputation"]]
+    rows += [(f"queue {name}", UNATTENDED) for name in data["unattended"]]
+    rows += [("Redis", data["redis"]["in_short"])]
+    rows += [("kept, about", ", ".join(kept))] if kept else []
+    return with_lines_above(data["essence"]["lines"], rows)
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:

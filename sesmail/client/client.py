@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.essence import Essence
     from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Outbox
     from sesmail.sending.sweeper import Sweeper
@@ -177,4 +178,20 @@ class Client(WayBack):
         from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
         from sesmail.state.waiting import Waiting  # noqa: PLC0415
 
-        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle, self.brake)
+        return Obstacles(
+            self.settings.site,
+            self.ledger,
+            Waiting(self.scripts),
+            self.fleet,
+            self.throttle,
+            self.hearing,
+            self.redis_health,
+            self.brake,
+        )
+
+    def essence(self) -> Essence:
+        """How things stand by now: workers, who waits, rate, quota, account, line, and what is in the way.
+
+        Cheap enough for a page that looks every second; SES is not asked. Raises `LedgerUnavailable`.
+        """
+        return self.obstacles.essence()

@@ -12,19 +12,27 @@ hold no address; `identity:DOMAIN` in a scope is the domain of one of your own s
 from __future__ import annotations
 
 from dataclasses import fields
-from math import inf
+from datetime import UTC, datetime, timedelta
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 from sesmail.doors import site_client
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, MissingExtra
 from sesmail.message import Lane
+from sesmail.sending.obstacles import SILENT_SECONDS
 from sesmail.sending.sweeper import SweepReport
 from sesmail.state.line import ACCOUNT, How
+from sesmail.state.reputation import Counter, of_lists
 from sesmail.vocabulary import State
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app, start_http_server
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        InfoMetricFamily,
+    )
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise MissingExtra(
@@ -39,14 +47,18 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from sesmail.client import Client
-    from sesmail.events.stores import Counts
-    from sesmail.sending.brake import Judgement
     from sesmail.sending.throttle import Snapshot
     from sesmail.state.line import Closure
+    from sesmail.state.meters import Histogram
+
+
+RATED_DAYS = 7
+MOST_LISTS = 100
+"""The largest lists of the week; each is a label, and a monitor suffers from too many."""
 
 
 class SesmailCollector(Collector):
-    """Reads sends, sweeps, rate, quota, line and events at each scrape.
+    """Reads sends, workers, rate, quota, line, events and what came of emails at each scrape.
 
     `collect` raises `LedgerUnavailable` or `EventStoreUnavailable` when they cannot be read, so that the scrape fails:
     zeroes would say that all is well.
@@ -66,12 +78,15 @@ class SesmailCollector(Collector):
         yield _sends(client.ledger.counts())
         yield _sweeps(client.meters.swept())
         yield _not_accepted(client.meters.not_accepted())
+        yield _door_answers(client.meters.door_answers())
         snapshot = client.throttle.snapshot()
         yield from _rate(snapshot)
         yield from _quota(snapshot)
         yield _line(snapshot.closures)
-        yield from _reputation(client.brake.judgements())
-        yield _events(client.settings.site, client.event_store.counts(client.settings.site))
+        yield from _watched(client, snapshot)
+        yield from _histograms(client)
+        yield from _events(client)
+        yield from _reputation(client)
 
 
 def registry(client: Client | None = None) -> CollectorRegistry:
@@ -162,27 +177,84 @@ def _quota(now: Snapshot) -> Iterator[Metric]:
 
 def _line(closures: tuple[Closure, ...]) -> Metric:
     """The account and the lanes are always there, so that an alert on them has something to look at."""
-    meaning = "1 where sending is closed: paused by an operator, stopped because SES would refuse it, or braked."
+    meaning = "1 where sending is closed: paused by an operator, stopped as SES would refuse it, or braked."
     closed = {(closure.scope, closure.how.value): 1 for closure in closures}
     usual = [ACCOUNT, *(f"lane:{lane}" for lane in Lane)]
     all_open = {(scope, how.value): 0 for scope in usual for how in How}
     return _gauge("sesmail_line_closed", meaning, ("scope", "how"), (all_open | closed).items())
 
 
-def _reputation(judgements: list[Judgement]) -> Iterator[Metric]:
-    """Over the window in which each looks worst."""
-    bounces = {(each.scope,): each.outcome.bounce_rate for each in judgements}
-    meaning = "Hard bounces per email of late, by list, site and account."
-    yield _gauge("sesmail_bounce_rate", meaning, ("scope",), bounces.items())
-    complaints = {(each.scope,): each.outcome.complaint_rate for each in judgements}
-    meaning = "Complaints per email of late, by list, site and account."
-    yield _gauge("sesmail_complaint_rate", meaning, ("scope",), complaints.items())
+def _watched(client: Client, now: Snapshot) -> Iterator[Metric]:
+    """What stands still: who takes tickets, what waits for longest, how old the account's figures are."""
+    queues = {lane: client.settings.queue_of(lane) for lane in Lane}
+    takers = client.fleet.takers(list(queues.values()), SILENT_SECONDS)
+    alive = "Workers that were heard to take the tickets of a lane in the last 20 seconds."
+    yield _gauge("sesmail_workers", alive, ("lane",), [((lane.value,), takers[queues[lane]]) for lane in Lane])
+    waiting = client.obstacles.waiting
+    time = waiting.now()
+    oldest = "How long the email waits that has had a ticket for longest in a lane; 0 where none waits for a worker."
+    accepted_at = {lane: waiting.oldest_at(lane) or time for lane in Lane}
+    ages = [((lane.value,), max(0.0, time - accepted_at[lane])) for lane in Lane]
+    yield _gauge("sesmail_oldest_waiting_seconds", oldest, ("lane",), ages)
+    age = "How long ago the account's rate and quota were read; +Inf if never."
+    yield GaugeMetricFamily("sesmail_account_age_seconds", age, inf if now.read_at is None else time - now.read_at)
 
 
-def _events(site: str, counts: Counts) -> Metric:
+def _histograms(client: Client) -> Iterator[Metric]:
+    took = "Seconds that SES took to answer, by what followed: sent, rejected, put off, or unknown for no answer."
+    yield _histogram("sesmail_ses_answer_seconds", took, "answer", client.meters.seconds_to_answer())
+    took = "Seconds from an email's acceptance, or the time that was asked for, until SES took it."
+    yield _histogram("sesmail_sent_after_seconds", took, "lane", client.meters.seconds_to_sent())
+
+
+def _histogram(name: str, meaning: str, label: str, found: Mapping[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=[label])
+    for value, histogram in sorted(found.items()):
+        buckets = [("+Inf" if isinf(bound) else str(bound), count) for bound, count in histogram.up_to]
+        family.add_metric([value], buckets, histogram.sum_seconds)
+    return family
+
+
+def _door_answers(by_status: Mapping[str, int]) -> Metric:
+    meaning = "Posts of SNS that the HTTP doors have answered, by status; 503 makes SNS come again."
+    totals = CounterMetricFamily("sesmail_webhook_answers", meaning, labels=["status"])
+    for status, total in {"200": 0, "503": 0, **by_status}.items():
+        totals.add_metric([status], total)
+    return totals
+
+
+def _events(client: Client) -> Iterator[Metric]:
+    site, hearing = client.settings.site, client.hearing
+    counts = client.event_store.counts(site)
     meaning = "Events of SES for this site that wait to be processed, or were set aside after failures."
     by_state = {(site, "unprocessed"): counts.unprocessed, (site, "set_aside"): counts.set_aside}
-    return _gauge("sesmail_events", meaning, ("site", "state"), by_state.items())
+    yield _gauge("sesmail_events", meaning, ("site", "state"), by_state.items())
+    heard_at, delay_seconds, silence = hearing.heard_at(site), hearing.delay_seconds(site), hearing.silence(site)
+    age = "How long ago the last event of the site was processed; +Inf if none ever was."
+    age_seconds = inf if heard_at is None else max(0.0, client.obstacles.waiting.now() - heard_at)
+    yield _gauge("sesmail_events_heard_age_seconds", age, ("site",), [((site,), age_seconds)])
+    delay = "How long SES's first word of an email takes of late until it is processed, on average."
+    yield _gauge("sesmail_events_delay_seconds", delay, ("site",), [((site,), delay_seconds or 0.0)])
+    unheard = "Emails sent for more than an hour, a hundred or more, without any event of SES; 0 where all is well."
+    yield _gauge("sesmail_events_unheard_emails", unheard, ("site",), [((site,), silence.sent if silence else 0)])
+
+
+def _reputation(client: Client) -> Iterator[Metric]:
+    """By list; the ratios of a whole site are sums of the counts, as AWS judges an account by all that it sends."""
+    today, site = datetime.now(UTC).date(), client.settings.site
+    week = of_lists(client.reputation.rates(site, today - timedelta(days=RATED_DAYS - 1), today))
+    counted = "Recipients of emails sent in the last seven days, by the list and what became of them."
+    lists = sorted(week, key=lambda rates: -rates.counts.get(Counter.SENT, 0))[:MOST_LISTS]
+    counts = [
+        ((site, rates.list, counter.value), rates.counts.get(counter, 0)) for rates in lists for counter in Counter
+    ]
+    yield _gauge("sesmail_week_recipients", counted, ("site", "list", "outcome"), counts)
+    bounced = "Hard bounces per email sent in the last seven days. AWS reviews an account from 0.05 on."
+    ratios = [((site, rates.list), rates.bounce_rate) for rates in lists]
+    yield _gauge("sesmail_bounce_ratio", bounced, ("site", "list"), ratios)
+    complained = "Complaints per email sent in the last seven days. AWS reviews an account from 0.001 on."
+    ratios = [((site, rates.list), rates.complaint_rate) for rates in lists]
+    yield _gauge("sesmail_complaint_ratio", complained, ("site", "list"), ratios)
 
 
 def _gauge(

@@ -40,7 +40,7 @@ UNDER_REVIEW = "probation"
 Outcomes = dict[float, dict[SiteList, Outcome]]
 
 
-class Level(StrEnum):
+class Verdict(StrEnum):
     """How bad it is."""
 
     FINE = "fine"
@@ -53,7 +53,7 @@ class Judgement:
     """Of a list, a site or the account (`lane:bulk`), over the window in which it looks worst."""
 
     scope: str
-    level: Level
+    level: Verdict
     outcome: Outcome
     window_seconds: float
     why: str
@@ -88,10 +88,10 @@ class Brake:
             self._judge_trial(closure, outcomes, sites, now)
         strict = self._is_reviewed()
         for judgement in self._judgements(outcomes, set(closed), strict=strict):
-            if judgement.level is Level.STOP and self._settings.brake == "stop":
+            if judgement.level is Verdict.STOP and self._settings.brake == "stop":
                 self._close(judgement, sites)
                 return  # the next look judges without it
-            if judgement.level is not Level.FINE:
+            if judgement.level is not Verdict.FINE:
                 self._warn(judgement)
 
     def judgements(self) -> list[Judgement]:
@@ -127,13 +127,13 @@ class Brake:
             groups |= {site_scope(site): [place for place in everything if place.site == site] for site in sites}
         groups[BULK_SCOPE] = everything
         found = [self._judge(scope, _sums(open_ones, places), strict=strict) for scope, places in groups.items()]
-        levels = [Level.STOP, Level.WARNING, Level.FINE]
+        levels = [Verdict.STOP, Verdict.WARNING, Verdict.FINE]
         return sorted((each for each in found if each.scope not in closed), key=lambda each: levels.index(each.level))
 
     def _judge(self, scope: str, by_window: Mapping[float, Outcome], *, strict: bool) -> Judgement:
         found = [self._judge_window(scope, window, outcome, strict=strict) for window, outcome in by_window.items()]
-        fine = Judgement(scope=scope, level=Level.FINE, outcome=Outcome(), window_seconds=0.0, why="")
-        levels = list(Level)
+        fine = Judgement(scope=scope, level=Verdict.FINE, outcome=Outcome(), window_seconds=0.0, why="")
+        levels = list(Verdict)
         return max(found, key=lambda each: (levels.index(each.level), each.window_seconds), default=fine)
 
     def _judge_window(self, scope: str, window_seconds: float, outcome: Outcome, *, strict: bool) -> Judgement:
@@ -147,15 +147,15 @@ class Brake:
             ("hard bounces", outcome.bounced, outcome.bounce_rate, *bounce_limits),
             ("complaints", outcome.complained, complaint_rate, *complaint_limits),
         )
-        level, why = Level.FINE, ""
+        level, why = Verdict.FINE, ""
         for what, number, rate, warning, stop in seen if outcome.sent >= its.brake_minimum_emails else ():
             stops_at = min(warning, stop) if strict else stop
-            if rate >= stops_at or (rate >= warning and level is Level.FINE):
-                level = Level.STOP if rate >= stops_at else Level.WARNING
+            if rate >= stops_at or (rate >= warning and level is Verdict.FINE):
+                level = Verdict.STOP if rate >= stops_at else Verdict.WARNING
                 why = f"{100 * rate:.2g} % {what} ({number} of {outcome.sent} emails in {_span(window_seconds)}; "
                 why += f"the brake warns from {100 * warning:g} % on and stops from {100 * stops_at:g} % on"
                 why += ", as AWS reviews the account)" if strict else ")"
-            if level is Level.STOP:
+            if level is Verdict.STOP:
                 break
         return Judgement(scope=scope, level=level, outcome=outcome, window_seconds=window_seconds, why=why)
 

@@ -100,6 +100,25 @@ CATALOGUE: tuple[Key, ...] = (
         "for ever",
         "site: how long (ms) SES's first word of an email takes of late, on average",
     ),
+    Key(
+        "meters:seconds_to_answer",
+        "hash",
+        "for ever",
+        "`answer bound`: how many answers of SES took so long (s), and `answer sum` (ms); see lua/rows.lua",
+    ),
+    Key(
+        "meters:seconds_to_sent",
+        "hash",
+        "for ever",
+        "`lane bound`: how many emails took so long (s) from when they might go until sent, and `lane sum` (ms)",
+    ),
+    Key("meters:door_answers", "hash", "for ever", "HTTP status: how many posts of SNS doors have answered by it"),
+    Key(
+        "takers:<queue>",
+        "zset",
+        "an hour after the last",
+        "workers that take tickets from the queue, by the time (ms) of their word",
+    ),
     Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

@@ -25,7 +25,7 @@ from sesmail.state.rows import DEFAULT_ACCOUNT, attempts_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import Claim, State, Status, Ticket
+from sesmail.vocabulary import Claim, State, Status, Ticket, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,7 +170,7 @@ class Ledger:
         if answer[0] == b"gone":
             return None
         if len(answer) == 1:
-            return State(answer[0].decode())
+            return state_of(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
         _, lane, express, opted_out, attempts, waits, callers, site, record, *blobs = answer
@@ -247,7 +247,7 @@ class Ledger:
         answer = self._run("postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
 
     def _left(self, send_id: str, reason: str) -> State:
         """It waits for a worker that can take it."""
@@ -264,7 +264,7 @@ class Ledger:
         answer = self._run("settle", send_id, token, to, message_id, reason, code, self._sent_retention_ms)
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
 
     def record_evidence(self, send_id: str, message_id: str) -> str:
         """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
@@ -322,7 +322,7 @@ class Ledger:
         text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
         return Status(
             send_id=send_id,
-            state=State(text["state"]),
+            state=state_of(text["state"]),
             lane=Lane(text["lane"]),
             recipients=int(text["recipients"]),
             accepted_at=float(text["accepted_at"]) / 1000,

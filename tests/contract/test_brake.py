@@ -10,7 +10,7 @@ from redis import Redis
 
 from sesmail import Client, Settings
 from sesmail.message import LIST_TAG, Email, Lane
-from sesmail.sending.brake import Brake, Level
+from sesmail.sending.brake import Brake, Verdict
 from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.state.brake import BrakeBooks
 from sesmail.state.keys import Keys
@@ -98,7 +98,7 @@ def test_a_list_with_dead_addresses_is_stopped_after_the_minimum_volume_and_not_
 
 def test_a_healthy_list_is_not_stopped(site: Site) -> None:
     site.tell(sent=2000, bounced=38, complained=2)
-    assert (site.closed, [each.level for each in site.brake.judgements()]) == ([], [Level.FINE, Level.FINE])
+    assert (site.closed, [each.level for each in site.brake.judgements()]) == ([], [Verdict.FINE, Verdict.FINE])
 
 
 def test_complaints_stop_at_a_fiftieth_of_what_bounces_do_but_two_angry_readers_do_not(site: Site) -> None:

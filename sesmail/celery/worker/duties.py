@@ -149,7 +149,7 @@ class Duties:
     def _tell_rate(self) -> None:
         """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
         self._client.worker_rates.tell(self._worker_name, self._own_rate())
-        self._client.fleet.takes_from(self._takes)
+        self._client.fleet.takes_from(self._takes, self._worker_name)
 
     def _look_for_events(self) -> None:
         """Events that another site's doors, or Lambda, have stored were announced to nobody here."""

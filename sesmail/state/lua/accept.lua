@@ -57,7 +57,8 @@ local expires = tonumber(ARGV[7]) or (tonumber(ARGV[8]) and now + tonumber(ARGV[
 local state = due > now and 'scheduled' or 'queued'
 redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', site, 'account', ARGV[15], 'state', state, 'lane', lane, 'recipients', recipients, 'email', email,
   'blobs', table.concat(digests, ' '), 'accepted_at', now, 'moved_at', now, 'expires_at', expires, 'addresses', ARGV[11])
-for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = content}) do
+local wanted_at = due > now and string.format('%.0f', due) or '' -- from when on it is late, where not from the beginning
+for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = content, wanted_at = wanted_at}) do
   if value ~= '' then
     redis.call('HSET', key('send', id), name, value)
   end

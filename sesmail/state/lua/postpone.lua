@@ -10,7 +10,7 @@
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'accepted_at')
+local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'accepted_at', 'moved_at')
 if f[2] ~= token then
   return ''
 end
@@ -19,6 +19,9 @@ if f[1] == 'scheduled' or f[1] == 'sent' then
 end
 if f[1] ~= 'sending' and f[1] ~= 'claimed' then
   return ''
+end
+if f[1] == 'sending' then
+  measure_answer('put_off', f[6])
 end
 if f[1] == 'sending' and finish_proved(id, f[1], f[3], ARGV[6]) then
   return 'sent'
