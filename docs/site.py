@@ -52,7 +52,7 @@ COMMENT = re.compile(r"^ *<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 LINKING = {"a": "href", "form": "action"}  # the search is a form
 LINK = re.compile(r"\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 SECTION = re.compile(r"^## ", re.MULTILINE)
-PAGE_LINK = re.compile(r"\]\((?P<name>[\w/-]+)\.md\)")
+PAGE_LINK = re.compile(r"\[(?P<label>[^\]]+)\]\((?P<name>[\w/-]+)\.md\)")
 
 
 def main() -> None:
@@ -149,7 +149,12 @@ class Stage:
             self._shown.add(path)
             files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if is_text(file))
             blocks = [shown(file, heading=str(file.relative_to(path)) if file != path else "") for file in files]
-            self._put(name, f"---\norphan: true\n---\n\n# {path.relative_to(ROOT)}\n\n" + "\n\n".join(blocks) + "\n")
+            self._put(
+                name,
+                f"---\norphan: true\nnosearch: true\n---\n\n# {path.relative_to(ROOT)}\n\n"
+                + "\n\n".join(blocks)
+                + "\n",
+            )
         return f"{name}.md"
 
 
@@ -168,11 +173,12 @@ def contents() -> str:
     seen: set[str] = set()
     trees = []
     for section in SECTION.split(index)[1:]:
-        names = [name for name in dict.fromkeys(PAGE_LINK.findall(section)) if name not in seen]
-        seen.update(names)
-        if names:
+        labels = {name: label for label, name in PAGE_LINK.findall(section) if name not in seen}
+        seen.update(labels)
+        if labels:
             heading = section.partition("\n")[0]
-            trees.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {heading}", "", *names, "```", ""]))
+            entries = [f"{label} <{name}>" for name, label in labels.items()]
+            trees.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {heading}", "", *entries, "```", ""]))
     return "".join(trees)
 
 
@@ -214,9 +220,10 @@ html_theme_options = {{"footer_icons": []}}
 
 # Tables are what these pages have most of: they may be as wide as the page, and scroll by themselves on a telephone.
 STYLE = """\
-table.docutils { table-layout: auto; }
-table.docutils td, table.docutils th { vertical-align: top; }
-td code, th code { overflow-wrap: anywhere; }
+.content { width: 54em; }
+table.docutils { margin-left: 0; }
+table.docutils td, table.docutils th { text-align: left; vertical-align: top; }
+td code, th code { overflow-wrap: normal; }
 """
 
 
