@@ -144,6 +144,7 @@ class MemoryLedger:
             attempts=status.attempts,
             waits=status.waits,
             email=email.without(opted_out) if opted_out else email,
+            site=kept.settings.site,
         )
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:  # noqa: ARG002  no line is closed here
