@@ -263,6 +263,12 @@ class Settings(BaseSettings):
         default=8.0, description="A worker silent for this long is dead; its claims go to others."
     )
     sweep_interval_seconds: Seconds = Field(default=3.0, description="How often each worker sweeps.")
+    first_ticket: Literal["ledger", "celery"] = Field(
+        default="ledger",
+        description="How the ticket of an email gets into its queue: `ledger`, in the act that accepts the email, "
+        "where the broker is the ledger's Redis; by itself as `celery` where something would be missed, such as a "
+        "tracer of what Celery publishes (docs/reliability.md).",
+    )
     ticket_grace_seconds: Seconds = Field(
         default=15.0,
         description="How long a ticket that later ones overtook may be on its way before it counts as lost.",

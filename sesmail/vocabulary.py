@@ -52,6 +52,8 @@ class Accepted:
     """The state that it is in by now."""
     new: bool
     """Whether this call made it."""
+    has_ticket: bool = False
+    """Whether its ticket went into the broker's queue in the same act."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -114,6 +116,15 @@ class Ticket:
     """What its caller gave with it, as the broker has written it."""
     task_id: str | None = None
     """Of whose task it is the ticket, where that is not the send's own id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """A ticket as its broker keeps it, for a ledger in the same Redis to put into the queue."""
+
+    queue: str
+    """The key of the list to whose left it is pushed."""
+    message: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

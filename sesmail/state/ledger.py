@@ -20,6 +20,7 @@ from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
+from sesmail.state.queues import Queues
 from sesmail.state.reputation import DELIVERY_DAYS
 from sesmail.state.rows import DEFAULT_ACCOUNT, attempts_of
 from sesmail.state.search import searchable_ms
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
-    from sesmail.vocabulary import Accepted, Caller
+    from sesmail.vocabulary import Accepted, Caller, Envelope
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -60,6 +61,7 @@ class Ledger:
         self._searchable_ms = searchable_ms(settings)
         self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
+        self._queues = Queues(scripts)
         self._warn_of_sends_left = WarnOfSendsLeft()
 
     # -- in ---------------------------------------------------------------------------------------------------------
@@ -73,12 +75,13 @@ class Ledger:
         expires_in_seconds: float | None = None,
         content: str = "",
         caller: Caller | None = None,
+        envelope: Envelope | None = None,
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
 
         `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
-        A `caller` is kept with it, also where an earlier send has the same key. Raises `IdempotencyConflict` where it
-        was given to another.
+        A `caller` is kept with it, also where an earlier send has the same key. A ticket in its `envelope` goes into
+        the queue in the same act, if it may go at once. Raises `IdempotencyConflict` where it was given to another.
         """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
@@ -106,11 +109,14 @@ class Ledger:
             self._searchable_ms,
             round(self._settings.metadata_retention_seconds * 1000),
             *_caller_arguments(caller),
+            *self._queues.arguments(envelope),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
             answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
         self._remember(blobs)
+        if answer[0] == b"accepted":
+            self._queues.heed(envelope, answer[3])
         return accepted(answer)
 
     def _rewrite_former_opt_outs(self, addresses: list[str]) -> None:
