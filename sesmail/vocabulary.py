@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
 
 
+DEFAULT_ACCOUNT = "default"
+"""The SES account of emails for which none is named, and of sent rows that name none."""
+
+
 class State(StrEnum):
     """Where a send is in its life."""
 
@@ -75,6 +79,10 @@ class Claim:
     """The task ids of those who want something done at its end."""
     site: str = ""
     """Whose it is."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it is of."""
+    through: str = DEFAULT_ACCOUNT
+    """The one that SES is asked through now: its own, or the fall-back."""
 
     def __repr__(self) -> str:
         return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
@@ -102,6 +110,10 @@ class Status:
     """For people: why it waits, or was not sent."""
     code: str | None
     """The error's code, as SES spells it."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it is of."""
+    through: str = DEFAULT_ACCOUNT
+    """The one that SES was asked through last: another one where it fell back."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 

@@ -111,7 +111,7 @@ class Brake:
         return {each.scope: each for each in self._line.closures() if each.how is How.BRAKED}
 
     def _is_reviewed(self) -> bool:
-        return UNDER_REVIEW in self._books.standing()
+        return any(UNDER_REVIEW in self._books.standing(name) for name in self._settings.account_names)
 
     def _judgements(self, outcomes: Outcomes, closed: set[str], *, strict: bool) -> list[Judgement]:
         """The guilty list comes before its site, and that before the account."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from sesmail.message import Lane
 from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
 from sesmail.state.line import ACCOUNT, How
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from sesmail.sending.accounts import SesAccounts
     from sesmail.sending.brake import Brake, Judgement
-    from sesmail.sending.throttle import SendThrottle
     from sesmail.state.health import Health, RedisHealth
     from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
@@ -43,13 +44,13 @@ class Obstacles:
         ledger: Ledger,
         waiting: Waiting,
         fleet: Fleet,
-        throttle: SendThrottle,
+        accounts: SesAccounts,
         hearing: Hearing,
         health: RedisHealth,
         brake: Brake,
     ) -> None:
         self._site, self._hearing, self._health, self._brake = site, hearing, health, brake
-        self._ledger, self.waiting, self._fleet, self._throttle = ledger, waiting, fleet, throttle
+        self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
@@ -61,7 +62,8 @@ class Obstacles:
         return replace(seen, obstacles=tuple(self._among(seen)))
 
     def _read(self) -> Essence:
-        counts, now, snapshot = self._ledger.counts(), self.waiting.now(), self._throttle.snapshot()
+        counts, now = self._ledger.counts(), self.waiting.now()
+        throttles = {name: account.throttle.snapshot() for name, account in self._accounts.items()}
         lanes = {
             lane: LaneNow(
                 queued=counts[f"queued:{lane}"],
@@ -77,7 +79,8 @@ class Obstacles:
             silent_seconds=self._fleet.silent_seconds(),
             lanes=lanes,
             counts=counts,
-            throttle=snapshot,
+            throttle=throttles.pop(DEFAULT_ACCOUNT),
+            other_throttles=throttles,
         )
 
     def _among(self, seen: Essence) -> list[Obstacle]:
@@ -89,15 +92,15 @@ class Obstacles:
         return [
             *_full(health),
             *([] if workers_live else [_no_worker(seen)]),
-            *map(_closed, seen.throttle.closures),
+            *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
             *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *(_not_taken(seen) if workers_live else []),
-            *_quota(seen),
-            *_limits(seen),
+            *_of_each(seen, _quota),
+            *_of_each(seen, _limits),
             *_slow(redis_seconds),
             *self._refused(seen.at),
             *self._unheard(),
-            *_rate(seen),
+            *_of_each(seen, _rate),
             *_unknown(seen.counts),
         ]
 
@@ -120,6 +123,17 @@ class Obstacles:
                 do="Email goes out, but bounces, complaints and unsubscribes go unheard. Does the configuration set "
                 "publish to a topic of SESMAIL_TOPICS, and does a door run? docs/events-setup.md has the set-up.",
             )
+
+
+def _of_each(seen: Essence, found_in: Callable[[Essence], Iterable[Obstacle]]) -> Iterator[Obstacle]:
+    """What is in the way of each account, with its name where there are several."""
+    if not seen.other_throttles:
+        yield from found_in(seen)
+        return
+    for name, throttle in seen.throttles.items():
+        for each in found_in(replace(seen, throttle=throttle)):
+            option = each.do.replace("`sesmail resume", f"`sesmail resume --account {name}")
+            yield replace(each, account=name, what=f"Account {name}: {each.what}", do=option)
 
 
 def _since(earlier: float | None, later: float | None) -> float | None:
@@ -165,10 +179,11 @@ def _no_worker(seen: Essence) -> Obstacle:
 
 def _not_taken(seen: Essence) -> Iterator[Obstacle]:
     """Workers live, and the line is open, but a lane's tickets stay where they are."""
-    throttle = seen.throttle
+    throttles = seen.throttles.values()
+    closed = {closure.scope for throttle in throttles for closure in throttle.closures}
+    is_busy = any(throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2 for throttle in throttles)
     for lane, now in seen.lanes.items():
-        is_closed = any(closure.scope in {ACCOUNT, f"lane:{lane}"} for closure in throttle.closures)
-        is_busy = throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2
+        is_closed = bool(closed & {ACCOUNT, f"lane:{lane}"})
         if now.oldest_seconds is None or now.oldest_seconds < LONG_SECONDS or is_closed or is_busy:
             continue
         yield Obstacle(

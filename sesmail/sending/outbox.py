@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
+from sesmail.accounts import account_of
 from sesmail.errors import IdempotencyConflict, InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message import Lane
@@ -120,6 +121,7 @@ class Outbox:
     ) -> None:
         """`ledger` answers callers who cannot wait; `patient_ledger` takes what is large and what is not urgent."""
         self._settings = settings
+        self._of_account = {name: settings.of_account(name) for name in settings.account_names}
         self._broker = broker
         self._envelope_of = cast("SealingBroker", broker).envelope if hasattr(broker, "envelope") else _no_envelope
         self._ledger = ledger
@@ -209,9 +211,10 @@ class Outbox:
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
-        Raises `InvalidEmail` when no sender is named or set, its kind `IdempotencyConflict` when the id or the key of
-        the email stands for another, and `LedgerUnavailable` when it could not be written, or is not known to be:
-        within a second when the caller is `in_a_hurry` and no large attachments are on their way.
+        Raises `InvalidEmail` when no sender is named or set, or an account that there is not, its kind
+        `IdempotencyConflict` when the id or the key of the email stands for another, and `LedgerUnavailable` when it
+        could not be written, or is not known to be: within a second when the caller is `in_a_hurry` and no large
+        attachments are on their way.
         """
         return self._accept(
             email,
@@ -232,8 +235,9 @@ class Outbox:
         return ledger.accept(send_id, complete, content=content, **how)
 
     def _completed(self, email: Email) -> Email:
-        settings = self._settings
-        complete = email.with_defaults(
+        account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
+        settings = self._of_account[account]
+        complete = email.at_account(account).with_defaults(
             from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
         )
         if complete.from_email is None:

@@ -8,7 +8,7 @@ from then on: what brought it about must not close it a second time.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesmail.message import Lane
@@ -86,10 +86,10 @@ class BrakeBooks:
         with reachable(self._redis):
             return sorted(name.decode() for name in self._redis.hkeys(self._key("heard")))
 
-    def standing(self) -> str:
-        """What SES says of the account, as the throttle was told; empty where nobody knows."""
+    def standing(self, account: str) -> str:
+        """What SES says of an account, as its throttle was told; empty where nobody knows."""
         with reachable(self._redis):
-            said = self._redis.hget(self._key("throttle", "facts"), "standing")
+            said = self._redis.hget(replace(self._key, account=account).of_account("throttle", "facts"), "standing")
         return (said or b"").decode()
 
     def outcomes(self, sites: Iterable[str]) -> tuple[float, dict[float, dict[SiteList, Outcome]]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sesmail.vocabulary import DEFAULT_ACCOUNT
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -136,7 +138,14 @@ CATALOGUE: tuple[Key, ...] = (
         "line",
         "hash",
         "for ever",
-        "`paused:`, `stopped:` or `braked:<scope>`: next probe, interval, since (ms), reason",
+        "`paused:<scope>`, `stopped:<scope>` or `braked:<scope>`: next probe, interval, since (ms), reason",
+    ),
+    Key(
+        "account:<account>:<key>",
+        "as there",
+        "as there",
+        "`throttle`, `throttle:…`, `line`, `unclear`, `for_room:<lane>` and `turn:<name>` of another SES account than "
+        "`default`, whose are without this",
     ),
     Key(
         "brake:<site>",
@@ -198,6 +207,8 @@ class Keys:
     prefix: str = "sesmail"
     before: str = ""
     """What a project has before all its keys: Celery's `global_keyprefix`."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account whose throttle, line and breaker `of_account` names."""
 
     @property
     def base(self) -> str:
@@ -207,3 +218,12 @@ class Keys:
     def __call__(self, *parts: str) -> str:
         """The key for the given parts: `keys("send", send_id)` is `{sesmail}:send:<id>`."""
         return self.base + ":".join(parts)
+
+    @property
+    def account_base(self) -> str:
+        """What the keys of the account begin with; scripts get it as KEYS[2] where it is not the base itself."""
+        return self.base if self.account == DEFAULT_ACCOUNT else f"{self.base}account:{self.account}:"
+
+    def of_account(self, *parts: str) -> str:
+        """The key of the account for the given parts: `{sesmail}:account:marketing:line`."""
+        return self.account_base + ":".join(parts)

@@ -273,10 +273,10 @@ RATE = (
     _lua(
         "no answer closes no line",
         "breaker",
-        "if entry or redis.call('INCR', key('unclear')) < tonumber(ARGV[3]) then",
+        "if entry or redis.call('INCR', of_account('unclear')) < tonumber(ARGV[3]) then",
         "if true then",
     ),
-    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", "0"),
+    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', of_account('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
     _lua(
         "the margin is not widened",

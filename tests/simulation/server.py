@@ -82,12 +82,13 @@ class Server:
         return self.wire.ask(command)[0]
 
     def _script(self, command: Command) -> Any:
-        operation, text, _, base, *argv = command
+        operation, text, bases, base, *rest = command
+        of_account, argv = (rest[0], rest[1:]) if bases == 2 else (base, rest)
         script = (self._texts.by_digest if operation == "EVALSHA" else self._texts.by_text)[text]
         if script.name == "accept" and argv[QUEUE_ARGUMENT] and self.refuses_ticket(str(argv[0])):
             self.wire.ask(("SET", NO_LIST, ""))
             argv[QUEUE_ARGUMENT] = NO_LIST
-        asked = (operation, text, 2, base, round(self.now() * 1e6), *argv)
+        asked = (operation, text, 3, base, of_account, round(self.now() * 1e6), *argv)
         reply, *moves = self.wire.ask(asked, ("LPOP", MOVES, 100_000)) if script.moves else self.wire.ask(asked)
         if not isinstance(reply, RedisError):
             self._tell(script, base, tuple(argv), reply, moves[0] if moves else None)

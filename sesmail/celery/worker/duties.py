@@ -92,7 +92,12 @@ class Duties:
         return [
             *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
-            RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
+            *(
+                RepeatingThread(
+                    "check of the limits", each.watch.refresh_if_due, min(interval_seconds, LIMITS_EVERY_SECONDS)
+                )
+                for each in self._client.accounts.values()  # a thread each: one that is out of reach holds up no other
+            ),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
             RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
@@ -164,9 +169,6 @@ class Duties:
         waits = self._takes_events and self._client.teller.listen()
         if waits and self._client.turns.take(f"tell-of-ends:{site}", TELL_EVERY_SECONDS):
             self._client.broker.process_events(site)
-
-    def _check_limits(self) -> None:
-        self._client.account_watch.refresh_if_due()
 
 
 def warn_of_no_configuration_set(settings: Settings) -> None:

@@ -6,7 +6,7 @@
 --       name, recipients a second; then the scopes that must be open
 -- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
---         {'postponed', milliseconds until it is worth coming back, cause, text, the closed scope (or nothing)}.
+--         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
 local recipients, counted, lane, turns, horizon, asker =
@@ -24,47 +24,25 @@ local function must_leave_it_to_bulk(due)
   return lane == 'transactional' and waits > 0 and now < due * 1000 + BULK_TRIES_SECONDS * SECOND
 end
 
--- Where the brake has closed it, a trial lets some recipients through when it is time for it; see brake.lua.
-local function braked(scope, entry)
-  local trial_at, left, text, judged_at = string.match(entry, '^(%d+) (%d+) %d+ ([^\n]*)\nbrake %d+ (%d+)')
-  local begins_later = trial_at and tonumber(trial_at) * 1000 > now
-  if trial_at and not begins_later and tonumber(left) > 0 then
-    return nil
-  end
-  local ends_at = begins_later and trial_at or judged_at or 0
-  local wait = math.max(PAUSED_SECONDS * 1000, tonumber(ends_at) - math.floor(now / 1000))
-  if string.find(scope, '^lane:') then
-    wait = WATCHED_SECONDS * 1000
-  end
-  return {'postponed', wait, 'braked', scope .. ': ' .. (text or 'closed by a newer release'), scope}
-end
-
 -- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
 local function closed()
-  local fields, probes, trials = {}, {}, {}
-  if redis.call('EXISTS', key('line')) == 0 then
-    return nil, probes, trials
+  local fields, probes = {}, {}
+  if redis.call('EXISTS', of_account('line')) == 0 then
+    return nil, probes
   end
   for i = 8 + 2 * ARGV[7], #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
-    fields[#fields + 1] = 'braked:' .. ARGV[i]
   end
-  local entries = redis.call('HMGET', key('line'), unpack(fields))
+  local entries = redis.call('HMGET', of_account('line'), unpack(fields))
   for i = 1, #entries do
-    local scope = string.match(fields[i], ':(.*)$')
-    if entries[i] and string.find(fields[i], '^braked:') then
-      local postponed = braked(scope, entries[i])
-      if postponed then
-        return postponed
-      end
-      trials[#trials + 1] = fields[i]
-    elseif entries[i] then
+    if entries[i] then
       local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)')
       local cause = string.match(fields[i], '^[^:]+')
       local tried = cause == 'stopped' and due  -- what is closed in words that we do not know, is closed
       local email_at = string.match(entries[i], '\nbreaker %d+ (%d+)')
       if not tried or tonumber(due) * 1000 > now or (email_at and must_leave_it_to_bulk(due)) then
+        local scope = string.match(fields[i], ':(.*)$')
         local wait = tried and math.max(0, tonumber(due) - math.floor(now / 1000)) or PAUSED_SECONDS * 1000
         if scope == 'account' or string.find(scope, '^lane:') then
           wait = WATCHED_SECONDS * 1000
@@ -75,29 +53,59 @@ local function closed()
       probes[#probes + 1] = {field = fields[i], every = tonumber(every), asks_first = asks_first}
     end
   end
-  return nil, probes, trials
+  return nil, probes
+end
+
+-- 2. What the brake has closed for bulk, for all accounts; a trial lets some recipients through when it is time for it. See
+-- brake.lua. Answers the entries of trials under way.
+local function braked()
+  local scopes, fields, trials = {}, {}, {}
+  if lane ~= 'bulk' or redis.call('EXISTS', key('line')) == 0 then
+    return nil, trials
+  end
+  for i = 8 + 2 * ARGV[7], #ARGV do
+    scopes[#scopes + 1] = ARGV[i]
+    fields[#fields + 1] = 'braked:' .. ARGV[i]
+  end
+  local entries = redis.call('HMGET', key('line'), unpack(fields))
+  for i, scope in ipairs(scopes) do
+    if entries[i] then
+      local trial_at, left, text, judged_at = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)\nbrake %d+ (%d+)')
+      local begins_later = trial_at and tonumber(trial_at) * 1000 > now
+      if begins_later or tonumber(left or 0) <= 0 then
+        local ends_at = begins_later and trial_at or judged_at or 0
+        local wait = math.max(PAUSED_SECONDS * 1000, tonumber(ends_at) - math.floor(now / 1000))
+        if string.find(scope, '^lane:') then
+          wait = WATCHED_SECONDS * 1000
+        end
+        return {'postponed', wait, 'braked', scope .. ': ' .. (text or 'closed by a newer release'), scope}
+      end
+      trials[#trials + 1] = {field = fields[i], entry = entries[i]}
+    end
+  end
+  return nil, trials
 end
 
 -- Several sends wait for the same room: each is promised its own part of what leaves the 24 hours, the oldest first.
 local function promised_room(excess)
   local buckets = {{bucket = row.bucket, recipients = row.in_bucket}}
-  local sent = redis.call('HGETALL', key('throttle', 'sent'))
+  local sent = redis.call('HGETALL', of_account('throttle', 'sent'))
   for i = 1, #sent, 2 do
     buckets[#buckets + 1] = {bucket = tonumber(sent[i]), recipients = tonumber(sent[i + 1])}
   end
   table.sort(buckets, function(a, b) return a.bucket < b.bucket end)
-  local needed = excess + sum_of_living(key('throttle', 'promised'), now)
+  local needed = excess + sum_of_living(of_account('throttle', 'promised'), now)
   for _, leaving in ipairs(buckets) do
     needed = needed - leaving.recipients
     if needed <= 0 then
-      redis.call('HINCRBY', key('throttle', 'promised'), leaving.bucket, counted)
+      redis.call('HINCRBY', of_account('throttle', 'promised'), leaving.bucket, counted)
       return leaves_at(leaving.bucket)
     end
   end
   return now + 3600 * SECOND
 end
 
--- 2. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
+-- 3. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
 -- try whether that still holds: others may have used it, and nobody tells when their part leaves the 24 hours.
 local function over_quota(probes)
   if row.quota < 0 or counted == 0 then
@@ -122,7 +130,7 @@ end
 -- A clock that was set back would leave the books in the future: start over after one empty window.
 local function mend_clock(limit)
   if row.tail > now + 10 * SECOND then
-    redis.call('DEL', slots, key('throttle', 'shares'))
+    redis.call('DEL', slots, of_account('throttle', 'shares'))
     row.tail, row.next, row.oldest = now + limit.window, now + limit.window, 0
     row.reacted_at = math.min(row.reacted_at, now)
     write_books(row)
@@ -156,7 +164,7 @@ local function put_back_searched()
   end
 end
 
--- 3. The account's slot: paced, and within the window. Messages of several recipients leave room in windows that they do
+-- 4. The account's slot: paced, and within the window. Messages of several recipients leave room in windows that they do
 -- not fit; such delays may be caught up, by ten recipients at most, idleness may not: a burst is what SES throttles.
 -- Answers the slot, and when the next one may follow by the pace.
 local function account_slot(limit)
@@ -169,11 +177,11 @@ local function account_slot(limit)
   return slot, pace + recipients * limit.window / limit.recipients
 end
 
--- 4. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
+-- 5. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
   for i = 8, 7 + 2 * ARGV[7], 2 do
-    local next_slot = tonumber(redis.call('ZSCORE', key('throttle', 'shares'), ARGV[i])) or 0
+    local next_slot = tonumber(redis.call('ZSCORE', of_account('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
   return longest
@@ -181,7 +189,7 @@ end
 
 local function charge_shares(slot)
   for i = 8, 7 + 2 * ARGV[7], 2 do
-    local shares = key('throttle', 'shares')
+    local shares = of_account('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
     -- Woken a little late, it does not lose what it may send: up to 50 ms are made up.
@@ -189,17 +197,17 @@ local function charge_shares(slot)
   end
 end
 
--- 5. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
+-- 6. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
 -- told to, and a quarter of the horizon later, is dead and loses its place: no slot is lost, they still lie ahead.
-local waiting = key('throttle', 'waiting', turns)
+local waiting = of_account('throttle', 'waiting', turns)
 
 local function leave_line(name)
   redis.call('ZREM', waiting, name)
-  redis.call('HDEL', key('throttle', 'expected', turns), name)
+  redis.call('HDEL', of_account('throttle', 'expected', turns), name)
 end
 
 local function is_dead(name)
-  local expected = redis.call('HGET', key('throttle', 'expected', turns), name)
+  local expected = redis.call('HGET', of_account('throttle', 'expected', turns), name)
   return (tonumber(expected) or 0) + horizon / 4 < now
 end
 
@@ -217,7 +225,7 @@ local function join_line(too_early, slot_length)
   redis.call('ZADD', waiting, 'NX', now, asker)
   local before = redis.call('ZRANK', waiting, asker)
   local wait = math.max(1000, too_early) + math.min(before * slot_length, horizon / 4 + before * 1000)
-  redis.call('HSET', key('throttle', 'expected', turns), asker, now + wait)
+  redis.call('HSET', of_account('throttle', 'expected', turns), asker, now + wait)
   return wait
 end
 
@@ -228,16 +236,16 @@ local function take(probes)
       row.quota_probe_at = now + QUOTA_PROBE_SECONDS * SECOND
     else
       local due = string.format('%.0f', math.floor(now / 1000) + probe.every)
-      local entry = redis.call('HGET', key('line'), probe.field)
-      redis.call('HSET', key('line'), probe.field, (string.gsub(entry, '^%d+', due)))
+      local entry = redis.call('HGET', of_account('line'), probe.field)
+      redis.call('HSET', of_account('line'), probe.field, (string.gsub(entry, '^%d+', due)))
     end
   end
 end
 
 local function take_from(trials)
-  for _, field in ipairs(trials) do
-    local trial_at, left, rest = string.match(redis.call('HGET', key('line'), field), '^(%d+) (%d+)(.*)$')
-    redis.call('HSET', key('line'), field,
+  for _, trial in ipairs(trials) do
+    local trial_at, left, rest = string.match(trial.entry, '^(%d+) (%d+)(.*)$')
+    redis.call('HSET', key('line'), trial.field,
       string.format('%s %.0f%s', trial_at, math.max(0, tonumber(left) - recipients), rest))
   end
 end
@@ -249,9 +257,10 @@ local function book(slot, next_slot)
   end
 end
 
-local postponed, probes, trials = closed()
+local postponed, probes = closed()
+local held_up, trials = braked()
 roll_24_hours(row, now)
-postponed = postponed or over_quota(probes)
+postponed = postponed or held_up or over_quota(probes)
 if postponed then
   return postponed
 end
