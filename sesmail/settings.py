@@ -29,7 +29,7 @@ from sesmail.errors import ConfigurationError
 from sesmail.hosts import django_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 log = logging.getLogger("sesmail")
 
@@ -543,11 +543,19 @@ def _django() -> Source:
 
 
 def _warn_of_misspelt_variables() -> None:
-    """Only of names that are nearly right: Kubernetes, for one, makes up others that begin like ours."""
+    for variable, meant in misspelt_variables():
+        log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant)
+
+
+def misspelt_variables() -> Iterator[tuple[str, str]]:
+    """Variables of the environment that nobody reads, each with the one that is most likely meant.
+
+    Only those that are nearly right: Kubernetes, for one, makes up others that begin like ours.
+    """
     names = [f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields]
     for variable in sorted(set(os.environ) - set(names)):
         if variable.startswith(ENVIRONMENT_PREFIX) and (meant := get_close_matches(variable, names, 1, 0.85)):
-            log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant[0])
+            yield variable, meant[0]
 
 
 def _explain(error: ValidationError, asked: Iterable[Source]) -> str:

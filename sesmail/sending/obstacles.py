@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ SILENT_SECONDS = 20.0
 LONG_SECONDS = 60.0
 """What waits for a worker for longer than this waits for something."""
 HOUR_SECONDS = 3600.0
-SLOW_SECONDS = 0.1
+SLOW_SECONDS = 0.05
 """A Redis that takes longer to answer holds the workers up: each email asks it several times."""
 FULL = 0.9
 
@@ -86,18 +85,15 @@ class Obstacles:
     def _among(self, seen: Essence) -> list[Obstacle]:
         """What is in the way of what is seen."""
         workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
-        started_at = time.monotonic()
-        health = self._health.read()
-        redis_seconds = (time.monotonic() - started_at) / 3  # it asks three times
         return [
-            *_full(health),
+            *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
             *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
             *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *(_not_taken(seen) if workers_live else []),
             *_of_each(seen, _quota),
             *_of_each(seen, _limits),
-            *_slow(redis_seconds),
+            *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
             *_of_each(seen, _rate),

@@ -172,23 +172,16 @@ class Duties:
 
 
 def warn_of_no_configuration_set(settings: Settings) -> None:
-    """SES publishes events for a configuration set alone; a simulator has one by itself."""
-    if settings.topics and not settings.configuration_set and not settings.endpoint_url:
-        log.warning(
-            "SESMAIL_TOPICS are set, but no SESMAIL_CONFIGURATION_SET: SES tells nothing of emails that name no "
-            "configuration set, so their bounces, complaints and unsubscribes go unheard. Set it to the one that "
-            "publishes to the topic.",
-            extra={"action": "no_configuration_set"},
-        )
+    """SES publishes events for a configuration set alone; who has topics wants them."""
+    from sesmail.doctor.configuration import said_of_no_configuration_set  # noqa: PLC0415  it loads botocore
+
+    if settings.topics and (said := said_of_no_configuration_set(settings)):
+        log.warning("%s", said, extra={"action": "no_configuration_set"})
 
 
 def warn_of_topics_elsewhere(settings: Settings) -> None:
     """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
-    sites = sorted(set(settings.topics.values()))
-    if sites and settings.site not in sites:
-        log.warning(
-            "SESMAIL_TOPICS give their events to %s, but this worker processes those of the site %s: they wait until a "
-            "worker has their site as SESMAIL_SITE.",
-            ", ".join(sites),
-            settings.site,
-        )
+    from sesmail.doctor.configuration import said_of_topics_elsewhere  # noqa: PLC0415  it loads botocore
+
+    if said := said_of_topics_elsewhere(settings):
+        log.warning("%s", said, extra={"action": "topics_elsewhere"})
