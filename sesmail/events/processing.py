@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sesmail import signals
+from sesmail import signals, tracing
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
 from sesmail.events.consequences import Consequences, Told
@@ -156,7 +156,9 @@ class EventProcessor:
         """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""
         failures: dict[str, str] = {}
         for event in told.events:
-            failures |= self._tell_receivers(event, only=_failed_before(told.stored))
+            ids = {"send_id": event.send_id or "", "message_id": event.message_id, "event_id": event.event_id}
+            with tracing.span(f"SES {type(event).__name__}", after=event.mail.trace, kind="CONSUMER", **ids):
+                failures |= self._tell_receivers(event, only=_failed_before(told.stored))
         if not failures:
             return True
         self._failed(told.stored, "\n".join(f"{receiver}: {problem}" for receiver, problem in failures.items()))
