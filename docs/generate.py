@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 COLUMNS = 100
-KINDS = {"str": "text", "float": "number", "int": "whole number", "bool": "true or false"}
+KINDS = {
+    "AccountSettings": "JSON object",
+    "str": "text",
+    "float": "number",
+    "int": "whole number",
+    "bool": "true or false",
+}
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "pattern": "as in"}
 SPANS = {86_400: "days", 3600: "hours", 60: "minutes"}
 
@@ -36,6 +42,7 @@ def pages() -> dict[str, str]:
     return {
         "arguments.md": reference.arguments_page(),
         "commands.md": commands_page(),
+        "doctor.md": reference.doctor_page(),
         "errors.md": reference.errors_page(),
         "event-types.md": reference.events_page(),
         "keys.md": reference.keys_page(),

@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "audit:audit",
     "cancel": "sends:cancel",
     "confirm": "intake:confirm",
+    "doctor": "doctor:doctor",
     "drain-dlq": "intake:drain_dlq",
     "events": "events:events",
     "failed": "sends:failed",

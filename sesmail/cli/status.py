@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.output import emit, json_option, shown_until_told, two_columns, with_lines_above
-from sesmail.cli.site import SILENT_SECONDS, site_client
+from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
@@ -58,8 +59,16 @@ def _everything(client: Client) -> dict[str, Any]:
     return {
         "essence": essence.as_dict(),
         "sends": dict(essence.counts),
-        "line": [asdict(closure) for closure in essence.throttle.closures],
+        "line": [
+            {"account": name, **asdict(closure)}
+            for name, throttle in essence.throttles.items()
+            for closure in throttle.closures
+        ],
         "rate": _rate(essence.throttle),
+        "accounts": {
+            name: {**_rate(throttle), "fallback": client.accounts[name].fallback}
+            for name, throttle in essence.throttles.items()
+        },
         "unattended": _unattended(client, dict(essence.counts)),
         "redis": {**asdict(redis), "warnings": client.redis_health.warnings(), "in_short": redis.in_short()},
         "kept_mb": {which: round(size / 1e6, 2) for which, size in kept.items()},
@@ -69,11 +78,26 @@ def _everything(client: Client) -> dict[str, Any]:
 def _table(data: dict[str, Any]) -> RenderableType:
     kept = [f"{which.replace('_', ' ')} {size} MB" for which, size in data["kept_mb"].items() if size]
     rows: list[tuple[str, Any]] = [(name, count) for name, count in data["sends"].items() if count and ":" not in name]
-    rows += [(f"line {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in data["line"]]
+    rows += [
+        (f"line {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}")
+        for c in data["line"]
+    ]
     rows += [(f"queue {name}", UNATTENDED) for name in data["unattended"]]
     rows += [("Redis", data["redis"]["in_short"])]
+    others = {name: each for name, each in data["accounts"].items() if name != DEFAULT_ACCOUNT}
+    rows += [(f"account {name}", _in_short(each)) for name, each in others.items()]
     rows += [("kept, about", ", ".join(kept))] if kept else []
     return with_lines_above(data["essence"]["lines"], rows)
+
+
+def _of(account: str) -> str:
+    return "" if account == DEFAULT_ACCOUNT else f"{account}: "
+
+
+def _in_short(account: dict[str, Any]) -> str:
+    limit = "any" if account["limit_now"] < 0 else f"{account['limit_now']:.4g}/s"
+    falls_back = f"; falls back to {account['fallback']}" if account["fallback"] else ""
+    return f"{account['sent_last_second']}/s of {limit}; {account['account']}{falls_back}"
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
@@ -83,18 +107,27 @@ def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
 
 
 @click.command()
+@account_option
 @json_option
-def quota(as_json: bool) -> None:
-    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+def quota(account: str | None, as_json: bool) -> None:
+    """Show each account's send rate and 24-hour quota: what SES allows, what is used, what is left.
 
     This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
     what has changed.
     """
     client = site_client()
-    read_at_once(client.turns)
-    snapshot = client.throttle.snapshot()
-    data = {**_rate(snapshot), **_quota(snapshot), "waiting_for_quota": client.ledger.waiting_for_room()}
-    rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
+    asked = accounts_of(client, account)
+    for each in asked:
+        read_at_once(each.turns)
+    snapshots = {each.name: each.throttle.snapshot() for each in asked}
+    by_account = {name: {**_rate(snapshot), **_quota(snapshot)} for name, snapshot in snapshots.items()}
+    waiting = {"waiting_for_quota": client.ledger.waiting_for_room()}
+    rows: list[tuple[str, Any]] = []
+    for name, figures in by_account.items():
+        rows += [(name, "")] if len(by_account) > 1 else []
+        rows += [(what.replace("_", " "), "unlimited" if n == -1 else n) for what, n in figures.items()]
+    rows += [(what.replace("_", " "), n) for what, n in waiting.items()]
+    data = {**by_account[asked[0].name], **waiting, "accounts": by_account}
     emit(data, as_json=as_json, table=two_columns(rows))
 
 

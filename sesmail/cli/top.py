@@ -11,6 +11,7 @@ import click
 from sesmail.cli.output import json_option, shown_until_told, with_lines_above
 from sesmail.cli.site import site_client
 from sesmail.sending.essence import duration
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,11 +73,12 @@ def _data(before: Moment, now: Moment) -> dict[str, Any]:
         "quota_used": snapshot.quota_used,
         "quota_left": {str(lane): left for lane, left in snapshot.quota_left.items()},
         "closed": essence["closed"],
+        "accounts": essence["accounts"],
         "expected_end_seconds": round(waiting / sent_a_second) if sent_a_second else None,
     }
 
 
-OF_THE_LINES = {"essence", "limit", "quota_used", "closed", "queued:transactional", "queued:bulk"}
+OF_THE_LINES = {"essence", "accounts", "limit", "quota_used", "closed", "queued:transactional", "queued:bulk"}
 """What the three lines say already."""
 
 
@@ -85,4 +87,9 @@ def _table(data: dict[str, Any]) -> RenderableType:
     left = ", ".join(f"{lane} {'unlimited' if n is None else n}" for lane, n in data["quota_left"].items())
     said = {**data, "quota_left": left, "expected_end_seconds": None if end is None else f"in {duration(end)}"}
     rows = [(name.replace("_", " "), value) for name, value in said.items() if value and name not in OF_THE_LINES]
+    rows += [
+        (f"account {name}", f"{each['rate_now']}/s of {each['limit']:.4g}/s; {each['quota_used']} of {each['quota']}")
+        for name, each in data["accounts"].items()
+        if name != DEFAULT_ACCOUNT
+    ]
     return with_lines_above(data["essence"]["lines"], rows)

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
-    from sesmail.state.line import Closure
     from sesmail.state.meters import Histogram
 
 
@@ -79,11 +78,11 @@ class SesmailCollector(Collector):
         yield _sweeps(client.meters.swept())
         yield _not_accepted(client.meters.not_accepted())
         yield _door_answers(client.meters.door_answers())
-        snapshot = client.throttle.snapshot()
-        yield from _rate(snapshot)
-        yield from _quota(snapshot)
-        yield _line(snapshot.closures)
-        yield from _watched(client, snapshot)
+        accounts = {name: account.throttle.snapshot() for name, account in client.accounts.items()}
+        yield from _rate(accounts)
+        yield from _quota(accounts)
+        yield _line(accounts)
+        yield from _watched(client, accounts)
         yield from _histograms(client)
         yield from _events(client)
         yield from _reputation(client)
@@ -150,41 +149,57 @@ def _not_accepted(by_error: Mapping[str, int]) -> Metric:
     return totals
 
 
-def _rate(now: Snapshot) -> Iterator[Metric]:
+def _rate(accounts: Mapping[str, Snapshot]) -> Iterator[Metric]:
+    def by_account(name: str, meaning: str, value: Callable[[Snapshot], float]) -> GaugeMetricFamily:
+        return _gauge(name, meaning, ("account",), {(of,): value(now) for of, now in accounts.items()}.items())
+
     allowed = "Recipients a second that SES allows; +Inf is no limit."
-    yield GaugeMetricFamily("sesmail_max_send_rate", allowed, _or_infinite(now.rate))
+    yield by_account("sesmail_max_send_rate", allowed, lambda now: _or_infinite(now.rate))
     given = "Recipients a second that the throttle gives out by now."
-    yield GaugeMetricFamily("sesmail_send_rate_limit", given, _or_infinite(now.limit))
+    yield by_account("sesmail_send_rate_limit", given, lambda now: _or_infinite(now.limit))
     margin = "Head-room that the throttle keeps below what SES allows, as a ratio."
-    yield GaugeMetricFamily("sesmail_send_rate_margin", margin, now.margin)
-    granted = "Recipients that the throttle gave slots to."
-    yield CounterMetricFamily("sesmail_recipients_granted", granted, now.granted)
-    throttled = "Recipients that SES refused because of its send rate; they were tried again."
-    yield CounterMetricFamily("sesmail_recipients_throttled", throttled, now.refused)
-    account = {"standing": now.standing or "not known", "told_by": now.source or "nobody"}
-    yield InfoMetricFamily("sesmail_account", "What SES says of the account, and who told its limits.", account)
+    yield by_account("sesmail_send_rate_margin", margin, lambda now: now.margin)
+    granted = CounterMetricFamily(
+        "sesmail_recipients_granted", "Recipients that the throttle gave slots to.", labels=["account"]
+    )
+    meaning = "Recipients that SES refused because of its send rate; they were tried again."
+    throttled = CounterMetricFamily("sesmail_recipients_throttled", meaning, labels=["account"])
+    says = InfoMetricFamily(
+        "sesmail_account", "What SES says of the account, and who told its limits.", labels=["account"]
+    )
+    for name, now in accounts.items():
+        granted.add_metric([name], now.granted)
+        throttled.add_metric([name], now.refused)
+        says.add_metric([name], {"standing": now.standing or "not known", "told_by": now.source or "nobody"})
+    yield from (granted, throttled, says)
 
 
-def _quota(now: Snapshot) -> Iterator[Metric]:
+def _quota(accounts: Mapping[str, Snapshot]) -> Iterator[Metric]:
     allowed = "Recipients in 24 hours that SES allows; +Inf is no limit."
-    yield GaugeMetricFamily("sesmail_quota_recipients", allowed, _or_infinite(now.quota))
+    quotas = {(name,): _or_infinite(now.quota) for name, now in accounts.items()}
+    yield _gauge("sesmail_quota_recipients", allowed, ("account",), quotas.items())
     used = "Recipients in the last 24 hours, those of others on the account included."
-    yield GaugeMetricFamily("sesmail_quota_used_recipients", used, now.quota_used)
+    by_account = {(name,): now.quota_used for name, now in accounts.items()}
+    yield _gauge("sesmail_quota_used_recipients", used, ("account",), by_account.items())
     left = "Recipients that a lane may still send to by the 24-hour quota; +Inf is no limit."
-    by_lane = {(lane.value,): inf if recipients is None else recipients for lane, recipients in now.quota_left.items()}
-    yield _gauge("sesmail_quota_left_recipients", left, ("lane",), by_lane.items())
+    by_lane = {
+        (name, lane.value): inf if recipients is None else recipients
+        for name, now in accounts.items()
+        for lane, recipients in now.quota_left.items()
+    }
+    yield _gauge("sesmail_quota_left_recipients", left, ("account", "lane"), by_lane.items())
 
 
-def _line(closures: tuple[Closure, ...]) -> Metric:
+def _line(accounts: Mapping[str, Snapshot]) -> Metric:
     """The account and the lanes are always there, so that an alert on them has something to look at."""
     meaning = "1 where sending is closed: paused by an operator, or stopped because SES would refuse it."
-    closed = {(closure.scope, closure.how.value): 1 for closure in closures}
     usual = [ACCOUNT, *(f"lane:{lane}" for lane in Lane)]
-    all_open = {(scope, how.value): 0 for scope in usual for how in How}
-    return _gauge("sesmail_line_closed", meaning, ("scope", "how"), (all_open | closed).items())
+    all_open = {(name, scope, how.value): 0 for name in accounts for scope in usual for how in How}
+    closed = {(name, each.scope, each.how.value): 1 for name, now in accounts.items() for each in now.closures}
+    return _gauge("sesmail_line_closed", meaning, ("account", "scope", "how"), (all_open | closed).items())
 
 
-def _watched(client: Client, now: Snapshot) -> Iterator[Metric]:
+def _watched(client: Client, accounts: Mapping[str, Snapshot]) -> Iterator[Metric]:
     """What stands still: who takes tickets, what waits for longest, how old the account's figures are."""
     queues = {lane: client.settings.queue_of(lane) for lane in Lane}
     takers = client.fleet.takers(list(queues.values()), SILENT_SECONDS)
@@ -197,7 +212,8 @@ def _watched(client: Client, now: Snapshot) -> Iterator[Metric]:
     ages = [((lane.value,), max(0.0, time - accepted_at[lane])) for lane in Lane]
     yield _gauge("sesmail_oldest_waiting_seconds", oldest, ("lane",), ages)
     age = "How long ago the account's rate and quota were read; +Inf if never."
-    yield GaugeMetricFamily("sesmail_account_age_seconds", age, inf if now.read_at is None else time - now.read_at)
+    read = [((name,), inf if now.read_at is None else time - now.read_at) for name, now in accounts.items()]
+    yield _gauge("sesmail_account_age_seconds", age, ("account",), read)
 
 
 def _histograms(client: Client) -> Iterator[Metric]:

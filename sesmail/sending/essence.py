@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sesmail.state.line import ACCOUNT
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,8 @@ class Obstacle:
     """What to do about it."""
     lane: Lane | None = None
     """Where it holds only for this one."""
+    account: str | None = None
+    """The SES account that it is of, where it is of one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +72,16 @@ class Essence:
     counts: Mapping[str, int]
     """Sends by state, as the ledger counts them."""
     throttle: Snapshot
-    """Rate, quota, account and line."""
+    """Rate, quota, account and line of the account `default`."""
+    other_throttles: Mapping[str, Snapshot] = field(default_factory=dict)
+    """The same of the other accounts, by their names."""
     obstacles: tuple[Obstacle, ...] = ()
     """What is in the way, the weightiest first."""
+
+    @property
+    def throttles(self) -> dict[str, Snapshot]:
+        """Those of all accounts, by their names."""
+        return {DEFAULT_ACCOUNT: self.throttle, **self.other_throttles}
 
     @property
     def states(self) -> dict[str, int]:
@@ -94,7 +104,6 @@ class Essence:
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
-        now = self.throttle
         return {
             "workers": self.workers,
             "silent_seconds": self.silent_seconds,
@@ -102,13 +111,9 @@ class Essence:
             "queued": {str(lane): of.queued for lane, of in self.lanes.items()},
             "scheduled": {str(lane): of.scheduled for lane, of in self.lanes.items()},
             "next_seconds": {str(lane): of.next_seconds for lane, of in self.lanes.items()},
-            "rate_now": now.rate_now,
-            "limit": round(now.limit, 2),
-            "quota_used": now.quota_used,
-            "quota": now.quota,
-            "account": now.standing or "not known",
+            **_of_account(self.throttle),
             "figures_age_seconds": self.figures_age_seconds,
-            "closed": [f"{closure.scope}: {closure.how}, {closure.reason}" for closure in now.closures],
+            "accounts": {name: _of_account(each) for name, each in self.throttles.items()},
             "obstacles": [{"id": each.id, "level": str(each.level), "what": each.what} for each in self.obstacles],
             "well": self.is_well,
             "lines": self.lines(),
@@ -134,13 +139,26 @@ class Essence:
 
     def _line(self) -> str:
         closed = [
+            f"{'' if name == DEFAULT_ACCOUNT else f'{name}: '}"
             f"{'everything' if closure.scope == ACCOUNT else closure.scope} {closure.how.upper()}: {closure.reason}"
-            for closure in self.throttle.closures
+            for name, throttle in self.throttles.items()
+            for closure in throttle.closures
         ]
         said = {"paused", "stopped"}
         others = list(dict.fromkeys(each.id for each in self.obstacles if each.level != "info" and each.id not in said))
         in_the_way = f"in the way: {', '.join(others)} (sesmail why)" if others else ""
         return "; ".join(filter(None, [*closed, "" if closed else "line open", in_the_way]))
+
+
+def _of_account(now: Snapshot) -> dict[str, Any]:
+    return {
+        "rate_now": now.rate_now,
+        "limit": round(now.limit, 2),
+        "quota_used": now.quota_used,
+        "quota": now.quota,
+        "account": now.standing or "not known",
+        "closed": [f"{closure.scope}: {closure.how}, {closure.reason}" for closure in now.closures],
+    }
 
 
 def _fit(line: str) -> str:

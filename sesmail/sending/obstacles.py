@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 from sesmail.message import Lane
 from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
 from sesmail.state.line import ACCOUNT, How
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sesmail.sending.throttle import SendThrottle
+    from sesmail.sending.accounts import SesAccounts
     from sesmail.state.health import Health, RedisHealth
     from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
@@ -27,7 +27,7 @@ SILENT_SECONDS = 20.0
 LONG_SECONDS = 60.0
 """What waits for a worker for longer than this waits for something."""
 HOUR_SECONDS = 3600.0
-SLOW_SECONDS = 0.1
+SLOW_SECONDS = 0.05
 """A Redis that takes longer to answer holds the workers up: each email asks it several times."""
 FULL = 0.9
 
@@ -41,12 +41,12 @@ class Obstacles:
         ledger: Ledger,
         waiting: Waiting,
         fleet: Fleet,
-        throttle: SendThrottle,
+        accounts: SesAccounts,
         hearing: Hearing,
         health: RedisHealth,
     ) -> None:
         self._site, self._hearing, self._health = site, hearing, health
-        self._ledger, self.waiting, self._fleet, self._throttle = ledger, waiting, fleet, throttle
+        self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
@@ -58,7 +58,8 @@ class Obstacles:
         return replace(seen, obstacles=tuple(self._among(seen)))
 
     def _read(self) -> Essence:
-        counts, now, snapshot = self._ledger.counts(), self.waiting.now(), self._throttle.snapshot()
+        counts, now = self._ledger.counts(), self.waiting.now()
+        throttles = {name: account.throttle.snapshot() for name, account in self._accounts.items()}
         lanes = {
             lane: LaneNow(
                 queued=counts[f"queued:{lane}"],
@@ -74,26 +75,24 @@ class Obstacles:
             silent_seconds=self._fleet.silent_seconds(),
             lanes=lanes,
             counts=counts,
-            throttle=snapshot,
+            throttle=throttles.pop(DEFAULT_ACCOUNT),
+            other_throttles=throttles,
         )
 
     def _among(self, seen: Essence) -> list[Obstacle]:
         """What is in the way of what is seen."""
         workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
-        started_at = time.monotonic()
-        health = self._health.read()
-        redis_seconds = (time.monotonic() - started_at) / 3  # it asks three times
         return [
-            *_full(health),
+            *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
-            *map(_closed, seen.throttle.closures),
+            *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
             *(_not_taken(seen) if workers_live else []),
-            *_quota(seen),
-            *_limits(seen),
-            *_slow(redis_seconds),
+            *_of_each(seen, _quota),
+            *_of_each(seen, _limits),
+            *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
-            *_rate(seen),
+            *_of_each(seen, _rate),
             *_unknown(seen.counts),
         ]
 
@@ -116,6 +115,17 @@ class Obstacles:
                 do="Email goes out, but bounces, complaints and unsubscribes go unheard. Does the configuration set "
                 "publish to a topic of SESMAIL_TOPICS, and does a door run? docs/events-setup.md has the set-up.",
             )
+
+
+def _of_each(seen: Essence, found_in: Callable[[Essence], Iterable[Obstacle]]) -> Iterator[Obstacle]:
+    """What is in the way of each account, with its name where there are several."""
+    if not seen.other_throttles:
+        yield from found_in(seen)
+        return
+    for name, throttle in seen.throttles.items():
+        for each in found_in(replace(seen, throttle=throttle)):
+            option = each.do.replace("`sesmail resume", f"`sesmail resume --account {name}")
+            yield replace(each, account=name, what=f"Account {name}: {each.what}", do=option)
 
 
 def _since(earlier: float | None, later: float | None) -> float | None:
@@ -161,10 +171,11 @@ def _no_worker(seen: Essence) -> Obstacle:
 
 def _not_taken(seen: Essence) -> Iterator[Obstacle]:
     """Workers live, and the line is open, but a lane's tickets stay where they are."""
-    throttle = seen.throttle
+    throttles = seen.throttles.values()
+    closed = {closure.scope for throttle in throttles for closure in throttle.closures}
+    is_busy = any(throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2 for throttle in throttles)
     for lane, now in seen.lanes.items():
-        is_closed = any(closure.scope in {ACCOUNT, f"lane:{lane}"} for closure in throttle.closures)
-        is_busy = throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2
+        is_closed = bool(closed & {ACCOUNT, f"lane:{lane}"})
         if now.oldest_seconds is None or now.oldest_seconds < LONG_SECONDS or is_closed or is_busy:
             continue
         yield Obstacle(

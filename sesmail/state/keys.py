@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sesmail.vocabulary import DEFAULT_ACCOUNT
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -133,6 +135,13 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
     Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key(
+        "account:<account>:<key>",
+        "as there",
+        "as there",
+        "`throttle`, `throttle:…`, `line`, `unclear`, `for_room:<lane>` and `turn:<name>` of another SES account than "
+        "`default`, whose are without this",
+    ),
     Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell
     Key(
@@ -187,6 +196,8 @@ class Keys:
     prefix: str = "sesmail"
     before: str = ""
     """What a project has before all its keys: Celery's `global_keyprefix`."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account whose throttle, line and breaker `of_account` names."""
 
     @property
     def base(self) -> str:
@@ -196,3 +207,12 @@ class Keys:
     def __call__(self, *parts: str) -> str:
         """The key for the given parts: `keys("send", send_id)` is `{sesmail}:send:<id>`."""
         return self.base + ":".join(parts)
+
+    @property
+    def account_base(self) -> str:
+        """What the keys of the account begin with; scripts get it as KEYS[2] where it is not the base itself."""
+        return self.base if self.account == DEFAULT_ACCOUNT else f"{self.base}account:{self.account}:"
+
+    def of_account(self, *parts: str) -> str:
+        """The key of the account for the given parts: `{sesmail}:account:marketing:line`."""
+        return self.account_base + ":".join(parts)

@@ -93,13 +93,13 @@ class Turns:
         """The caller's turn, or None; then it is nobody else's for `seconds`."""
         turn = Turn(name, uuid4().hex)
         with reachable(self._redis):
-            taken = self._redis.set(self._keys("turn", name), turn.token, nx=True, px=round(seconds * 1000))
+            taken = self._redis.set(self._keys.of_account("turn", name), turn.token, nx=True, px=round(seconds * 1000))
         return turn if taken else None
 
     def free(self, name: str) -> None:
         """It is anybody's turn at once, whoever did it last."""
         with reachable():
-            self._redis.delete(self._keys("turn", name))
+            self._redis.delete(self._keys.of_account("turn", name))
 
     def give_back(self, turn: Turn) -> None:
         """It is done: anybody's turn at once."""

@@ -74,22 +74,22 @@ def test_rate_and_quota_are_those_of_the_throttle(client: Client) -> None:
     client.throttle.refused(slot)  # type: ignore[arg-type]
     found = told(client)
     now = client.throttle.snapshot()
-    assert found["sesmail_max_send_rate"] == {(): 14}
-    assert found["sesmail_send_rate_limit"][()] == pytest.approx(now.limit, rel=0.01)
-    assert found["sesmail_send_rate_margin"][()] == pytest.approx(now.margin, rel=0.1)
-    assert found["sesmail_recipients_granted_total"] == {(): 2}
-    assert found["sesmail_recipients_throttled_total"] == {(): 2}
-    assert found["sesmail_quota_recipients"] == {(): 1000}
-    assert found["sesmail_quota_used_recipients"] == {(): 100}
-    assert found["sesmail_quota_left_recipients"] == {("bulk",): 800, ("transactional",): 900}
-    assert found["sesmail_account_info"] == {("healthy", "ses"): 1}
+    assert found["sesmail_max_send_rate"] == {("default",): 14}
+    assert found["sesmail_send_rate_limit"]["default",] == pytest.approx(now.limit, rel=0.01)
+    assert found["sesmail_send_rate_margin"]["default",] == pytest.approx(now.margin, rel=0.1)
+    assert found["sesmail_recipients_granted_total"] == {("default",): 2}
+    assert found["sesmail_recipients_throttled_total"] == {("default",): 2}
+    assert found["sesmail_quota_recipients"] == {("default",): 1000}
+    assert found["sesmail_quota_used_recipients"] == {("default",): 100}
+    assert found["sesmail_quota_left_recipients"] == {("default", "bulk"): 800, ("default", "transactional"): 900}
+    assert found["sesmail_account_info"] == {("default", "healthy", "ses"): 1}
 
 
 def test_what_has_no_limit_is_infinite(client: Client) -> None:
     client.throttle.update_account(rate=-1, quota_24h=-1, sent_24h=0)
     found = told(client)
     names = ("sesmail_max_send_rate", "sesmail_send_rate_limit", "sesmail_quota_recipients")
-    assert [found[name] for name in names] == [{(): inf}] * 3
+    assert [found[name] for name in names] == [{("default",): inf}] * 3
     assert set(found["sesmail_quota_left_recipients"].values()) == {inf}
 
 
@@ -98,10 +98,10 @@ def test_what_is_closed_is_1_and_what_can_always_be_asked_for_is_0(client: Clien
     client.throttle.line.stop("configuration-set:news", "SES says: ...")
     closed = told(client)["sesmail_line_closed"]
     assert {labels for labels, value in closed.items() if value} == {
-        ("paused", "lane:bulk"),
-        ("stopped", "configuration-set:news"),
+        ("default", "paused", "lane:bulk"),
+        ("default", "stopped", "configuration-set:news"),
     }
-    assert {closed[how, "account"] for how in ("paused", "stopped")} == {0}
+    assert {closed["default", how, "account"] for how in ("paused", "stopped")} == {0}
 
 
 def send(client: Client, send_id: str, *, asked_ms_ago: int = 0, accepted_ms_ago: int = 0) -> None:

@@ -90,7 +90,12 @@ class Duties:
         return [
             *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
-            RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
+            *(
+                RepeatingThread(
+                    "check of the limits", each.watch.refresh_if_due, min(interval_seconds, LIMITS_EVERY_SECONDS)
+                )
+                for each in self._client.accounts.values()  # a thread each: one that is out of reach holds up no other
+            ),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
             RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
@@ -161,28 +166,18 @@ class Duties:
         if waits and self._client.turns.take(f"tell-of-ends:{site}", TELL_EVERY_SECONDS):
             self._client.broker.process_events(site)
 
-    def _check_limits(self) -> None:
-        self._client.account_watch.refresh_if_due()
-
 
 def warn_of_no_configuration_set(settings: Settings) -> None:
-    """SES publishes events for a configuration set alone; a simulator has one by itself."""
-    if settings.topics and not settings.configuration_set and not settings.endpoint_url:
-        log.warning(
-            "SESMAIL_TOPICS are set, but no SESMAIL_CONFIGURATION_SET: SES tells nothing of emails that name no "
-            "configuration set, so their bounces, complaints and unsubscribes go unheard. Set it to the one that "
-            "publishes to the topic.",
-            extra={"action": "no_configuration_set"},
-        )
+    """SES publishes events for a configuration set alone; who has topics wants them."""
+    from sesmail.doctor.configuration import said_of_no_configuration_set  # noqa: PLC0415  it loads botocore
+
+    if settings.topics and (said := said_of_no_configuration_set(settings)):
+        log.warning("%s", said, extra={"action": "no_configuration_set"})
 
 
 def warn_of_topics_elsewhere(settings: Settings) -> None:
     """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
-    sites = sorted(set(settings.topics.values()))
-    if sites and settings.site not in sites:
-        log.warning(
-            "SESMAIL_TOPICS give their events to %s, but this worker processes those of the site %s: they wait until a "
-            "worker has their site as SESMAIL_SITE.",
-            ", ".join(sites),
-            settings.site,
-        )
+    from sesmail.doctor.configuration import said_of_topics_elsewhere  # noqa: PLC0415  it loads botocore
+
+    if said := said_of_topics_elsewhere(settings):
+        log.warning("%s", said, extra={"action": "topics_elsewhere"})

@@ -34,7 +34,7 @@ redis.call('HINCRBY', row, 'waits', ARGV[5])
 redis.call('HSET', row, 'reason', ARGV[4])
 if ARGV[7] == '1' then
   redis.call('HSET', row, 'waits_for', 'room')
-  redis.call('ZADD', key('for_room', f[3]), f[5], id)
+  redis.call('ZADD', of_account('for_room', f[3]), f[5], id)
 else
   redis.call('HDEL', row, 'waits_for')
 end

@@ -24,7 +24,7 @@ if from ~= 'sending' and from ~= 'claimed' then
   return ''
 end
 if from == 'sending' and (to == 'sent' or to == 'rejected') then
-  redis.call('DEL', key('unclear')) -- SES gives clear answers: see breaker.lua
+  redis.call('DEL', of_account('unclear')) -- SES gives clear answers: see breaker.lua
 end
 if from == 'sending' then
   measure_answer(to, f[5])

@@ -39,12 +39,12 @@ for _, name in ipairs({'rate', 'quota', 'reserve', 'total', 'refused', 'quota_pr
   tell(name, row and row[name])
 end
 for _, name in ipairs({'source', 'read_at', 'refused_at', 'share'}) do
-  tell(name, redis.call('HGET', key('throttle', 'facts'), name))
+  tell(name, redis.call('HGET', of_account('throttle', 'facts'), name))
 end
-tell('standing', newer or redis.call('HGET', key('throttle', 'facts'), 'standing'))
+tell('standing', newer or redis.call('HGET', of_account('throttle', 'facts'), 'standing'))
 tell('margin', row and row.rate > 0 and margin_at(row, now) or 0)
 tell('rate_now', row and sent_in_last_second())
 for _, lane in ipairs({'transactional', 'bulk'}) do
-  tell('waiting:' .. lane, redis.call('ZCARD', key('throttle', 'waiting', lane)))
+  tell('waiting:' .. lane, redis.call('ZCARD', of_account('throttle', 'waiting', lane)))
 end
 return answer
