@@ -27,6 +27,7 @@ COMMANDS = {
     "cancel": "sends:cancel",
     "confirm": "intake:confirm",
     "drain-dlq": "intake:drain_dlq",
+    "erase": "erase:erase",
     "events": "events:events",
     "failed": "sends:failed",
     "find": "sends:find",

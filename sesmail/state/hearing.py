@@ -46,6 +46,12 @@ class Hearing:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
+    def sites(self) -> set[str]:
+        """Those whose events are processed for this ledger."""
+        with reachable(self._redis):
+            names: Any = self._redis.hkeys(self._key("heard"))
+        return {name.decode() for name in names}
+
     def note_receivers(self, site: str, names: Iterable[str]) -> None:
         """This process of the site has functions for these signals; it is remembered for a day."""
         with reachable(self._redis):
