@@ -1,4 +1,4 @@
-# sesmail's worker, beat, Flower and simulator in one image; docker-compose.yml says which of them a container runs.
+# All of sesmail's programs in one image; docker-compose.yml says which of them a container runs.
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md ./

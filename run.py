@@ -6,6 +6,7 @@
     python3 run.py check                all that is checked before a merge: style, types, floors, tests, simulation
     python3 run.py check --full [ROWS]  the same with each Python and Django that is supported and found; takes an hour
     python3 run.py bench [NAME [ARGS]]  run a benchmark; without a name, list them
+    python3 run.py docs                 show the documentation as a site, on this machine; --check builds it only
     python3 run.py simulate [ARGS]      the whole product under virtual time and misfortunes; --help
 
 The first run makes `.venv` from pyproject.toml and constraints.txt; later ones start at once. To start afresh, delete
@@ -42,6 +43,7 @@ STEPS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["mypy"],
     "floors": ["lint-imports"],
+    "docs": ["python", "-m", "docs.site", "--check"],
     "tests": ["python", "-m", "pytest"],
     "simulation": ["python", "-m", "tests.simulation", "--seed", "1", "--seeds", "20"],
 }
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> None:
     """Run the command that the arguments name."""
     os.chdir(ROOT)
     command, *rest = arguments or ["--help"]
-    commands = {"demo": demo, "test": test, "check": check, "bench": bench, "simulate": simulate}
+    commands = {"demo": demo, "test": test, "check": check, "bench": bench, "docs": docs, "simulate": simulate}
     if command in {"-h", "--help", "help"}:
         print(__doc__)
     elif command in commands:
@@ -86,6 +88,12 @@ def bench(arguments: list[str]) -> None:
     else:
         prepare("dev")
         become_module(f"benchmarks.{arguments[0]}", arguments[1:])
+
+
+def docs(arguments: list[str]) -> None:
+    """Become what builds the documentation, and serves it."""
+    prepare("dev")
+    become_module("docs.site", arguments)
 
 
 def simulate(arguments: list[str]) -> None:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 COLUMNS = 100
-KINDS = {"str": "text", "float": "number", "int": "whole number", "bool": "true or false"}
+KINDS = {
+    "AccountSettings": "JSON object",
+    "str": "text",
+    "float": "number",
+    "int": "whole number",
+    "bool": "true or false",
+}
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most", "pattern": "as in"}
 SPANS = {86_400: "days", 3600: "hours", 60: "minutes"}
 

@@ -32,6 +32,7 @@ MODULES = (
     "sesmail.doors.aws_lambda",
     "sesmail.doors.sqs",
     "sesmail.doors.prometheus",
+    "sesmail.doors.flower",
     "sesmail.simulator",
     "sesmail.simulator.pytest_plugin",
     "sesmail.embedded",

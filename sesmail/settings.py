@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sesmail.accounts import DEFAULT, AccountSettings, checked
 from sesmail.errors import ConfigurationError
 from sesmail.hosts import django_settings
 
@@ -73,7 +74,7 @@ class Settings(BaseSettings):
         repr=False,
         default="",
         description="The Redis that holds the ledger: `redis://`, `rediss://`, `unix://`, `sentinel://` or "
-        "`redis+cluster://` (docs/deployment.md); else Celery's broker, or the first of several, where that is one, "
+        "`redis+cluster://` (docs/redis.md); else Celery's broker, or the first of several, where that is one, "
         "with its `broker_use_ssl`; without either, nothing is queued or sent.",
     )
     redis_master_name: str = Field(
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     accept_waits_for: Literal["replica", "disk"] | None = Field(
         default=None,
         description="Who must have an email, too, before `.delay()` returns and before SES is asked: a replica of "
-        "Redis, or its disk; see docs/deployment.md for what that costs.",
+        "Redis, or its disk; see docs/redis.md for what that costs.",
     )
     accept_wait_seconds: Seconds = Field(
         default=2.0, description="How long that may take; then `LedgerUnavailable` says that it *may* be accepted."
@@ -124,6 +125,16 @@ class Settings(BaseSettings):
     secret_access_key: str | None = Field(default=None, repr=False, description="The secret of that key.")
     session_token: str | None = Field(default=None, repr=False, description="The token of a key that is temporary.")
     profile: str | None = Field(default=None, description="A profile of AWS's own files, instead of a key.")
+    role_arn: str | None = Field(
+        default=None,
+        description="A role that is taken on, by STS, to ask SES: such as one of the account that owns the identities.",
+    )
+    accounts: dict[str, AccountSettings] = Field(
+        default={},
+        description="Several SES accounts or Regions by their names, each with what is different for it: "
+        '`{"marketing": {"region": "eu-west-1", "profile": "marketing", "lanes": ["bulk"]}}`; see docs/several.md. '
+        "What the settings say without an account is the account `default`.",
+    )
     transactional_queue: str | None = Field(
         default=None, description="Celery queue of transactional tickets; else the key prefix and `.transactional`."
     )
@@ -228,6 +239,12 @@ class Settings(BaseSettings):
         default=8.0, description="A worker silent for this long is dead; its claims go to others."
     )
     sweep_interval_seconds: Seconds = Field(default=3.0, description="How often each worker sweeps.")
+    first_ticket: Literal["ledger", "celery"] = Field(
+        default="ledger",
+        description="How the ticket of an email gets into its queue: `ledger`, in the act that accepts the email, "
+        "where the broker is the ledger's Redis; by itself as `celery` where something would be missed, such as a "
+        "tracer of what Celery publishes (docs/reliability.md).",
+    )
     ticket_grace_seconds: Seconds = Field(
         default=15.0,
         description="How long a ticket that later ones overtook may be on its way before it counts as lost.",
@@ -330,6 +347,11 @@ class Settings(BaseSettings):
         default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
     )
 
+    @field_validator("accounts")
+    @classmethod
+    def _go_together(cls, accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
+        return checked(accounts)
+
     @property
     def asking_seconds(self) -> float:
         """The longest that asking SES can take; past it the outcome is unknown, even under a living worker."""
@@ -348,6 +370,16 @@ class Settings(BaseSettings):
     def queue_of(self, lane: str) -> str:
         """The name of the queue of a lane's tickets."""
         return getattr(self, f"{lane}_queue") or f"{self.key_prefix}.{lane}"
+
+    @property
+    def account_names(self) -> tuple[str, ...]:
+        """All accounts, `default` first."""
+        return tuple(dict.fromkeys((DEFAULT, *self.accounts)))
+
+    def of_account(self, account: str) -> Settings:
+        """These settings, with what is different for an account in place of what is said for all."""
+        said = self.accounts.get(account)
+        return self.model_copy(update=said.instead_of(self.ses)) if said else self
 
     @property
     def sweep_queue(self) -> str:
@@ -503,7 +535,7 @@ _FORMS = {
 
 def _problem(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
-        names = [*Settings.model_fields]
-        meant = get_close_matches(str(detail["loc"][0]), names, 1, 0.7)
+        names = [*(Settings if len(detail["loc"]) == 1 else AccountSettings).model_fields]
+        meant = get_close_matches(str(detail["loc"][-1]), names, 1, 0.7)
         return "no such setting" + (f"; is {meant[0]} meant?" if meant else " (see docs/settings.md for the names)")
     return _FORMS.get(detail["type"], str(detail["msg"]))

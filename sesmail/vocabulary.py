@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sesmail.message import Email, Lane
 
 
+DEFAULT_ACCOUNT = "default"
+"""The SES account of emails for which none is named, and of sent rows that name none."""
+
+
 class State(StrEnum):
     """Where a send is in its life."""
 
@@ -29,6 +33,16 @@ class State(StrEnum):
     ABANDONED = "abandoned"  #: attempts or age used up
 
 
+def state_of(name: str) -> State:
+    """The state of that name; one that a newer release has goes by its name, and is none of ours."""
+    try:
+        return State(name)
+    except ValueError:
+        newer = str.__new__(State, name)
+        newer._name_, newer._value_ = name.upper(), name
+        return newer
+
+
 WAITING = (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.SENDING, State.UNKNOWN)
 FAILED = (State.REJECTED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED, State.ABANDONED)
 
@@ -42,6 +56,8 @@ class Accepted:
     """The state that it is in by now."""
     new: bool
     """Whether this call made it."""
+    has_ticket: bool = False
+    """Whether its ticket went into the broker's queue in the same act."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +113,10 @@ class Claim:
     """Without the recipients who have opted out."""
     callers: tuple[str, ...] = ()
     """The task ids of those who want something done at its end."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it is of."""
+    through: str = DEFAULT_ACCOUNT
+    """The one that SES is asked through now: its own, or the fall-back."""
 
     def __repr__(self) -> str:
         return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
@@ -124,6 +144,10 @@ class Status:
     """For people: why it waits, or was not sent."""
     code: str | None
     """The error's code, as SES spells it."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it is of."""
+    through: str = DEFAULT_ACCOUNT
+    """The one that SES was asked through last: another one where it fell back."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 
@@ -138,6 +162,15 @@ class Ticket:
     """What its caller gave with it, as the broker has written it."""
     task_id: str | None = None
     """Of whose task it is the ticket, where that is not the send's own id."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """A ticket as its broker keeps it, for a ledger in the same Redis to put into the queue."""
+
+    queue: str
+    """The key of the list to whose left it is pushed."""
+    message: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,11 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
+TRIED_OUT = dict(
+    line.split("=", 1) for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")
+)
+"""The variables of .env.example, as it stands."""
+
 VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?:(?P<operator>:?[-?])(?P<word>[^}]*))?\})")
 
 

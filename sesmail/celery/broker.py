@@ -11,6 +11,7 @@ from celery import Task
 from kombu import pools
 from kombu.exceptions import ChannelError, OperationalError
 
+from sesmail.celery.envelopes import Envelopes
 from sesmail.celery.internals import HeadersKeeper
 from sesmail.celery.queues import declared_queue
 from sesmail.celery.wishes import CONTINUATIONS, Composed, compose, is_rpc, options_of, read
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Ticket
+    from sesmail.vocabulary import Envelope, Ticket
 
 log = logging.getLogger("sesmail")
 
@@ -49,6 +50,7 @@ class CeleryBroker:
         self._app = app
         self._settings = settings
         self._said: dict[str, Occasional] = {}
+        self.envelopes = Envelopes(app, settings, lambda task_id, lane: self._by_celery(task_id, lane, {}))
 
     def issue(
         self,
@@ -67,6 +69,8 @@ class CeleryBroker:
         try:
             with self._producer(in_a_hurry) as quickly:
                 if composed:
+                    if composed.envelope:  # which the ledger had no use for
+                        composed = self._by_celery(composed.task_id, tickets[0].lane, {})
                     self._publish_composed(composed, **quickly)
                 else:
                     self._publish(tickets, express, {**quickly, **(options or {})})
@@ -110,6 +114,21 @@ class CeleryBroker:
 
     def compose(self, task_id: str, lane: Lane, options: Mapping[str, Any]) -> Composed:
         """The first ticket of a send, not published yet, and what is to be kept of the caller's options."""
+        if not any(value is not None for name, value in options.items() if name != "task_id"):
+            named = options.get("task_id") is not None
+            if ready := self.envelopes.composed(task_id, lane, named=named):
+                return ready
+        return self._by_celery(task_id, lane, options)
+
+    def envelope(self, send_id: str, lane: Lane, options: Mapping[str, Any] | None) -> Envelope | None:
+        """The first ticket of a send for the ledger to put into its queue; None where Celery has to publish it."""
+        composed: Composed | None = (options or {}).get("composed")
+        if options and not composed:
+            return None
+        composed = composed or self.envelopes.composed(send_id, lane, named=False)
+        return composed.envelope if composed else None
+
+    def _by_celery(self, task_id: str, lane: Lane, options: Mapping[str, Any]) -> Composed:
         queue = declared_queue(self._app, self._settings.queue_of(lane))
         how = {"queue": queue, **NO_LIMITS, **options}
         return compose(self._app, self._task(SEND), task_id, how, self._quick_connection)

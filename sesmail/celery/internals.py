@@ -8,15 +8,19 @@ All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0; they hold in cele
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celery import _state
-from celery.app import utils
+from celery import Task, _state, signals
+from celery.app import amqp, base, utils
 from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
+from celery.app.routes import MapRoute
 from celery.loaders.default import Loader as DefaultLoader
+from kombu.messaging import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
     from celery import Celery
@@ -207,3 +211,86 @@ class HeadersKeeper:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
+
+
+# -- what kombu pushes ------------------------------------------------------------------------------------------------
+
+
+def is_watched(app: Celery) -> bool:
+    """Whether anybody hears of each message that is published, or the message depends on who publishes it.
+
+    celery/app/amqp.py: `send_task_message` tells these signals. celery/app/base.py: `send_task` gives what a task
+    publishes the marks of that task.
+    """
+    told = signals.before_task_publish.receivers or signals.after_task_publish.receivers or signals.task_sent.receivers
+    return bool(told) or app.current_worker_task is not None
+
+
+def is_instrumented(app: Celery) -> bool:
+    """Whether somebody has put a function of their own around one of Celery's or kombu's that publish.
+
+    Sentry, ddtrace and New Relic do. `functools.wraps` copies everything but the globals of a function.
+    """
+    ways = ((Task.apply_async, vars(_module_of(Task))), (type(app).send_task, vars(base)))
+    rest = ((amqp.AMQP.send_task_message.func, vars(amqp)), (Producer.publish, vars(_module_of(Producer))))
+    return type(app.amqp) is not amqp.AMQP or any(
+        getattr(function, "__globals__", None) is not own for function, own in (*ways, *rest)
+    )
+
+
+def _module_of(kind: type) -> ModuleType:
+    return sys.modules[kind.__module__]
+
+
+def routes_by_name_alone(app: Celery) -> bool:
+    """Whether all tasks of one name are routed alike (celery/app/routes.py: `MapRoute`; functions may look closer)."""
+    return all(isinstance(route, MapRoute) for route in app.amqp.router.routes or ())
+
+
+def tells_backend_of_calls(app: Celery) -> bool:
+    """Whether the result backend has to know of a call before its message is there: `rpc://`, or one of a stranger.
+
+    celery/app/base.py: `send_task`. Celery's Redis subscribes then, and again when somebody waits for the result.
+    """
+    from celery.backends.base import Backend  # noqa: PLC0415  programs that only send mail have none
+    from celery.backends.redis import RedisBackend  # noqa: PLC0415
+
+    return type(app.backend).on_task_call not in (Backend.on_task_call, RedisBackend.on_task_call)
+
+
+def is_kombu_s_redis(connection: Any) -> bool:
+    """Whether kombu's own transport for one Redis carries the messages, and no other that is built upon it."""
+    from kombu.transport import redis  # noqa: PLC0415  others need not have loaded it
+
+    transport = connection.get_transport_cls()
+    return transport is redis.Transport and transport.Channel is redis.Channel
+
+
+def pushed_by_kombu(transport_options: Mapping[str, Any], body: Any, how: Mapping[str, Any]) -> tuple[str, str]:
+    """The list, and what kombu's Redis transport would push to its left, for a body and options of `Producer.publish`.
+
+    kombu does it itself, to a list of ours. kombu/transport/redis.py: `Channel._put`, which needs `conn_or_acquire`
+    and `_expires`. Raises `AttributeError` where it would do anything else.
+    """
+    from kombu.transport.redis import Channel  # noqa: PLC0415  as above
+
+    class Pushed(Channel):
+        def __init__(self) -> None:  # kombu's would connect
+            self._expires: dict[str, int] = {}
+            self.pushed: list[tuple[str, str]] = []
+            for name in self.from_transport_options:
+                if name in transport_options:
+                    setattr(self, name, transport_options[name])
+
+        @contextmanager
+        def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+            yield client or self
+
+        def lpush(self, key: str, message: str) -> None:
+            self.pushed.append((key, message))
+
+    channel = Pushed()
+    producer: Any = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # kombu has none
+    producer.publish(body, **{**how, "retry": False, "declare": []})
+    (only,) = channel.pushed
+    return only

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from sesmail.vocabulary import Envelope
+
 VERSION = 1
 MOST_BYTES = 1_000_000
 """More than that is no message for a broker: SQS takes a mebibyte."""
@@ -47,6 +49,8 @@ class Composed:
     """The caller's own, or None."""
     is_ignored: bool
     """Whether nobody wants to know the result."""
+    envelope: Envelope | None = None
+    """The ticket for the ledger to put into its queue; `messages` are not made then."""
 
 
 def compose(app: Celery, task: Any, task_id: str, options: Mapping[str, Any], connection: Any) -> Composed:

@@ -33,6 +33,7 @@ COMMANDS = {
     "find": "sends:find",
     "metrics": "metrics:metrics",
     "migrate": "migrate:migrate",
+    "page": "page:page",
     "pause": "line:pause",
     "poll-sqs": "intake:poll_sqs",
     "process-events": "events:process_events",

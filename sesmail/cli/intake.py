@@ -6,6 +6,8 @@ import json
 import logging
 import threading
 from dataclasses import asdict
+from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +16,8 @@ from sesmail.cli.age import Age
 from sesmail.cli.ending import told_to_end
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
+
+ALIVE_EVERY_SECONDS = 10.0
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -49,8 +53,13 @@ def webhook(host: str, port: int, as_json: bool) -> None:
 
 @click.command("poll-sqs")
 @click.argument("queue_urls", nargs=-1, metavar="[URL]...")
+@click.option(
+    "--alive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Touch this file every ten seconds while all goes well, so that a health check can look at its age.",
+)
 @json_option
-def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
+def poll_sqs(queue_urls: tuple[str, ...], alive: Path | None, as_json: bool) -> None:
     """Move what SNS puts into SQS queues into the event store, until Ctrl-C or SIGTERM.
 
     Without URL, the queues of SESMAIL_SQS_QUEUE_URLS. What is stored is deleted from its queue; the rest stays.
@@ -66,12 +75,22 @@ def poll_sqs(queue_urls: tuple[str, ...], as_json: bool) -> None:
     click.echo(json.dumps(said) if as_json else f"Polling {', '.join(queue_urls)}")
     for poller in pollers:
         threading.Thread(target=_run, args=(poller, stop, told), daemon=True).start()
-    broken = told.get()  # one that broke takes the others with it: a supervisor starts all anew
+    broken = _wait(told, pollers, alive)  # one that broke takes the others with it: a supervisor starts all anew
     stop.set()
     for poller in pollers:
         poller.finish()
     if broken:
         raise broken
+
+
+def _wait(told: SimpleQueue[Exception | None], pollers: list[SqsPoller], alive: Path | None) -> Exception | None:
+    """Until the command is told to end, or one breaks; meanwhile the file tells that every queue is looked into."""
+    while True:
+        try:
+            return told.get(timeout=ALIVE_EVERY_SECONDS if alive else None)
+        except Empty:
+            if alive and all(poller.is_well() for poller in pollers):
+                alive.touch()
 
 
 def _log_with_time() -> None:

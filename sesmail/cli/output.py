@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -26,7 +28,9 @@ from rich.text import Text
 from sesmail.cli.site import Command, app_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import RenderableType
 
 
 def json_option(command: Command) -> Command:
@@ -35,15 +39,15 @@ def json_option(command: Command) -> Command:
     return as_json(app_option(hidden=True)(command))
 
 
-def emit(data: Any, *, as_json: bool, table: Table | str) -> None:
+def emit(data: Any, *, as_json: bool, table: RenderableType) -> None:
     """Print for a program, or for people."""
     if as_json:
         click.echo(json.dumps(data, default=str))
     else:
-        if isinstance(table, Table):
+        if isinstance(table, Table):  # what else is shown has been made fit to be
             for column in table.columns:
                 column._cells = [shown(cell) for cell in column._cells]  # noqa: SLF001  there is no other way
-        else:
+        elif isinstance(table, str):
             table = shown(table)
         # A pipe has no width: nothing is to be cut or wrapped in it.
         Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=True, highlight=False).print(table)
@@ -66,6 +70,38 @@ def two_columns(rows: Iterable[tuple[str, Any]], title: str | None = None) -> Ta
     for name, value in rows:
         table.add_row(escape(shown(name)), escape(shown(str(value))))
     return table
+
+
+def with_lines_above(lines: Sequence[str], rows: Iterable[tuple[str, Any]]) -> Group:
+    """Lines as they are, and a plain table of names and values below them."""
+    return Group(*(Text(shown(line), no_wrap=True, overflow="ellipsis") for line in lines), Text(""), two_columns(rows))
+
+
+def shown_until_told(
+    look: Callable[[], dict[str, Any]],
+    table: Callable[[dict[str, Any]], RenderableType],
+    every_seconds: float,
+    *,
+    as_json: bool,
+    times: int = 0,
+) -> None:
+    """Look and show, again and again until Ctrl-C, or so many times; with `as_json`, one object a line each time."""
+    done = 0
+    with Live(console=Console(), refresh_per_second=4, screen=False) as screen:
+        if as_json:
+            screen.stop()
+        try:
+            while not times or done < times:
+                data = look()
+                if as_json:
+                    click.echo(json.dumps(data, default=str))
+                else:
+                    screen.update(table(data))
+                done += 1
+                if done != times:
+                    time.sleep(every_seconds)
+        except KeyboardInterrupt:
+            pass
 
 
 def progress_bar() -> Progress:

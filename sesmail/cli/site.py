@@ -11,12 +11,14 @@ from sesmail.cli.application import load_application
 
 if TYPE_CHECKING:
     from sesmail.client import Client
+    from sesmail.sending.accounts import SesAccount
 
 APP = "sesmail.app"
 CLIENT = "sesmail.client"
 """What is kept in a context's `meta`, which all commands of a command line share: what `-A` said, and the client."""
 
 SILENT_SECONDS = 120.0
+account_option = click.option("--account", metavar="NAME", help="One account of SESMAIL_ACCOUNTS only.")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,6 +63,15 @@ def client_with_workers() -> Client:
     elif silent_seconds > SILENT_SECONDS:
         click.echo(f"No worker has been heard for {silent_seconds / 60:.0f} minutes: is one running?", err=True)
     return client
+
+
+def accounts_of(client: Client, account: str | None) -> list[SesAccount]:
+    """The account of that name, or all where none is named. Raises `click.BadParameter` for one that there is not."""
+    if account is None:
+        return [*client.accounts.values()]
+    if account not in client.accounts:
+        raise click.BadParameter(f"there is no account {account!r}, but {', '.join(client.accounts)}.")
+    return [client.accounts[account]]
 
 
 def _ledger(client: Client) -> str:

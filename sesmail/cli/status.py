@@ -8,43 +8,96 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.site import SILENT_SECONDS, site_client
+from sesmail.cli.output import emit, json_option, shown_until_told, two_columns, with_lines_above
+from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
 
 
 @click.command()
 @click.argument("send_id", required=False, metavar="[ID]")
+@click.option("--check", is_flag=True, help="Exit with 1 where somebody should see to something: see `sesmail why`.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--every", "every_seconds", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Seconds.")
 @json_option
-def status(send_id: str | None, as_json: bool) -> None:
-    """Show what became of one send, or how many are in which state, whether the line is open, and how Redis is."""
+def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: float, as_json: bool) -> None:
+    """Show how things stand in three lines, with the states that hold sends; or what became of the send of this ID.
+
+    The lines: workers, and the oldest that waits in each lane; rate and limit, quota, account; the line, and what is
+    in the way.
+    """
+    if send_id and (check or watch):
+        raise click.UsageError("--check and --watch are about all sends, not about one.")
     client = site_client()
     if send_id:
         found = asdict(client.real_outbox.status(send_id))
         emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
         return
-    snapshot = client.throttle.snapshot()
-    closures = [asdict(closure) for closure in snapshot.closures]
-    data: dict[str, Any] = {"sends": client.ledger.counts(), "line": closures, "rate": _rate(snapshot)}
-    data["unattended"] = _unattended(client, data["sends"])
-    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(data["sends"])
-    data["redis"] = {**asdict(redis), "warnings": client.redis_health.warnings()}
-    data["kept_mb"] = {which: round(size / 1e6, 2) for which, size in kept.items()}
-    rows = [*data["sends"].items(), ("line", "open" if not closures else "")]
-    rows += [(f"  {c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}") for c in closures]
-    rows += [(f"  queue {name}", UNATTENDED) for name in data["unattended"]]
-    rows += [("Redis", redis.in_short()), ("kept of sent", f"about {data['kept_mb']['sent']} MB")]
-    rows += [("kept of not sent", f"about {data['kept_mb']['not_sent']} MB")]
+    if watch:
+        shown_until_told(lambda: _everything(client), _table, every_seconds, as_json=as_json)
+        return
+    data = _everything(client)
     for warning in data["redis"]["warnings"]:
         click.echo(f"WARNING: {warning}", err=True)
-    emit(data, as_json=as_json, table=two_columns(rows))
+    emit(data, as_json=as_json, table=_table(data))
+    if check and not data["essence"]["well"]:
+        raise SystemExit(1)
+
+
+def _everything(client: Client) -> dict[str, Any]:
+    essence = client.essence()
+    redis, kept = client.redis_health.read(), client.redis_health.kept_bytes(dict(essence.counts))
+    return {
+        "essence": essence.as_dict(),
+        "sends": dict(essence.counts),
+        "line": [
+            {"account": name, **asdict(closure)}
+            for name, throttle in essence.throttles.items()
+            for closure in throttle.closures
+        ],
+        "rate": _rate(essence.throttle),
+        "accounts": {
+            name: {**_rate(throttle), "fallback": client.accounts[name].fallback}
+            for name, throttle in essence.throttles.items()
+        },
+        "unattended": _unattended(client, dict(essence.counts)),
+        "redis": {**asdict(redis), "warnings": client.redis_health.warnings(), "in_short": redis.in_short()},
+        "kept_mb": {which: round(size / 1e6, 2) for which, size in kept.items()},
+    }
+
+
+def _table(data: dict[str, Any]) -> RenderableType:
+    kept = [f"{which.replace('_', ' ')} {size} MB" for which, size in data["kept_mb"].items() if size]
+    rows: list[tuple[str, Any]] = [(name, count) for name, count in data["sends"].items() if count and ":" not in name]
+    rows += [
+        (f"line {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}")
+        for c in data["line"]
+    ]
+    rows += [(f"queue {name}", UNATTENDED) for name in data["unattended"]]
+    rows += [("Redis", data["redis"]["in_short"])]
+    others = {name: each for name, each in data["accounts"].items() if name != DEFAULT_ACCOUNT}
+    rows += [(f"account {name}", _in_short(each)) for name, each in others.items()]
+    rows += [("kept, about", ", ".join(kept))] if kept else []
+    return with_lines_above(data["essence"]["lines"], rows)
+
+
+def _of(account: str) -> str:
+    return "" if account == DEFAULT_ACCOUNT else f"{account}: "
+
+
+def _in_short(account: dict[str, Any]) -> str:
+    limit = "any" if account["limit_now"] < 0 else f"{account['limit_now']:.4g}/s"
+    falls_back = f"; falls back to {account['fallback']}" if account["fallback"] else ""
+    return f"{account['sent_last_second']}/s of {limit}; {account['account']}{falls_back}"
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
@@ -54,18 +107,27 @@ def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
 
 
 @click.command()
+@account_option
 @json_option
-def quota(as_json: bool) -> None:
-    """Show the account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+def quota(account: str | None, as_json: bool) -> None:
+    """Show each account's send rate and 24-hour quota: what SES allows, what is used, what is left.
 
     This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
     what has changed.
     """
     client = site_client()
-    read_at_once(client.turns)
-    snapshot = client.throttle.snapshot()
-    data = {**_rate(snapshot), **_quota(snapshot), "waiting_for_quota": client.ledger.waiting_for_room()}
-    rows = [(name.replace("_", " "), "unlimited" if value == -1 else value) for name, value in data.items()]
+    asked = accounts_of(client, account)
+    for each in asked:
+        read_at_once(each.turns)
+    snapshots = {each.name: each.throttle.snapshot() for each in asked}
+    by_account = {name: {**_rate(snapshot), **_quota(snapshot)} for name, snapshot in snapshots.items()}
+    waiting = {"waiting_for_quota": client.ledger.waiting_for_room()}
+    rows: list[tuple[str, Any]] = []
+    for name, figures in by_account.items():
+        rows += [(name, "")] if len(by_account) > 1 else []
+        rows += [(what.replace("_", " "), "unlimited" if n == -1 else n) for what, n in figures.items()]
+    rows += [(what.replace("_", " "), n) for what, n in waiting.items()]
+    data = {**by_account[asked[0].name], **waiting, "accounts": by_account}
     emit(data, as_json=as_json, table=two_columns(rows))
 
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.live import Live
 
-from sesmail.cli.output import json_option, two_columns
+from sesmail.cli.output import json_option, shown_until_told, with_lines_above
 from sesmail.cli.site import site_client
+from sesmail.sending.essence import duration
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from sesmail.client import Client
-    from sesmail.sending.throttle import Snapshot
+    from sesmail.sending.essence import Essence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """What was counted at one time."""
+    """How things stood at one time."""
 
     at: float
-    counts: dict[str, int]
-    snapshot: Snapshot
+    essence: Essence
 
 
 @click.command()
@@ -35,44 +33,37 @@ class Moment:
 @click.option("--times", type=click.IntRange(0), default=0, help="End after so many; 0 goes on until Ctrl-C.")
 @json_option
 def top(every_seconds: float, times: int, as_json: bool) -> None:
-    """Show rate, limit, margin, throttles, queues, quota and the expected end, until Ctrl-C.
+    """Show the three lines of `sesmail status`, what is sent a second, margin, throttles and the expected end, live.
 
-    With --json, one object a line each time.
+    Until Ctrl-C. With --json, one object a line each time.
     """
     client = site_client()
     before = _look(client)
-    with Live(console=Console(), refresh_per_second=4, screen=False) as screen:
-        try:
-            shown = 0
-            while not times or shown < times:
-                now = _look(client)
-                data = _data(before, now)
-                if as_json:
-                    screen.stop()
-                    click.echo(json.dumps(data))
-                else:
-                    screen.update(_table(data))
-                shown += 1
-                before = now
-                if shown != times:
-                    time.sleep(every_seconds)
-        except KeyboardInterrupt:
-            pass
+
+    def look() -> dict[str, Any]:
+        nonlocal before
+        now = _look(client)
+        data, before = _data(before, now), now
+        return data
+
+    shown_until_told(look, _table, every_seconds, as_json=as_json, times=times)
 
 
 def _look(client: Client) -> Moment:
-    return Moment(at=time.monotonic(), counts=client.ledger.counts(), snapshot=client.throttle.snapshot())
+    return Moment(at=time.monotonic(), essence=client.essence())
 
 
 def _data(before: Moment, now: Moment) -> dict[str, Any]:
     """What is shown. Rates are of sends a second; the expected end is in seconds from now."""
     seconds = now.at - before.at
-    counts, snapshot = now.counts, now.snapshot
-    sent_a_second = max(0, counts["sent"] - before.counts["sent"]) / seconds if seconds > 0.05 else 0.0
+    counts, snapshot = now.essence.counts, now.essence.throttle
+    sent_a_second = max(0, counts["sent"] - before.essence.counts["sent"]) / seconds if seconds > 0.05 else 0.0
     waiting = counts["queued"] + counts["claimed"]
+    essence = now.essence.as_dict()
     return {
+        "essence": essence,
         "sent_a_second": round(sent_a_second, 1),
-        "limit": round(snapshot.limit, 2),
+        "limit": essence["limit"],
         "margin": round(snapshot.margin, 4),
         "throttled_recipients": snapshot.refused,
         **{
@@ -81,18 +72,24 @@ def _data(before: Moment, now: Moment) -> dict[str, Any]:
         **{state: counts[state] for state in ("unknown", "sent", "rejected", "abandoned")},
         "quota_used": snapshot.quota_used,
         "quota_left": {str(lane): left for lane, left in snapshot.quota_left.items()},
-        "closed": [f"{closure.scope}: {closure.how}, {closure.reason}" for closure in snapshot.closures],
+        "closed": essence["closed"],
+        "accounts": essence["accounts"],
         "expected_end_seconds": round(waiting / sent_a_second) if sent_a_second else None,
     }
 
 
-def _table(data: dict[str, Any]) -> Table:
-    left = {lane: "unlimited" if n is None else n for lane, n in data["quota_left"].items()}
-    shown = {
-        **data,
-        "quota_left": ", ".join(f"{lane} {n}" for lane, n in left.items()),
-        "closed": "\n".join(data["closed"]) or "nothing: the line is open",
-        "limit": "none" if data["limit"] < 0 else data["limit"],
-        "expected_end_seconds": "" if data["expected_end_seconds"] is None else f"in {data['expected_end_seconds']} s",
-    }
-    return two_columns([(name.replace("_", " "), value) for name, value in shown.items()])
+OF_THE_LINES = {"essence", "accounts", "limit", "quota_used", "closed", "queued:transactional", "queued:bulk"}
+"""What the three lines say already."""
+
+
+def _table(data: dict[str, Any]) -> RenderableType:
+    end = data["expected_end_seconds"]
+    left = ", ".join(f"{lane} {'unlimited' if n is None else n}" for lane, n in data["quota_left"].items())
+    said = {**data, "quota_left": left, "expected_end_seconds": None if end is None else f"in {duration(end)}"}
+    rows = [(name.replace("_", " "), value) for name, value in said.items() if value and name not in OF_THE_LINES]
+    rows += [
+        (f"account {name}", f"{each['rate_now']}/s of {each['limit']:.4g}/s; {each['quota_used']} of {each['quota']}")
+        for name, each in data["accounts"].items()
+        if name != DEFAULT_ACCOUNT
+    ]
+    return with_lines_above(data["essence"]["lines"], rows)

@@ -12,7 +12,7 @@ from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from sesmail.client import Client
-    from sesmail.sending.obstacles import Obstacle
+    from sesmail.sending.essence import Obstacle
     from sesmail.vocabulary import Status
 
 
@@ -43,7 +43,7 @@ def why(send_id: str | None, as_json: bool) -> None:
 
 def _all_is_well(client: Client) -> str:
     from sesmail.message import Lane
-    from sesmail.sending.obstacles import duration, emails
+    from sesmail.sending.essence import duration, emails
 
     counts = client.ledger.counts()
     due = [at for lane in Lane if (at := client.obstacles.waiting.next_at(lane))]
@@ -56,7 +56,7 @@ def _all_is_well(client: Client) -> str:
 
 
 def _said_of_one(client: Client, status: Status) -> str:
-    from sesmail.sending.obstacles import duration
+    from sesmail.sending.essence import duration
 
     since = duration(client.obstacles.waiting.now() - status.changed_at)
     said = f"It is {status.state} for {since}"

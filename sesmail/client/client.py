@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sesmail.client.base import NoBroker
 from sesmail.client.part import part
 from sesmail.client.way_back import WayBack
+from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.state.meters import Meters
+from sesmail.state.workers import Turns
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.account import AccountWatch
+    from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.essence import Essence
     from sesmail.sending.obstacles import Obstacles
     from sesmail.sending.outbox import Outbox
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
+    from sesmail.settings import Settings
     from sesmail.state.answering import Callers
     from sesmail.state.former_names import FormerNames
     from sesmail.vocabulary import Accepted, Erased
@@ -79,15 +86,7 @@ class Client(WayBack):
         """What a worker does with a ticket."""
         from sesmail.sending.delivery import Delivery  # noqa: PLC0415  who only accepts has no use for it
 
-        return Delivery(
-            self.settings,
-            self.ledger,
-            self.throttle,
-            self.lease,
-            self.account_watch,
-            self.worker_rates,
-            lambda: self.transport,
-        )
+        return Delivery(self.settings, self.ledger, self.lease, self.worker_rates, self.accounts)
 
     @part
     def sweeper(self) -> Sweeper:
@@ -101,6 +100,7 @@ class Client(WayBack):
             self.meters,
             self.callers,
             self.broker,
+            other_lines={name: each.throttle.line for name, each in self.accounts.items() if name != DEFAULT_ACCOUNT},
             ticket_grace_seconds=grace_seconds,
         )
 
@@ -120,8 +120,53 @@ class Client(WayBack):
         return Callers(self.scripts)
 
     @part
+    def accounts(self) -> SesAccounts:
+        """The accounts of SES that this site sends through, `default` first."""
+        return {name: self._account(name) for name in self.settings.account_names}
+
+    def account(self, name: str) -> SesAccount:
+        """One of them. Raises `ConfigurationError` for a name that none has."""
+        if name not in self.accounts:
+            known = ", ".join(self.accounts)
+            raise ConfigurationError(
+                f"There is no SES account {name!r} in SESMAIL_ACCOUNTS, so nothing was done. There are: {known}."
+            )
+        return self.accounts[name]
+
+    def _account(self, name: str) -> SesAccount:
+        from sesmail.sending.account import AccountWatch  # noqa: PLC0415
+        from sesmail.sending.accounts import SesAccount  # noqa: PLC0415
+        from sesmail.sending.throttle import SendThrottle  # noqa: PLC0415
+
+        settings, said = self.settings.of_account(name), self.settings.accounts.get(name)
+        fallback = said.fallback if said else None
+        if name == DEFAULT_ACCOUNT:
+            return SesAccount(
+                name=name,
+                settings=settings,
+                throttle=self.throttle,
+                watch=self.account_watch,
+                turns=self.turns,
+                transport=lambda: self.transport,
+                fallback=fallback,
+            )
+        scripts = self.scripts.of_account(name)
+        throttle, turns = SendThrottle(scripts), Turns(scripts.redis, scripts.keys)
+        made = cache(lambda: _transport(settings))
+        watch = AccountWatch(settings, throttle, turns, made)
+        return SesAccount(
+            name=name,
+            settings=settings,
+            throttle=throttle,
+            watch=watch,
+            turns=turns,
+            transport=made,
+            fallback=fallback,
+        )
+
+    @part
     def throttle(self) -> SendThrottle:
-        """The fleet's one limiter."""
+        """The fleet's one limiter for the account `default`."""
         from sesmail.sending.throttle import SendThrottle  # noqa: PLC0415
 
         return SendThrottle(self.scripts)
@@ -131,23 +176,14 @@ class Client(WayBack):
         """Keeps the throttle's limits those of the account."""
         from sesmail.sending.account import AccountWatch  # noqa: PLC0415
 
-        return AccountWatch(self.settings, self.throttle, self.turns, lambda: self.transport)
+        return AccountWatch(
+            self.settings.of_account(DEFAULT_ACCOUNT), self.throttle, self.turns, lambda: self.transport
+        )
 
     @part
     def transport(self) -> SesTransport:
         """SES; loads boto3."""
-        from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
-
-        return SesTransport(
-            region=self.settings.region,
-            endpoint_url=self.settings.endpoint_url,
-            profile=self.settings.profile,
-            key=Key.of(self.settings.access_key_id, self.settings.secret_access_key, self.settings.session_token),
-            connect_timeout_seconds=self.settings.ses_connect_timeout_seconds,
-            read_timeout_seconds=self.settings.ses_read_timeout_seconds,
-            max_connections=64,
-            call=self.settings.ses_call,
-        )
+        return _transport(self.settings.of_account(DEFAULT_ACCOUNT))
 
     @part
     def former_names(self) -> FormerNames | None:
@@ -184,4 +220,36 @@ class Client(WayBack):
         from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
         from sesmail.state.waiting import Waiting  # noqa: PLC0415
 
-        return Obstacles(self.ledger, Waiting(self.scripts), self.fleet, self.throttle)
+        return Obstacles(
+            self.settings.site,
+            self.ledger,
+            Waiting(self.scripts),
+            self.fleet,
+            self.accounts,
+            self.hearing,
+            self.redis_health,
+        )
+
+    def essence(self) -> Essence:
+        """How things stand by now: workers, who waits, rate, quota, account, line, and what is in the way.
+
+        Cheap enough for a page that looks every second; SES is not asked. Raises `LedgerUnavailable`.
+        """
+        return self.obstacles.essence()
+
+
+def _transport(settings: Settings) -> SesTransport:
+    """The way to the account of SES that these settings are of."""
+    from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+
+    return SesTransport(
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        profile=settings.profile,
+        key=Key.of(settings.access_key_id, settings.secret_access_key, settings.session_token),
+        role_arn=settings.role_arn,
+        connect_timeout_seconds=settings.ses_connect_timeout_seconds,
+        read_timeout_seconds=settings.ses_read_timeout_seconds,
+        max_connections=64,
+        call=settings.ses_call,
+    )

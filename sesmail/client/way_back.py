@@ -60,7 +60,10 @@ class WayBack(KeptInRedis):
     @part
     def real_intake(self) -> Intake:
         """What takes notifications into the event store."""
-        return self._intake(self.event_store, confirm=self.confirmation, announce=self._announce)
+        count_answer = self.meters.count_door_answer
+        return self._intake(
+            self.event_store, confirm=self.confirmation, announce=self._announce, count_answer=count_answer
+        )
 
     def _announce(self, site: str) -> None:
         """Have the events of a site processed, and note which functions for them this process has."""

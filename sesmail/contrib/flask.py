@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, abort, current_app, request
 
 from sesmail.contrib.flask_messages import Message, Recorded
 from sesmail.doors import answer_by_settings, site_client
+from sesmail.doors.live import STREAM, LivePage
 from sesmail.events.sns import BODY_LIMIT_BYTES
 from sesmail.frames import shows_no_email
 from sesmail.hosts import know_flask_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
 
@@ -73,7 +74,7 @@ class SESMail:
             yield Recorded(box)
 
 
-__all__ = ["Message", "Recorded", "SESMail", "doors"]
+__all__ = ["Message", "Recorded", "SESMail", "doors", "live_page"]
 
 
 def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = None, name: str = "sesmail") -> Blueprint:
@@ -90,5 +91,34 @@ def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = No
     def unsubscribed(token: str) -> Response:
         page = (unsubscribe or site_client().unsubscribe_door).answer(request.method, token)
         return Response(page.html, status=page.status, headers=page.headers)
+
+    return blueprint
+
+
+def live_page(
+    allowed: Callable[[], bool], *, page: LivePage | None = None, streams: bool = False, name: str = "sesmail_live"
+) -> Blueprint:
+    """A blueprint of the page that shows how the sending goes, live, to those for whom `allowed()` says so.
+
+        app.register_blueprint(live_page(lambda: current_user.is_admin), url_prefix="/sesmail/live")
+
+    `allowed` is asked within each request. With `streams`, each browser that looks keeps a thread of the server busy;
+    without, the page asks every two seconds.
+    """
+    shown = page or LivePage(streams=streams)
+    blueprint = Blueprint(name, __name__)
+
+    @blueprint.before_request
+    def only_for_those_who_may() -> None:
+        if not allowed():
+            abort(403)
+
+    @blueprint.get("/", defaults={"path": ""})
+    @blueprint.get("/<path:path>")
+    def live(path: str) -> Response:
+        if path == STREAM and (events := shown.stream()):
+            return Response(events, headers=shown.stream_headers())
+        found = shown.answer(path)
+        return Response(found.body, status=found.status, headers=found.headers)
 
     return blueprint

@@ -68,8 +68,8 @@ class EventsApp:
             if answer is STORED and notification.is_about_the_subscription:
                 await asyncio.to_thread(self._intake.follow_up, notification)
         except Exception as error:  # noqa: BLE001  whatever it is, SNS must be told to come again
-            return answer_to(error)
-        return answer
+            answer = answer_to(error)
+        return self._intake.counted(answer)
 
     async def _body(self, receive: Receive) -> bytes:
         body = bytearray()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 BATCH = 10  # the most that SQS gives at once
 WAIT_SECONDS = 20  # the longest that SQS waits for a message
 LONGEST_PAUSE_SECONDS = 60.0
+WELL_FOR_SECONDS = 60.0  # two looks, each with the longest wait, and a slow store between them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,17 @@ class SqsPoller:
         self._queue_url = queue_url
         self._intake = intake
         self._taking = threading.Lock()
+        self._looked_at = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Poll until told to stop. In trouble it pauses, longer and longer: receiving too often moves messages away."""
         pause_seconds = 0.0
         while not stop.wait(pause_seconds):
             pause_seconds = 0.0 if self._poll_safely() else min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * pause_seconds))
+
+    def is_well(self) -> bool:
+        """Whether a look into the queue went well in the last minute: SQS answered, and what came was stored."""
+        return time.monotonic() - self._looked_at < WELL_FOR_SECONDS
 
     def finish(self) -> None:
         """Return once what was received is stored and deleted; from now on nothing more is taken in.
@@ -62,7 +69,10 @@ class SqsPoller:
         except QueueUnavailable as error:
             log.error(error, extra={"action": "sqs_unreachable", "queue": self._queue_url})  # noqa: TRY400
             return False
-        return polled.stored > 0 or polled.received == 0
+        went_well = polled.stored > 0 or polled.received == 0
+        if went_well:
+            self._looked_at = time.monotonic()
+        return went_well
 
     def drain(self) -> Polled:
         """Poll until the queue gives nothing that it has not given before: a dead-letter queue, by hand.

@@ -76,6 +76,7 @@ class Intake:
         *,
         confirm: Confirmation | None = None,
         announce: Callable[[str], None] | None = None,
+        count_answer: Callable[[int], object] | None = None,
         raw_site: str | None = None,
         verify_queues: bool = True,
         clock: Callable[[], float] = time.time,
@@ -83,7 +84,8 @@ class Intake:
         """Build it from its parts.
 
         `confirm` confirms subscriptions; without it an operator has to. `announce` is told the site when events of it
-        have come, at most once a second, so that they can be processed at once. Queues whose subscription delivers raw
+        have come, at most once a second, so that they can be processed at once. `count_answer` is told the status of
+        each answer to a post. Queues whose subscription delivers raw
         have no topic: what they hold belongs to `raw_site`, and is refused without one. `verify_queues` may be switched
         off where a certificate cannot be fetched, such as in a private network: then the queue's own policy, or
         Lambda's permission to be invoked, is all that tells who wrote. `clock` gives epoch seconds.
@@ -92,6 +94,7 @@ class Intake:
         self._store = store
         self._confirm = confirm
         self._announce = announce
+        self._count_answer = count_answer
         self._announced_at: dict[str, float] = {}
         self._raw_site = raw_site
         self._verify_queues = verify_queues
@@ -107,8 +110,14 @@ class Intake:
             self.keep([notification])
             self.follow_up(notification)
         except Exception as error:  # noqa: BLE001  whatever it is, SNS must be told to come again
-            return answer_to(error)
-        return STORED
+            return self.counted(answer_to(error))
+        return self.counted(STORED)
+
+    def counted(self, answer: Answer) -> Answer:
+        """The same answer to a post, once it is counted for those who watch."""
+        if self._count_answer:
+            self._count_answer(answer.status)
+        return answer
 
     @shows_no_email
     def read(self, body: bytes, headers: Headers) -> Notification:

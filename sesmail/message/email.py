@@ -22,6 +22,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from sesmail.accounts import DEFAULT
 from sesmail.errors import InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message import mime
@@ -36,6 +37,7 @@ from sesmail.message.addresses import (
 from sesmail.message.alternative import alternatives_of, bodies_and_others
 from sesmail.message.fields import (
     Lane,
+    account_of,
     configuration_set_of,
     either,
     fill,
@@ -124,6 +126,9 @@ class Email:
     """What else SES takes with an email, by the names of its `SendEmail`: `{"TenantName": "shop-17"}`,
     `FeedbackForwardingEmailAddress`, `FromEmailAddressIdentityArn`, `ListManagementOptions`, and what botocore's model
     of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says."""
+    account: str | None
+    """The SES account that it goes through, one of SESMAIL_ACCOUNTS. Without it, that of its sender's domain, or of its
+    lane, or `default`."""
     lane: Lane
     """Which queue it waits in: `transactional` goes first, `bulk` gives way to it."""
     send_at: datetime | None
@@ -157,6 +162,7 @@ class Email:
         metadata: Mapping[str, Any] | None = None,
         configuration_set: str | None = None,
         ses: Mapping[str, Any] | None = None,
+        account: str | None = None,
         lane: Lane | str = Lane.TRANSACTIONAL,
         send_at: datetime | str | None = None,
         expires_at: datetime | str | None = None,
@@ -196,6 +202,7 @@ class Email:
             _metadata=metadata_of(metadata),
             configuration_set=configuration_set_of(configuration_set),
             ses=ses_members_of(ses),
+            account=account_of(account),
             lane=lane_of(lane),
             send_at=moment_of("send_at", send_at),
             expires_at=moment_of("expires_at", expires_at),
@@ -241,6 +248,11 @@ class Email:
         if not missing:
             return self
         return self._with(**missing)
+
+    def at_account(self, account: str) -> Self:
+        """The same email with the account that it goes through; none stands for `default`."""
+        name = None if account == DEFAULT else account
+        return self if self.account == name else self._with(account=name)
 
     def without(self, addresses: Collection[str]) -> Self:
         """The same email, but not to these bare addresses, in whatever spelling they are."""

@@ -106,6 +106,7 @@ def _depth(value: object) -> int:
     return 1 + max(map(_depth, inner), default=0)
 
 
+MAX_ACCOUNT_LENGTH = 64
 _CONFIGURATION_SET = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -115,6 +116,11 @@ def configuration_set_of(given: object) -> str | None:
     if value is None or (isinstance(value, str) and _CONFIGURATION_SET.fullmatch(value)):
         return value
     raise InvalidEmail("configuration_set", "is not a configuration set's name", "1 to 64 characters: A-Z a-z 0-9 _ -")
+
+
+def account_of(given: object) -> str | None:
+    """The name of an account; whether there is one, settings know. Raises `InvalidEmail`."""
+    return None if given is None else line("account", given, MAX_ACCOUNT_LENGTH)
 
 
 def lane_of(value: object) -> Lane:

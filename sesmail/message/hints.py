@@ -27,6 +27,7 @@ _WORDS = {
     "tags": "email_tags categories tag",
     "metadata": "custom_args meta user_variables",
     "configuration_set": "configuration_set_name config_set",
+    "account": "ses_account account_name",
     "send_at": "schedule_at scheduled_at deliver_at eta",
     "expires_at": "expiry expires",
     "lane": "priority",

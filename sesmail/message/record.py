@@ -100,6 +100,7 @@ def attach(record: Mapping[str, Any], parts: list[bytes]) -> Email:
         _metadata=get("metadata", {}),
         configuration_set=get("configuration_set"),
         ses=MappingProxyType(ses) if (ses := get("ses")) else NOTHING,
+        account=None,  # the row says it, so that scripts can read it
         lane=Lane(record["lane"]),
         send_at=moment_of("send_at", get("send_at")),
         expires_at=moment_of("expires_at", get("expires_at")),

@@ -33,11 +33,10 @@ from sesmail.state.ledger import new_token
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from sesmail.message import Email
-    from sesmail.sending.account import AccountWatch
-    from sesmail.sending.throttle import SendThrottle
+    from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
@@ -94,6 +93,7 @@ class Stale:
 class _Ready:
     """What SES is to be asked now: it is noted already that it may have it."""
 
+    claim: Claim
     slot: Granted
     transport: SesTransport
     composed: Composed
@@ -109,27 +109,23 @@ class Delivery:
         self,
         settings: Settings,
         ledger: Ledger,
-        throttle: SendThrottle,
         lease: WorkerLease,
-        account: AccountWatch,
         rates: WorkerRates,
-        transport: Callable[[], SesTransport],
+        accounts: SesAccounts,
     ) -> None:
-        """`transport` makes the way to SES when it is first needed: who only claims does not load boto3."""
         self._settings = settings
         self._ledger = ledger
-        self._throttle = throttle
         self._lease = lease
-        self._account = account
         self._rates = rates
+        self._accounts = accounts
         self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
-        self._transport = transport
         self.patience = Patience()
 
     def stop(self) -> None:
         """A warm shutdown has begun: those who wait before they ask SES hand their sends back."""
         self.patience.stop()
-        self._throttle.stop()
+        for account in self._accounts.values():
+            account.throttle.stop()
 
     def claim(self, send_id: str) -> Claim | State | None:
         """Take a send for this worker; its state when it is not to be had, None when the ledger knows no such send.
@@ -146,7 +142,7 @@ class Delivery:
         """
         try:
             ready = self._until_asking(claim, worker)
-            return self._ask(claim, ready) if isinstance(ready, _Ready) else ready
+            return self._ask(ready) if isinstance(ready, _Ready) else ready
         except StaleClaim:
             return Stale()
 
@@ -197,7 +193,8 @@ class Delivery:
 
     def _make_ready(self, claim: Claim, worker: str | None) -> _Ready | Outcome:
         """Compose, wait for the turn, and note that SES is asked."""
-        transport = self._transport()
+        account = self._account_of(claim)
+        transport = account.transport()
         if held_up := self._prepare(transport):
             return self._postpone(claim, held_up)
         try:
@@ -209,13 +206,17 @@ class Delivery:
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
             return self._postpone(claim, slot)
-        if held_up := self._try_account(slot, transport) or self._begin(claim, slot):
+        if held_up := self._try_account(account, slot, transport) or self._begin(claim, slot):
             return self._postpone(claim, held_up)
-        return _Ready(slot=slot, transport=transport, composed=composed)
+        return _Ready(claim=claim, slot=slot, transport=transport, composed=composed)
 
-    def _ask(self, claim: Claim, ready: _Ready) -> Outcome:
+    def _account_of(self, claim: Claim) -> SesAccount:
+        """The one that SES is asked through."""
+        return self._accounts[claim.through]
+
+    def _ask(self, ready: _Ready) -> Outcome:
         """Ask, and write the answer down. Raises `StaleClaim`."""
-        slot = ready.slot
+        claim, slot = ready.claim, ready.slot
         try:
             message_id = ready.transport.send_composed(ready.composed)
         except SesError as error:
@@ -236,7 +237,7 @@ class Delivery:
 
     def _wait_for_slot(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         try:
-            self.patience.unless_stopped(self._account.make_sure)
+            self.patience.unless_stopped(self._account_of(claim).watch.make_sure)
             return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
         except LedgerUnavailable:
             return _SHUTDOWN
@@ -246,7 +247,7 @@ class Delivery:
         scopes = [f"identity:{email.sender_domain}"]
         if email.configuration_set:
             scopes.append(f"configuration-set:{email.configuration_set}")
-        return self._throttle.acquire(
+        return self._account_of(claim).throttle.acquire(
             email.recipient_count,
             claim.lane,
             express=claim.express,
@@ -265,23 +266,23 @@ class Delivery:
         }
         return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
 
-    def _try_account(self, slot: Granted, transport: SesTransport) -> Postponed | None:
+    def _try_account(self, account: SesAccount, slot: Granted, transport: SesTransport) -> Postponed | None:
         """Before an email tries a line that the breaker has closed, `GetAccount` does: it makes no email uncertain.
 
         Any answer will do, a refusal, too. Where none has ever come (emulators may not know it), silence says nothing.
         """
         try:
-            reason = self._why_account_is_silent(slot, transport)
+            reason = self._why_account_is_silent(account, slot, transport)
             if reason is None:
                 return None
-            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
-            self.patience.unless_stopped(lambda: self._throttle.breaker.unclear(reason, probed=Probed.ACCOUNT))
+            self.patience.unless_stopped(lambda: account.throttle.unused(slot))
+            self.patience.unless_stopped(lambda: account.throttle.breaker.unclear(reason, probed=Probed.ACCOUNT))
         except LedgerUnavailable:
             return _SHUTDOWN
         return Postponed(seconds=TRIED_AGAIN_SECONDS, cause=Cause.STOPPED, reason=reason)
 
-    def _why_account_is_silent(self, slot: Granted, transport: SesTransport) -> str | None:
-        if not slot.asks_account_first or self.patience.unless_stopped(self._throttle.snapshot).source != "ses":
+    def _why_account_is_silent(self, account: SesAccount, slot: Granted, transport: SesTransport) -> str | None:
+        if not slot.asks_account_first or self.patience.unless_stopped(account.throttle.snapshot).source != "ses":
             return None
         try:
             transport.account()
@@ -291,16 +292,17 @@ class Delivery:
 
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
+        throttle = self._account_of(claim).throttle
         try:
             if slot.probes:
                 self._ledger.begin(claim, tries=True)
             else:
                 self._ledger.begin(claim)
         except SendPostponed as closed:
-            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
+            self.patience.unless_stopped(lambda: throttle.unused(slot))
             return Postponed(seconds=closed.seconds, cause=Cause.STOPPED, reason=closed.reason)
         except StaleClaim:
-            self.patience.unless_stopped(lambda: self._throttle.unused(slot))
+            self.patience.unless_stopped(lambda: throttle.unused(slot))
             raise
         except LedgerUnavailable:
             reason = "Redis could not be reached, or its write not made safe, just before SES was to be asked"
@@ -311,32 +313,34 @@ class Delivery:
 
     def _sent(self, claim: Claim, slot: Granted, message_id: str) -> Sent:
         self.patience.whatever_happens(lambda: self._ledger.sent(claim, message_id))
-        if self.patience.whatever_happens(lambda: self._throttle.accepted(slot)):
+        throttle = self._account_of(claim).throttle
+        if self.patience.whatever_happens(lambda: throttle.accepted(slot)):
             log.info("SES takes email again: what waits goes on", extra={"action": "line_opened"})
         return Sent(message_id=message_id)
 
     def _not_sent(self, claim: Claim, slot: Granted, error: SesError) -> Outcome:
         """What happens next, by the kind of SES's answer."""
-        self._tell_breaker(slot, error)
+        throttle = self._account_of(claim).throttle
+        self._tell_breaker(claim, slot, error)
         if isinstance(error, OutcomeUnknown):
             return self._no_answer(claim, str(error), error.code)
         if isinstance(error, SendThrottled):
-            self.patience.whatever_happens(lambda: self._throttle.refused(slot))
+            self.patience.whatever_happens(lambda: throttle.refused(slot))
             return self._back_off(claim, Cause.THROTTLED, error)
         if isinstance(error, DailyQuotaExceeded):
-            seconds = self.patience.whatever_happens(lambda: self._throttle.quota_exhausted(slot))
+            seconds = self.patience.whatever_happens(lambda: throttle.quota_exhausted(slot))
             return self._postpone(claim, _waits(error, seconds, Cause.QUOTA), asked=True)
-        self.patience.whatever_happens(lambda: self._throttle.unused(slot))
+        self.patience.whatever_happens(lambda: throttle.unused(slot))
         if isinstance(error, LineStopped):
-            self.patience.whatever_happens(lambda: self._stop_line(error))
+            self.patience.whatever_happens(lambda: self._stop_line(claim, error))
             return self._postpone(claim, _waits(error, STOPPED_SECONDS, Cause.STOPPED), asked=True)
         if isinstance(error, SendRejected):
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
 
-    def _tell_breaker(self, slot: Granted, error: SesError) -> None:
+    def _tell_breaker(self, claim: Claim, slot: Granted, error: SesError) -> None:
         """Of what was no clear answer; or that the line may be opened, where an email that tried it got one."""
-        breaker = self._throttle.breaker
+        breaker = self._account_of(claim).throttle.breaker
         is_unclear = isinstance(error, OutcomeUnknown) or (isinstance(error, SesUnavailable) and not error.is_answer)
         if is_unclear:
             probed = Probed.EMAIL if slot.probes else None
@@ -400,8 +404,8 @@ class Delivery:
         except StaleClaim:
             return Stale()
 
-    def _stop_line(self, error: LineStopped) -> None:
-        if self._throttle.line.stop(error.scope, str(error), probe_every_seconds=STOPPED_SECONDS):
+    def _stop_line(self, claim: Claim, error: LineStopped) -> None:
+        if self._account_of(claim).throttle.line.stop(error.scope, str(error), probe_every_seconds=STOPPED_SECONDS):
             log.error(
                 "the line is stopped (%s): %s", error.scope, error, extra={"scope": error.scope, "code": error.code}
             )

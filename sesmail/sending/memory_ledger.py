@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.memory import Memory
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Caller
+    from sesmail.vocabulary import Caller, Envelope
 
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)
@@ -47,6 +47,7 @@ class MemoryLedger:
         expires_in_seconds: float | None = None,
         caller: Caller | None = None,  # noqa: ARG002  nobody takes tickets, so nobody is answered
         content: str = "",
+        envelope: Envelope | None = None,  # noqa: ARG002
     ) -> Accepted:
         """Keep an email under an id; doing it twice does nothing more. Raises `IdempotencyConflict`."""
         with self._sends() as sends:

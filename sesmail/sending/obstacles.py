@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
+from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
 from sesmail.state.line import ACCOUNT, How
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sesmail.sending.throttle import SendThrottle, Snapshot
+    from sesmail.sending.accounts import SesAccounts
+    from sesmail.state.health import Health, RedisHealth
+    from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Closure
     from sesmail.state.waiting import Waiting
@@ -23,84 +28,170 @@ SILENT_SECONDS = 20.0
 LONG_SECONDS = 60.0
 """What waits for a worker for longer than this waits for something."""
 HOUR_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Obstacle:
-    """One thing that stands in the way."""
-
-    id: str
-    """A name that stays, such as `no-worker`."""
-    what: str
-    """What it is, and for how many, in a line."""
-    do: str
-    """What to do about it."""
-    lane: Lane | None = None
-    """Where it holds only for this one."""
+SLOW_SECONDS = 0.1
+"""A Redis that takes longer to answer holds the workers up: each email asks it several times."""
+FULL = 0.9
 
 
 class Obstacles:
     """Looks for them. Nothing is changed, and SES is not asked."""
 
-    def __init__(self, ledger: Ledger, waiting: Waiting, fleet: Fleet, throttle: SendThrottle) -> None:
-        self._ledger, self.waiting, self._fleet, self._throttle = ledger, waiting, fleet, throttle
+    def __init__(
+        self,
+        site: str,
+        ledger: Ledger,
+        waiting: Waiting,
+        fleet: Fleet,
+        accounts: SesAccounts,
+        hearing: Hearing,
+        health: RedisHealth,
+    ) -> None:
+        self._site, self._hearing, self._health = site, hearing, health
+        self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
-        counts, now, snapshot = self._ledger.counts(), self.waiting.now(), self._throttle.snapshot()
-        silent_seconds = self._fleet.silent_seconds()
-        workers_live = silent_seconds is not None and silent_seconds < SILENT_SECONDS
-        return [
-            *([] if workers_live else [self._no_worker(counts, now, silent_seconds)]),
-            *map(_closed, snapshot.closures),
-            *(self._not_taken(counts, now, snapshot) if workers_live else []),
-            *_quota(counts, snapshot),
-            *_limits(counts, snapshot),
-            *_rate(counts, snapshot),
-            *self._refused(now),
-            *_unknown(counts),
-        ]
+        return self._among(self._read())
 
-    def _no_worker(self, counts: dict[str, int], now: float, silent_seconds: float | None) -> Obstacle:
-        since = "ever" if silent_seconds is None else f"for {duration(silent_seconds)}"
-        return Obstacle(
-            id="no-worker",
-            what=f"No worker has been heard on this ledger {since}; {self._who_waits(counts, now)}.",
-            do="Start one: `celery -A sesmail worker`, or your project's with its application. If one runs, its log "
-            "says why it takes no email. Or has it another ledger than this one?",
+    def essence(self) -> Essence:
+        """How things stand, with what is in the way. Raises `LedgerUnavailable`."""
+        seen = self._read()
+        return replace(seen, obstacles=tuple(self._among(seen)))
+
+    def _read(self) -> Essence:
+        counts, now = self._ledger.counts(), self.waiting.now()
+        throttles = {name: account.throttle.snapshot() for name, account in self._accounts.items()}
+        lanes = {
+            lane: LaneNow(
+                queued=counts[f"queued:{lane}"],
+                scheduled=counts[f"scheduled:{lane}"],
+                oldest_seconds=_since(self.waiting.oldest_at(lane), now),
+                next_seconds=_since(now, self.waiting.next_at(lane)),
+            )
+            for lane in Lane
+        }
+        return Essence(
+            at=now,
+            workers=self._fleet.alive(),
+            silent_seconds=self._fleet.silent_seconds(),
+            lanes=lanes,
+            counts=counts,
+            throttle=throttles.pop(DEFAULT_ACCOUNT),
+            other_throttles=throttles,
         )
 
-    def _who_waits(self, counts: dict[str, int], now: float) -> str:
-        waiting = counts["queued"] + counts["scheduled"]
-        oldest = min(filter(None, map(self.waiting.oldest_at, Lane)), default=None)
-        for_how_long = f", the oldest for {duration(now - oldest)}" if oldest else ""
-        return f"{emails(waiting)} {'waits' if waiting == 1 else 'wait'}{for_how_long}" if waiting else "none waits"
-
-    def _not_taken(self, counts: dict[str, int], now: float, snapshot: Snapshot) -> Iterator[Obstacle]:
-        """Workers live, and the line is open, but a lane's tickets stay where they are."""
-        for lane in Lane:
-            oldest = self.waiting.oldest_at(lane)
-            is_closed = any(closure.scope in {ACCOUNT, f"lane:{lane}"} for closure in snapshot.closures)
-            is_busy = snapshot.limit < 0 or snapshot.rate_now >= snapshot.limit / 2
-            if oldest is None or now - oldest < LONG_SECONDS or is_closed or is_busy:
-                continue
-            yield Obstacle(
-                id="not-taken",
-                lane=lane,
-                what=f"Workers live, but none takes the tickets of the lane {lane}: {emails(counts[f'queued:{lane}'])} "
-                f"wait, the oldest for {duration(now - oldest)}.",
-                do=f"Was each worker started with -Q, or -X, and without the queue of {lane}? `celery inspect "
-                "active_queues` shows what they consume. Or are they busy with other tasks? Email is best given "
-                "a worker of its own.",
-            )
+    def _among(self, seen: Essence) -> list[Obstacle]:
+        """What is in the way of what is seen."""
+        workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
+        started_at = time.monotonic()
+        health = self._health.read()
+        redis_seconds = (time.monotonic() - started_at) / 3  # it asks three times
+        return [
+            *_full(health),
+            *([] if workers_live else [_no_worker(seen)]),
+            *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
+            *(_not_taken(seen) if workers_live else []),
+            *_of_each(seen, _quota),
+            *_of_each(seen, _limits),
+            *_slow(redis_seconds),
+            *self._refused(seen.at),
+            *self._unheard(),
+            *_of_each(seen, _rate),
+            *_unknown(seen.counts),
+        ]
 
     def _refused(self, now: float) -> Iterator[Obstacle]:
         for refused in self.waiting.refusals(now - HOUR_SECONDS)[:3]:
             yield Obstacle(
                 id="refused",
+                level=Level.WARNING,
                 what=f"{emails(refused.emails)} refused in the last hour ({refused.code}): {refused.reason}",
                 do="They wait for you. Mend the cause; `sesmail failed --requeue --all` sends them again.",
             )
+
+    def _unheard(self) -> Iterator[Obstacle]:
+        if silence := self._hearing.silence(self._site):
+            yield Obstacle(
+                id="unheard",
+                level=Level.WARNING,
+                what=f"SES tells nothing: {silence.sent} emails or more of the site {self._site} were sent in the last "
+                f"{duration(silence.seconds)}, and no event of them came{'' if silence.ever_heard else ', nor ever'}.",
+                do="Email goes out, but bounces, complaints and unsubscribes go unheard. Does the configuration set "
+                "publish to a topic of SESMAIL_TOPICS, and does a door run? docs/events-setup.md has the set-up.",
+            )
+
+
+def _of_each(seen: Essence, found_in: Callable[[Essence], Iterable[Obstacle]]) -> Iterator[Obstacle]:
+    """What is in the way of each account, with its name where there are several."""
+    if not seen.other_throttles:
+        yield from found_in(seen)
+        return
+    for name, throttle in seen.throttles.items():
+        for each in found_in(replace(seen, throttle=throttle)):
+            option = each.do.replace("`sesmail resume", f"`sesmail resume --account {name}")
+            yield replace(each, account=name, what=f"Account {name}: {each.what}", do=option)
+
+
+def _since(earlier: float | None, later: float | None) -> float | None:
+    return None if earlier is None or later is None else max(0.0, later - earlier)
+
+
+def _full(health: Health) -> Iterator[Obstacle]:
+    if health.most_bytes and health.used_bytes is not None and health.used_bytes >= FULL * health.most_bytes:
+        yield Obstacle(
+            id="redis-full",
+            level=Level.ERROR,
+            what=f"Redis is full: {health.used_bytes / 1e6:.0f} of {health.most_bytes / 1e6:.0f} MB are used, so new "
+            "email is refused, or what is kept is thrown away.",
+            do="Raise `maxmemory`, or see what fills it: `sesmail status` says how much is kept of sent email, and "
+            "SESMAIL_SENT_RETENTION_SECONDS for how long.",
+        )
+
+
+def _slow(seconds: float) -> Iterator[Obstacle]:
+    if seconds >= SLOW_SECONDS:
+        yield Obstacle(
+            id="redis-slow",
+            level=Level.WARNING,
+            what=f"Redis took {seconds * 1000:.0f} ms to answer: each email asks it several times.",
+            do="See SLOWLOG and its host's load, or run the workers nearer to it: under 5 ms is usual.",
+        )
+
+
+def _no_worker(seen: Essence) -> Obstacle:
+    since = "ever" if seen.silent_seconds is None else f"for {duration(seen.silent_seconds)}"
+    waiting = seen.counts["queued"] + seen.counts["scheduled"]
+    oldest = max((lane.oldest_seconds for lane in seen.lanes.values() if lane.oldest_seconds is not None), default=None)
+    for_how_long = "" if oldest is None else f", the oldest for {duration(oldest)}"
+    who = f"{emails(waiting)} {'waits' if waiting == 1 else 'wait'}{for_how_long}" if waiting else "none waits"
+    return Obstacle(
+        id="no-worker",
+        level=Level.ERROR,
+        what=f"No worker has been heard on this ledger {since}; {who}.",
+        do="Start one: `celery -A sesmail worker`, or your project's with its application. If one runs, its log "
+        "says why it takes no email. Or has it another ledger than this one?",
+    )
+
+
+def _not_taken(seen: Essence) -> Iterator[Obstacle]:
+    """Workers live, and the line is open, but a lane's tickets stay where they are."""
+    throttles = seen.throttles.values()
+    closed = {closure.scope for throttle in throttles for closure in throttle.closures}
+    is_busy = any(throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2 for throttle in throttles)
+    for lane, now in seen.lanes.items():
+        is_closed = bool(closed & {ACCOUNT, f"lane:{lane}"})
+        if now.oldest_seconds is None or now.oldest_seconds < LONG_SECONDS or is_closed or is_busy:
+            continue
+        yield Obstacle(
+            id="not-taken",
+            level=Level.ERROR,
+            lane=lane,
+            what=f"Workers live, but none takes the tickets of the lane {lane}: {emails(now.queued)} "
+            f"wait, the oldest for {duration(now.oldest_seconds)}.",
+            do=f"Was each worker started with -Q, or -X, and without the queue of {lane}? `celery inspect "
+            "active_queues` shows what they consume. Or are they busy with other tasks? Email is best given "
+            "a worker of its own.",
+        )
 
 
 def _closed(closure: Closure) -> Obstacle:
@@ -110,12 +201,14 @@ def _closed(closure: Closure) -> Obstacle:
     if closure.how is How.PAUSED:
         return Obstacle(
             id="paused",
+            level=Level.WARNING,
             lane=lane,
             what=f"{what} is paused since {since}: {closure.reason}.",
             do=f"An operator did that. `sesmail resume{_option(closure.scope)}` when it may go on.",
         )
     return Obstacle(
         id="stopped",
+        level=Level.ERROR,
         lane=lane,
         what=f"{what} is stopped since {since}: {closure.reason}",
         do="SES would refuse all of it, or is out of order. Mend what it says. It is tried again by itself and goes on "
@@ -128,13 +221,15 @@ def _option(scope: str) -> str:
     return "" if scope == ACCOUNT else f" --{kind} {name}"
 
 
-def _quota(counts: dict[str, int], snapshot: Snapshot) -> Iterator[Obstacle]:
+def _quota(seen: Essence) -> Iterator[Obstacle]:
+    snapshot = seen.throttle
     for lane, left in snapshot.quota_left.items():
-        waiting = counts[f"queued:{lane}"] + counts[f"scheduled:{lane}"]
+        waiting = seen.lanes[lane].queued + seen.lanes[lane].scheduled
         if left is not None and left <= 0 and waiting:
             reserve = " A part is kept for transactional email (SESMAIL_QUOTA_RESERVE)." if lane is Lane.BULK else ""
             yield Obstacle(
                 id="quota",
+                level=Level.WARNING,
                 lane=lane,
                 what=f"The 24-hour quota leaves nothing for {lane} email: {snapshot.quota_used} of {snapshot.quota} "
                 f"recipients are used, {snapshot.quota_used_by_others} of them by others; {emails(waiting)} wait.",
@@ -143,11 +238,13 @@ def _quota(counts: dict[str, int], snapshot: Snapshot) -> Iterator[Obstacle]:
             )
 
 
-def _limits(counts: dict[str, int], snapshot: Snapshot) -> Iterator[Obstacle]:
+def _limits(seen: Essence) -> Iterator[Obstacle]:
+    counts, snapshot = seen.counts, seen.throttle
     waits = counts["queued"] + counts["scheduled"] > 0
     if snapshot.source is None and waits:
         yield Obstacle(
             id="limits",
+            level=Level.WARNING,
             what="No worker has asked SES for the account's limits yet: the sandbox's hold, 1 recipient a second.",
             do="A worker asks when it has its first email. Its log says why it cannot: credentials, Region, "
             "`ses:GetAccount`; or set SESMAIL_MAX_SEND_RATE and SESMAIL_MAX_24_HOUR_SEND.",
@@ -155,44 +252,38 @@ def _limits(counts: dict[str, int], snapshot: Snapshot) -> Iterator[Obstacle]:
     elif snapshot.standing not in {"", "healthy"}:
         yield Obstacle(
             id="limits",
+            level=_level_of(seen.throttle.standing),
             what=f"SES says of the account: {snapshot.standing}.",
             do="In the sandbox only verified addresses are written to: ask AWS for production access. Else the SES "
             "console says what AWS wants mended.",
         )
 
 
-def _rate(counts: dict[str, int], snapshot: Snapshot) -> Iterator[Obstacle]:
+def _level_of(standing: str) -> Level:
+    if any(word in standing for word in ("shut down", "paused")):
+        return Level.ERROR
+    return Level.INFO if standing == "sandbox" else Level.WARNING
+
+
+def _rate(seen: Essence) -> Iterator[Obstacle]:
+    counts, snapshot = seen.counts, seen.throttle
     waiting = counts["queued"] + counts["claimed"]
     if snapshot.source is not None and snapshot.limit > 0 and waiting / snapshot.limit > LONG_SECONDS:
         yield Obstacle(
             id="rate",
+            level=Level.INFO,
             what=f"{emails(waiting)} wait for the rate of {snapshot.limit:.4g} recipients a second: that takes "
             f"{duration(waiting / snapshot.limit)} at least.",
             do="Nothing is wrong. AWS raises the rate on request; transactional email goes first in any case.",
         )
 
 
-def _unknown(counts: dict[str, int]) -> Iterator[Obstacle]:
+def _unknown(counts: Mapping[str, int]) -> Iterator[Obstacle]:
     if counts["unknown"]:
         yield Obstacle(
             id="unknown",
+            level=Level.INFO,
             what=f"SES gave no clear answer for {emails(counts['unknown'])}: it may have sent them.",
             do="An event of SES settles them; without one they go out again when the evidence window is over. `sesmail "
             "unknown` lists them, and settles or sends single ones.",
         )
-
-
-def emails(number: int) -> str:
-    """With the word in its form."""
-    return f"{number} email{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """For people, in the two largest units."""
-    seconds = max(0, round(seconds))
-    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
+from sesmail.accounts import account_of
 from sesmail.errors import IdempotencyConflict, InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message import Lane
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Accepted, Caller, Delivery, Status
+    from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Status
 
 LARGE_BYTES = 1_000_000
 """Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
@@ -54,6 +55,16 @@ class Broker(Protocol):
         """Have a worker of a site process the events that have come for it."""
 
 
+class SealingBroker(Broker, Protocol):
+    """A broker whose queues may be lists in the ledger's own Redis."""
+
+    def envelope(self, send_id: str, lane: Lane, options: Mapping[str, Any] | None) -> Envelope | None:
+        """The first ticket of a send for the ledger to put into its queue; None where it has to be issued.
+
+        `options` are those of `issue`.
+        """
+
+
 class SendsBook(Protocol):
     """What the outbox asks of a ledger: the one in Redis, or one in memory where nothing is to be sent."""
 
@@ -66,8 +77,12 @@ class SendsBook(Protocol):
         expires_in_seconds: float | None = None,
         caller: Caller | None = None,
         content: str = "",
+        envelope: Envelope | None = None,
     ) -> Accepted:
-        """Write an email down under an id. `content` tells it from another under the same id or key."""
+        """Write an email down under an id. `content` tells it from another under the same id or key.
+
+        A ticket in its `envelope` may be put into the queue in the same act.
+        """
 
     def cancel(self, send_id: str) -> None:
         """Take back a send before SES is asked."""
@@ -106,7 +121,9 @@ class Outbox:
     ) -> None:
         """`ledger` answers callers who cannot wait; `patient_ledger` takes what is large and what is not urgent."""
         self._settings = settings
+        self._of_account = {name: settings.of_account(name) for name in settings.account_names}
         self._broker = broker
+        self._envelope_of = cast("SealingBroker", broker).envelope if hasattr(broker, "envelope") else _no_envelope
         self._ledger = ledger
         self._patient_ledger = patient_ledger or ledger
         self._progress = progress
@@ -132,8 +149,15 @@ class Outbox:
         Answers the id of its send, or of the earlier one with the same idempotency key.
         Raises `InvalidEmail`, also for a key or id that stands for another email, and `LedgerUnavailable`.
         """
-        accepted = self.accept(
-            email, send_id=send_id, delay_seconds=delay_seconds, expires_in_seconds=expires_in_seconds, caller=caller
+        own_id = _id_for(send_id, caller)
+        accepted = self._accept(
+            email,
+            own_id,
+            is_named=bool(send_id),
+            delay_seconds=delay_seconds,
+            expires_in_seconds=expires_in_seconds,
+            caller=caller,
+            envelope=self._envelope_of(own_id, email.lane, options),
         )
         if _needs_a_ticket(accepted):
             wishes = caller.wishes if caller else ""
@@ -187,27 +211,33 @@ class Outbox:
     ) -> Accepted:
         """Write an email down, completed by the settings. Its ticket is the caller's to issue, or the sweeper's.
 
-        Raises `InvalidEmail` when no sender is named or set, its kind `IdempotencyConflict` when the id or the key of
-        the email stands for another, and `LedgerUnavailable` when it could not be written, or is not known to be:
-        within a second when the caller is `in_a_hurry` and no large attachments are on their way.
+        Raises `InvalidEmail` when no sender is named or set, or an account that there is not, its kind
+        `IdempotencyConflict` when the id or the key of the email stands for another, and `LedgerUnavailable` when it
+        could not be written, or is not known to be: within a second when the caller is `in_a_hurry` and no large
+        attachments are on their way.
         """
-        complete = self._completed(email)
-        # Of the email as it was given: what settings fill in may change between two tries.
-        content = content_digest(email) if send_id or email.idempotency_key else ""
-        attached_bytes = sum(len(each.content) for each in complete.attachments)
-        ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
-        return ledger.accept(
-            checked_id(send_id or (caller.task_id if caller else None)),
-            complete,
+        return self._accept(
+            email,
+            _id_for(send_id, caller),
+            is_named=bool(send_id),
             delay_seconds=delay_seconds,
             expires_in_seconds=expires_in_seconds,
+            in_a_hurry=in_a_hurry,
             caller=caller,
-            content=content,
         )
 
+    def _accept(self, email: Email, send_id: str, *, is_named: bool, in_a_hurry: bool = True, **how: Any) -> Accepted:
+        complete = self._completed(email)
+        # Of the email as it was given: what settings fill in may change between two tries.
+        content = content_digest(email) if is_named or email.idempotency_key else ""
+        attached_bytes = sum(len(each.content) for each in complete.attachments)
+        ledger = self._ledger if in_a_hurry and attached_bytes < LARGE_BYTES else self._patient_ledger
+        return ledger.accept(send_id, complete, content=content, **how)
+
     def _completed(self, email: Email) -> Email:
-        settings = self._settings
-        complete = email.with_defaults(
+        account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
+        settings = self._of_account[account]
+        complete = email.at_account(account).with_defaults(
             from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
         )
         if complete.from_email is None:
@@ -246,8 +276,17 @@ class Outbox:
         return self._ledger.record_evidence(send_id, message_id)
 
 
+def _no_envelope(*_: Any) -> None:
+    return None
+
+
 def _needs_a_ticket(accepted: Accepted) -> bool:
-    return accepted.new and accepted.state == State.QUEUED
+    return accepted.new and accepted.state == State.QUEUED and not accepted.has_ticket
+
+
+def _id_for(send_id: str | None, caller: Caller | None) -> str:
+    """The id that was given, or that of the caller's task. Raises `InvalidEmail`."""
+    return checked_id(send_id or (caller.task_id if caller else None))
 
 
 def checked_id(send_id: str | None) -> str:

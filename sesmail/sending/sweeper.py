@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail.message import Lane
 from sesmail.state.line import ACCOUNT, How
-from sesmail.vocabulary import State
+from sesmail.vocabulary import DEFAULT_ACCOUNT, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from sesmail.sending.outbox import Broker
     from sesmail.state.answering import Callers
@@ -27,6 +28,9 @@ PAGE = 100
 
 BULK_TRIES_SECONDS = 5.0
 """How long bulk alone may try a closed line; as in lua/throttle.lua."""
+
+Closed: TypeAlias = "set[tuple[str, How]]"
+"""What of an account's line is closed, and who has closed it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +60,16 @@ class Sweeper:
         callers: Callers,
         broker: Broker,
         *,
+        other_lines: Mapping[str, Line] | None = None,
         ticket_grace_seconds: float = 15.0,
     ) -> None:
-        """`ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that."""
+        """`line` is that of the account `default`, `other_lines` are those of the others by their names.
+
+        `ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that.
+        """
         self._ledger = ledger
         self._callers = callers
-        self._line = line
+        self._lines = {DEFAULT_ACCOUNT: line, **(other_lines or {})}
         self._meters = meters
         self._broker = broker
         self._ticket_grace_seconds = ticket_grace_seconds
@@ -89,28 +97,33 @@ class Sweeper:
 
     def _queue_what_may_go(self) -> dict[str, int]:
         """All that is due, or has room by now; but what is closed would only send tickets round and round."""
-        closed = {(closure.scope, closure.how) for closure in self._line.closures()}
-        lanes = [lane for lane in Lane if not closed & {(f"lane:{lane}", how) for how in How}]
-        if (ACCOUNT, How.PAUSED) in closed:
-            return {}
-        if (ACCOUNT, How.STOPPED) in closed:
-            return {"due": self._queue_one_that_tries(lanes)}
-        return {
-            "due": sum(self._queue_all(self._ledger.queue_due, lane) for lane in lanes),
-            "room": sum(self._queue_all(self._ledger.queue_for_room, lane) for lane in lanes),
-        }
+        closed = {name: {(each.scope, each.how) for each in line.closures()} for name, line in self._lines.items()}
+        open_lanes = {name: [lane for lane in Lane if _is_open(closed[name], lane)] for name in closed}
+        due = sum(self._queue_some_that_try(name, closed[name]) for name in closed)
+        for lane in Lane:
+            closed_accounts = [name for name in closed if lane not in open_lanes[name]]
+            if len(closed_accounts) < len(closed):
+                due += self._queue_all(partial(self._ledger.queue_due, closed_accounts=closed_accounts), lane)
+        rooms = [
+            self._queue_all(partial(self._ledger.queue_for_room, account=name), lane)
+            for name, lanes in open_lanes.items()
+            for lane in lanes
+        ]
+        return {"due": due, "room": sum(rooms)}
 
-    def _queue_one_that_tries(self, lanes: Sequence[Lane]) -> int:
-        """One email tries whether the line is open again, when it is time for that: of bulk, where any is due.
+    def _queue_some_that_try(self, account: str, closed: Closed) -> int:
+        """One email tries whether an account's line is open again, when it is time for that: of bulk, where any is due.
 
         Where that has led to nothing for a while, one of each lane: bulk may have to wait for its quota, too.
         """
+        if (ACCOUNT, How.STOPPED) not in closed or (ACCOUNT, How.PAUSED) in closed:
+            return 0
         total = 0
         for lane in (Lane.BULK, Lane.TRANSACTIONAL):
-            if lane in lanes:
+            if not closed & {(f"lane:{lane}", how) for how in How}:
                 waits_seconds = BULK_TRIES_SECONDS if total else 0.0
                 scope = f"{How.STOPPED}:{ACCOUNT}"
-                tickets = self._ledger.queue_due(lane, 1, tries=scope, due_for_seconds=waits_seconds)
+                tickets = self._ledger.queue_one_that_tries(lane, account, scope, due_for_seconds=waits_seconds)
                 self._issue(tickets, express=False)
                 total += len(tickets)
         return total
@@ -155,3 +168,7 @@ class Sweeper:
     def _issue(self, tickets: Iterable[Ticket], *, express: bool) -> None:
         for ticket in tickets:
             self._broker.issue([ticket], express=express)
+
+
+def _is_open(closed: Closed, lane: Lane) -> bool:
+    return not closed & {(scope, how) for scope in (ACCOUNT, f"lane:{lane}") for how in How}

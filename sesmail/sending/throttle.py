@@ -218,7 +218,9 @@ class SendThrottle:
 
     def anything_waits(self) -> bool:
         """Whether emails wait for room in the quota, or worker processes for their turn at the rate."""
-        names = [self._scripts.keys(*of, lane) for of in (("for_room",), ("throttle", "waiting")) for lane in Lane]
+        names = [
+            self._scripts.keys.of_account(*of, lane) for of in (("for_room",), ("throttle", "waiting")) for lane in Lane
+        ]
         with reachable():
             return bool(self._scripts.redis.exists(*names))
 

@@ -25,6 +25,7 @@ from sesmail.ses.answers import hide_words, what_happens_next
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
 from sesmail.ses.request import Composed, compose, request_with_everything
+from sesmail.ses.roles import in_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,6 +150,7 @@ class SesTransport:
         endpoint_url: str | None = None,
         profile: str | None = None,
         key: Key | None = None,
+        role_arn: str | None = None,
         connect_timeout_seconds: float = 5,
         read_timeout_seconds: float = 60,
         max_connections: int = 10,
@@ -162,6 +164,7 @@ class SesTransport:
         self._endpoint_url = endpoint_url
         self._profile = profile
         self._key = key
+        self._role_arn = role_arn
         self._config = Config(
             connect_timeout=connect_timeout_seconds,
             read_timeout=read_timeout_seconds,
@@ -239,6 +242,8 @@ class SesTransport:
             session = boto3.Session(
                 profile_name=self._profile, region_name=self._region, **(self._key.as_boto3_says() if self._key else {})
             )
+            if self._role_arn:
+                session = in_role(session, self._role_arn)
             client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         except BotoCoreError as error:
             raise what_happens_next(error) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sesmail.message import Lane
-from sesmail.vocabulary import State, Ticket
+from sesmail.vocabulary import State, Ticket, state_of
 
 if TYPE_CHECKING:
     from sesmail.state.scripts import Scripts
@@ -80,7 +80,7 @@ class Callers:
         return Answer(
             send_id=send_id,
             task_id=task_id,
-            state=State(state),
+            state=state_of(state),
             message_id=message_id or None,
             reason=reason or None,
             code=code or None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sesmail.errors import IdempotencyConflict
+from sesmail.state.queues import PUT
 from sesmail.vocabulary import Accepted
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ def known(scripts: Scripts, site: str, key: str) -> bool:
 
 def accepted(answer: Sequence[bytes]) -> Accepted:
     """What `accept.lua` says of an email that is there now. Raises `IdempotencyConflict`."""
-    how, send_id, state_or_what = answer
+    how, send_id, state_or_what, *ticket = answer
     if how == b"other":
         raise IdempotencyConflict(FIELDS[state_or_what], send_id.decode())
-    return Accepted(send_id=send_id.decode(), state=state_or_what.decode(), new=how == b"accepted")
+    return Accepted(
+        send_id=send_id.decode(),
+        state=state_or_what.decode(),
+        new=how == b"accepted",
+        has_ticket=ticket == [PUT.encode()],
+    )

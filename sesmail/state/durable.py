@@ -78,7 +78,7 @@ class DurableScripts(Scripts):
         """
         with self._patient.pipeline(transaction=False) as pipe:
             queue: Callable[..., Any] = pipe.execute_command
-            queue(command, script, 1, self.keys.base, *arguments)
+            queue(command, script, *self._bases, *arguments)
             pipe.set(self.keys("written"), 1)
             queue(*self._wait(self._wait_ms))
             answer, _, waited = pipe.execute(raise_on_error=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
 from sesmail.state.rows import attempts_of
-from sesmail.vocabulary import State, Status
+from sesmail.vocabulary import Status, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ def _ending(row: list[str]) -> Ending:
     message_id, reason, code, metadata, tells_failed, failed_receivers = texts
     status = Status(
         send_id=send_id,
-        state=State(state),
+        state=state_of(state),
         lane=Lane(lane),
         recipients=int(recipients),
         accepted_at=float(accepted_at) / 1000,

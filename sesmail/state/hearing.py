@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,8 +40,11 @@ class Hearing:
             time: Any = self._redis.time()
             now_ms = time[0] * 1000 + time[1] // 1000
             heard: Any = self._redis.hget(self._key("heard"), site)
-            sent = self._sent_since(site, int(heard or 0))
-        if len(sent) < FEWEST_SENT or now_ms - sent[0] < LONGEST_SILENCE_SECONDS * 1000:
+            heard_ms, longest_ms = int(heard or 0), LONGEST_SILENCE_SECONDS * 1000
+            if now_ms - heard_ms < longest_ms:
+                return None
+            sent = self._sent_since(site, heard_ms)
+        if len(sent) < FEWEST_SENT or now_ms - sent[0] < longest_ms:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
@@ -51,6 +53,18 @@ class Hearing:
         with reachable(self._redis):
             names: Any = self._redis.hkeys(self._key("heard"))
         return {name.decode() for name in names}
+
+    def heard_at(self, site: str) -> float | None:
+        """When (epoch seconds) the last event of a site was processed; None where none ever was."""
+        with reachable(self._redis):
+            heard: Any = self._redis.hget(self._key("heard"), site)
+        return int(heard) / 1000 if heard else None
+
+    def delay_seconds(self, site: str) -> float | None:
+        """How long SES's first word of an email of a site takes of late, on average; None where none ever came."""
+        with reachable(self._redis):
+            delay_ms: Any = self._redis.hget(self._key("delay_of_events"), site)
+        return int(delay_ms) / 1000 if delay_ms else None
 
     def note_receivers(self, site: str, names: Iterable[str]) -> None:
         """This process of the site has functions for these signals; it is remembered for a day."""
@@ -63,19 +77,25 @@ class Hearing:
             names: Any = self._redis.get(self._key("receivers", site))
         return set(names.decode().split()) if names else set()
 
-    def _sent_since(self, site: str, since_ms: int) -> list[float]:
+    def _sent_since(self, site: str, since_ms: int) -> list[int]:
         """When (ms) emails of the site were sent since then, the first of them, in order."""
-        found: Any = self._redis.zrange(
-            self._key("in", State.SENT),
-            f"({since_ms}",
-            "+inf",
-            byscore=True,
-            offset=0,
-            num=_MOST_LOOKED_AT,
-            withscores=True,
-        )
+        first = self._first_sent_since(since_ms)
+        ids: Any = self._redis.lrange(self._key("sent"), first, first + _MOST_LOOKED_AT - 1)
         with self._redis.pipeline(transaction=False) as pipeline:
-            for send_id, _ in found:
-                pipeline.hget(self._key("send", send_id.decode()), "site")
-            sites = pipeline.execute()
-        return [at for (_, at), of in zip(found, sites, strict=True) if of is not None and of.decode() == site]
+            for send_id in ids:
+                pipeline.hmget(self._key("send", send_id.decode()), "site", "moved_at")
+            rows = pipeline.execute()
+        return [int(at) for of, at in rows if at is not None and (of or b"").decode() == site]
+
+    def _first_sent_since(self, since_ms: int) -> int:
+        """The place of the first in the list of those sent, which is in the order of time: halved until it is found."""
+        lowest, highest = 0, self._redis.llen(self._key("sent"))
+        while lowest < highest:
+            middle = (lowest + highest) // 2
+            ids: Any = self._redis.lrange(self._key("sent"), middle, middle)
+            at: Any = self._redis.hget(self._key("send", ids[0].decode()), "moved_at") if ids else None
+            if int(at or 0) <= since_ms:  # those without a row are forgotten, and so the oldest
+                lowest = middle + 1
+            else:
+                highest = middle
+        return lowest

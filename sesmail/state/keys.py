@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sesmail.vocabulary import DEFAULT_ACCOUNT
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -100,6 +102,25 @@ CATALOGUE: tuple[Key, ...] = (
         "for ever",
         "site: how long (ms) SES's first word of an email takes of late, on average",
     ),
+    Key(
+        "meters:seconds_to_answer",
+        "hash",
+        "for ever",
+        "`answer bound`: how many answers of SES took so long (s), and `answer sum` (ms); see lua/rows.lua",
+    ),
+    Key(
+        "meters:seconds_to_sent",
+        "hash",
+        "for ever",
+        "`lane bound`: how many emails took so long (s) from when they might go until sent, and `lane sum` (ms)",
+    ),
+    Key("meters:door_answers", "hash", "for ever", "HTTP status: how many posts of SNS doors have answered by it"),
+    Key(
+        "takers:<queue>",
+        "zset",
+        "an hour after the last",
+        "workers that take tickets from the queue, by the time (ms) of their word",
+    ),
     Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
@@ -114,6 +135,13 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
     Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key(
+        "account:<account>:<key>",
+        "as there",
+        "as there",
+        "`throttle`, `throttle:…`, `line`, `unclear`, `for_room:<lane>` and `turn:<name>` of another SES account than "
+        "`default`, whose are without this",
+    ),
     Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell
     Key(
@@ -174,6 +202,8 @@ class Keys:
     prefix: str = "sesmail"
     before: str = ""
     """What a project has before all its keys: Celery's `global_keyprefix`."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account whose throttle, line and breaker `of_account` names."""
 
     @property
     def base(self) -> str:
@@ -183,3 +213,12 @@ class Keys:
     def __call__(self, *parts: str) -> str:
         """The key for the given parts: `keys("send", send_id)` is `{sesmail}:send:<id>`."""
         return self.base + ":".join(parts)
+
+    @property
+    def account_base(self) -> str:
+        """What the keys of the account begin with; scripts get it as KEYS[2] where it is not the base itself."""
+        return self.base if self.account == DEFAULT_ACCOUNT else f"{self.base}account:{self.account}:"
+
+    def of_account(self, *parts: str) -> str:
+        """The key of the account for the given parts: `{sesmail}:account:marketing:line`."""
+        return self.account_base + ":".join(parts)

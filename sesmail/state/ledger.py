@@ -20,12 +20,13 @@ from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
+from sesmail.state.queues import Queues
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.rows import DEFAULT_ACCOUNT, attempts_of
+from sesmail.state.rows import attempts_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import Claim, State, Status, Ticket
+from sesmail.vocabulary import DEFAULT_ACCOUNT, Claim, State, Status, Ticket, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
-    from sesmail.vocabulary import Accepted, Caller
+    from sesmail.vocabulary import Accepted, Caller, Envelope
 
 BLOB_BYTES = 1024
 """Parts of an email from this size on are stored once per content, compressed; smaller ones stay in the row."""
@@ -55,11 +56,13 @@ class Ledger:
         self._key = scripts.keys
         self._run = scripts.run
         self._settings = settings
+        self._accounts = " ".join(settings.account_names)
         self._suppression = SuppressionList(scripts)
         self._sent_retention_ms = round(settings.sent_retention_seconds * 1000)
         self._searchable_ms = searchable_ms(settings)
         self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
+        self._queues = Queues(scripts)
         self._warn_of_sends_left = WarnOfSendsLeft()
 
     # -- in ---------------------------------------------------------------------------------------------------------
@@ -73,12 +76,13 @@ class Ledger:
         expires_in_seconds: float | None = None,
         content: str = "",
         caller: Caller | None = None,
+        envelope: Envelope | None = None,
     ) -> Accepted:
         """Write an email down under an id; from here on it is sent in the end. Doing it twice does nothing more.
 
         `content` is the digest of what it says, where a caller could mean another by the same id or idempotency key.
-        A `caller` is kept with it, also where an earlier send has the same key. Raises `IdempotencyConflict` where it
-        was given to another.
+        A `caller` is kept with it, also where an earlier send has the same key. A ticket in its `envelope` goes into
+        the queue in the same act, if it may go at once. Raises `IdempotencyConflict` where it was given to another.
         """
         record, blobs = pack(email)
         addresses = [*map(normal_address, email.recipients)]
@@ -99,18 +103,21 @@ class Ledger:
             email.tags.get(LIST_TAG, ""),
             json.dumps(email.metadata) if email.metadata else "",
             self._settings.site,
-            DEFAULT_ACCOUNT,
+            email.account or DEFAULT_ACCOUNT,
             key.former,
             content,
             self._new_secret,
             self._searchable_ms,
             round(self._settings.metadata_retention_seconds * 1000),
             *_caller_arguments(caller),
+            *self._queues.arguments(envelope),
         )
         answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=self._known_blobs))
         if answer[0] == b"missing":
             answer = self._run("accept", *arguments, *self._blob_arguments(blobs, known=()))
         self._remember(blobs)
+        if answer[0] == b"accepted":
+            self._queues.heed(envelope, answer[3])
         return accepted(answer)
 
     def _rewrite_former_opt_outs(self, addresses: list[str]) -> None:
@@ -164,18 +171,18 @@ class Ledger:
             round(self._settings.max_age_seconds * 1000),
             self._settings.site,
             DELIVERY_DAYS * 86_400_000,
-            DEFAULT_ACCOUNT,
+            self._accounts,
             *self._settings.transactional_ignores,
         )
         if answer[0] == b"gone":
             return None
         if len(answer) == 1:
-            return State(answer[0].decode())
+            return state_of(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, callers, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, account, through, record, *blobs = answer
         try:
-            email = unpack(record, blobs)
+            email = unpack(record, blobs).at_account(account.decode())
         except Newer as newer:
             self._run("leave", send_id, token, str(newer))
             return self._left(send_id, str(newer))
@@ -191,6 +198,8 @@ class Ledger:
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
             callers=tuple(callers.decode().split()),
+            account=account.decode(),
+            through=through.decode(),
         )
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
@@ -199,7 +208,8 @@ class Ledger:
         Raises `SendPostponed` when the breaker has closed the line meanwhile, unless the email is there to try that.
         """
         longest_ms = round(self._settings.asking_seconds * 1000)
-        answer = self._run("begin", claim.send_id, claim.token, longest_ms, int(tries))
+        through = "" if claim.through == claim.account else claim.through
+        answer = self._run_at(claim.through, "begin", claim.send_id, claim.token, longest_ms, int(tries), through)
         if answer == 0:
             raise StaleClaim
         if answer < 0:
@@ -208,7 +218,7 @@ class Ledger:
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""
         try:
-            return self._settle(claim.send_id, claim.token, State.SENT, message_id=message_id)
+            return self._settle(claim, State.SENT, message_id=message_id)
         except StaleClaim:
             self.record_evidence(claim.send_id, message_id)
             raise
@@ -218,11 +228,11 @@ class Ledger:
 
         Answers `SENT` when an event has proved that SES took it by an earlier call, else `REJECTED`.
         """
-        return self._settle(claim.send_id, claim.token, State.REJECTED, reason=reason, code=code)
+        return self._settle(claim, State.REJECTED, reason=reason, code=code)
 
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
-        return self._settle(claim.send_id, claim.token, State.UNKNOWN, reason=reason, code=code)
+        return self._settle(claim, State.UNKNOWN, reason=reason, code=code)
 
     def postpone(
         self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
@@ -235,10 +245,10 @@ class Ledger:
         """
         delay_ms = max(0, round(delay_seconds * 1000))
         arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
-        answer = self._run("postpone", claim.send_id, claim.token, *arguments)
+        answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
 
     def _left(self, send_id: str, reason: str) -> State:
         """It waits for a worker that can take it."""
@@ -247,15 +257,23 @@ class Ledger:
 
     def _set_aside(self, send_id: str, token: str, reason: str) -> State:
         """A row that cannot be understood is listed with its bytes, not tried again and again."""
-        return self._settle(send_id, token, State.ABANDONED, reason=reason, code="broken")
+        return self._settled(
+            self._run("settle", send_id, token, State.ABANDONED, "", reason, "broken", self._sent_retention_ms)
+        )
 
-    def _settle(
-        self, send_id: str, token: str, to: State, *, message_id: str = "", reason: str = "", code: str = ""
-    ) -> State:
-        answer = self._run("settle", send_id, token, to, message_id, reason, code, self._sent_retention_ms)
+    def _settle(self, claim: Claim, to: State, *, message_id: str = "", reason: str = "", code: str = "") -> State:
+        arguments = (claim.send_id, claim.token, to, message_id, reason, code, self._sent_retention_ms)
+        return self._settled(self._run_at(claim.through, "settle", *arguments))
+
+    @staticmethod
+    def _settled(answer: bytes) -> State:
         if not answer:
             raise StaleClaim
-        return State(answer.decode())
+        return state_of(answer.decode())
+
+    def _run_at(self, account: str, name: str, *arguments: str | bytes | float) -> Any:
+        """Run a script that touches what belongs to an account of SES."""
+        return self._scripts.of_account(account).run(name, *arguments)
 
     def record_evidence(self, send_id: str, message_id: str) -> str:
         """An event of SES names this send: it was taken. Answers settled, kept, known, copy or gone: evidence.lua."""
@@ -307,6 +325,8 @@ class Ledger:
             "message_id",
             "reason",
             "code",
+            "account",
+            "through",
         )
         with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
@@ -315,7 +335,7 @@ class Ledger:
         text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
         return Status(
             send_id=send_id,
-            state=State(text["state"]),
+            state=state_of(text["state"]),
             lane=Lane(text["lane"]),
             recipients=int(text["recipients"]),
             accepted_at=float(text["accepted_at"]) / 1000,
@@ -325,6 +345,8 @@ class Ledger:
             message_id=text["message_id"],
             reason=text["reason"],
             code=text["code"],
+            account=text["account"] or DEFAULT_ACCOUNT,
+            through=text["through"] or text["account"] or DEFAULT_ACCOUNT,
         )
 
     def metadata(self, send_id: str) -> dict[str, Any]:
@@ -357,8 +379,9 @@ class Ledger:
     def waiting_for_room(self) -> int:
         """How many sends wait for room in the 24-hour quota; a few of them may have gone or been cancelled since."""
         with reachable(), self._redis.pipeline(transaction=False) as pipe:
-            for lane in Lane:
-                pipe.zcard(self._key("for_room", lane))
+            for account in self._settings.account_names:
+                for lane in Lane:
+                    pipe.zcard(self._scripts.of_account(account).keys.of_account("for_room", lane))
             return sum(pipe.execute())
 
     def ids(self, state: State, *, limit: int = 100) -> list[str]:
@@ -387,17 +410,28 @@ class Ledger:
             settled, unknown = settled + s, unknown + u
         return tickets, settled, unknown
 
-    def queue_due(self, lane: Lane, page: int = 200, *, tries: str = "", due_for_seconds: float = 0.0) -> list[Ticket]:
-        """Up to `page` scheduled sends of a lane whose time has come, now queued.
+    def queue_due(self, lane: Lane, page: int = 200, *, closed_accounts: Sequence[str] = ()) -> list[Ticket]:
+        """Up to `page` scheduled sends of a lane whose time has come, now queued; not those of closed accounts.
 
-        Where they are to try a closed scope of the line, `tries` names it, as `stopped:account`: none where it has not
-        been due for that for `due_for_seconds`.
+        Those are put off for a few seconds, so that they do not stand before others.
         """
-        return _tickets(self._run("sweep_due", lane, page, tries, round(due_for_seconds * 1000)))
+        while True:
+            put_off, *found = self._run("sweep_due", lane, page, "", 0, "", *closed_accounts)
+            if found or not put_off:
+                return _tickets(found)
 
-    def queue_for_room(self, lane: Lane, page: int = 200) -> list[Ticket]:
-        """Up to `page` sends of a lane that wait for the 24-hour quota and have room in it, now queued."""
-        return _tickets(self._run("sweep_room", lane, page))
+    def queue_one_that_tries(self, lane: Lane, account: str, scope: str, *, due_for_seconds: float) -> list[Ticket]:
+        """A due send of an account and a lane that is to try a closed scope of the account's line, `stopped:account`.
+
+        None where that has not been due for that for `due_for_seconds`.
+        """
+        only = account if len(self._settings.account_names) > 1 else ""
+        _, *found = self._run_at(account, "sweep_due", lane, 1, scope, round(due_for_seconds * 1000), only)
+        return _tickets(found)
+
+    def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:
+        """Up to `page` sends of a lane that wait for an account's 24-hour quota and have room in it, now queued."""
+        return _tickets(self._run_at(account, "sweep_room", lane, page))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
@@ -411,7 +445,7 @@ class Ledger:
         tickets: list[Ticket] = []
         abandoned = skipped = 0
         while True:
-            limits = (self._settings.max_attempts, page, skipped, self._sent_retention_ms, DEFAULT_ACCOUNT)
+            limits = (self._settings.max_attempts, page, skipped, self._sent_retention_ms, self._accounts)
             looked_at, left, given_up, *found = self._run("sweep_unknown", *windows_ms, *limits)
             tickets += _tickets(found)
             abandoned, skipped = abandoned + given_up, skipped + left

@@ -51,7 +51,7 @@ class Line:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._key = scripts.keys("line")
+        self._key = scripts.keys.of_account("line")
 
     def pause(self, scope: str, reason: str) -> bool:
         """Close a scope until `resume`; nothing passes, not even a probe. False when it was paused already."""

@@ -96,6 +96,18 @@ class Rates:
         return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates}
 
 
+def of_lists(days: Iterable[Rates]) -> list[Rates]:
+    """The counts of several days, added up for each list; the day is the last one."""
+    added: dict[tuple[str, str], Rates] = {}
+    for rates in days:
+        before = added.get((rates.site, rates.list), rates)
+        counts = {name: rates.counts.get(name, 0) for name in Counter}
+        if before is not rates:
+            counts = {name: before.counts.get(name, 0) + count for name, count in counts.items()}
+        added[rates.site, rates.list] = Rates(site=rates.site, list=rates.list, day=rates.day, counts=counts)
+    return list(added.values())
+
+
 class Tally(Protocol):
     """Where it is written down what became of emails: in Redis, or in memory where nothing is sent."""
 

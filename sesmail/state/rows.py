@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sesmail.vocabulary import State
+from sesmail.vocabulary import DEFAULT_ACCOUNT, State
 
-DEFAULT_ACCOUNT = "default"
-"""The SES account of emails for which none is named, and of sent rows that name none."""
+__all__ = ["DEFAULT_ACCOUNT", "attempts_of"]
 
 
 def attempts_of(state: str, said: str | None) -> int:

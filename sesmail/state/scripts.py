@@ -5,8 +5,10 @@ A script whose first line reads `-- needs: rows` gets `lua/rows.lua` put before 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from redis import Redis
 
@@ -38,17 +41,24 @@ def unreadable(argument: str | bytes | float) -> memoryview | float:
     return memoryview(argument.encode() if isinstance(argument, str) else argument)
 
 
+def _bases(keys: Keys) -> tuple[int | str, ...]:
+    """How many KEYS there are, and these."""
+    return (1, keys.base) if keys.account_base == keys.base else (2, keys.base, keys.account_base)
+
+
 class Scripts:
     """Runs scripts by name on one Redis. A server that lost its script cache is given the script again."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self.redis = redis
         self.keys = keys
+        self._bases = _bases(keys)
         self._execute: Callable[..., Any] = redis.execute_command
+        self._of_accounts: dict[str, Self] = {}
         self._loaded: dict[str, tuple[str, str]] = {}
 
     def run(self, name: str, *arguments: str | bytes | float) -> Any:
-        """Run `lua/<name>.lua` with KEYS[1] = the base of all keys and the arguments as ARGV.
+        """Run `lua/<name>.lua` with KEYS[1] = the base of all keys (KEYS[2]: see keys.py), and the arguments as ARGV.
 
         A call whose reply was lost may be repeated by the client, so every script answers a repetition as it did the
         first time. Raises `LedgerUnavailable` when Redis cannot be reached.
@@ -57,9 +67,20 @@ class Scripts:
         veiled = tuple(map(unreadable, arguments))
         with reachable(self.redis):
             try:  # not through redis-py's Script, which costs as much again as the call
-                return self._execute("EVALSHA", digest, 1, self.keys.base, *veiled)
+                return self._execute("EVALSHA", digest, *self._bases, *veiled)
             except NoScriptError:
-                return self._execute("EVAL", text, 1, self.keys.base, *veiled)
+                return self._execute("EVAL", text, *self._bases, *veiled)
+
+    def of_account(self, account: str) -> Self:
+        """The same, where what belongs to one account of SES is that of this one."""
+        if account == self.keys.account:
+            return self
+        found = self._of_accounts.get(account)
+        if found is None:
+            found = self._of_accounts[account] = copy.copy(self)  # all of them share the cache, too
+            found.keys = replace(self.keys, account=account)
+            found._bases = _bases(found.keys)  # noqa: SLF001  our own
+        return found
 
     def loaded(self, name: str) -> tuple[str, str]:
         """The text of a script, and Redis' own name for it."""

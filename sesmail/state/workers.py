@@ -93,13 +93,13 @@ class Turns:
         """The caller's turn, or None; then it is nobody else's for `seconds`."""
         turn = Turn(name, uuid4().hex)
         with reachable(self._redis):
-            taken = self._redis.set(self._keys("turn", name), turn.token, nx=True, px=round(seconds * 1000))
+            taken = self._redis.set(self._keys.of_account("turn", name), turn.token, nx=True, px=round(seconds * 1000))
         return turn if taken else None
 
     def free(self, name: str) -> None:
         """It is anybody's turn at once, whoever did it last."""
         with reachable():
-            self._redis.delete(self._keys("turn", name))
+            self._redis.delete(self._keys.of_account("turn", name))
 
     def give_back(self, turn: Turn) -> None:
         """It is done: anybody's turn at once."""
@@ -108,6 +108,10 @@ class Turns:
     def extend(self, turn: Turn, seconds: float) -> None:
         """It is done: nobody's turn for `seconds` from now."""
         self._run("turn", turn.name, turn.token, round(seconds * 1000))
+
+
+TAKER_KEPT_SECONDS = 3600
+"""How long it is remembered who took tickets from a queue."""
 
 
 class Fleet:
@@ -126,12 +130,40 @@ class Fleet:
             return None
         return max(0.0, seconds + microseconds / 1e6 - int(heard_at_ms) / 1000)
 
-    def takes_from(self, queues: Collection[str]) -> None:
-        """A worker says now and then from which queues it takes tickets. Raises `LedgerUnavailable`."""
-        if queues:
-            with reachable(self._redis):
-                seconds, _ = self._redis.time()
-                self._redis.hset(self._keys("consumers"), mapping=dict.fromkeys(queues, seconds * 1000))
+    def alive(self) -> int:
+        """How many worker processes hold a lease that is good. Raises `LedgerUnavailable`."""
+        with reachable(self._redis):
+            seconds, microseconds = self._redis.time()
+            now_ms = seconds * 1000 + microseconds // 1000
+            return int(self._redis.zcount(self._keys("workers"), f"({now_ms}", "+inf"))
+
+    def takes_from(self, queues: Collection[str], worker: str = "") -> None:
+        """A `worker` says now and then from which queues it takes tickets. Raises `LedgerUnavailable`."""
+        if not queues:
+            return
+        with reachable(self._redis):
+            seconds, _ = self._redis.time()
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(self._keys("consumers"), mapping=dict.fromkeys(queues, seconds * 1000))
+                for queue in queues if worker else ():
+                    pipe.zadd(self._keys("takers", queue), {worker: seconds * 1000})
+                    pipe.zremrangebyscore(self._keys("takers", queue), "-inf", (seconds - TAKER_KEPT_SECONDS) * 1000)
+                    pipe.expire(self._keys("takers", queue), TAKER_KEPT_SECONDS)
+                pipe.execute()
+
+    def takers(self, queues: Collection[str], seconds: float) -> dict[str, int]:
+        """How many workers were heard to take from each of these queues in so long. Raises `LedgerUnavailable`.
+
+        Those of former releases do not say their names: where only such are heard, it is 1.
+        """
+        with reachable(self._redis):
+            now, _ = self._redis.time()
+            with self._redis.pipeline(transaction=False) as pipe:
+                for queue in queues:
+                    pipe.zcount(self._keys("takers", queue), (now - seconds) * 1000, "+inf")
+                counts = pipe.execute()
+        unattended = self.unattended(queues, seconds)
+        return {queue: max(count, int(queue not in unattended)) for queue, count in zip(queues, counts, strict=True)}
 
     def unattended(self, queues: Collection[str], seconds: float) -> list[str]:
         """Those of these queues from which no worker was heard to take for so long. Raises `LedgerUnavailable`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sesmail.message import Lane
+from sesmail.sending.accounts import SesAccount
 from sesmail.sending.delivery import Delivery, Unknown
 from sesmail.sending.memory_ledger import ENDED, MemoryLedger
 from sesmail.sending.throttle import Granted
@@ -118,9 +119,18 @@ def _work(memory: Memory, kept: Kept, ses: MemorySes) -> None:
     surroundings: Any = _Alone()
     ledger: Any = MemoryLedger(memory, kept.settings)
     transport: Any = ses
-    delivery = Delivery(
-        kept.settings, ledger, surroundings, surroundings, surroundings, surroundings, lambda: transport
-    )
+    accounts = {
+        name: SesAccount(
+            name=name,
+            settings=kept.settings.of_account(name),
+            throttle=surroundings,
+            watch=surroundings,
+            turns=surroundings,
+            transport=lambda: transport,
+        )
+        for name in kept.settings.account_names
+    }
+    delivery = Delivery(kept.settings, ledger, surroundings, surroundings, accounts)
     claim = delivery.claim(kept.status.send_id)
     if isinstance(claim, Claim):
         outcome = delivery.work(claim, "testing")

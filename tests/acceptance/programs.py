@@ -48,7 +48,7 @@ class Program:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment,
+                env={**environment, "PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -78,9 +78,14 @@ class Program:
         return self._process.wait(PATIENCE_SECONDS)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and wait; its exit code."""
+        """Ask it to end, and wait; its exit code. Where it does not end, the test fails with what its threads do."""
         self._process.send_signal(number)
-        return self._process.wait(PATIENCE_SECONDS)
+        try:
+            return self._process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)
+            self._process.wait(PATIENCE_SECONDS)
+            raise AssertionError(f"it did not end within {PATIENCE_SECONDS:g} s\n{self.output[-20_000:]}") from None
 
     def kill(self) -> None:
         """End it and its children at once."""

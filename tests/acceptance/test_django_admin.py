@@ -98,6 +98,48 @@ def test_mailings_and_events_set_aside_have_pages(visit):
     assert visit["pages"] == {"mailing": 200, "setasideevent": 200}
 
 
+def test_the_live_page_is_for_those_who_may_look_and_streams_under_asgi(site, visit):
+    script = """
+import asyncio, json
+import django; django.setup()
+from django.contrib.auth.models import User
+from django.test import AsyncClient, Client
+HOME = "/admin/sesmail_django/send/live/"
+said = {}
+for name in ("boss", "looks", "stranger"):
+    client = Client()
+    client.force_login(User.objects.get(username=name))
+    said[name] = [client.get(HOME + path).status_code for path in ("", "page.js", "figures", "stream", "nothing")]
+    said["posted"] = client.post(HOME).status_code
+said["nobody"] = Client().get(HOME + "figures").status_code
+client = Client()
+client.force_login(User.objects.get(username="boss"))
+said["sends"] = HOME in client.get("/admin/sesmail_django/send/").content.decode()
+page = client.get(HOME)
+said["policy"] = page["Content-Security-Policy"]
+said["figures"] = client.get(HOME + "figures").json()
+async def streamed():
+    client = AsyncClient()
+    await client.aforce_login(await User.objects.aget(username="boss"))
+    answer = await client.get(HOME + "stream")
+    events = answer.streaming_content
+    found = [await anext(events), await anext(events)]
+    await events.aclose()
+    return answer["Content-Type"], found[1].decode()
+said["streamed"] = asyncio.run(streamed())
+print(json.dumps(said))
+"""
+    said = json.loads(site.python(script, **SETTINGS).splitlines()[-1])
+    assert said["boss"] == said["looks"] == [200, 200, 200, 404, 404]
+    assert said["stranger"] == [403] * 5
+    assert (said["nobody"], said["posted"], said["sends"]) == (302, 403, True)
+    assert "default-src 'none'" in said["policy"]
+    assert said["figures"]["streams"] is False
+    assert said["figures"]["states"]
+    assert said["streamed"][0].startswith("text/event-stream")
+    assert json.loads(said["streamed"][1].removeprefix("data: "))["streams"] is True
+
+
 def test_where_redis_is_away_a_page_says_so(site, visit):
     script = """
 import django; django.setup()

@@ -87,10 +87,11 @@ class Project:
         shutil.copy(RUN_PY, self.folder)
         (self.folder / "benchmarks").mkdir()
         (self.folder / "tests").mkdir()
+        (self.folder / "docs").mkdir()
         shutil.copy(ROOT / "tests" / "matrix.py", self.folder / "tests")
         (self.folder / "tests" / "test_django.py").write_text("import django")
         (self.folder / "tests" / "test_other.py").write_text("import flask")
-        for name in ("demo", "pytest", "linter", "benchmarks/send", "tests/simulation"):
+        for name in ("demo", "pytest", "linter", "benchmarks/send", "docs/site", "tests/simulation"):
             (self.folder / f"{name}.py").write_text(PROGRAM.replace("NAME", name))
         (self.folder / "benchmarks" / "_private.py").write_text("")
         (self.folder / "pyproject.toml").write_text(PYPROJECT)
@@ -297,12 +298,13 @@ def test_check_runs_every_step_and_says_which_one_failed_and_how_to_repeat_it(re
     flag = ready.flag("fail-in-mypy")
     output = ready.run("check", code=1)
     flag.unlink()
-    outcomes = [line.split()[:2] for line in output.partition("\n\n==> tests")[2].splitlines()[-6:]]
+    outcomes = [line.split()[:2] for line in output.partition("\n\n==> tests")[2].splitlines()[-7:]]
     assert outcomes == [
         ["ok", "style"],
         ["ok", "format"],
         ["failed", "types"],
         ["ok", "floors"],
+        ["ok", "docs"],
         ["ok", "tests"],
         ["ok", "simulation"],
     ]
@@ -316,6 +318,7 @@ def test_check_succeeds_when_every_step_does(ready):
         "ruff format --check .",
         "mypy pid",
         "lint-imports pid",
+        "docs/site --check pid",
         "pytest pid",
         "tests/simulation --seed 1 --seeds 20 pid",
     ):

@@ -10,7 +10,7 @@ from redis import Redis
 
 from sesmail import Client
 from sesmail.message import Email, Lane
-from sesmail.sending.obstacles import Obstacle, duration
+from sesmail.sending.essence import Obstacle, duration
 from sesmail.vocabulary import Claim
 
 MINUTES_AGO_MS = 12 * 60_000

@@ -56,6 +56,22 @@ def most_in_a_second(grants: list[Granted]) -> int:
     return max(sum(g.recipients for g in grants if start <= g.slot < start + 1_000_000) for start in starts)
 
 
+def test_what_went_in_the_last_second_is_told_however_much_went_before(throttle, simulated) -> None:
+    """Also where slots have been given ahead, and the log of them begins less than a second ago."""
+    for number in (3, 60):
+        for _ in range(number):
+            grant(throttle, patience_seconds=2)
+        assert throttle.snapshot().rate_now == pytest.approx(min(number, 13.5), abs=1.5)
+        simulated.sleep(2)
+        assert throttle.snapshot().rate_now == 0
+    slept: list[float] = []  # each of them as a worker that waits for the slot that it was given, in a time of its own
+    ahead = SendThrottle(simulated, clock=lambda: sum(slept), sleep=slept.append)
+    for _ in range(20):
+        grant(ahead, lane=Lane.TRANSACTIONAL, patience_seconds=2)
+    simulated.sleep(0.5)
+    assert ahead.snapshot().rate_now == pytest.approx(13.5, abs=1.5)
+
+
 # -- the pace -----------------------------------------------------------------------------------------------------------
 
 

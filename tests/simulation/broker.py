@@ -10,9 +10,10 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from sesmail.message import Lane
-from sesmail.vocabulary import Ticket
+from sesmail.vocabulary import Envelope, Ticket
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import Fiber, Process, Scheduler
+from tests.simulation.wire import Wire
 
 UNACKNOWLEDGED_SECONDS = 40.0
 """How long the broker waits before it gives a dead worker's messages to others."""
@@ -29,15 +30,32 @@ class Message:
     not_before: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Queues:
     """Those of one installation."""
 
+    wire: Wire
+    prefix: str
+    are_the_ledger_s: bool
+    """Whether the ledger's Redis is the broker, too: then scripts put tickets into lists of these."""
     waiting: dict[str, deque[Message]] = field(default_factory=dict)
     takers: deque[Fiber] = field(default_factory=deque)
 
     def queue(self, name: str) -> deque[Message]:
         return self.waiting.setdefault(name, deque())
+
+    def list_of(self, lane: str) -> str:
+        """The key under which scripts put tickets."""
+        return f"sim:queue:{self.prefix}:{lane}"
+
+    def take_put(self, name: str) -> Message | None:
+        """The next ticket of a lane that a script has put there."""
+        (found,) = self.wire.ask(("RPOP", self.list_of(name)))
+        return None if found is None else Message(ids=(found.decode(),), task_id=found.decode())
+
+    def is_empty(self, lane: str) -> bool:
+        (put,) = self.wire.ask(("LLEN", self.list_of(lane)))
+        return not put and not self.queue(lane)
 
 
 class Broker:
@@ -76,11 +94,27 @@ class Broker:
         if self._faults.strikes("broker_flushed"):
             self._flush()
 
+    def envelope(self, send_id: str, lane: Lane, options: Mapping[str, Any] | None) -> Envelope | None:
+        if options or not self._queues.are_the_ledger_s:
+            return None
+        return Envelope(queue=self._queues.list_of(lane.value), message=send_id)
+
+    def arrived(self, lane: str, send_id: str) -> None:
+        """A script has put a ticket there: as uncertain from there on as any."""
+        if self._faults.strikes("ticket_lost", send_id):
+            self._queues.wire.ask(("LREM", self._queues.list_of(lane), 1, send_id))
+            self._on_lost([send_id])
+        elif self._faults.strikes("ticket_twice", send_id):
+            self._queues.wire.ask(("LPUSH", self._queues.list_of(lane), send_id))
+        if self._faults.strikes("broker_flushed"):
+            self._flush()
+        self.wake_all()
+
     def is_empty(self, lane: Lane) -> bool:
         self._scheduler.sleep(0.0005)
         if self._faults.strikes("broker_away"):
             raise OperationalError("the broker is away")
-        return not self._queues.queue(lane.value)
+        return self._queues.is_empty(lane.value)
 
     def process_events(self, site: str) -> None:
         """As `CeleryBroker` does: a second later."""
@@ -103,6 +137,8 @@ class Broker:
                     if len(queue) > 1 and self._faults.strikes("ticket_overtaken"):
                         queue.rotate(-1)
                     return queue.popleft()
+                if message := self._queues.take_put(name):
+                    return message
             fiber = self._scheduler.current()
             self._queues.takers.append(fiber)
             self._scheduler.park()
@@ -133,3 +169,7 @@ class Broker:
         for queue in self._queues.waiting.values():
             self._on_lost([send_id for message in queue for send_id in message.ids])
             queue.clear()
+        for lane in Lane:
+            name = self._queues.list_of(lane.value)
+            put, _ = self._queues.wire.ask(("LRANGE", name, 0, -1), ("DEL", name))
+            self._on_lost([send_id.decode() for send_id in put])

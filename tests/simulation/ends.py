@@ -39,6 +39,7 @@ def judge(world: World) -> None:
         _judge_quota(world, each)
         _judge_counts(world, each, rows[each.base])
         _judge_rates(world, each)
+        _judge_meters(world, each)
     _judge_keys(world)
     _judge_events(world)
     _judge_erasing(world)
@@ -184,6 +185,16 @@ def _judge_rates(world: World, each: Installation) -> None:
                 int(v) for k, v in zip(row[::2], row[1::2], strict=True) if k.decode().split(" ")[0] == Rate.SENT
             )
     world.rules.check("rates_agree", counted == stored, "", f"{counted} counted, {stored} told")
+
+
+def _judge_meters(world: World, each: Installation) -> None:
+    """How long each took is measured once, however often its end was told."""
+    if world.has_forgotten:
+        return
+    row = world.server.wire.ask(("HGETALL", f"{each.base}meters:seconds_to_sent"))[0]
+    measured = sum(int(n) for name, n in zip(row[::2], row[1::2], strict=True) if not name.endswith(b" sum"))
+    sent = sum(send.base == each.base and send.state == "sent" for send in world.model.sends.values())
+    world.rules.check("measured_once", measured <= sent, "", f"{measured} of {sent}")
 
 
 def _judge_keys(world: World) -> None:

@@ -38,6 +38,7 @@ CHANCES: dict[str, float] = {
     "ticket_overtaken": 0.04,
     "broker_flushed": 0.002,
     "broker_away": 0.002,
+    "ticket_not_put": 0.02,
     # at each call to SES
     "process_freezes_at_ses": 0.004,
     "ses_unreachable": 0.01,

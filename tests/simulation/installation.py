@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+SHARED = 0.6
+"""The part of the installations whose ledger's Redis is the broker, too."""
+
+
 class Installation:
     """One key prefix with its account at SES, its queues, and its sites."""
 
     def __init__(self, world: World, prefix: str) -> None:
         self.world, self.prefix = world, prefix
         rng = world.rng
-        self.queues = Queues()
+        shared = random.Random(f"{world.run.seed} broker {prefix}").random() < SHARED
+        self.queues = Queues(wire=world.server.wire, prefix=prefix, are_the_ledger_s=shared)
         rate = rng.choice((5, 14, 40))
         self.ses = Ses(world.scheduler, world.faults, rng, rate=rate, quota=rng.choice((200, 50_000, 50_000)))
         self.ses.disturb = world.rules.unsettle

@@ -21,7 +21,7 @@ EXPIRIES = "sim:expiries"
 """A sorted set of keys by the virtual time (ms) at which they are to go."""
 
 PRELUDE = """
-now_us = function() return tonumber(KEYS[2]) end
+now_us = function() return tonumber(KEYS[3]) end
 local function sim_expire(milliseconds_each, name, lifetime)
   lifetime = tonumber(lifetime) * milliseconds_each
   if lifetime <= 0 then return redis.call('DEL', name) end

@@ -61,6 +61,29 @@ CLAIMS = (
     ),
     _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at')", "'token')"),
 )
+TICKETS = (
+    _lua(
+        "a ticket that is not taken is raised",
+        "accept",
+        "redis.pcall('LPUSH'",
+        "redis.call('LPUSH'",
+        harmless="the row is there, and who calls again is told so; tests/contract/test_first_tickets.py sees it",
+    ),
+    _lua(
+        "a ticket that is not taken counts as put",
+        "accept",
+        "type(put) == 'table' and put.err or 'put'",
+        "'put'",
+        harmless="it is issued as one that was lost, some seconds later",
+    ),
+    _lua(
+        "what is to wait gets a ticket, too",
+        "accept",
+        "if ARGV[25] ~= '' and state == 'queued' then",
+        "if ARGV[25] ~= '' then",
+        harmless="a worker that takes it finds that it is not due",
+    ),
+)
 SWEEPS = (
     _lua(
         "what the dead asked SES goes out at once",
@@ -265,10 +288,10 @@ RATE = (
     _lua(
         "no answer closes no line",
         "breaker",
-        "if entry or redis.call('INCR', key('unclear')) < tonumber(ARGV[3]) then",
+        "if entry or redis.call('INCR', of_account('unclear')) < tonumber(ARGV[3]) then",
         "if true then",
     ),
-    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', key('line'), field)", "0"),
+    _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', of_account('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
     _lua(
         "the margin is not widened",
@@ -335,4 +358,15 @@ ANSWERING = (
         "        task.client.callers.answered(answer)\n        log",
     ),
 )
-MUTANTS: tuple[Bug, ...] = (*CLAIMS, *SWEEPS, *EVIDENCE, *OPT_OUTS, *ACCEPTANCE, *SENDING, *RATE, *TELLING, *ANSWERING)
+MUTANTS: tuple[Bug, ...] = (
+    *CLAIMS,
+    *TICKETS,
+    *SWEEPS,
+    *EVIDENCE,
+    *OPT_OUTS,
+    *ACCEPTANCE,
+    *SENDING,
+    *RATE,
+    *TELLING,
+    *ANSWERING,
+)

@@ -13,6 +13,9 @@ from tests.simulation.wire import Command, Wire
 
 ROWS = ("send", "blob", "event", "idempotency")
 """What is evicted: of many, so that it is most likely one of these. An index that is gone is gone."""
+QUEUE_ARGUMENT = 24
+"""Where `accept.lua` is told of the broker's queue."""
+NO_LIST = "sim:no-list"
 PURGE = b"""
 local gone = redis.call('ZRANGEBYSCORE', 'sim:expiries', '-inf', ARGV[1])
 for _, name in ipairs(gone) do
@@ -43,6 +46,10 @@ class Server:
         self._purged_at = 0.0
         self.commands = 0
         self.skew_seconds = 0.0
+        self.refuses_ticket: Callable[[str], bool] = lambda _send_id: False
+        """Whether Redis does not let this send's ticket into its queue, of which there was no sign before."""
+        self.on_ticket: Callable[[str, str], None] = lambda _queue, _send_id: None
+        """A script has put a send's ticket into a queue."""
         wire.ask(("FLUSHDB",), ("SCRIPT", "FLUSH"))
 
     def now(self) -> float:
@@ -75,9 +82,13 @@ class Server:
         return self.wire.ask(command)[0]
 
     def _script(self, command: Command) -> Any:
-        operation, text, _, base, *argv = command
+        operation, text, bases, base, *rest = command
+        of_account, argv = (rest[0], rest[1:]) if bases == 2 else (base, rest)
         script = (self._texts.by_digest if operation == "EVALSHA" else self._texts.by_text)[text]
-        asked = (operation, text, 2, base, round(self.now() * 1e6), *argv)
+        if script.name == "accept" and argv[QUEUE_ARGUMENT] and self.refuses_ticket(str(argv[0])):
+            self.wire.ask(("SET", NO_LIST, ""))
+            argv[QUEUE_ARGUMENT] = NO_LIST
+        asked = (operation, text, 3, base, of_account, round(self.now() * 1e6), *argv)
         reply, *moves = self.wire.ask(asked, ("LPOP", MOVES, 100_000)) if script.moves else self.wire.ask(asked)
         if not isinstance(reply, RedisError):
             self._tell(script, base, tuple(argv), reply, moves[0] if moves else None)
@@ -89,6 +100,8 @@ class Server:
             for _, send_id, state, at_ms in (move.decode().split(" ") for move in moves or ())
         ]
         self._watcher.script(base, script.name, argv, reply, moved)
+        if script.name == "accept" and reply[0] == b"accepted" and reply[3] == b"put":
+            self.on_ticket(str(argv[QUEUE_ARGUMENT]), str(argv[0]))
 
     def _set(self, command: Command) -> Any:
         _, name, value, *options = command

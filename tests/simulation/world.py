@@ -19,6 +19,7 @@ from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
+from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug
 from tests.simulation.faults import Faults, Plan
 from tests.simulation.installation import Installation
@@ -97,6 +98,8 @@ class World:
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
         self.server = Server(wire, self.texts, self.rules, clock)
         self.rules.redis_now = self.server.now
+        self.server.refuses_ticket = lambda send_id: self.faults.strikes("ticket_not_put", send_id)
+        self.server.on_ticket = self._ticket_put
         self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)
         self.network.on_forgotten = self._forgotten
         self.network.on_evicted = self._evicted
@@ -224,6 +227,13 @@ class World:
 
     def _installation_of(self, process: Process) -> Installation:
         return next(each for each in self.installations if process in each.workers)
+
+    def _ticket_put(self, queue: str, send_id: str) -> None:
+        _, _, prefix, lane = queue.split(":")
+        installation = next(each for each in self.installations if each.prefix == prefix)
+        broker = next(iter(installation.doors.values())).broker
+        assert isinstance(broker, Broker)
+        broker.arrived(lane, send_id)
 
     def _died(self, process: Process) -> None:
         assert isinstance(process, Worker)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
+import subprocess
 import tomllib
+from textwrap import dedent
 
 import click
 import pytest
@@ -19,6 +22,8 @@ from tests.documents import DOCUMENTS, ROOT, name, typed
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 RUN_PY = re.findall(r"run\.py (\w+)", ast.get_docstring(ast.parse((ROOT / "run.py").read_text())) or "")
 
+
+BLOCK = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 
@@ -88,6 +93,28 @@ def test_the_steps_of_an_email_and_an_event_are_where_contributors_are_told():
 def test_every_variable_that_is_named_is_a_setting(document):
     named = re.findall(rf"\b{ENVIRONMENT_PREFIX}([A-Z0-9_]*[A-Z0-9])\b", document.read_text())
     assert [setting for setting in named if setting.lower() not in Settings.model_fields] == []
+
+
+def parse_shell(text: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert not done.stderr
+
+
+PARSERS = {
+    "python": ast.parse,  # and run, unless a comment says why not: tests/acceptance/test_document_examples.py
+    "console": lambda text: parse_shell("\n".join(line[2:] for line in text.splitlines() if line.startswith("$ "))),
+    "bash": parse_shell,
+    "json": json.loads,
+    "text": str,  # shown to be read: what a program prints, a line of a file of another program
+    "diff": lambda text: [line for line in text.splitlines() if line[0] not in " -+"] == [] or pytest.fail(text),
+    "mermaid": str,  # compared with the scripts: tests/unit/test_protocol.py
+}
+
+
+@every_document
+def test_every_block_is_of_a_known_kind_and_reads_as_that(document):
+    for language, text in BLOCK.findall(document.read_text()):
+        PARSERS[language](dedent(text))
 
 
 @every_document

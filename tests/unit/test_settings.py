@@ -60,8 +60,10 @@ def test_the_application_comes_before_the_environment_and_that_before_names_of_o
 
 
 OTHER_VALUES = {
+    "accounts": '{"marketing": {"region": "eu-west-1", "lanes": ["bulk"]}}',
     "accept_waits_for": "disk",
     "ses_call": "boto3",
+    "first_ticket": "celery",
     "ses": '{"TenantName": "shop-17"}',
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",

@@ -90,7 +90,12 @@ class Duties:
         return [
             *([RepeatingThread("look at former names", former.look, every_seconds)] if former else []),
             RepeatingThread("sweep", self.once, interval_seconds),
-            RepeatingThread("check of the limits", self._check_limits, min(interval_seconds, LIMITS_EVERY_SECONDS)),
+            *(
+                RepeatingThread(
+                    "check of the limits", each.watch.refresh_if_due, min(interval_seconds, LIMITS_EVERY_SECONDS)
+                )
+                for each in self._client.accounts.values()  # a thread each: one that is out of reach holds up no other
+            ),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
             RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
@@ -145,7 +150,7 @@ class Duties:
     def _tell_rate(self) -> None:
         """Let the worker's other processes know its rate limit, which `celery control rate_limit` may have changed."""
         self._client.worker_rates.tell(self._worker_name, self._own_rate())
-        self._client.fleet.takes_from(self._takes)
+        self._client.fleet.takes_from(self._takes, self._worker_name)
 
     def _look_for_events(self) -> None:
         """Events that another site's doors, or Lambda, have stored were announced to nobody here."""
@@ -160,9 +165,6 @@ class Duties:
         waits = self._takes_events and self._client.teller.listen()
         if waits and self._client.turns.take(f"tell-of-ends:{site}", TELL_EVERY_SECONDS):
             self._client.broker.process_events(site)
-
-    def _check_limits(self) -> None:
-        self._client.account_watch.refresh_if_due()
 
 
 def warn_of_no_configuration_set(settings: Settings) -> None:

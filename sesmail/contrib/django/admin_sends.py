@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from sesmail.contrib.django.ledger_admin import PAGE, LedgerAdmin, may_see_addresses, moment, shown_address
+from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.state.kept import kept_email
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from sesmail.state.search import Found
     from sesmail.vocabulary import Status
@@ -31,15 +35,42 @@ DONE = {"requeue": "Sent again", "cancel": "Cancelled", "resend": "Sent again to
 """Acts, as the line about them says it."""
 
 
+_LIVE, _LIVE_STREAMS = LivePage(streams=False), LivePage()
+
+
+async def _without_blocking(events: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each event is waited for in a thread, not in the loop."""
+    try:
+        while event := await asyncio.to_thread(next, events, b""):
+            yield event
+    finally:
+        events.close()  # type: ignore[attr-defined]  # a generator
+
+
 class SendAdmin(LedgerAdmin):
     """The pages of sends."""
 
     pages = (
         ("", "changelist", "listed"),
         ("do/<str:act>/", "several", "do_to_several"),
+        ("live/", "live", "live"),
+        ("live/<str:what>", "live_part", "live"),
         ("<str:send_id>/", "change", "story"),
         ("<str:send_id>/<str:act>/", "act", "do"),
     )
+
+    # -- live ---------------------------------------------------------------------------------------------------------
+
+    def live(self, request: HttpRequest, what: str = "") -> HttpResponse | StreamingHttpResponse:
+        """How the sending goes. Under ASGI it is streamed; under WSGI, where that keeps a thread, it is asked for."""
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        is_async = isinstance(request, ASGIRequest)
+        page = _LIVE_STREAMS if is_async else _LIVE
+        if what == STREAM and is_async and (events := page.stream()):
+            return StreamingHttpResponse(_without_blocking(events), headers=page.stream_headers())
+        found = page.answer(what)
+        return HttpResponse(found.body, status=found.status, headers=found.headers)
 
     # -- many ---------------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
-_OPTIONS = ("lane", "configuration_set", "tags")
+_OPTIONS = ("account", "lane", "configuration_set", "tags")
 _OF_SMTP = ("username", "password")
 """What `send_mail(auth_user=...)` gives; there is nobody to log in to."""
 
@@ -34,6 +34,7 @@ _OF_SMTP = ("username", "password")
 class EmailBackend(BaseEmailBackend):
     """`EMAIL_BACKEND = "sesmail.contrib.django.EmailBackend"`, or a `BACKEND` of MAILERS with these OPTIONS.
 
+    account            The SES account, one of SESMAIL["ACCOUNTS"].
     lane               `transactional`, which goes first, or `bulk`.
     configuration_set  SES's, instead of SESMAIL["CONFIGURATION_SET"].
     tags               SES's message tags, as `Email` takes them.

@@ -10,9 +10,11 @@
 --       17 digest of what the caller's email says (or '': nobody could mean another by the id or the key), 18 a new secret
 --       of the index, 19 how long after it is due a send can be searched for (ms, or 0: not at all), 20 how long the
 --       metadata is kept for events (ms), 21 the task id of who calls, 22 what it wants with its tickets and at the end (JSON
---       or ''), 23 '1' if it wants to know the end, 24 '1' if also that of an earlier send with the same key, then for each
---       blob: digest, data (data '' means: it should be there already).
--- Answers {'accepted', id, state}; {'exists', id, state} where the key or the id was seen before; {'other', id, 'key' or
+--       or ''), 23 '1' if it wants to know the end, 24 '1' if also that of an earlier send with the same key, 25 the
+--       broker's queue, a list in this database (or ''), 26 its ticket as that has it (or ''), then for each blob: digest,
+--       data (data '' means: it should be there already).
+-- Answers {'accepted', id, state, ticket}, where `ticket` is 'put', '' where none was given or due, or how Redis refused
+--         it; {'exists', id, state} where the key or the id was seen before; {'other', id, 'key' or
 --         'id'} where it was seen with another email; {'missing', digest, ...} where blobs are not there: nothing was done,
 --         call again with their data.
 local FORMER_KEY_MS = 86400000
@@ -35,7 +37,7 @@ if f[1] or seen then
 end
 
 local missing, digests = {}, {}
-for i = 25, #ARGV, 2 do
+for i = 27, #ARGV, 2 do
   digests[#digests + 1] = ARGV[i]
   if ARGV[i + 1] == '' and redis.call('EXISTS', key('blob', ARGV[i])) == 0 then
     missing[#missing + 1] = ARGV[i]
@@ -44,7 +46,7 @@ end
 if #missing > 0 then
   return {'missing', unpack(missing)}
 end
-for i = 25, #ARGV, 2 do
+for i = 27, #ARGV, 2 do
   if ARGV[i + 1] ~= '' then
     redis.call('HSETNX', key('blob', ARGV[i]), 'data', ARGV[i + 1])
   end
@@ -57,7 +59,8 @@ local expires = tonumber(ARGV[7]) or (tonumber(ARGV[8]) and now + tonumber(ARGV[
 local state = due > now and 'scheduled' or 'queued'
 redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', site, 'account', ARGV[15], 'state', state, 'lane', lane, 'recipients', recipients, 'email', email,
   'blobs', table.concat(digests, ' '), 'accepted_at', now, 'moved_at', now, 'expires_at', expires, 'addresses', ARGV[11])
-for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = content}) do
+local wanted_at = due > now and string.format('%.0f', due) or '' -- from when on it is late, where not from the beginning
+for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = content, wanted_at = wanted_at}) do
   if value ~= '' then
     redis.call('HSET', key('send', id), name, value)
   end
@@ -82,4 +85,9 @@ if has_key then
     redis.call('PEXPIRE', key('idempotency', ARGV[16]), string.format('%d', math.min(tonumber(ARGV[10]), FORMER_KEY_MS)))
   end
 end
-return {'accepted', id, state}
+local ticket = ''
+if ARGV[25] ~= '' and state == 'queued' then -- the last act: whatever becomes of it, the email is accepted
+  local put = redis.pcall('LPUSH', ARGV[25], ARGV[26])
+  ticket = type(put) == 'table' and put.err or 'put'
+end
+return {'accepted', id, state, ticket}

@@ -2,7 +2,8 @@
 -- The last step before SES is asked: from here on, SES may have it.
 -- Moves: claimed -> sending: SES is asked now
 --
--- ARGV: 1 id, 2 token, 3 longest that asking SES can take (ms), 4 '1' if it is to try a line that the breaker has closed
+-- ARGV: 1 id, 2 token, 3 longest that asking SES can take (ms), 4 '1' if it is to try a line that the breaker has closed,
+--       5 the account that SES is asked through this time, where that is not the email's own, else ''; KEYS[2] is of that one
 -- Answers 1; 0 when the claim is stale, or -1 when the breaker has closed the line since the slot was given: then the caller
 -- must not ask SES.
 local id, token = ARGV[1], ARGV[2]
@@ -16,9 +17,14 @@ end
 if f[1] ~= 'claimed' then
   return 0
 end
-if ARGV[4] ~= '1' and string.find(redis.call('HGET', key('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
+if ARGV[4] ~= '1' and string.find(redis.call('HGET', of_account('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
   return -1
 end
 move(id, 'claimed', 'sending', f[3], now_ms() + tonumber(ARGV[3]))
 redis.call('HINCRBY', key('send', id), 'attempts', 1)
+if ARGV[5] ~= '' then
+  redis.call('HSET', key('send', id), 'through', ARGV[5])
+else
+  redis.call('HDEL', key('send', id), 'through')
+end
 return 1

@@ -12,24 +12,24 @@
 -- (ms) an email is to try without asking for GetAccount.
 local FIELD = 'stopped:account'
 local seen, reason, longest = ARGV[1], string.gsub(ARGV[2], '%s+', ' '), tonumber(ARGV[5])
-local now, entry = now_ms(), redis.call('HGET', key('line'), FIELD)
+local now, entry = now_ms(), redis.call('HGET', of_account('line'), FIELD)
 local since, words, pause, email_at = string.match(entry or '', '^%d+ %d+ (%d+) ([^\n]*)\nbreaker (%d+) (%d+)')
 
 local function close(since, words, pause, email_at)
-  redis.call('HSET', key('line'), FIELD, string.format('%.0f %.0f %.0f %s\nbreaker %.0f %.0f',
+  redis.call('HSET', of_account('line'), FIELD, string.format('%.0f %.0f %.0f %s\nbreaker %.0f %.0f',
     now + pause, longest, since, words, pause, email_at))
 end
 
 if seen == 'clear' then
-  redis.call('DEL', key('unclear'))
-  return pause and redis.call('HDEL', key('line'), FIELD) == 1 and 'opened' or ''
+  redis.call('DEL', of_account('unclear'))
+  return pause and redis.call('HDEL', of_account('line'), FIELD) == 1 and 'opened' or ''
 end
 if pause and seen ~= 'unclear' then
   close(since, words, math.min(2 * pause, longest), seen == 'email' and now + tonumber(ARGV[6]) or email_at)
 end
-if entry or redis.call('INCR', key('unclear')) < tonumber(ARGV[3]) then
+if entry or redis.call('INCR', of_account('unclear')) < tonumber(ARGV[3]) then
   return ''
 end
-redis.call('DEL', key('unclear'))
+redis.call('DEL', of_account('unclear'))
 close(now, reason, tonumber(ARGV[4]), now + tonumber(ARGV[6]))
 return 'closed'

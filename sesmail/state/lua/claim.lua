@@ -7,10 +7,10 @@
 --        queued, scheduled, claimed -> suppressed: every recipient has opted out, bounced or complained
 --
 -- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, for rows that do not say theirs, 6 how long deliveries are
---       remembered (ms), 7 the account of SES that the worker serves, then the reasons for an opt-out that transactional
---       email ignores
+--       remembered (ms), 7 the accounts of SES that the worker serves, with spaces between, then the reasons for an opt-out
+--       that transactional email ignores
 -- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, the task
---         ids of its callers, email, blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
+--         ids of its callers, its account, the account that it goes through, email, blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
 --         {'left', why it is left to another worker (or '' where another has it)}.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
@@ -33,8 +33,10 @@ end
 local id, owner, token = ARGV[1], ARGV[2], ARGV[3]
 local row = key('send', id)
 local f = redis.call('HMGET', row, 'state', 'lane', 'token', 'expires_at', 'accepted_at', 'addresses', 'attempts',
-  'waits', 'email', 'blobs', 'list', 'express', 'v', 'site', 'account', 'callers')
-local state, lane, version, site, account = f[1], f[2], f[13], f[14] or ARGV[5], f[15] or ARGV[7]
+  'waits', 'email', 'blobs', 'list', 'express', 'v', 'site', 'account', 'callers', 'through')
+local state, lane, version, site, account = f[1], f[2], f[13], f[14] or ARGV[5], f[15] or 'default'
+-- What SES may have had through another account than its own does not move: it is tried there again.
+local through = number_of(f[7]) > 0 and f[17] or account
 if not state then
   return {'gone'}
 end
@@ -49,8 +51,12 @@ end
 local not_ours
 if not is_known(version) then
   not_ours = 'its row is of a newer release (version ' .. version .. '; this worker knows ' .. ROW_VERSION .. ')'
-elseif account ~= ARGV[7] then
-  not_ours = 'it goes through the SES account ' .. account .. ' (this worker serves ' .. ARGV[7] .. ')'
+else
+  for _, name in ipairs({account, through}) do
+    if not string.find(' ' .. ARGV[7] .. ' ', ' ' .. name .. ' ', 1, true) then
+      not_ours = 'it goes through the SES account ' .. name .. ' (this worker serves ' .. ARGV[7] .. ')'
+    end
+  end
 end
 if not_ours then
   leave(id, state, lane, not_ours)
@@ -89,7 +95,8 @@ if free then
   redis.call('HSET', row, 'owner', owner, 'token', token)
   move(id, state, 'claimed', lane, now)
 end
-local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', f[9]}
+local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', account,
+  through, f[9]}
 for digest in string.gmatch(f[10] or '', '%S+') do
   answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
 end

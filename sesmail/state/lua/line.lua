@@ -6,9 +6,9 @@
 -- Answers 1 when it was open until now. Repeated: the first reason stays.
 local now = now_ms()
 local field = ARGV[1] .. ':' .. ARGV[2]
-if string.find(redis.call('HGET', key('line'), field) or '', '\nbreaker ', 1, true) then
-  redis.call('HDEL', key('line'), field)
+if string.find(redis.call('HGET', of_account('line'), field) or '', '\nbreaker ', 1, true) then
+  redis.call('HDEL', of_account('line'), field)
 end
 local next_try = ARGV[1] == 'paused' and 0 or now + tonumber(ARGV[4])
-return redis.call('HSETNX', key('line'), field,
+return redis.call('HSETNX', of_account('line'), field,
   string.format('%.0f %.0f %.0f %s', next_try, tonumber(ARGV[4]), now, (string.gsub(ARGV[3], '%s+', ' '))))

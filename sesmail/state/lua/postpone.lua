@@ -9,7 +9,7 @@
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'accepted_at')
+local f = redis.call('HMGET', row, 'state', 'token', 'lane', 'expires_at', 'accepted_at', 'moved_at')
 if f[2] ~= token then
   return ''
 end
@@ -18,6 +18,9 @@ if f[1] == 'scheduled' or f[1] == 'sent' then
 end
 if f[1] ~= 'sending' and f[1] ~= 'claimed' then
   return ''
+end
+if f[1] == 'sending' then
+  measure_answer('put_off', f[6])
 end
 if f[1] == 'sending' and finish_proved(id, f[1], f[3], ARGV[6]) then
   return 'sent'
@@ -31,7 +34,7 @@ redis.call('HINCRBY', row, 'waits', ARGV[5])
 redis.call('HSET', row, 'reason', ARGV[4])
 if ARGV[7] == '1' then
   redis.call('HSET', row, 'waits_for', 'room')
-  redis.call('ZADD', key('for_room', f[3]), f[5], id)
+  redis.call('ZADD', of_account('for_room', f[3]), f[5], id)
 else
   redis.call('HDEL', row, 'waits_for')
 end

@@ -3,6 +3,12 @@ local function key(...)
   return KEYS[1] .. table.concat({...}, ':')
 end
 
+-- The same for what belongs to one account of SES: its throttle, line and breaker. KEYS[2], where it is given, is their base,
+-- such as "{sesmail}:account:marketing:"; those of the account `default` stand below KEYS[1].
+local function of_account(...)
+  return (KEYS[2] or KEYS[1]) .. table.concat({...}, ':')
+end
+
 -- Redis' own clock in microseconds: hosts disagree, Redis does not.
 local function now_us()
   local t = redis.call('TIME')

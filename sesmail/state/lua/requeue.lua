@@ -20,7 +20,7 @@ local again = { rejected = 1, suppressed = 1, cancelled = 1, expired = 1, abando
 if not again[state] then
   return state
 end
-redis.call('HDEL', row, 'attempts', 'waits', 'left', 'waits_for', 'reason', 'code', 'token', 'expires_at')
+redis.call('HDEL', row, 'attempts', 'waits', 'left', 'waits_for', 'reason', 'code', 'token', 'expires_at', 'wanted_at')
 redis.call('HSET', row, 'accepted_at', now_ms())
 requeue(ARGV[1], state, f[2], true)
 return 'queued'

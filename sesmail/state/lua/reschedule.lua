@@ -14,6 +14,7 @@ if not is_known(f[3]) then
 end
 if state == 'queued' or state == 'scheduled' then
   redis.call('HDEL', key('send', ARGV[1]), 'waits_for')
+  redis.call('HSET', key('send', ARGV[1]), 'wanted_at', ARGV[2])
   move(ARGV[1], state, 'scheduled', f[2], tonumber(ARGV[2]))
   return 'scheduled'
 end

@@ -141,8 +141,31 @@ local function add_caller(id, task_id, wishes)
   end
 end
 
+-- What histograms are made of (meters.py): of each label, how many lay below each bound in seconds and above the one before
+-- it, and their sum in ms. In the act that settles a send, so that none is counted twice and none is lost with its worker.
+local SECONDS_BOUNDS = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}
+
+local function measure(meter, label, ms)
+  ms = math.max(ms, 0)
+  local bound = '+Inf'
+  for _, seconds in ipairs(SECONDS_BOUNDS) do
+    if ms <= seconds * 1000 then
+      bound = tostring(seconds)
+      break
+    end
+  end
+  redis.call('HINCRBY', key('meters', meter), label .. ' ' .. bound, 1)
+  redis.call('HINCRBY', key('meters', meter), label .. ' sum', string.format('%.0f', ms))
+end
+
+-- SES has answered a call that it was asked since the send came to be `sending`.
+local function measure_answer(answer, asked_at)
+  measure('seconds_to_answer', answer, now_ms() - tonumber(asked_at))
+end
+
 -- What nobody asks of a sent row, and what is understood where it is not said.
-local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, left = 1, reason = 1, code = 1}
+local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, left = 1, reason = 1, code = 1,
+  wanted_at = 1}
 local UNDERSTOOD_ONCE_SENT = {v = tostring(ROW_VERSION), account = 'default', attempts = '1', waits = '0'}
 
 -- Writes a row anew that is sent: status, events and receivers ask for little of it, and a hash that was ever large stays in

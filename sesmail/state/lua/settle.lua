@@ -9,7 +9,7 @@
 --       7 retention of a sent row (ms)
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token, to = ARGV[1], ARGV[2], ARGV[3]
-local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id')
+local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane', 'message_id', 'moved_at', 'wanted_at', 'accepted_at')
 local from, lane = f[1], f[3]
 if from == 'sent' and to == 'sent' and f[4] == ARGV[4] then -- repeated: a sent row needs no token
   return from
@@ -24,9 +24,13 @@ if from ~= 'sending' and from ~= 'claimed' then
   return ''
 end
 if from == 'sending' and (to == 'sent' or to == 'rejected') then
-  redis.call('DEL', key('unclear')) -- SES gives clear answers: see breaker.lua
+  redis.call('DEL', of_account('unclear')) -- SES gives clear answers: see breaker.lua
+end
+if from == 'sending' then
+  measure_answer(to, f[5])
 end
 if to == 'sent' then
+  measure('seconds_to_sent', lane, now_ms() - tonumber(f[6] or f[7]))
   finish_sent(id, from, lane, ARGV[4], ARGV[7])
 elseif to == 'unknown' then
   return finish_unknown(id, from, lane, ARGV[5], ARGV[6], ARGV[7])

@@ -10,7 +10,7 @@
 -- stays in it and takes up room until it has a slot, so that the next sweep does not give the same room to others.
 local LOOKED_AT = 1000
 local lane, most, answer = ARGV[1], tonumber(ARGV[2]), {}
-local waiting = key('for_room', lane)
+local waiting = of_account('for_room', lane)
 
 local function room_left(row)
   if row.quota < 0 then
@@ -47,8 +47,8 @@ end
 local row = redis.call('EXISTS', waiting) == 1 and read_books()
 if row then
   release(row)
-  if redis.call('EXISTS', key('for_room', 'bulk'), key('for_room', 'transactional')) == 0 then
-    redis.call('DEL', key('throttle', 'promised'))  -- nobody waits for what was promised
+  if redis.call('EXISTS', of_account('for_room', 'bulk'), of_account('for_room', 'transactional')) == 0 then
+    redis.call('DEL', of_account('throttle', 'promised'))  -- nobody waits for what was promised
   end
 end
 return answer

@@ -6,8 +6,8 @@
 --        unknown -> sent: a proof was kept by a release that did not know the form of its row
 --
 -- ARGV: 1 evidence window (ms) of transactional email, 2 of bulk ('': as below), 3 attempts allowed, 4 how many at most, 5 how
---       many to skip: those that are left, which earlier calls have found, 6 retention of a sent row (ms), 7 the account of
---       SES that the caller serves
+--       many to skip: those that are left, which earlier calls have found, 6 retention of a sent row (ms), 7 the accounts
+--       of SES that the caller serves, with spaces between
 -- Answers {how many were looked at, how many of them are left (their window is longer, or they are for a newer release or for
 -- who serves their account), how many were abandoned, id, lane, wishes, ...}: the ids need tickets (see `add_ticket`).
 local MINUTE, FACTOR = 60000, 3
@@ -32,7 +32,7 @@ for i = 1, #found, 2 do
   local f = redis.call('HMGET', key('send', id), 'lane', 'attempts', 'v', 'evidence', 'account', 'site')
   if not is_there(id, key('in', 'unknown')) then
     -- Nothing of it is left.
-  elseif not is_known(f[3]) or (f[5] or ARGV[7]) ~= ARGV[7] then
+  elseif not is_known(f[3]) or not string.find(' ' .. ARGV[7] .. ' ', ' ' .. (f[5] or 'default') .. ' ', 1, true) then
     left = left + 1
   elseif f[4] then
     finish_sent(id, 'unknown', f[1], f[4], ARGV[6])

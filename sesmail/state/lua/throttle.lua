@@ -10,7 +10,7 @@ local PAUSED_SECONDS = 60                         -- only an operator knows; com
 local WATCHED_SECONDS = 1                         -- the sweeper knows when the account and the lanes are open, and waits
 local BULK_TRIES_SECONDS = 5                      -- how long bulk alone may try what the breaker has closed
 local NEWER_SECONDS = 10                          -- for a worker of the newer release that keeps the books
-local books, slots = key('throttle'), key('throttle', 'slots')
+local books, slots = of_account('throttle'), of_account('throttle', 'slots')
 
 -- The numbers of the books. A later release may add some behind them: these are kept as they are. Numbers of another
 -- meaning are another version, which stands in a key of its own, `throttle:version`.
@@ -28,7 +28,7 @@ end
 -- The books; or nothing, and words for people, where a newer release keeps them in a meaning that this one does not know:
 -- they are its own then, to be left as they are.
 local function read_books()
-  local found = redis.call('MGET', books, key('throttle', 'version'))
+  local found = redis.call('MGET', books, of_account('throttle', 'version'))
   local written, version = found[1] or '', found[2]
   if version and (tonumber(version) or math.huge) > VERSION then
     return nil, 'the throttle is kept by a newer release (version ' .. version .. '; this one knows ' .. VERSION ..
@@ -59,7 +59,7 @@ end
 local function write_books(row)
   redis.call('SET', books, packed(row) .. row.following)
   if not row.version then
-    redis.call('SET', key('throttle', 'version'), VERSION)
+    redis.call('SET', of_account('throttle', 'version'), VERSION)
     row.version = VERSION
   end
 end
@@ -112,10 +112,10 @@ end
 -- away and the sum is made anew.
 local function roll_24_hours(row, now)
   if row.bucket ~= bucket_of(now) then
-    redis.call('HINCRBY', key('throttle', 'sent'), row.bucket, row.in_bucket)
+    redis.call('HINCRBY', of_account('throttle', 'sent'), row.bucket, row.in_bucket)
     row.bucket, row.in_bucket = bucket_of(now), 0
-    row.sent = sum_of_living(key('throttle', 'sent'), now)
-    redis.call('ZREMRANGEBYSCORE', key('throttle', 'shares'), '-inf', now)  -- workers that are no more
+    row.sent = sum_of_living(of_account('throttle', 'sent'), now)
+    redis.call('ZREMRANGEBYSCORE', of_account('throttle', 'shares'), '-inf', now)  -- workers that are no more
     write_books(row)
   end
 end

@@ -12,7 +12,7 @@ for _, field in ipairs(ARGV) do
   if field == 'quota' then
     row.foreign, row.quota_probe_at = 0, 0
   else
-    opened = opened + redis.call('HDEL', key('line'), field)
+    opened = opened + redis.call('HDEL', of_account('line'), field)
   end
 end
 write_books(row)

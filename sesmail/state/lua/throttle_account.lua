@@ -21,6 +21,6 @@ if row.quota < 0 or used_24_hours(row) < row.quota then
   row.quota_probe_at = 0
 end
 write_books(row)
-redis.call('HSET', key('throttle', 'facts'), 'source', ARGV[5], 'read_at', now, 'standing', ARGV[6],
+redis.call('HSET', of_account('throttle', 'facts'), 'source', ARGV[5], 'read_at', now, 'standing', ARGV[6],
   'share', ARGV[7])
 return 1

@@ -24,5 +24,5 @@ end
 count_sent(row, now, -counted)
 row.refused = row.refused + recipients
 write_books(row)
-redis.call('HSET', key('throttle', 'facts'), 'refused_at', now)
+redis.call('HSET', of_account('throttle', 'facts'), 'refused_at', now)
 return widened and 1 or 0

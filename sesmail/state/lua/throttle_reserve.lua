@@ -27,14 +27,14 @@ end
 -- 1. The line: scopes that are closed; where SES closed one, now and then a single send may try it.
 local function closed()
   local fields, probes = {}, {}
-  if redis.call('EXISTS', key('line')) == 0 then
+  if redis.call('EXISTS', of_account('line')) == 0 then
     return nil, probes
   end
   for i = 8 + 2 * ARGV[7], #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
   end
-  local entries = redis.call('HMGET', key('line'), unpack(fields))
+  local entries = redis.call('HMGET', of_account('line'), unpack(fields))
   for i = 1, #entries do
     if entries[i] then
       local due, every, text = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)')
@@ -59,16 +59,16 @@ end
 -- Several sends wait for the same room: each is promised its own part of what leaves the 24 hours, the oldest first.
 local function promised_room(excess)
   local buckets = {{bucket = row.bucket, recipients = row.in_bucket}}
-  local sent = redis.call('HGETALL', key('throttle', 'sent'))
+  local sent = redis.call('HGETALL', of_account('throttle', 'sent'))
   for i = 1, #sent, 2 do
     buckets[#buckets + 1] = {bucket = tonumber(sent[i]), recipients = tonumber(sent[i + 1])}
   end
   table.sort(buckets, function(a, b) return a.bucket < b.bucket end)
-  local needed = excess + sum_of_living(key('throttle', 'promised'), now)
+  local needed = excess + sum_of_living(of_account('throttle', 'promised'), now)
   for _, leaving in ipairs(buckets) do
     needed = needed - leaving.recipients
     if needed <= 0 then
-      redis.call('HINCRBY', key('throttle', 'promised'), leaving.bucket, counted)
+      redis.call('HINCRBY', of_account('throttle', 'promised'), leaving.bucket, counted)
       return leaves_at(leaving.bucket)
     end
   end
@@ -100,7 +100,7 @@ end
 -- A clock that was set back would leave the books in the future: start over after one empty window.
 local function mend_clock(limit)
   if row.tail > now + 10 * SECOND then
-    redis.call('DEL', slots, key('throttle', 'shares'))
+    redis.call('DEL', slots, of_account('throttle', 'shares'))
     row.tail, row.next, row.oldest = now + limit.window, now + limit.window, 0
     row.reacted_at = math.min(row.reacted_at, now)
     write_books(row)
@@ -151,7 +151,7 @@ end
 local function wait_for_shares(slot)
   local longest = 0
   for i = 8, 7 + 2 * ARGV[7], 2 do
-    local next_slot = tonumber(redis.call('ZSCORE', key('throttle', 'shares'), ARGV[i])) or 0
+    local next_slot = tonumber(redis.call('ZSCORE', of_account('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
   return longest
@@ -159,7 +159,7 @@ end
 
 local function charge_shares(slot)
   for i = 8, 7 + 2 * ARGV[7], 2 do
-    local shares = key('throttle', 'shares')
+    local shares = of_account('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
     -- Woken a little late, it does not lose what it may send: up to 50 ms are made up.
@@ -169,15 +169,15 @@ end
 
 -- 5. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
 -- told to, and a quarter of the horizon later, is dead and loses its place: no slot is lost, they still lie ahead.
-local waiting = key('throttle', 'waiting', turns)
+local waiting = of_account('throttle', 'waiting', turns)
 
 local function leave_line(name)
   redis.call('ZREM', waiting, name)
-  redis.call('HDEL', key('throttle', 'expected', turns), name)
+  redis.call('HDEL', of_account('throttle', 'expected', turns), name)
 end
 
 local function is_dead(name)
-  local expected = redis.call('HGET', key('throttle', 'expected', turns), name)
+  local expected = redis.call('HGET', of_account('throttle', 'expected', turns), name)
   return (tonumber(expected) or 0) + horizon / 4 < now
 end
 
@@ -195,7 +195,7 @@ local function join_line(too_early, slot_length)
   redis.call('ZADD', waiting, 'NX', now, asker)
   local before = redis.call('ZRANK', waiting, asker)
   local wait = math.max(1000, too_early) + math.min(before * slot_length, horizon / 4 + before * 1000)
-  redis.call('HSET', key('throttle', 'expected', turns), asker, now + wait)
+  redis.call('HSET', of_account('throttle', 'expected', turns), asker, now + wait)
   return wait
 end
 
@@ -206,8 +206,8 @@ local function take(probes)
       row.quota_probe_at = now + QUOTA_PROBE_SECONDS * SECOND
     else
       local due = string.format('%.0f', math.floor(now / 1000) + probe.every)
-      local entry = redis.call('HGET', key('line'), probe.field)
-      redis.call('HSET', key('line'), probe.field, (string.gsub(entry, '^%d+', due)))
+      local entry = redis.call('HGET', of_account('line'), probe.field)
+      redis.call('HSET', of_account('line'), probe.field, (string.gsub(entry, '^%d+', due)))
     end
   end
 end

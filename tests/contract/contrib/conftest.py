@@ -17,6 +17,7 @@ def django_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[django.conf.LazySet
     """Settings to change; other tests in this process know nothing of it, nor it of their apps and clients."""
     close_clients()
     monkeypatch.setattr("sesmail.celery.current.apps_of_this_process", list)
+    monkeypatch.setattr("sesmail.celery.current.app_of_this_thread", lambda: None)
     before = django.conf.settings._wrapped
     django.conf.settings._wrapped = django.conf.empty
     django.conf.settings.configure(

@@ -28,8 +28,9 @@ def sent(client, how_many: int, *, hours_ago: float, site: str = "alpha") -> Non
     seconds, _ = redis.time()
     for number in range(how_many):
         send_id = f"{site}-{hours_ago}-{number}"
-        redis.hset(key("send", send_id), mapping={"site": site, "state": "sent"})
-        redis.zadd(key("in", "sent"), {send_id: (seconds - hours_ago * 3600) * 1000})
+        moved_at = round((seconds - hours_ago * 3600) * 1000)
+        redis.hset(key("send", send_id), mapping={"site": site, "state": "sent", "moved_at": moved_at})
+        redis.rpush(key("sent"), send_id)
 
 
 def said(client, caplog) -> list[str]:
@@ -51,6 +52,17 @@ def test_few_emails_a_short_while_or_those_of_another_site_are_nothing_to_tell(
 ) -> None:
     sent(client, how_many, hours_ago=hours_ago, site=site)
     assert said(client, caplog) == []
+
+
+def test_it_does_not_matter_how_many_were_forgotten_or_heard_of_before(client, caplog, redis) -> None:
+    redis.rpush(client.scripts.keys("sent"), *(f"forgotten-{number}" for number in range(70)))
+    sent(client, 150, hours_ago=9)
+    seconds, _ = redis.time()
+    redis.hset(client.scripts.keys("heard"), "alpha", (seconds - 8 * 3600) * 1000)
+    sent(client, 99, hours_ago=2)
+    assert said(client, caplog) == []
+    sent(client, 1, hours_ago=1.9)
+    assert said(client, caplog)[0].startswith("100 emails or more")
 
 
 def test_where_an_event_was_heard_since_all_is_well(client, caplog, redis) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from sesmail.cli import intake as command
 from sesmail.doors.sqs import Polled, SqsPoller
 from sesmail.errors import EventStoreUnavailable, QueueUnavailable
 from sesmail.events.intake import Intake
@@ -196,6 +198,34 @@ def test_what_comes_after_the_poller_has_finished_is_left_for_sqs_to_deliver_aga
     assert telling.received.wait(30)
     assert left_in(sqs, queue) == 1
     assert sqlite_store.counts("alpha").unprocessed == 0
+
+
+def test_a_poller_is_well_only_after_a_look_that_sqs_answered_and_the_store_took(
+    sqs, queue, intake, flaky, monkeypatch
+) -> None:
+    poller, flaky.fails = SqsPoller(sqs, queue, intake), True
+    send(sqs, queue, notification())
+    assert (poller.is_well(), poller._poll_safely(), poller.is_well()) == (False, False, False)
+    flaky.fails = False
+    send(sqs, queue, notification())
+    assert (poller._poll_safely(), poller.is_well()) == (True, True)
+    monkeypatch.setattr("sesmail.doors.sqs.WELL_FOR_SECONDS", 0)
+    assert not poller.is_well(), "that was too long ago"
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_the_command_tells_a_health_check_whether_every_queue_is_looked_into(tmp_path, monkeypatch, well) -> None:
+    monkeypatch.setattr(command, "ALIVE_EVERY_SECONDS", 0.01)
+    told, alive = SimpleQueue(), tmp_path / "alive"
+
+    class Asked:
+        def is_well(self) -> bool:
+            told.put(None)
+            return well
+
+    healthy = type("Healthy", (), {"is_well": lambda _: True})()
+    assert command._wait(told, [healthy, Asked()], alive) is None
+    assert alive.exists() == well
 
 
 def test_the_poller_stops_when_it_is_told(sqs, queue, intake) -> None:

@@ -1,0 +1,94 @@
+"""The SES accounts of a site, as its settings say them: each has a way to SES, a rate, a quota and a line of its own.
+
+An email names its account; else its sender's domain does, else its lane; else it goes through the account `default`,
+which is what the settings say without an account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sesmail.errors import InvalidEmail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT = "default"
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CREDENTIALS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
+_WHICH_EMAILS = ("lanes", "domains", "fallback", "identity_arn", "ses")
+
+
+class AccountSettings(BaseModel):
+    """One account, or one Region of it. What it does not say, the setting of the same name says for all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = Field(default=None, repr=False)
+    session_token: str | None = Field(default=None, repr=False)
+    profile: str | None = None
+    role_arn: str | None = None
+    from_email: str | None = None
+    configuration_set: str | None = None
+    identity_arn: str | None = None
+    """`FromEmailAddressIdentityArn`: of an identity in another account that may be sent from by this one."""
+    ses: dict[str, Any] = {}
+    max_send_rate: float | None = Field(default=None, gt=0)
+    max_24_hour_send: float | None = None
+    share: float = Field(default=1.0, gt=0, le=1)
+    quota_reserve: float = Field(default=0.1, ge=0, lt=1)
+    lanes: tuple[Literal["transactional", "bulk"], ...] = ()
+    """The lanes whose emails go through it."""
+    domains: tuple[str, ...] = ()
+    """The senders' domains, with those below them, whose emails go through it; they go before the lane."""
+    fallback: str | None = None
+    """The account that transactional email goes through while this one is stopped, out of reach or out of quota."""
+
+    def instead_of(self, ses: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings for all that are others for this account; `ses` is what they say of SES's other members.
+
+        Credentials are taken as a whole: those of one account are never mixed with another's.
+        """
+        said = {name: getattr(self, name) for name in self.model_fields_set if name not in _WHICH_EMAILS}
+        if {"access_key_id", "profile"} & said.keys():
+            said = {**dict.fromkeys(_CREDENTIALS), **said}
+        arn = {"FromEmailAddressIdentityArn": self.identity_arn} if self.identity_arn else {}
+        return {**said, "ses": {**ses, **arn, **self.ses}}
+
+
+def checked(accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
+    """Raises `ValueError` for accounts that do not go together."""
+    names = {DEFAULT, *accounts}
+    for name, account in accounts.items():
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an account: 1 to 64 letters, digits, _ . and -")
+        if account.fallback is not None and account.fallback not in names - {name}:
+            raise ValueError(f"{name} falls back to {account.fallback!r}, which is no other account of these")
+    for what in ("lanes", "domains"):
+        named = Counter(each.lower() for account in accounts.values() for each in getattr(account, what))
+        if twice := [each for each, times in named.items() if times > 1]:
+            raise ValueError(f"several accounts have {', '.join(twice)} among their {what}")
+    return accounts
+
+
+def account_of(accounts: Mapping[str, AccountSettings], named: str | None, sender_domain: str, lane: str) -> str:
+    """The account that an email goes through. Raises `InvalidEmail` for a name that no account has."""
+    if named is not None:
+        if named != DEFAULT and named not in accounts:
+            known = ", ".join(sorted({DEFAULT, *accounts}))
+            raise InvalidEmail("account", "is no account of SESMAIL_ACCOUNTS", f"one of {known}")
+        return named
+    by_domain = {domain.lower(): name for name, each in accounts.items() for domain in each.domains}
+    domain = sender_domain.lower()
+    while domain:
+        if domain in by_domain:
+            return by_domain[domain]
+        domain = domain.partition(".")[2]
+    return next((name for name, each in accounts.items() if lane in each.lanes), DEFAULT)
