@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from sesmail import tracing
 from sesmail.errors import (
     ConfigurationError,
     DailyQuotaExceeded,
@@ -137,11 +138,20 @@ class Delivery:
         token = new_token()  # one for all tries: where the answer was lost, the next one finds the claim its own
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
 
-    def work(self, claim: Claim, worker: str | None) -> Outcome:
+    def work(self, claim: Claim, worker: str | None, *, trace: str | None = None) -> Outcome:
         """Send a claimed email, and write down what became of it.
 
-        `worker` is whose own rate limit is kept to; None in a process that is no worker.
+        `worker` is whose own rate limit is kept to; None in a process that is no worker. `trace` is the one that a
+        ticket carries, where it is to go on: see `tracing.parent_of`.
         """
+        with tracing.span("deliver email", after=trace, send_id=claim.send_id, lane=claim.lane) as span:
+            outcome = self._work(claim, worker)
+            span.note(outcome=type(outcome).__name__.lower())
+            if isinstance(outcome, Postponed):
+                span.note(cause=outcome.cause)
+        return outcome
+
+    def _work(self, claim: Claim, worker: str | None) -> Outcome:
         try:
             ready = self._until_asking(claim, worker)
             return self._ask(ready) if isinstance(ready, _Ready) else ready
@@ -220,7 +230,9 @@ class Delivery:
         """Ask, and write the answer down. Raises `StaleClaim`."""
         claim, slot = ready.claim, ready.slot
         try:
-            message_id = ready.transport.send_composed(ready.composed)
+            with tracing.span("SES SendEmail", kind="CLIENT", send_id=claim.send_id) as span:
+                message_id = ready.transport.send_composed(ready.composed)
+                span.note(message_id=message_id)
         except SesError as error:
             return self._not_sent(claim, slot, error)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
