@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.state.answering import Callers
     from sesmail.state.former_names import FormerNames
-    from sesmail.vocabulary import Accepted
+    from sesmail.vocabulary import Accepted, Erased
 
 
 class Client(WayBack):
@@ -69,6 +69,13 @@ class Client(WayBack):
     async def asend_batch(self, letter: Letter, recipients: Iterable[Recipient], *, key: str, **terms: Any) -> Batch:
         """`send_batch` for async code: the list is read in a thread."""
         return await asyncio.to_thread(self.send_batch, letter, recipients, key=key, **terms)
+
+    @shows_no_email
+    def erase(self, address: str, *, why: str = "", dry_run: bool = False) -> Erased:
+        """Remove what is kept of a person; see `sesmail.erase`."""
+        from sesmail.client.erasing import erase  # noqa: PLC0415  done seldom
+
+        return erase(self, address, why=why, dry_run=dry_run)
 
     @property
     def outbox(self) -> Outbox:
@@ -282,6 +289,7 @@ class Client(WayBack):
             self.accounts,
             self.hearing,
             self.redis_health,
+            self.brake,
         )
 
     def essence(self) -> Essence:
