@@ -26,6 +26,7 @@ def erase(client: WayBack, address: str, *, why: str, dry_run: bool) -> Erased:
     if not dry_run:
         client.audit.note("erase", eraser.name.partition("@")[0], why)
     counts = eraser.erase()
+    counts["waiting_email"] += client.batches.erase(normal, dry_run=dry_run)
     sites = sorted({client.settings.site, *client.hearing.sites()})
     counts["events"] = erase_events(client.event_store, sites, eraser.redaction, normal, dry_run=dry_run)
     with reachable():

@@ -123,7 +123,14 @@ class Moves(Protocol):
         """SES may have it."""
 
     def postpone(
-        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,
+        for_scope: str = "",
     ) -> State:
         """It waits."""
 

@@ -6,6 +6,7 @@ for evidence. Who leaves the common road gets a row of the ledger under the same
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Lane
+from sesmail.message.addresses import bare_address, normal_address
 from sesmail.state.callers import KeyDigest
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
@@ -365,6 +367,29 @@ class Batches:
             raise UnknownSend
         return found.decode()
 
+    def erase(self, address: str, *, dry_run: bool) -> int:
+        """Take an address out of all that is queued: nothing more goes to it. How many recipients had it.
+
+        What SES was being asked for when it was erased stays until that is known.
+        """
+        with reachable(self._redis):
+            ids = cast("list[bytes]", self._redis.zrange(self._key("batches"), 0, -1))
+            return sum(self._erase_in(batch_id.decode(), address, dry_run) for batch_id in ids)
+
+    def _erase_in(self, batch_id: str, address: str, dry_run: bool) -> int:
+        name, erased = self._key("batch", batch_id, "chunks"), 0
+        for number, data in self._redis.hscan_iter(name, count=50):
+            rows = unpacked(data)
+            addresses = [normal_address(bare_address(row[0])) if row[0] else "" for row in rows]
+            places = [place for place, each in enumerate(addresses) if each == address]
+            erased += len(places)
+            for place in places if not dry_run else ():
+                self._run("cancel", f"{batch_id}-{int(number) * CHUNK + place}")
+                rows[place] = [""] * len(rows[place])
+            if places and not dry_run and self._redis.hexists(name, number):
+                self._redis.hset(name, number, packed(rows))
+        return erased
+
     def latest(self, limit: int = 20) -> list[str]:
         """The ids of those that are known, the latest first."""
         with reachable(self._redis):
@@ -400,3 +425,14 @@ def _states(packed: bytes) -> Iterable[str]:
 
 def _epoch_ms(when: datetime | None) -> int | str:
     return "" if when is None else round(when.timestamp() * 1000)
+
+
+def packed(rows: Sequence[Sequence[str]]) -> bytes:
+    """A chunk's rows as they are kept."""
+    return zlib.compress(json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode(), 6)
+
+
+def unpacked(data: bytes) -> list[list[str]]:
+    """The rows of a chunk."""
+    rows: list[list[str]] = json.loads(zlib.decompress(data))
+    return rows

@@ -26,6 +26,7 @@ from sesmail.errors import (
 )
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
+from sesmail.state.batches import unpacked
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
 from tests.tickets import Broker
@@ -439,3 +440,13 @@ def test_a_worker_holds_a_ticket_for_no_longer_than_two_seconds(
     batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
     assert client.chunk_worker.work(Lane.BULK, None) == 1
     assert batch.status().counts == {"sent": 1, "queued": 2}
+
+
+def test_who_is_erased_gets_nothing_and_stands_in_no_chunk(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    assert client.erase("reader1@example.org", dry_run=True).waiting_email == 1
+    assert client.erase("reader1@example.org").waiting_email == 1
+    chunk = client.scripts.redis.hget(client.scripts.keys("batch", batch.id, "chunks"), "0")
+    assert "reader1" not in str(unpacked(chunk))
+    work(client)
+    assert batch.status().counts == {"sent": 2, "cancelled": 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -20,7 +19,7 @@ from sesmail.sending.batches.batch import Batch
 from sesmail.sending.batches.written import ADDRESS, UNSUBSCRIBE_URL, WrittenLetter, digest_of
 from sesmail.sending.letters.columns import column_name
 from sesmail.sending.letters.placeholders import placeholders
-from sesmail.state.batches import CHUNK, Block, Wanted
+from sesmail.state.batches import CHUNK, Block, Wanted, packed
 from sesmail.state.ledger import new_token
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
@@ -254,17 +253,6 @@ def _block(by_digest: Mapping[bytes, tuple[str, list[str]]]) -> Block:
         addresses="\n".join(normal for normal, _ in rows),
         chunks=[(len(chunk), packed(chunk)) for chunk in chunks],
     )
-
-
-def packed(rows: Sequence[Sequence[str]]) -> bytes:
-    """A chunk's rows as they are kept."""
-    return zlib.compress(json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode(), 6)
-
-
-def unpacked(data: bytes) -> list[list[str]]:
-    """The rows of a chunk."""
-    rows: list[list[str]] = json.loads(zlib.decompress(data))
-    return rows
 
 
 def with_list(letter: Letter, list_name: str) -> Mapping[str, str] | None:

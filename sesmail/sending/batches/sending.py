@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.sending.batches.queueing import unpacked
 from sesmail.sending.batches.written import WrittenLetter
 from sesmail.sending.delivery import Stale
-from sesmail.state.batches import CHUNK
+from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
 from sesmail.unsubscribe import Unsubscription
@@ -81,6 +80,7 @@ class ChunkLedger:
         *,
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
+        for_scope: str = "",  # noqa: ARG002
     ) -> State:
         """It waits in its chunk."""
         self.backs_off = True if backs_off else self.backs_off
@@ -161,6 +161,7 @@ class Letters:
                 email=email,
                 account=held.account,
                 through=held.account,
+                site=self._settings.site,
             )
 
 

@@ -1,4 +1,4 @@
--- needs: batches, suppression
+-- needs: pseudonyms, batches, suppression
 -- Adds recipients to a batch, all of them or none: those who stand in it already are named instead.
 -- Moves: nothing -> queued: it goes out when the whole list has been read
 --

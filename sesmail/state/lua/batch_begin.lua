@@ -1,4 +1,4 @@
--- needs: batches, suppression
+-- needs: pseudonyms, batches, suppression
 -- The last step before SES is asked for one recipient of a held chunk: from here on, SES may have it.
 -- Moves: queued -> sending: SES is asked now
 --        queued -> suppressed: the recipient has opted out, bounced or complained

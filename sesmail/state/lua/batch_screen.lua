@@ -1,4 +1,4 @@
--- needs: batches, suppression
+-- needs: pseudonyms, batches, suppression
 -- Leaves out those of a held chunk who have opted out by now, before they take a slot.
 -- Moves: queued -> suppressed: the recipient has opted out, bounced or complained
 --        queued -> expired: the batch's expiry time has passed
