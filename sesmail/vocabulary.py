@@ -60,6 +60,42 @@ class Accepted:
     """Whether its ticket went into the broker's queue in the same act."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """What was removed of a person, for the file; no address stands in it. All numbers are counts."""
+
+    pseudonym: str
+    """What the opt-outs call the address since: a keyed hash of it, as an address that nobody can have."""
+    at: float
+    """Epoch seconds, by Redis' clock."""
+    dry_run: bool
+    """Whether nothing was done: then it is what would be removed."""
+    waiting_email: int
+    """Email to this address alone that had not gone out: it was cancelled, and its text removed."""
+    failed_email: int
+    """The same of email that had failed; it cannot be sent again."""
+    taken_out_of_email_to_others: int
+    """Email to several: it goes to the others, or can be sent again to them."""
+    being_sent: int
+    """Of all these, those that SES was being asked to take: they may have gone out. They are not sent again."""
+    events: int
+    """Stored events in which the address stood, and what told of the person: it stands there no more."""
+    deliveries: int
+    """Notes of how far an email got."""
+    metadata: int
+    """Sends whose metadata was removed, or named the address."""
+    index_entries: int
+    """Sends that were found by the address."""
+    opt_outs_kept: int
+    """They hold as before, under the pseudonym."""
+    named_in_email_to_others: int
+    """Email to others whose text or headers name the address: it goes out as it is, and is removed with it."""
+    left_unread: int
+    """Email to several that this release cannot read, and so could not take the address out of."""
+    left_to_newer_release: int
+    """Email of a newer release: run its `sesmail erase`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Claim:
     """One worker's hold on one send. Its token goes with every move; once another worker has it, moves are refused."""

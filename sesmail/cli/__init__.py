@@ -28,6 +28,7 @@ COMMANDS = {
     "confirm": "intake:confirm",
     "doctor": "doctor:doctor",
     "drain-dlq": "intake:drain_dlq",
+    "erase": "erase:erase",
     "events": "events:events",
     "failed": "sends:failed",
     "find": "sends:find",

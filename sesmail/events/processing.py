@@ -7,6 +7,7 @@ done once however often it is tried; receivers are told at least once. An event 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,11 @@ from sesmail import signals
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
 from sesmail.events.consequences import Consequences, Told
+from sesmail.events.erasing import redacted_all
 from sesmail.events.reading import read_stored
+from sesmail.message.addresses import normal_address
+from sesmail.message.redaction import Redaction
+from sesmail.state.reputation import DELIVERY_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +39,7 @@ MARK_EVERY = 50
 MOST_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 3600.0
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'\\]+@[\w.-]*\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class EventProcessor:
         """
         self._site = site
         self._store = store
+        self._suppression = suppression
         self._consequences = Consequences(
             site,
             store,
@@ -105,9 +112,20 @@ class EventProcessor:
         self._mark_processed()
         leased_until = self._clock() + self._lease_seconds
         gathered = self._store.gather(self._site, limit=limit, lease_seconds=self._lease_seconds, now=self._clock())
-        batch = [Told(stored=stored, events=read_stored(stored, site=self._site)) for stored in gathered]
+        redacted = self._redacted(gathered) if gathered else []
+        batch = [Told(stored=stored, events=read_stored(stored, site=self._site)) for stored in redacted]
         processed = self._act(batch, leased_until)
         return Processed(gathered=len(gathered), processed=processed, failed=len(gathered) - processed)
+
+    def _redacted(self, gathered: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Without who was erased of late: what SES still tells of her is of email before that, and is not kept."""
+        words = (word for stored in gathered for word in _ADDRESS.findall(stored.message))
+        erased = self._suppression.erased_among(map(normal_address, words), within_seconds=DELIVERY_DAYS * 86_400.0)
+        if not erased:
+            return [*gathered]
+        redacted = redacted_all(gathered, Redaction(erased))
+        self._store.rewrite([*redacted.values()])
+        return [redacted.get(stored.event_id, stored) for stored in gathered]
 
     def _act(self, batch: Sequence[Told], leased_until: float) -> int:
         """How many were processed. One event that cannot be acted on, by a bug of ours, must not hold up the others."""

@@ -55,7 +55,7 @@ CATALOGUE: tuple[Key, ...] = (
         "the id of the send that a caller's key stands for, and the digest of what its email says",
     ),
     Key("idempotency:<sha256>", "string", "a day", "the same for callers of former releases: the id alone"),
-    Key("index:secret", "string", "for ever", "what addresses are hashed with for the index; never changed"),
+    Key("index:secret", "string", "for ever", "addresses are hashed with it where they must not stand; never changed"),
     Key(
         "index:address:<hash>",
         "zset",
@@ -151,6 +151,12 @@ CATALOGUE: tuple[Key, ...] = (
         "address: `reason since (ms) source` of an opt-out, and when it ends; see lua/suppression.lua",
     ),
     Key("optouts", "set", "for ever", "the scopes that have opt-outs"),
+    Key(
+        "erased",
+        "zset",
+        "for ever",
+        "what those are called who were erased, by the time (ms) of it; see lua/pseudonyms.lua",
+    ),
     Key(
         "returned:<scope>",
         "hash",

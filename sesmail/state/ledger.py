@@ -307,6 +307,8 @@ class Ledger:
     def _expect(answer: bytes, state: State, wish: str) -> None:
         if answer == b"gone":
             raise UnknownSend
+        if answer == b"erased":
+            raise MoveRefused(f"The recipient of the send was erased, and its text with it: it cannot be {wish}.")
         if answer.decode() != state:
             raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
 

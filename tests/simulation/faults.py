@@ -65,6 +65,7 @@ CHANCES: dict[str, float] = {
     "operator_reschedules": 0.2,
     "operator_pauses": 0.05,
     "operator_opts_out": 0.2,
+    "operator_erases": 0.06,
     # when a worker starts
     "former_release": 0.08,
 }
@@ -102,8 +103,10 @@ class Faults:
             few = set(rng.sample(sorted(CHANCES), 3))
             return {kind: rng.choice((0.3, 1.0, 6.0)) if kind in few else 0.0 for kind in CHANCES}
         drawn = {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
-        # Not both: the former release's sweeper stops for good at a row that was evicted.
-        return drawn | {rng.choice(("redis_evicts", "former_release")): 0.0}
+        # Not both: the former release's sweeper stops for good at a row that was evicted; and it knows of nobody who
+        # was erased.
+        drawn |= {rng.choice(("redis_evicts", "former_release")): 0.0}
+        return drawn | {rng.choice(("operator_erases", "former_release")): 0.0}
 
     def strikes(self, kind: str, about: str = "") -> bool:
         """Whether it goes wrong in this way, here and now."""

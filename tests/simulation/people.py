@@ -12,6 +12,7 @@ from sesmail import Client
 from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.state.line import How
+from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Caller, Reason
 from tests.simulation.faults import Faults
@@ -143,7 +144,7 @@ class Operator:
         """For as long as there are misfortunes."""
         while self._scheduler.now < self._faults.until:
             self._scheduler.sleep(self._rng.expovariate(0.15))
-            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause):
+            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause, self._erase):
                 try:
                     act()
                 except (LedgerUnavailable, MoveRefused, UnknownSend):
@@ -186,6 +187,18 @@ class Operator:
                 since=datetime.fromtimestamp(self._scheduler.now, UTC),
             )
             self._client.suppression.add(opt_out)
+
+    def _erase(self) -> None:
+        sends = [send for send in self._model.sends.values() if send.base == self._base]
+        if sends and self._faults.strikes("operator_erases"):
+            address = self._rng.choice(self._rng.choice(sends).email.recipients)
+            self._story.tell("an operator erases", address)
+            self._model.erases(self._base, address, self._whatever_happens(lambda: self._pseudonym(address)))
+            self._whatever_happens(lambda: self._client.erase(address))
+            self._model.erased.add((self._base, address))
+
+    def _pseudonym(self, address: str) -> str:
+        return Pseudonyms(self._client.scripts).of_erased(address)
 
     def _pause(self) -> None:
         if self._faults.strikes("operator_pauses"):

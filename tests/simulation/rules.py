@@ -149,7 +149,7 @@ class Rules:
             if before[argv[0]] == "scheduled":
                 self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
         # Also where a claim is repeated whose answer was lost: who has opted out meanwhile is left out, too.
-        send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
+        send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send) | send.erased
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
         fiber.claims[base, send.id] = argv[2]
@@ -195,14 +195,30 @@ class Rules:
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
         order = list(Reason)
-        reasons[argv[0]] = str(
-            max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason)))
+        address = self._model.pseudonyms.get((base, argv[0]), argv[0])
+        reasons[address] = str(
+            max(argv[2], reasons.get(address, argv[2]), key=lambda reason: order.index(Reason(reason)))
         )
 
     def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send and reply == b"cancelled":
             send.cancelled_at = self._scheduler.now
+
+    def _erase_send(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send is None or reply in (b"changed", b"gone", b"of a newer release"):
+            return
+        left = frozenset(argv[3].split("\n")) if argv[2] else frozenset()
+        send.erased = frozenset(send.email.recipients) - left
+        if not left:
+            send.cancelled_at, send.holder = send.cancelled_at or self._scheduler.now, None
+        if reply == b"claimed":
+            send.holder, send.due_at = None, self.redis_now()
+        self.check("nobody_elses_mail_is_erased", self._erased_alone(base, send), send.id, "more than her")
+
+    def _erased_alone(self, base: str, send: Send) -> bool:
+        return all((base, address) in self._model.erasing_since for address in send.erased)
 
     def _requeue(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))

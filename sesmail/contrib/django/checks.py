@@ -72,7 +72,7 @@ def check_settings() -> Found:
 def _no_celery_app(made: HostApp) -> checks.CheckMessage:
     return checks.Warning(
         "The project's Celery app is not loaded, so tickets of emails go to the broker that the settings name.",
-        hint=f"Write {made.missing}. Where a `celery -A sesmail worker` sends, silence this check instead.",
+        hint=f"Write {made.missing}. Where a `celery -A sesmail worker` sends, nothing is missing: silence this check.",
         id="sesmail.W001",
     )
 

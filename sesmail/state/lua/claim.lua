@@ -1,4 +1,4 @@
--- needs: rows, suppression
+-- needs: rows, pseudonyms, suppression
 -- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
 -- out, also where they did so after it was queued.
 -- Moves: queued, scheduled -> claimed: a worker takes it
@@ -76,10 +76,10 @@ if redis.call('EXISTS', key('optouts')) == 1 then
   opted_out, remaining, why = screen(f[6] or '', site, f[11] or '', lane)
 end
 for _, address in ipairs(opted_out) do
-  redis.call('HSETNX', key('delivery', id), address, 'suppressed')
-end
-if #opted_out > 0 then
-  redis.call('PEXPIRE', key('delivery', id), ARGV[6])
+  if not is_erased(address, tonumber(ARGV[6])) then
+    redis.call('HSETNX', key('delivery', id), address, 'suppressed')
+    redis.call('PEXPIRE', key('delivery', id), ARGV[6])
+  end
 end
 if #opted_out > 0 and remaining == 0 then
   finish(id, state, 'suppressed', lane, 'every recipient has opted out, bounced or complained', why)
