@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sesmail import signals
+from sesmail import signals, tracing
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
 from sesmail.events.consequences import Consequences, Told
@@ -68,6 +68,7 @@ class EventProcessor:
         share_opt_outs_with: Sequence[str] = (),
         soft_bounces: SoftBouncePolicy | None = None,
         hard_bounce_expiry_seconds: float | None = None,
+        on_counted: Callable[[], object] = lambda: None,
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
@@ -80,8 +81,9 @@ class EventProcessor:
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
         it is by the event that SES tells before all others; `metadata(send_id)` is what its caller gave with it.
-        `on_failure` is told what a receiver raised: for tests. What was gathered when a processor or its store went
-        away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `on_counted` is called when something was counted that was not known before. `on_failure` is told what a
+        receiver raised: for tests. What was gathered when a processor or its store went away is gathered again after
+        `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -96,6 +98,7 @@ class EventProcessor:
             share_opt_outs_with=share_opt_outs_with,
             soft_bounces=soft_bounces,
             hard_bounce_expiry_seconds=hard_bounce_expiry_seconds,
+            on_counted=on_counted,
             clock=clock,
         )
         self._metadata = metadata
@@ -174,7 +177,9 @@ class EventProcessor:
         """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""
         failures: dict[str, str] = {}
         for event in told.events:
-            failures |= self._tell_receivers(event, only=_failed_before(told.stored))
+            ids = {"send_id": event.send_id or "", "message_id": event.message_id, "event_id": event.event_id}
+            with tracing.span(f"SES {type(event).__name__}", after=event.mail.trace, kind="CONSUMER", **ids):
+                failures |= self._tell_receivers(event, only=_failed_before(told.stored))
         if not failures:
             return True
         self._failed(told.stored, "\n".join(f"{receiver}: {problem}" for receiver, problem in failures.items()))
