@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sesmail.message import Lane
 from sesmail.sending.essence import duration
-from sesmail.state.line import ACCOUNT
+from sesmail.state.line import ACCOUNT, list_scope, site_scope
 from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.vocabulary import LOT, State
 
@@ -35,9 +36,12 @@ def why(send: Listed, now: Essence) -> str:
 
 
 def _closed(send: Listed, now: Essence) -> str:
-    """Of the account or its lane. What is closed for a sender or a configuration set, the row's own reason tells."""
-    throttle = now.throttles.get(send.account)
-    scopes = {ACCOUNT: "everything", f"lane:{send.status.lane}": f"the lane {send.status.lane}"}
+    """Of the account, its lane, site or list. What is closed for a sender or a set, the row's own reason tells."""
+    throttle, lane = now.throttles.get(send.account), send.status.lane
+    scopes = {ACCOUNT: "everything", f"lane:{lane}": f"the lane {lane}"}
+    if lane is Lane.BULK:
+        scopes |= {site_scope(send.site): f"bulk of the site {send.site}"}
+        scopes |= {list_scope(send.site, send.list): f"the list {send.list}"}
     found = [each for each in throttle.closures if each.scope in scopes] if throttle else []
     return "; ".join(_in_words(each, scopes[each.scope], send.account) for each in found)
 

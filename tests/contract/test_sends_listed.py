@@ -81,6 +81,10 @@ def test_the_reason_is_the_one_that_holds_now(client: Client, redis: Redis, sesm
     client.throttle.line.pause("lane:bulk", "ring Kim")
     assert {*listed(sesmail("sends", "--json")).values()} == {"the lane bulk is paused: ring Kim"}
     client.throttle.line.resume("lane:bulk")
+    accept(client, "of a list", tags=LIST)
+    client.throttle.line.pause("list:default/monthly", "too many bounces")
+    assert listed(sesmail("sends", "--json"))["of a list"] == "the list monthly is paused: too many bounces"
+    client.throttle.line.resume("list:default/monthly")
     found = listed(sesmail("sends", "--json"))
     assert found["second"].startswith("it comes to its turn in ")
     assert found["later"].startswith("as asked for, it goes in ")
