@@ -367,8 +367,8 @@ class Settings(BaseSettings):
     )
     unsubscribe_template: str | None = Field(
         default=None,
-        description="A file with HTML of your own for the unsubscribe page, with {{title}}, {{text}}, {{form}}, {{sender}} "
-        "and {{language}}.",
+        description="A file with HTML of your own for the unsubscribe page, with {{title}}, {{text}}, {{form}}, "
+        "{{sender}} and {{language}}.",
     )
 
     # How long to remember

@@ -34,9 +34,7 @@ button:focus-visible{outline:3px solid var(--text);outline-offset:2px}
 @media(max-width:30rem){button{width:100%}main{padding:1.5rem}}
 """
 STYLE_SOURCE = f"'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'"
-POLICY = (
-    f"default-src 'none'; style-src {STYLE_SOURCE}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
+POLICY = f"default-src 'none'; style-src {STYLE_SOURCE}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 """Of our own page, so that a site's `form-action` cannot disable its button."""
 COME_BACK = "come-back"
 """The field of the form that leads back; what mail providers post is another: `List-Unsubscribe=One-Click`."""
