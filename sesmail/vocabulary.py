@@ -113,6 +113,8 @@ class Claim:
     """Without the recipients who have opted out."""
     callers: tuple[str, ...] = ()
     """The task ids of those who want something done at its end."""
+    site: str = ""
+    """Whose it is."""
     account: str = DEFAULT_ACCOUNT
     """The SES account that it is of."""
     through: str = DEFAULT_ACCOUNT
@@ -218,6 +220,7 @@ class Cause(StrEnum):
     QUOTA = "quota"  #: the 24-hour quota is used up, or its part for bulk
     PAUSED = "paused"  #: an operator paused the line
     STOPPED = "stopped"  #: SES refuses everything of this kind
+    BRAKED = "braked"  #: too many addresses of its list, its site or the account bounced or complained
     VERSION = "version"  #: a newer release keeps the books in a way that this one does not know
     SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
     THROTTLED = "throttled"  #: SES said that the send rate was exceeded
@@ -237,3 +240,5 @@ class Postponed:
     """For people: what is closed and why."""
     error: SesError | None = None
     """What SES answered, where it was asked."""
+    scope: str = ""
+    """The scope of the line that the brake has closed: as soon as it is open, the send is due."""

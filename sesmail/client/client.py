@@ -228,6 +228,7 @@ class Client(WayBack):
             self.accounts,
             self.hearing,
             self.redis_health,
+            self.brake,
         )
 
     def essence(self) -> Essence:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sesmail.events.processing import EventProcessor
     from sesmail.events.sns import Confirmation, SnsVerifier
     from sesmail.events.stores import EventStore
+    from sesmail.sending.brake import Brake
     from sesmail.ses.inspection import Inspection
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
@@ -104,7 +105,17 @@ class WayBack(KeptInRedis):
             share_opt_outs_with=self.settings.share_opt_outs_with,
             soft_bounces=self._soft_bounces(),
             hard_bounce_expiry_seconds=self.settings.hard_bounce_expiry_seconds,
+            on_counted=self.brake.look,
         )
+
+    @part
+    def brake(self) -> Brake:
+        """Stops what bounces or is complained of too often."""
+        from sesmail.sending.brake import Brake  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.brake import BrakeBooks  # noqa: PLC0415
+        from sesmail.state.line import Line  # noqa: PLC0415
+
+        return Brake(self.settings, BrakeBooks(self.scripts), Line(self.scripts), self.turns)
 
     def _soft_bounces(self) -> SoftBouncePolicy | None:
         settings = self.settings

@@ -68,6 +68,7 @@ class EventProcessor:
         share_opt_outs_with: Sequence[str] = (),
         soft_bounces: SoftBouncePolicy | None = None,
         hard_bounce_expiry_seconds: float | None = None,
+        on_counted: Callable[[], object] = lambda: None,
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
@@ -80,8 +81,9 @@ class EventProcessor:
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
         it is by the event that SES tells before all others; `metadata(send_id)` is what its caller gave with it.
-        `on_failure` is told what a receiver raised: for tests. What was gathered when a processor or its store went
-        away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `on_counted` is called when something was counted that was not known before. `on_failure` is told what a
+        receiver raised: for tests. What was gathered when a processor or its store went away is gathered again after
+        `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
@@ -96,6 +98,7 @@ class EventProcessor:
             share_opt_outs_with=share_opt_outs_with,
             soft_bounces=soft_bounces,
             hard_bounce_expiry_seconds=hard_bounce_expiry_seconds,
+            on_counted=on_counted,
             clock=clock,
         )
         self._metadata = metadata

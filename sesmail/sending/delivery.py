@@ -26,11 +26,13 @@ from sesmail.errors import (
     StaleClaim,
 )
 from sesmail.frames import forget_variables
+from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
+from sesmail.state.line import list_scope, site_scope
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -259,6 +261,8 @@ class Delivery:
         scopes = [f"identity:{email.sender_domain}"]
         if email.configuration_set:
             scopes.append(f"configuration-set:{email.configuration_set}")
+        if claim.lane is Lane.BULK:  # the brake holds up nothing else
+            scopes += [site_scope(claim.site), list_scope(claim.site, email.tags.get(LIST_TAG, ""))]
         return self._account_of(claim).throttle.acquire(
             email.recipient_count,
             claim.lane,
@@ -392,7 +396,14 @@ class Delivery:
 
         def give_back() -> State:
             for_room = waiting.cause is Cause.QUOTA
-            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off, for_room=for_room)
+            return self._ledger.postpone(
+                claim,
+                waiting.seconds,
+                waiting.reason,
+                backs_off=backs_off,
+                for_room=for_room,
+                for_scope=waiting.scope,
+            )
 
         try:
             state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)

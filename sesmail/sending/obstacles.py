@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesmail.sending.accounts import SesAccounts
+    from sesmail.sending.brake import Brake, Judgement
     from sesmail.state.health import Health, RedisHealth
     from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
@@ -44,8 +46,9 @@ class Obstacles:
         accounts: SesAccounts,
         hearing: Hearing,
         health: RedisHealth,
+        brake: Brake,
     ) -> None:
-        self._site, self._hearing, self._health = site, hearing, health
+        self._site, self._hearing, self._health, self._brake = site, hearing, health, brake
         self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
@@ -86,6 +89,7 @@ class Obstacles:
             *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
             *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
+            *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *(_not_taken(seen) if workers_live else []),
             *_of_each(seen, _quota),
             *_of_each(seen, _limits),
@@ -202,6 +206,16 @@ def _closed(closure: Closure) -> Obstacle:
             what=f"{what} is paused since {since}: {closure.reason}.",
             do=f"An operator did that. `sesmail resume{_option(closure.scope)}` when it may go on.",
         )
+    if closure.how is How.BRAKED:
+        return Obstacle(
+            id="braked",
+            level=Level.ERROR,
+            lane=Lane.BULK,
+            what=f"{what} is stopped by the brake since {since}: {closure.reason}.",
+            do="Clean the list: `sesmail suppress` has who bounced. Then `sesmail resume"
+            f'{_option(closure.scope)} --why "list cleaned"`; else a trial comes by itself{_trial(closure)}. '
+            "Transactional email goes on.",
+        )
     return Obstacle(
         id="stopped",
         level=Level.ERROR,
@@ -212,8 +226,29 @@ def _closed(closure: Closure) -> Obstacle:
     )
 
 
+def _trial(closure: Closure) -> str:
+    if closure.next_probe_at is None:
+        return ""
+    begins = datetime.fromtimestamp(closure.next_probe_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f" at {begins}, with {closure.trial_left} recipients left"
+
+
+def _warned_of(judgement: Judgement) -> Obstacle:
+    return Obstacle(
+        id="reputation",
+        level=Level.WARNING,
+        lane=Lane.BULK,
+        what=f"{judgement.scope}: {judgement.why}.",
+        do="Nothing is stopped by it yet. `sesmail rates` shows each list and day: write to those who asked for it, "
+        "and leave out addresses that you have not written to for long.",
+    )
+
+
 def _option(scope: str) -> str:
     kind, _, name = scope.partition(":")
+    if kind == "list":
+        site, _, name = name.partition("/")
+        return f" --list {shlex.quote(name)} --site {site}"
     return "" if scope == ACCOUNT else f" --{kind} {name}"
 
 
@@ -241,9 +276,9 @@ def _limits(seen: Essence) -> Iterator[Obstacle]:
         yield Obstacle(
             id="limits",
             level=Level.WARNING,
-            what="No worker has asked SES for the account's limits yet: the sandbox's hold, 1 recipient a second.",
-            do="A worker asks when it has its first email. Its log says why it cannot: credentials, Region, "
-            "`ses:GetAccount`; or set SESMAIL_MAX_SEND_RATE and SESMAIL_MAX_24_HOUR_SEND.",
+            what="SES has told no worker the account's limits yet: the sandbox's hold, 1 recipient a second.",
+            do="A worker asks before its first email. If one has, its log says why SES did not tell: credentials, "
+            "Region, network, `ses:GetAccount`. Or set SESMAIL_MAX_SEND_RATE and SESMAIL_MAX_24_HOUR_SEND.",
         )
     elif snapshot.standing not in {"", "healthy"}:
         yield Obstacle(

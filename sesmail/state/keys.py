@@ -147,13 +147,24 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:expected:<lane>", "hash", "for ever", "who waits for a turn: the time (us) at which to come again"),
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
-    Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key(
+        "line",
+        "hash",
+        "for ever",
+        "`paused:<scope>`, `stopped:<scope>` or `braked:<scope>`: next probe, interval, since (ms), reason",
+    ),
     Key(
         "account:<account>:<key>",
         "as there",
         "as there",
         "`throttle`, `throttle:…`, `line`, `unclear`, `for_room:<lane>` and `turn:<name>` of another SES account than "
         "`default`, whose are without this",
+    ),
+    Key(
+        "brake:<site>",
+        "hash",
+        "14 days after the last",
+        "`window end counter list`: what was told of late of its emails; `from list`: since when (ms) sent ones count",
     ),
     Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell

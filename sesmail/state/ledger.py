@@ -182,7 +182,7 @@ class Ledger:
             return None
         if answer[0] != b"claimed" or len(answer) == 1:
             return self._not_to_be_had(send_id, *answer)
-        _, lane, express, opted_out, attempts, waits, callers, account, through, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, site, account, through, record, *blobs = answer
         try:
             email = unpack(record, blobs).at_account(account.decode())
         except Newer as newer:
@@ -200,6 +200,7 @@ class Ledger:
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
             callers=tuple(callers.decode().split()),
+            site=site.decode(),
             account=account.decode(),
             through=through.decode(),
         )
@@ -247,16 +248,24 @@ class Ledger:
         return self._settle(claim, State.UNKNOWN, reason=reason, code=code)
 
     def postpone(
-        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,
+        for_scope: str = "",
     ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner. Answers `SENT` when an event has proved that
+        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
+        to open, and goes on then. Answers `SENT` when an event has proved that
         SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope)
         answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
@@ -441,6 +450,11 @@ class Ledger:
         _, *found = self._run_at(account, "sweep_due", lane, 1, scope, round(due_for_seconds * 1000), only)
         return _tickets(found)
 
+    def queue_for_trial(self, lane: Lane, most: int) -> list[Ticket]:
+        """Due sends of a lane that the brake has closed, for its trial; none before that begins."""
+        _, *found = self._run("sweep_due", lane, most, f"braked:lane:{lane}", 0, "")
+        return _tickets(found)
+
     def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:
         """Up to `page` sends of a lane that wait for an account's 24-hour quota and have room in it, now queued."""
         return _tickets(self._run_at(account, "sweep_room", lane, page))
@@ -507,7 +521,10 @@ def pack(email: Email) -> tuple[str, dict[str, bytes]]:
             blobs[digest] = part
             places.append(list(blobs).index(digest))
     row = {"v": version_of(email), "email": record, "parts": places}
-    return json.dumps(row, separators=(",", ":"), ensure_ascii=False), blobs
+    return _in_few_letters(row), blobs
+
+
+_in_few_letters = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:

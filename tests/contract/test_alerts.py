@@ -184,7 +184,9 @@ def test_line_stopped_goes_off_while_it_is(client: Client) -> None:
     assert fires("SesmailLineStopped", client) == []
     client.throttle.line.stop("account", "SES says no")
     client.throttle.line.pause("lane:bulk", "a typo")
+    client.brake._books.close("list:shop/weekly", "6 % hard bounces", client.brake._trial, [])
     assert fires("SesmailLineStopped", client) == [{"account": "default", "scope": "account", "how": "stopped"}]
+    assert fires("SesmailBraked", client) == [{"account": "default", "scope": "list:shop/weekly", "how": "braked"}]
     assert fires("SesmailLinePaused", client) == [{"account": "default", "scope": "lane:bulk", "how": "paused"}]
 
 

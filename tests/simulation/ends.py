@@ -261,6 +261,8 @@ def forget(world: World, changed: set[str]) -> None:
         fields = world.server.wire.ask(("HKEYS", f"{each.base}line"))[0]
         paused = {field.decode().removeprefix("paused:") for field in fields if field.startswith(b"paused:")}
         world.model.paused[each.base] &= paused
+        world.model.braked[each.base].clear()
+        world.model.judged.clear()
 
 
 def _forget_send(world: World, send: Send) -> None:

@@ -55,6 +55,7 @@ CHANCES: dict[str, float] = {
     "event_late": 0.2,
     "event_twice": 0.15,
     "event_store_down": 0.02,
+    "list_goes_bad": 0.02,
     # at each end that is told
     "receiver_raises": 0.03,
     # each time that what follows an email is published

@@ -75,6 +75,16 @@ class Send:
     """Whether a former release has ended it, which tells nobody."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """What became of the emails of a list that count."""
+
+    sent: int = 0
+    bounced: int = 0
+    bad_since: float | None = None
+    """Since when the brake should have closed it."""
+
+
 class Model:
     """All sends, opt-outs and closures, by the base of their keys."""
 
@@ -89,6 +99,12 @@ class Model:
         self.forgetful = False
         """Whether Redis has ever forgotten anything."""
         self.paused: dict[str, set[str]] = defaultdict(set)
+        self.braked: dict[str, dict[str, list[float]]] = defaultdict(dict)
+        """What the brake has closed: when its trial begins, by Redis' clock, how many recipients that has left, the pause."""
+        self.counts_from: dict[tuple[str, str, str], float] = {}
+        """Since when emails must have been sent to count: by site, for all its lists (`from`) or for one (`from <list>`)."""
+        self.judged: dict[tuple[str, str], Tally] = defaultdict(Tally)
+        """What the brake judges each list by, by its scope."""
         self.pseudonyms: dict[tuple[str, str], str] = {}
         """The addresses of those who were erased, by what they are called since."""
         self.erasing_since: dict[tuple[str, str], int] = {}

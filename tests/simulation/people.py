@@ -153,6 +153,8 @@ class Operator:
     def open_all(self) -> None:
         """The end of all pauses, those too that Redis has back since it forgot; what SES had stopped opens by itself."""
         for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
+            if closure.how is How.BRAKED:
+                self._whatever_happens(partial(self._client.brake.open, closure.scope))
             if closure.how is How.PAUSED:
                 self._resume(closure.scope)
 
@@ -231,6 +233,8 @@ class Sns:
     ) -> None:
         self._scheduler, self._door, self._faults, self._rng = scheduler, door, faults, rng
         self._on_stored = on_stored
+        self._bad_until = 0.0
+        """Until when most of one list's addresses are dead."""
         self.is_there = rng.random() < 0.75
         """Some sites have no events at all: what is unknown then waits for its window."""
 
@@ -241,12 +245,20 @@ class Sns:
             return
         spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
         recipient = taken.email.recipients[0]
-        if rng.random() < 0.06:
+        if rng.random() < self._dead_part(taken):
             bounced = {"bounceType": "Permanent", "bounceSubType": "General"}
             bounced["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
             spawn(lambda: self._bring("Bounce", taken, **bounced), rng.uniform(1, 30))
         elif rng.random() < 0.5:
             spawn(lambda: self._bring("Delivery", taken, recipients=[recipient]), rng.uniform(1, 9))
+
+    def _dead_part(self, taken: Taken) -> float:
+        now, faults = self._scheduler.now, self._faults
+        if faults.strikes("list_goes_bad", taken.send_id):
+            self._bad_until = now + faults.choose(30.0, 120.0)
+        if now >= faults.until:
+            return 0.0
+        return 0.6 if now < self._bad_until and taken.email.tags.get(LIST_TAG) else 0.06
 
     def _bring(self, kind: str, taken: Taken, **details: object) -> None:
         faults = self._faults

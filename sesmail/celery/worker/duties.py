@@ -25,6 +25,8 @@ LIMITS_EVERY_SECONDS = 1.0
 """How often it is looked whether the account is to be read; most looks are a single SET."""
 LOOK_AT_REDIS_EVERY_SECONDS = 20.0
 HEARING_EVERY_SECONDS = 600.0
+BRAKE_EVERY_SECONDS = 10.0
+"""How soon a trial that went well is over; what is bad is seen when SES tells of it."""
 SAY_SILENCE_EVERY_SECONDS = 86_400.0
 
 
@@ -111,6 +113,8 @@ class Duties:
         if self._takes_events and client.turns.take(turn, settings.events_interval_seconds * 0.9):
             self._look_for_events()
 
+        if client.turns.take("brake", BRAKE_EVERY_SECONDS):
+            client.brake.look()
         if client.turns.take(f"check-hearing:{settings.site}", HEARING_EVERY_SECONDS):
             self._warn_where_nothing_is_heard()
         if self._takes_events and time.monotonic() >= self._receivers_looked_at + HEARING_EVERY_SECONDS:

@@ -12,9 +12,10 @@
 --       one address (0: any number), 9 addresses to which any number may, one a line, then the reasons for an opt-out that
 --       transactional email ignores
 -- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, the task
---         ids of its callers, its account, the account that it goes through, email, blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
---         {'left', why it is left to another worker (or '' where another has it)}, or {'too-many', the hash of an address that
---         has had as many emails as there may be in an hour, 1 if that is news}: then it is `abandoned`.
+--         ids of its callers, its site, its account, the account that it goes through, email, blob data, ...}, or {state} when
+--         it is not to be had: 'gone' (no such row), or the state that the send is in; or
+--         {'left', why it is left to another worker (or '' where another has it)}, or {'too-many', the hash of an
+--         address that has had as many emails as there may be in an hour, 1 if that is news}: then it is `abandoned`.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
 local function screen(addresses, site, list, lane)
@@ -108,8 +109,8 @@ if free then
   redis.call('HSET', row, 'owner', owner, 'token', token)
   move(id, state, 'claimed', lane, now)
 end
-local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', account,
-  through, f[9]}
+local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', site,
+  account, through, f[9]}
 for digest in string.gmatch(f[10] or '', '%S+') do
   answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
 end
