@@ -22,7 +22,7 @@ from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.queues import Queues
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.rows import attempts_of
+from sesmail.state.rows import STATUS_FIELDS, status_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
@@ -180,7 +180,7 @@ class Ledger:
             return state_of(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, callers, account, through, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, site, account, through, record, *blobs = answer
         try:
             email = unpack(record, blobs).at_account(account.decode())
         except Newer as newer:
@@ -198,6 +198,7 @@ class Ledger:
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
             callers=tuple(callers.decode().split()),
+            site=site.decode(),
             account=account.decode(),
             through=through.decode(),
         )
@@ -235,16 +236,24 @@ class Ledger:
         return self._settle(claim, State.UNKNOWN, reason=reason, code=code)
 
     def postpone(
-        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,
+        for_scope: str = "",
     ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner. Answers `SENT` when an event has proved that
+        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
+        to open, and goes on then. Answers `SENT` when an event has proved that
         SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope)
         answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
@@ -307,45 +316,18 @@ class Ledger:
     def _expect(answer: bytes, state: State, wish: str) -> None:
         if answer == b"gone":
             raise UnknownSend
+        if answer == b"erased":
+            raise MoveRefused(f"The recipient of the send was erased, and its text with it: it cannot be {wish}.")
         if answer.decode() != state:
             raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
 
     def status(self, send_id: str) -> Status:
         """What is known of one send. Raises `UnknownSend`."""
-        names = (
-            "state",
-            "lane",
-            "recipients",
-            "accepted_at",
-            "moved_at",
-            "attempts",
-            "waits",
-            "message_id",
-            "reason",
-            "code",
-            "account",
-            "through",
-        )
         with reachable(self._redis):
-            row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
+            row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), STATUS_FIELDS))
         if row[0] is None:
             raise UnknownSend
-        text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
-        return Status(
-            send_id=send_id,
-            state=state_of(text["state"]),
-            lane=Lane(text["lane"]),
-            recipients=int(text["recipients"]),
-            accepted_at=float(text["accepted_at"]) / 1000,
-            changed_at=float(text["moved_at"]) / 1000,
-            attempts=attempts_of(text["state"], text["attempts"]),
-            waits=int(text["waits"] or 0),
-            message_id=text["message_id"],
-            reason=text["reason"],
-            code=text["code"],
-            account=text["account"] or DEFAULT_ACCOUNT,
-            through=text["through"] or text["account"] or DEFAULT_ACCOUNT,
-        )
+        return status_of(send_id, row)
 
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as its row, and as the settings say; empty for others."""
@@ -427,6 +409,11 @@ class Ledger:
         _, *found = self._run_at(account, "sweep_due", lane, 1, scope, round(due_for_seconds * 1000), only)
         return _tickets(found)
 
+    def queue_for_trial(self, lane: Lane, most: int) -> list[Ticket]:
+        """Due sends of a lane that the brake has closed, for its trial; none before that begins."""
+        _, *found = self._run("sweep_due", lane, most, f"braked:lane:{lane}", 0, "")
+        return _tickets(found)
+
     def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:
         """Up to `page` sends of a lane that wait for an account's 24-hour quota and have room in it, now queued."""
         return _tickets(self._run_at(account, "sweep_room", lane, page))
@@ -493,7 +480,10 @@ def pack(email: Email) -> tuple[str, dict[str, bytes]]:
             blobs[digest] = part
             places.append(list(blobs).index(digest))
     row = {"v": version_of(email), "email": record, "parts": places}
-    return json.dumps(row, separators=(",", ":"), ensure_ascii=False), blobs
+    return _in_few_letters(row), blobs
+
+
+_in_few_letters = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:

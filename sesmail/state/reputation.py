@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SEEN_DAYS = 7
 """How long a fact is remembered, so that it is not counted again; 45 bytes each. Twins come within hours."""
 RATES_DAYS = 400
+BOUNCES_MARKED = (0.02, 0.05)
+"""Hard bounces per email sent: mailbox providers mind the first; AWS reviews an account from the second on."""
+COMPLAINTS_MARKED = (0.0005, 0.001)
+"""The same of complaints. https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html"""
 DELIVERY_DAYS = 30
 
 
@@ -64,6 +68,8 @@ class Fact:
     sent_on: date
     """The day it is counted for: bounces of today belong to the letter of yesterday."""
     counter: Counter | None
+    sent_at: datetime | None = None
+    """When its email was sent; without it the brake does not judge by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,16 @@ class Rates:
         """Complaints per email sent. AWS reviews an account from 0.001 on, and may pause it from 0.005 on."""
         return self._per_sent(Counter.COMPLAINED)
 
+    @property
+    def bounce_mark(self) -> str:
+        """Empty, `high`, or `reviewed`, as AWS would do."""
+        return _mark(self.bounce_rate, BOUNCES_MARKED)
+
+    @property
+    def complaint_mark(self) -> str:
+        """The same of complaints."""
+        return _mark(self.complaint_rate, COMPLAINTS_MARKED)
+
     def _per_sent(self, counter: Counter) -> float:
         sent = self.counts.get(Counter.SENT, 0)
         return self.counts.get(counter, 0) / sent if sent else 0.0
@@ -93,7 +109,13 @@ class Rates:
         """For JSON: every counter, also those at 0."""
         counts = {str(counter): self.counts.get(counter, 0) for counter in Counter}
         rates = {"bounce_rate": self.bounce_rate, "complaint_rate": self.complaint_rate}
-        return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates}
+        marks = {"bounce_mark": self.bounce_mark, "complaint_mark": self.complaint_mark}
+        return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates, **marks}
+
+
+def _mark(rate: float, marked: tuple[float, float]) -> str:
+    high, reviewed = marked
+    return "reviewed" if rate >= reviewed else "high" if rate >= high else ""
 
 
 def of_lists(days: Iterable[Rates]) -> list[Rates]:
@@ -121,14 +143,16 @@ class Tally(Protocol):
 class Reputation:
     """The counts and statuses, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, brake_windows_seconds: Sequence[float] = ()) -> None:
+        """What is counted is also counted for the brake, in these windows."""
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
+        self._windows = " ".join(str(round(seconds * 1000)) for seconds in brake_windows_seconds)
 
     def count(self, facts: Sequence[Fact]) -> list[Sight]:
         """Count each once, in one act; answers whether each was known before."""
-        arguments: Iterable[str | bytes] = chain.from_iterable(
+        arguments: Iterable[str | bytes | int] = chain.from_iterable(
             (
                 fact.happened_on.isoformat(),
                 _digest(fact.key),
@@ -136,10 +160,11 @@ class Reputation:
                 fact.site,
                 fact.sent_on.isoformat(),
                 f"{fact.counter} {fact.list}" if fact.counter else "",
+                round(fact.sent_at.timestamp() * 1000) if fact.sent_at else 0,
             )
             for fact in facts
         )
-        answer = self._run("count_facts", SEEN_DAYS * 86_400, RATES_DAYS * 86_400, *arguments)
+        answer = self._run("count_facts", SEEN_DAYS * 86_400, RATES_DAYS * 86_400, self._windows, *arguments)
         return [Sight(sight.decode()) for sight in answer]
 
     def rates(self, site: str, first: date, last: date) -> list[Rates]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
-from sesmail.state.rows import DEFAULT_ACCOUNT
+from sesmail.state.pseudonyms import Pseudonyms
+from sesmail.state.rows import DEFAULT_ACCOUNT, STATUS_FIELDS, status_of
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
+    from sesmail.vocabulary import Status
 
 BY_LANE = (State.QUEUED, State.SCHEDULED)
 """States whose sends stand in an index of each lane."""
@@ -48,6 +48,19 @@ class Facts:
     """The names of the caller's own keys, without what stands under them."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """One send as lists show it. Times are epoch seconds."""
+
+    status: Status
+    site: str
+    account: str
+    list: str
+    """The list that it goes to; empty where there is none, and once it is sent."""
+    due_at: float | None
+    """When it goes out at the earliest, while it is scheduled."""
+
+
 def searchable_ms(settings: Settings) -> int:
     """For how long after it is due a send may be there: it waits, and then it is kept. 0 where none is searched for."""
     kept_seconds = max(settings.sent_retention_seconds, settings.failed_retention_seconds)
@@ -61,6 +74,7 @@ class Search:
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
+        self._pseudonyms = Pseudonyms(scripts)
 
     @shows_no_email
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
@@ -78,11 +92,7 @@ class Search:
     @shows_no_email
     def pseudonym(self, address: str) -> str:
         """What an address is called where it must not stand: the same each time, by the secret of the index."""
-        name = self._key("index:secret")
-        with reachable(self._redis):
-            self._redis.set(name, token_hex(32), nx=True)
-            secret = cast("bytes", self._redis.get(name)).decode()
-        return _hex(secret + _hex(secret + normal_address(address)))[:20]  # as in lua/index.lua
+        return self._pseudonyms.of(normal_address(address))
 
     def _found(self, what: str, skip: int, limit: int) -> Found:
         total, *ids = self._run("search", what, skip, limit)
@@ -127,6 +137,30 @@ class Search:
             kept = pipe.execute()
         return {send_id: tuple(text.decode().split("\n")) for send_id, text in zip(send_ids, kept, strict=True) if text}
 
+    def listed(self, send_ids: Sequence[str]) -> list[Listed]:
+        """What a list shows of each, in the same order; those that are forgotten are left out."""
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for send_id in send_ids:
+                pipe.hmget(self._key("send", send_id), *STATUS_FIELDS, "site", "account", "list")
+            rows = pipe.execute()
+            known = [(send_id, row) for send_id, row in zip(send_ids, rows, strict=True) if row[0] is not None]
+            for send_id, row in known:
+                pipe.zscore(self._key("in", State.SCHEDULED, row[1].decode()), send_id)
+            due = pipe.execute()
+        found = []
+        for (send_id, row), due_ms in zip(known, due, strict=True):
+            site, account, list_name = ((value or b"").decode() for value in row[len(STATUS_FIELDS) :])
+            found.append(
+                Listed(
+                    status=status_of(send_id, row[: len(STATUS_FIELDS)]),
+                    site=site,
+                    account=account or DEFAULT_ACCOUNT,
+                    list=list_name,
+                    due_at=due_ms / 1000 if due_ms else None,
+                )
+            )
+        return found
+
     def facts(self, send_id: str) -> Facts:
         """What a row says besides its status. Raises `UnknownSend`."""
         names = ("state", "lane", "site", "account", "list", "expires_at", "metadata")
@@ -145,7 +179,3 @@ class Search:
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
             metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
         )
-
-
-def _hex(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -100,6 +100,7 @@ class Installation:
             suppress_send=False,
             accept_waits_for="replica" if self.world.waits else None,
             accept_wait_seconds=1.0,
+            **self.world.brake,
         )
 
     def replace(self, process: Worker) -> None:

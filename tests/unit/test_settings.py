@@ -70,6 +70,11 @@ OTHER_VALUES = {
     "configuration_set_rate_limits": '{"news": "5/s"}',
     "share": "0.5",
     "quota_reserve": "0.5",
+    "brake": "warn",
+    "brake_bounce_warning": "0.3",
+    "brake_bounce_limit": "0.4",
+    "brake_complaint_warning": "0.3",
+    "brake_complaint_limit": "0.4",
     "topics": '{"arn:aws:sns:eu-west-1:123456789012:ses-events": "shop"}',
     "sqs_queue_urls": '["https://sqs.eu-west-1.amazonaws.com/123456789012/ses-events"]',
     "sns_certificate_url": "http://127.0.0.1:8005/_sim/certificate.pem",
@@ -242,9 +247,11 @@ def test_one_evidence_window_holds_for_both_lanes_and_one_of_a_lane_goes_before_
 
 def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(monkeypatch, caplog):
     monkeypatch.setenv("SESMAIL_MAX_SEND_RTAE", "14")
+    monkeypatch.setenv("SESMAIL_SENDER", "shop@example.com")
     monkeypatch.setenv("SESMAIL_SERVICE_HOST", "10.0.0.1")
     load()
-    assert "Is SESMAIL_MAX_SEND_RATE meant?" in caplog.text
+    assert "SESMAIL_MAX_SEND_RTAE is no setting and has no effect. Is SESMAIL_MAX_SEND_RATE meant?" in caplog.text
+    assert "SESMAIL_SENDER is no setting and has no effect. Is SESMAIL_FROM_EMAIL meant?" in caplog.text
     assert "SERVICE_HOST" not in caplog.text
 
 
