@@ -71,6 +71,7 @@ class Envelopes:
         return form if isinstance(form, str) else ""
 
     def _is_watched(self) -> bool:
+        """Then each ticket is its own, and none may be the form of others: a trace in it would be everybody's."""
         return is_watched(self._app) or bool(tracing.current())
 
     def _form(self, lane: Lane) -> _Form | str:
