@@ -19,6 +19,7 @@ from sesmail.doors import site_client
 from sesmail.errors import SesmailError, in_a_line
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
+from sesmail.state.line import ACCOUNT
 from sesmail.state.reputation import Counter, Rates, of_lists
 
 if TYPE_CHECKING:
@@ -53,11 +54,6 @@ MOST_STREAMS = 20
 """At a time, of a process; others ask now and then instead."""
 RATED_DAYS = 7
 MOST_LISTS = 25
-REVIEWED = {"bounces": (0.02, 0.05), "complaints": (0.0005, 0.001)}
-"""Where AWS would frown, and from where on it reviews an account.
-
-https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,18 +160,31 @@ def figures(client: Client) -> dict[str, Any]:
             {"scope": each.scope, "how": str(each.how), "since": each.since, "next_probe_at": each.next_probe_at}
             for each in now.closures
         ],
-        "rate": _rate(now, seen.at),
+        **_of_account(now, seen.at),
+        "others": {name: _of_account(of, seen.at) for name, of in seen.other_throttles.items()},
+        "lanes": _lanes(client, seen.lanes),
+        "states": seen.states,
+        "events": _events(client, seen.at),
+        "lists": _lists(client),
+    }
+
+
+def _of_account(now: Snapshot, at: float) -> dict[str, Any]:
+    """Rate, quota and standing of an SES account."""
+    return {
+        "rate": _rate(now, at),
         "quota": {
             "limit": _or_none(now.quota),
             "used": now.quota_used,
             "by_others": now.quota_used_by_others,
             "left": {str(lane): left for lane, left in now.quota_left.items()},
         },
-        "account": {"standing": now.standing, "told_by": now.source, "age_seconds": seen.figures_age_seconds},
-        "lanes": _lanes(client, seen.lanes),
-        "states": seen.states,
-        "events": _events(client, seen.at),
-        "lists": _lists(client),
+        "account": {
+            "standing": now.standing,
+            "told_by": now.source,
+            "age_seconds": None if now.read_at is None else max(0.0, at - now.read_at),
+            "is_closed": any(each.scope == ACCOUNT for each in now.closures),
+        },
     }
 
 
@@ -220,23 +229,26 @@ def _events(client: Client, at: float) -> dict[str, Any]:
 def _lists(client: Client) -> list[dict[str, Any]]:
     """The largest lists of the week, with what AWS judges an account by."""
     today = datetime.now(UTC).date()
-    week = of_lists(client.reputation.rates(client.settings.site, today - timedelta(days=RATED_DAYS - 1), today))
+    said = client.settings
+    week = of_lists(client.reputation.rates(said.site, today - timedelta(days=RATED_DAYS - 1), today))
     largest = sorted(week, key=lambda rates: -rates.counts[Counter.SENT])[:MOST_LISTS]
     return [
         {
             "list": rates.list,
             "sent": rates.counts[Counter.SENT],
             "delivered": rates.counts[Counter.DELIVERED],
-            **_judged("bounces", rates.bounce_rate, rates),
-            **_judged("complaints", rates.complaint_rate, rates),
+            **_judged("bounces", rates.bounce_rate, rates, said.brake_bounce_warning, said.brake_bounce_limit),
+            **_judged(
+                "complaints", rates.complaint_rate, rates, said.brake_complaint_warning, said.brake_complaint_limit
+            ),
         }
         for rates in largest
     ]
 
 
-def _judged(what: str, ratio: float, rates: Rates) -> dict[str, Any]:
-    frowned_at, reviewed_at = REVIEWED[what]
-    level = "error" if ratio >= reviewed_at else "warning" if ratio >= frowned_at else "info"
+def _judged(what: str, ratio: float, rates: Rates, warning: float, limit: float) -> dict[str, Any]:
+    """By the settings of the brake, which are AWS's own."""
+    level = "error" if ratio >= limit else "warning" if ratio >= warning else "info"
     return {what: ratio if rates.counts[Counter.SENT] else None, f"{what}_level": level}
 
 
