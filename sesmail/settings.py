@@ -362,6 +362,15 @@ class Settings(BaseSettings):
         description="Secrets of unsubscribe links, of 16 characters or more: the first signs, all can be read.",
     )
 
+    unsubscribe_sender: str = Field(
+        default="", description="How readers know whose list it is, for the unsubscribe page: `Example Shop`."
+    )
+    unsubscribe_template: str | None = Field(
+        default=None,
+        description="A file with HTML of your own for the unsubscribe page, with {{title}}, {{text}}, {{form}}, "
+        "{{sender}} and {{language}}.",
+    )
+
     # How long to remember
     search_by_address: bool = Field(
         default=True,

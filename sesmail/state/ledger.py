@@ -22,7 +22,7 @@ from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.queues import Queues
 from sesmail.state.reputation import DELIVERY_DAYS
-from sesmail.state.rows import attempts_of
+from sesmail.state.rows import STATUS_FIELDS, status_of
 from sesmail.state.search import searchable_ms
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
@@ -323,40 +323,11 @@ class Ledger:
 
     def status(self, send_id: str) -> Status:
         """What is known of one send. Raises `UnknownSend`."""
-        names = (
-            "state",
-            "lane",
-            "recipients",
-            "accepted_at",
-            "moved_at",
-            "attempts",
-            "waits",
-            "message_id",
-            "reason",
-            "code",
-            "account",
-            "through",
-        )
         with reachable(self._redis):
-            row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), names))
+            row = cast("list[bytes | None]", self._redis.hmget(self._key("send", send_id), STATUS_FIELDS))
         if row[0] is None:
             raise UnknownSend
-        text: dict[str, Any] = {n: v.decode() if v else None for n, v in zip(names, row, strict=True)}
-        return Status(
-            send_id=send_id,
-            state=state_of(text["state"]),
-            lane=Lane(text["lane"]),
-            recipients=int(text["recipients"]),
-            accepted_at=float(text["accepted_at"]) / 1000,
-            changed_at=float(text["moved_at"]) / 1000,
-            attempts=attempts_of(text["state"], text["attempts"]),
-            waits=int(text["waits"] or 0),
-            message_id=text["message_id"],
-            reason=text["reason"],
-            code=text["code"],
-            account=text["account"] or DEFAULT_ACCOUNT,
-            through=text["through"] or text["account"] or DEFAULT_ACCOUNT,
-        )
+        return status_of(send_id, row)
 
     def metadata(self, send_id: str) -> dict[str, Any]:
         """What the caller gave with an email; kept as long as its row, and as the settings say; empty for others."""

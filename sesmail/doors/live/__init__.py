@@ -20,7 +20,7 @@ from sesmail.errors import SesmailError, in_a_line
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
 from sesmail.state.line import ACCOUNT
-from sesmail.state.reputation import Counter, Rates, of_lists
+from sesmail.state.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,11 @@ MOST_STREAMS = 20
 """At a time, of a process; others ask now and then instead."""
 RATED_DAYS = 7
 MOST_LISTS = 25
+REVIEWED = {"bounces": BOUNCES_MARKED, "complaints": COMPLAINTS_MARKED}
+"""Where AWS would frown, and from where on it reviews an account.
+
+https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,15 +234,14 @@ def _events(client: Client, at: float) -> dict[str, Any]:
 def _lists(client: Client) -> list[dict[str, Any]]:
     """The largest lists of the week, with what AWS judges an account by."""
     today = datetime.now(UTC).date()
-    said = client.settings
-    week = of_lists(client.reputation.rates(said.site, today - timedelta(days=RATED_DAYS - 1), today))
+    week = of_lists(client.reputation.rates(client.settings.site, today - timedelta(days=RATED_DAYS - 1), today))
     largest = sorted(week, key=lambda rates: -rates.counts[Counter.SENT])[:MOST_LISTS]
     return [
         {
             "list": rates.list,
             "sent": rates.counts[Counter.SENT],
             "delivered": rates.counts[Counter.DELIVERED],
-            **_judged("bounces", rates.bounce_rate, rates, said.brake_bounce_warning, said.brake_bounce_limit),
+            **_judged("bounces", rates.bounce_rate, rates),
             **_judged(
                 "complaints", rates.complaint_rate, rates, said.brake_complaint_warning, said.brake_complaint_limit
             ),
@@ -246,9 +250,9 @@ def _lists(client: Client) -> list[dict[str, Any]]:
     ]
 
 
-def _judged(what: str, ratio: float, rates: Rates, warning: float, limit: float) -> dict[str, Any]:
-    """By the settings of the brake, which are AWS's own."""
-    level = "error" if ratio >= limit else "warning" if ratio >= warning else "info"
+def _judged(what: str, ratio: float, rates: Rates) -> dict[str, Any]:
+    frowned_at, reviewed_at = REVIEWED[what]
+    level = "error" if ratio >= reviewed_at else "warning" if ratio >= frowned_at else "info"
     return {what: ratio if rates.counts[Counter.SENT] else None, f"{what}_level": level}
 
 
