@@ -242,9 +242,7 @@ def _lists(client: Client) -> list[dict[str, Any]]:
             "sent": rates.counts[Counter.SENT],
             "delivered": rates.counts[Counter.DELIVERED],
             **_judged("bounces", rates.bounce_rate, rates),
-            **_judged(
-                "complaints", rates.complaint_rate, rates, said.brake_complaint_warning, said.brake_complaint_limit
-            ),
+            **_judged("complaints", rates.complaint_rate, rates),
         }
         for rates in largest
     ]
