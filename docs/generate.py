@@ -42,6 +42,7 @@ def pages() -> dict[str, str]:
     return {
         "arguments.md": reference.arguments_page(),
         "commands.md": commands_page(),
+        "doctor.md": reference.doctor_page(),
         "errors.md": reference.errors_page(),
         "event-types.md": reference.events_page(),
         "keys.md": reference.keys_page(),

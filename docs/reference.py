@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from itertools import groupby
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import sesmail
 from docs import source
-from sesmail import errors, signals, vocabulary
+from sesmail import doctor, errors, signals, vocabulary
 from sesmail.celery.send_task import SendSesEmail, SendTask
 from sesmail.events import model
 from sesmail.message import Attachment, Email, Lane
@@ -277,3 +278,32 @@ def keys_page() -> str:
         lines += ["", f"## {heading}", *rows("key", "type", "lifetime", "meaning", cells=cells)]
     assert not by_pattern, f"under no heading: {by_pattern}"
     return "\n".join(lines) + "\n"
+
+
+# -- the doctor -------------------------------------------------------------------------------------------------------
+
+
+def doctor_page() -> str:
+    """All checks of `sesmail doctor`."""
+    lines = [made_from("sesmail/doctor"), "# What goes wrong with a set-up", "", DOCTOR]
+    for about, found in groupby(doctor.in_order(), key=lambda each: each.about):
+        lines += ["", f"## {about}"]
+        for each in found:
+            lines += ["", f"### {each.id}", "", f"**{each.level}.** {each.cause}", ""]
+            lines += [f"{each.do} ([more]({each.docs}))"]
+    return "\n".join(lines) + "\n"
+
+
+DOCTOR = """```console
+$ sesmail doctor                      # what is wrong, the weightiest first, each with what to do
+$ sesmail doctor --json
+$ sesmail doctor --skip sandbox       # what is meant so
+```
+
+It looks at settings, Redis, the broker, workers, SES and the way of events. It changes nothing and sends nothing: the
+right to send is tried by an email to nobody, which SES refuses in any case. It exits with 1 where an error or a warning
+is found. What it has no right to see is told as *not seen*, with the reason. Run it with the environment and the AWS
+role of a worker. *Error*: mail does not go out, or is lost; *warning*: somebody should see to it; *info*: it is so, and
+may be meant so.
+
+Why mail is not going out just now: `sesmail why`. How things stand: `sesmail status`."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sesmail.api import cancel, record_evidence, requeue, reschedule, status, unsubscribe_headers
+    from sesmail.api import cancel, erase, record_evidence, requeue, reschedule, status, unsubscribe_headers
     from sesmail.celery.current import client_of, current_client
     from sesmail.celery.standalone import app
     from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         receiver,
         rendering_failed,
     )
-    from sesmail.vocabulary import Accepted, Delivery, Reason, State, Status
+    from sesmail.vocabulary import Accepted, Delivery, Erased, Reason, State, Status
 
 __version__ = "0.1.0"
 
@@ -78,6 +78,7 @@ __all__ = [
     "Delivered",
     "Delivery",
     "Email",
+    "Erased",
     "Event",
     "EventStoreUnavailable",
     "IdempotencyConflict",
@@ -115,6 +116,7 @@ __all__ = [
     "email_resubscribed",
     "email_sent",
     "email_unsubscribed",
+    "erase",
     "process_ses_events",
     "receiver",
     "record_evidence",
@@ -139,6 +141,7 @@ _HOMES = {
     "Delivered": "events.model",
     "Delivery": "vocabulary",
     "Email": "message",
+    "Erased": "vocabulary",
     "Event": "events.model",
     "EventStoreUnavailable": "errors",
     "IdempotencyConflict": "errors",
@@ -176,6 +179,7 @@ _HOMES = {
     "email_resubscribed": "signals",
     "email_sent": "signals",
     "email_unsubscribed": "signals",
+    "erase": "api",
     "process_ses_events": "celery.tasks",
     "receiver": "signals",
     "record_evidence": "api",

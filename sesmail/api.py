@@ -15,7 +15,7 @@ from sesmail.unsubscribe import Unsubscription
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sesmail.vocabulary import Status
+    from sesmail.vocabulary import Erased, Status
 
 
 def status(send_id: str) -> Status:
@@ -49,6 +49,24 @@ def requeue(send_id: str) -> None:
     An unknown send may go out twice by this: SES may have it. Raises `MoveRefused`, `UnknownSend`, `LedgerUnavailable`.
     """
     current_client().outbox.requeue(send_id)
+
+
+def erase(address: str, *, why: str = "", dry_run: bool = False) -> Erased:
+    """Remove what is kept of a person, by one address: email that waits or has failed, events, deliveries, metadata.
+
+    Nothing that waited is sent to the address; an email to several goes to the others. Its opt-outs hold as before, but
+    are kept under a keyed hash. Email that is accepted afterwards is sent as any, unless an opt-out holds. What SES
+    still tells of earlier email, within 30 days, is kept without the address.
+
+    It is for all sites that share the ledger, and can be repeated. It looks through the whole ledger and all stored
+    events: minutes, where they are millions; so do it in a task or a command rather than in a request. `why` is for
+    `sesmail audit`. With `dry_run`, it says what it would remove. Where email is kept in memory, for tests, nothing is
+    looked through.
+
+    Answers what was removed. Raises `InvalidEmail` for what is no bare address, `LedgerUnavailable`,
+    `EventStoreUnavailable`: then do it again.
+    """
+    return current_client().erase(address, why=why, dry_run=dry_run)
 
 
 def unsubscribe_headers(recipient: str, list_name: str = "") -> dict[str, str]:

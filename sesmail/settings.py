@@ -29,7 +29,7 @@ from sesmail.errors import ConfigurationError
 from sesmail.hosts import django_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 log = logging.getLogger("sesmail")
 
@@ -234,6 +234,41 @@ class Settings(BaseSettings):
         "the CPU; by itself as `boto3` where something would be missed, such as a proxy or a tracer of boto3's calls.",
     )
 
+    # The brake
+    brake: Literal["stop", "warn", "off"] = Field(
+        default="stop",
+        description="What becomes of bulk email to a list, of a site or of the account, of which too much bounces or "
+        "is complained of: it is stopped, or only warned of, or not looked at.",
+    )
+    brake_bounce_warning: float = Field(
+        default=0.02, gt=0, le=1, description="The part of emails that bounce for good from which on the brake warns."
+    )
+    brake_bounce_limit: float = Field(
+        default=0.05, gt=0, le=1, description="And from which on it stops: AWS reviews accounts from 0.05 on."
+    )
+    brake_complaint_warning: float = Field(
+        default=0.0005, gt=0, le=1, description="The part that is complained of, three or more, from which on it warns."
+    )
+    brake_complaint_limit: float = Field(
+        default=0.001, gt=0, le=1, description="And from which on it stops: AWS reviews accounts from 0.001 on."
+    )
+    brake_window_seconds: Seconds = Field(default=7 * DAY, description="Over how long the brake looks back.")
+    brake_short_window_seconds: Seconds = Field(
+        default=3600.0, description="The same for what goes wrong now, after a good record."
+    )
+    brake_minimum_emails: int = Field(
+        default=500, ge=1, description="Of fewer emails in a window the brake says nothing."
+    )
+    brake_trial_after_seconds: Seconds = Field(
+        default=3600.0,
+        description="How long what the brake has stopped waits for a trial; twice as long after each that fails, a day "
+        "at most.",
+    )
+    brake_trial_recipients: int = Field(default=100, ge=1, description="How many recipients a trial lets through.")
+    brake_trial_seconds: Seconds = Field(
+        default=900.0, description="How long a trial takes at least, so that its bounces have come back."
+    )
+
     # Workers
     lease_seconds: Seconds = Field(
         default=8.0, description="A worker silent for this long is dead; its claims go to others."
@@ -351,6 +386,11 @@ class Settings(BaseSettings):
     @classmethod
     def _go_together(cls, accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
         return checked(accounts)
+
+    @property
+    def brake_windows_seconds(self) -> list[float]:
+        """Over how long the brake looks back: what is too much in one of these is too much."""
+        return [] if self.brake == "off" else [self.brake_short_window_seconds, self.brake_window_seconds]
 
     @property
     def asking_seconds(self) -> float:
@@ -503,11 +543,19 @@ def _django() -> Source:
 
 
 def _warn_of_misspelt_variables() -> None:
-    """Only of names that are nearly right: Kubernetes, for one, makes up others that begin like ours."""
+    for variable, meant in misspelt_variables():
+        log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant)
+
+
+def misspelt_variables() -> Iterator[tuple[str, str]]:
+    """Variables of the environment that nobody reads, each with the one that is most likely meant.
+
+    Only those that are nearly right: Kubernetes, for one, makes up others that begin like ours.
+    """
     names = [f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields]
     for variable in sorted(set(os.environ) - set(names)):
         if variable.startswith(ENVIRONMENT_PREFIX) and (meant := get_close_matches(variable, names, 1, 0.85)):
-            log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant[0])
+            yield variable, meant[0]
 
 
 def _explain(error: ValidationError, asked: Iterable[Source]) -> str:

@@ -60,6 +60,42 @@ class Accepted:
     """Whether its ticket went into the broker's queue in the same act."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """What was removed of a person, for the file; no address stands in it. All numbers are counts."""
+
+    pseudonym: str
+    """What the opt-outs call the address since: a keyed hash of it, as an address that nobody can have."""
+    at: float
+    """Epoch seconds, by Redis' clock."""
+    dry_run: bool
+    """Whether nothing was done: then it is what would be removed."""
+    waiting_email: int
+    """Email to this address alone that had not gone out: it was cancelled, and its text removed."""
+    failed_email: int
+    """The same of email that had failed; it cannot be sent again."""
+    taken_out_of_email_to_others: int
+    """Email to several: it goes to the others, or can be sent again to them."""
+    being_sent: int
+    """Of all these, those that SES was being asked to take: they may have gone out. They are not sent again."""
+    events: int
+    """Stored events in which the address stood, and what told of the person: it stands there no more."""
+    deliveries: int
+    """Notes of how far an email got."""
+    metadata: int
+    """Sends whose metadata was removed, or named the address."""
+    index_entries: int
+    """Sends that were found by the address."""
+    opt_outs_kept: int
+    """They hold as before, under the pseudonym."""
+    named_in_email_to_others: int
+    """Email to others whose text or headers name the address: it goes out as it is, and is removed with it."""
+    left_unread: int
+    """Email to several that this release cannot read, and so could not take the address out of."""
+    left_to_newer_release: int
+    """Email of a newer release: run its `sesmail erase`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Claim:
     """One worker's hold on one send. Its token goes with every move; once another worker has it, moves are refused."""
@@ -77,6 +113,8 @@ class Claim:
     """Without the recipients who have opted out."""
     callers: tuple[str, ...] = ()
     """The task ids of those who want something done at its end."""
+    site: str = ""
+    """Whose it is."""
     account: str = DEFAULT_ACCOUNT
     """The SES account that it is of."""
     through: str = DEFAULT_ACCOUNT
@@ -182,6 +220,7 @@ class Cause(StrEnum):
     QUOTA = "quota"  #: the 24-hour quota is used up, or its part for bulk
     PAUSED = "paused"  #: an operator paused the line
     STOPPED = "stopped"  #: SES refuses everything of this kind
+    BRAKED = "braked"  #: too many addresses of its list, its site or the account bounced or complained
     VERSION = "version"  #: a newer release keeps the books in a way that this one does not know
     SHUTDOWN = "shutdown"  #: this worker is going; another one takes over
     THROTTLED = "throttled"  #: SES said that the send rate was exceeded
@@ -201,3 +240,5 @@ class Postponed:
     """For people: what is closed and why."""
     error: SesError | None = None
     """What SES answered, where it was asked."""
+    scope: str = ""
+    """The scope of the line that the brake has closed: as soon as it is open, the send is due."""

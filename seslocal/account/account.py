@@ -14,6 +14,7 @@ from seslocal.account.mailbox import Mailbox
 from seslocal.account.suppression import SuppressionList
 from seslocal.errors import Kind, Refused
 from seslocal.message.submission import is_to_mailbox_simulator
+from seslocal.options import ACCOUNT_ID
 from seslocal.typed import check_types
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Changes:
     """SHUTDOWN is an account paused by AWS."""
     production_access: bool | None = None
     latency_seconds: tuple[float, float] | None = None
+    denied_actions: list[str] | None = None
+    """Actions that the caller has no right to, such as `GetAccount`: answered by AccessDenied."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -69,6 +72,7 @@ class Account:
         self.enforcement_status = "HEALTHY"
         self.production_access = not options.sandbox
         self.latency_seconds = options.latency_seconds
+        self.denied_actions: frozenset[str] = frozenset()
 
     def accept(self, submission: Submission) -> Record:
         """Take an email, or raise `Refused`."""
@@ -78,6 +82,15 @@ class Account:
         self._check_identities(submission)
         self._check_limits(submission, now)
         return self._keep(submission, now)
+
+    def check_right(self, action: str) -> None:
+        """Raise `Refused` for an action that the caller has no right to."""
+        if action in self.denied_actions:
+            raise Refused(
+                Kind.ACCESS_DENIED,
+                f"User: arn:aws:iam::{ACCOUNT_ID}:user/simulator is not authorized to perform: ses:{action} because no "
+                f"identity-based policy allows the ses:{action} action",
+            )
 
     def admit_call(self, action: str) -> None:
         """Count a call of an action that does not send; raise `Refused` if there were too many."""
@@ -128,6 +141,7 @@ class Account:
         self.sending_enabled = _or_else(changes.sending_enabled, self.sending_enabled)
         self.enforcement_status = _or_else(changes.enforcement_status, self.enforcement_status)
         self.production_access = _or_else(changes.production_access, self.production_access)
+        self.denied_actions = frozenset(_or_else(changes.denied_actions, self.denied_actions))
 
     def report(self) -> dict[str, Any]:
         """The limits and all that was counted."""

@@ -19,6 +19,10 @@ class Identities:
     def __init__(self, verified: Iterable[str] | None) -> None:
         self._open = verified is None
         self.known: dict[str, bool] = {name.lower(): True for name in verified or ()}
+        self.dkim_off: set[str] = set()
+        """Identities whose owner has switched DKIM off."""
+        self.mail_from: dict[str, tuple[str, str]] = {}
+        """Custom MAIL FROM domains of identities, each with what becomes of email while its MX record is missing."""
         self.topics: dict[tuple[str, str], str] = {}
         """Topic ARNs of feedback notifications, by (identity, type)."""
         self.with_headers: set[tuple[str, str]] = set()

@@ -54,6 +54,7 @@ async def answer_call(ses: Ses, api: Api, request: Request) -> Response:
 
 
 def _admit(ses: Ses, call: Call) -> Rule | None:
+    ses.account.check_right(call.action)
     if call.action in SENDING:
         return ses.account.faults.draw(clock.now())
     if call.limited:

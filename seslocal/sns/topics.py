@@ -43,6 +43,8 @@ class Subscription:
     policy: DeliveryPolicy
     raw: bool = False
     dead_letter_queue: Endpoint | None = None
+    dead_letter_name: str | None = None
+    """The ARN or name of that queue."""
     token: str | None = None
     """Of the confirmation that is waited for; None once it is there."""
     next_receive_at: float = 0.0
@@ -189,6 +191,7 @@ class Sns:
     def set_dead_letter_queue(self, subscription: Subscription, queue: str | None) -> None:
         """The queue, by ARN or name, for what is given up; None for none."""
         subscription.dead_letter_queue = endpoint_for("sqs", queue, self._options) if queue else None
+        subscription.dead_letter_name = queue
 
     def set_policy(self, subscription: Subscription, policy: str) -> None:
         """A DeliveryPolicy attribute."""

@@ -45,8 +45,9 @@ class HostApp(Celery):  # type: ignore[misc]  # Celery has no types
         if not self.is_told:
             self.is_told = True
             log.warning(
-                "%s has no Celery app here, so tickets of emails go to the broker that its settings name. Missing is "
-                "%s; where a `celery -A sesmail worker` sends, nothing is.",
+                "%s has no Celery app here, so tickets of emails go to the broker that its settings name. Where you "
+                "run `celery -A sesmail worker` to send, that is all it takes. Where your project has a Celery app of "
+                "its own, it is not loaded. Missing is %s.",
                 self.host,
                 self.missing,
             )
@@ -141,6 +142,7 @@ def _django_host(settings: Any) -> HostApp:
     said = getattr(settings, "SESMAIL", None)
     ledger = said.get("REDIS_URL") or said.get("redis_url") if isinstance(said, dict) else None
     app = HostApp("Django", line)
+    app.is_told = "sesmail.W001" in getattr(settings, "SILENCED_SYSTEM_CHECKS", ())  # the check says the same
     if getattr(settings, "CELERY_BROKER_URL", None):
         app.config_from_object(settings, namespace="CELERY")
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, _state, signals
@@ -20,7 +21,7 @@ from celery.loaders.default import Loader as DefaultLoader
 from kombu.messaging import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
     from celery import Celery
@@ -31,6 +32,13 @@ NEW_NAMES: dict[str, str] = _TO_NEW_KEY
 KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
 """Every name of a setting that Celery knows (celery/app/defaults.py)."""
 TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+
+
+def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names of settings that Celery does not know, each with the one that is most likely meant. Ours are left out."""
+    for name in (name for name in names if name not in KNOWN_SETTINGS and not name.lower().startswith("sesmail_")):
+        if similar := get_close_matches(name.lower(), TODAYS_SETTINGS, n=1, cutoff=0.8):
+            yield name, similar[0]
 
 
 def hide_our_addresses() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -18,7 +17,7 @@ from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
 
 from sesmail.celery.addresses import celery_of_redis
-from sesmail.celery.internals import KNOWN_SETTINGS, NEW_NAMES, TODAYS_SETTINGS, import_configuration
+from sesmail.celery.internals import NEW_NAMES, import_configuration, misspelt
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.errors import ConfigurationError
 
@@ -126,9 +125,8 @@ def _with_broker(defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 def _warn_of_misspelt(said: Iterable[str], file: str) -> None:
     """Celery ignores a name that it does not know, and its default holds. (Names of ours are checked by `Settings`.)"""
-    for name in (name for name in said if name not in KNOWN_SETTINGS and not name.startswith("sesmail_")):
-        if similar := get_close_matches(name.lower(), TODAYS_SETTINGS, n=1, cutoff=0.8):
-            log.warning("%s: there is no setting %s, it has no effect. Is %s meant?", file, name, similar[0])
+    for name, meant in misspelt(said):
+        log.warning("%s: there is no setting %s, it has no effect. Is %s meant?", file, name, meant)
 
 
 app = Celery(

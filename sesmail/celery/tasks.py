@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from celery import signals
 from celery.exceptions import Reject
 
+from sesmail import tracing
 from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of, task
@@ -70,7 +71,7 @@ def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: A
         if not isinstance(claim, Claim):
             return not_to_be_had(self, send_id, claim)
         self.request.retries = claim.waits
-        outcome = delivery.work(claim, self.request.hostname)
+        outcome = delivery.work(claim, self.request.hostname, trace=tracing.parent_of(self.request))
         if isinstance(outcome, Postponed):
             _retry_later(self, outcome)
         return delivered(self, claim, outcome)

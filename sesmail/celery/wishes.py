@@ -14,6 +14,7 @@ from celery import Task
 from kombu.utils import json
 from kombu.utils.uuid import uuid
 
+from sesmail import tracing
 from sesmail.celery.internals import HEADERS_OF_CELERY, MessageTaker
 from sesmail.errors import InvalidEmail
 from sesmail.vocabulary import Caller
@@ -72,6 +73,7 @@ def compose(app: Celery, task: Any, task_id: str, options: Mapping[str, Any], co
         task, (), {"send_id": task_id}, task_id=task_id, producer=taker, **{**wanted, "ignore_result": True}
     )
     body, how = taker.messages[0]
+    tracing.put_into(how["headers"])
     how["headers"]["ignore_result"] = is_ignored
     for field in CALLBACKS:
         body[2][field] = _identified(body[2][field])

@@ -17,9 +17,9 @@ why_option = click.option("--why", default="", help="For `sesmail audit`: why yo
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def audit(limit: int, as_json: bool) -> None:
-    """List what operators did, the latest first: paused, resumed, sent again, opt-outs removed; who, when and why.
+    """List what operators did, the latest first: paused, resumed, sent again, erased, opt-outs removed; who, when, why.
 
-    No address stands in it: of an opt-out that was removed there is a digest.
+    No address stands in it: of an opt-out that was removed, or a person who was erased, there is a digest.
     """
     acts = [*site_client().audit.read(limit)]
     rows = [

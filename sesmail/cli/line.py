@@ -11,17 +11,21 @@ from sesmail.cli.output import emit, json_option
 from sesmail.cli.site import account_option, accounts_of, client_with_workers, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
-from sesmail.state.line import ACCOUNT
+from sesmail.state.line import ACCOUNT, How, list_scope, site_scope
 from sesmail.vocabulary import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sesmail.client import Client
 
 scope_options = [
     account_option,
     click.option("--lane", type=click.Choice([lane.value for lane in Lane]), help="One lane only."),
     click.option("--configuration-set", metavar="NAME", help="What goes out under this configuration set only."),
     click.option("--identity", metavar="DOMAIN", help="What comes from this sender's domain only."),
+    click.option("--list", "list_name", metavar="NAME", help="Bulk to this list only."),
+    click.option("--site", metavar="SITE", help="Of this site: its list, or all its bulk."),
     json_option,
 ]
 
@@ -40,8 +44,8 @@ def pause(reason: str, account: str | None, as_json: bool, **scope: str | None) 
 
     Without --account, that holds for all accounts.
     """
-    name = _scope(**scope)
     client = client_with_workers()
+    name = _scope(client, **scope)
     accounts = accounts_of(client, account)
     changed = _of_any(each.throttle.line.pause(name, reason) for each in accounts)
     client.audit.note("pause", _audited(name, account), reason)
@@ -54,14 +58,24 @@ def pause(reason: str, account: str | None, as_json: bool, **scope: str | None) 
 @why_option
 @_with_scope
 def resume(why: str, account: str | None, as_json: bool, **scope: str | None) -> None:
-    """Go on with what was paused, or stopped by SES's refusals. What waits goes out within seconds to a minute.
+    """Go on with what was paused, or stopped by SES's refusals or by the brake. What waits goes out within a minute.
+
+    What the brake has stopped for too many bounces or complaints needs a `--why`: it is judged anew by what is sent
+    from now on. Clean the list before.
 
     The next worker asks SES at once what the account may send by now: emails that wait for the quota or the rate go on,
     too, as far as there is room for them. Without --account, that holds for all accounts.
     """
-    name, client = _scope(**scope), client_with_workers()
+    client = client_with_workers()
+    name = _scope(client, **scope)
+    is_braked = any(each.scope == name and each.how is How.BRAKED for each in client.throttle.line.closures())
+    if is_braked and not why:
+        raise click.UsageError(
+            f"The brake has stopped {name}: see `sesmail why`. It stays stopped. Where the cause is mended, or you "
+            'mean it all the same, say so for `sesmail audit`: --why "list cleaned".'
+        )
     accounts = accounts_of(client, account)
-    changed = _of_any(each.throttle.line.resume(name) for each in accounts)
+    changed = _of_any([client.brake.open(name), *(each.throttle.line.resume(name) for each in accounts)])
     client.audit.note("resume", _audited(name, account), why)
     for each in accounts:
         read_at_once(each.turns)
@@ -104,9 +118,20 @@ def _audited(scope: str, account: str | None) -> str:
     return f"{scope} of {account}" if account else scope
 
 
-def _scope(lane: str | None, configuration_set: str | None, identity: str | None) -> str:
+def _scope(
+    client: Client,
+    lane: str | None,
+    configuration_set: str | None,
+    identity: str | None,
+    list_name: str | None,
+    site: str | None,
+) -> str:
     chosen = {"lane": lane, "configuration-set": configuration_set, "identity": identity}
     named = [f"{kind}:{name}" for kind, name in chosen.items() if name]
+    if list_name:
+        named.append(list_scope(site or client.settings.site, list_name))
+    elif site:
+        named.append(site_scope(site))
     if len(named) > 1:
-        raise click.UsageError("Name one of --lane, --configuration-set and --identity, or none for everything.")
+        raise click.UsageError("Name one of --lane, --configuration-set, --identity, --list, or none for everything.")
     return named[0] if named else ACCOUNT

@@ -64,6 +64,7 @@ def _everything(client: Client) -> dict[str, Any]:
             for name, throttle in essence.throttles.items()
             for closure in throttle.closures
         ],
+        "reputation": [each.as_dict() for each in client.brake.judgements() if each.why],
         "rate": _rate(essence.throttle),
         "accounts": {
             name: {**_rate(throttle), "fallback": client.accounts[name].fallback}
@@ -82,6 +83,7 @@ def _table(data: dict[str, Any]) -> RenderableType:
         (f"line {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}")
         for c in data["line"]
     ]
+    rows += [(each["scope"], f"{each['level']}: {each['why']}") for each in data["reputation"]]
     rows += [(f"queue {name}", UNATTENDED) for name in data["unattended"]]
     rows += [("Redis", data["redis"]["in_short"])]
     others = {name: each for name, each in data["accounts"].items() if name != DEFAULT_ACCOUNT}

@@ -151,6 +151,8 @@ def list_(address: str | None, as_json: bool) -> None:
 def import_(file: Path, scope: Scope, reason: str, as_json: bool) -> None:
     """Add the addresses of a CSV file, as `export` writes it; only the column `address` is needed.
 
+    Those at erased.invalid are of people who were erased: they hold only in the ledger that they were exported from.
+
     SCOPE and REASON are for rows that name none. All rows are checked before the first is added.
     """
     try:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
     from sesmail.state.answering import Callers
     from sesmail.state.former_names import FormerNames
-    from sesmail.vocabulary import Accepted
+    from sesmail.vocabulary import Accepted, Erased
 
 
 class Client(WayBack):
@@ -52,6 +52,13 @@ class Client(WayBack):
     async def asend(self, email: Email, *, send_id: str | None = None) -> Accepted:
         """`send` for async code: the loop goes on while Redis is asked, in a thread."""
         return await asyncio.to_thread(self.send, email, send_id=send_id)
+
+    @shows_no_email
+    def erase(self, address: str, *, why: str = "", dry_run: bool = False) -> Erased:
+        """Remove what is kept of a person; see `sesmail.erase`."""
+        from sesmail.client.erasing import erase  # noqa: PLC0415  done seldom
+
+        return erase(self, address, why=why, dry_run=dry_run)
 
     @property
     def outbox(self) -> Outbox:
@@ -222,6 +229,7 @@ class Client(WayBack):
             self.accounts,
             self.hearing,
             self.redis_health,
+            self.brake,
         )
 
     def essence(self) -> Essence:

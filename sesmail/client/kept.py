@@ -104,7 +104,7 @@ class KeptInRedis(Base):
     @part
     def reputation(self) -> Reputation:
         """What became of the emails."""
-        return Reputation(self.scripts)
+        return Reputation(self.scripts, self.settings.brake_windows_seconds)
 
     @part
     def audit(self) -> Audit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,12 +14,19 @@ from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SoftBouncePolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sesmail.events.intake import Intake
     from sesmail.events.processing import EventProcessor
     from sesmail.events.sns import Confirmation, SnsVerifier
     from sesmail.events.stores import EventStore
+    from sesmail.sending.brake import Brake
+    from sesmail.ses.inspection import Inspection
     from sesmail.ses.suppression import SesSuppressionList
     from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks
+
+
+OF_SES = ("sesv2", "ses")
 
 
 class WayBack(KeptInRedis):
@@ -97,7 +105,17 @@ class WayBack(KeptInRedis):
             share_opt_outs_with=self.settings.share_opt_outs_with,
             soft_bounces=self._soft_bounces(),
             hard_bounce_expiry_seconds=self.settings.hard_bounce_expiry_seconds,
+            on_counted=self.brake.look,
         )
+
+    @part
+    def brake(self) -> Brake:
+        """Stops what bounces or is complained of too often."""
+        from sesmail.sending.brake import Brake  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.brake import BrakeBooks  # noqa: PLC0415
+        from sesmail.state.line import Line  # noqa: PLC0415
+
+        return Brake(self.settings, BrakeBooks(self.scripts), Line(self.scripts), self.turns)
 
     def _soft_bounces(self) -> SoftBouncePolicy | None:
         settings = self.settings
@@ -131,9 +149,22 @@ class WayBack(KeptInRedis):
     @part
     def ses_suppression(self) -> SesSuppressionList:
         """SES's own suppression list of the account; loads boto3."""
+        from sesmail.ses.suppression import SesSuppressionList  # noqa: PLC0415
+
+        return SesSuppressionList(self._client_of("sesv2"))
+
+    def inspection(self, *, now: Callable[[], float] = time.time) -> Inspection:
+        """Asks SES, SNS and SQS how they are set up; loads boto3."""
+        from sesmail.ses.inspection import Inspection  # noqa: PLC0415
+
+        return Inspection(self._client_of, now=now)
+
+    def _client_of(self, service: str, region: str | None = None, **options: Any) -> Any:
+        """boto3's client of SES as the settings have it, or of another service."""
+        if service not in OF_SES:
+            return _aws(service, region, **options)
         import boto3  # noqa: PLC0415  costs half a second: only who talks to AWS pays
 
-        from sesmail.ses.suppression import SesSuppressionList  # noqa: PLC0415
         from sesmail.ses.transport import Key  # noqa: PLC0415
 
         settings = self.settings
@@ -141,13 +172,16 @@ class WayBack(KeptInRedis):
         session = boto3.Session(
             profile_name=settings.profile, region_name=settings.region, **(key.as_boto3_says() if key else {})
         )
-        return SesSuppressionList(session.client("sesv2", endpoint_url=settings.endpoint_url))
+        return session.client(service, endpoint_url=settings.endpoint_url, **options)  # type: ignore[call-overload]
 
     def sqs_client(self, queue_url: str) -> Any:
         """boto3's client for the Region of a queue."""
+        return _aws("sqs", self.region_of_queue(queue_url))
+
+    def region_of_queue(self, queue_url: str) -> str | None:
+        """The Region that a queue's address names; else that of SES."""
         host = (urlsplit(queue_url).hostname or "").split(".")
-        region = host[1] if host[0] == "sqs" and len(host) > 2 else self.settings.region
-        return _aws("sqs", region)
+        return host[1] if host[0] == "sqs" and len(host) > 2 else self.settings.region
 
 
 def _aws(service: str, region: str | None, **options: Any) -> Any:

@@ -192,7 +192,7 @@ def _quota(accounts: Mapping[str, Snapshot]) -> Iterator[Metric]:
 
 def _line(accounts: Mapping[str, Snapshot]) -> Metric:
     """The account and the lanes are always there, so that an alert on them has something to look at."""
-    meaning = "1 where sending is closed: paused by an operator, or stopped because SES would refuse it."
+    meaning = "1 where sending is closed: paused by an operator, stopped as SES would refuse it, or braked."
     usual = [ACCOUNT, *(f"lane:{lane}" for lane in Lane)]
     all_open = {(name, scope, how.value): 0 for name in accounts for scope in usual for how in How}
     closed = {(name, each.scope, each.how.value): 1 for name, now in accounts.items() for each in now.closures}

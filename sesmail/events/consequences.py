@@ -52,6 +52,7 @@ class Consequences:
         share_opt_outs_with: Sequence[str],
         soft_bounces: SoftBouncePolicy | None,
         hard_bounce_expiry_seconds: float | None,
+        on_counted: Callable[[], object],
         clock: Callable[[], float],
     ) -> None:
         """As `EventProcessor`, which explains them."""
@@ -64,6 +65,7 @@ class Consequences:
         self._share_opt_outs_with = share_opt_outs_with
         self._soft_bounces = soft_bounces
         self._hard_bounce_expiry_seconds = hard_bounce_expiry_seconds
+        self._on_counted = on_counted
         self._clock = clock
 
     def follow(self, batch: Sequence[Told]) -> list[Told]:
@@ -166,7 +168,10 @@ class Consequences:
     def _count(self, batch: Sequence[Told]) -> list[Told]:
         """Count each fact once. What remains to be told are those of which no other notification told before."""
         facts = [fact_of(event, told.stored.event_id) for told in batch for event in told.events if event.key]
-        sights = iter(self._reputation.count(facts))
+        known = self._reputation.count(facts)
+        if Sight.FIRST in known:
+            self._on_counted()
+        sights = iter(known)
         return [
             Told(
                 stored=told.stored,
@@ -245,4 +250,5 @@ def fact_of(event: Event, told_by: str) -> Fact:
         list=event.list,
         sent_on=event.sent_at.date(),
         counter=event.counter,
+        sent_at=event.sent_at,
     )

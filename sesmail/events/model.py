@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sesmail.state.reputation import Counter
 from sesmail.state.suppression import Scope
+from sesmail.tracing import TRACE_TAG
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ class Mail:
         """All whom it went to, as they were written; one given as text counts as a list of one."""
         given = self.raw.get("destination")
         return tuple(_text(one) for one in (given if isinstance(given, list) else [given]) if isinstance(one, str))
+
+    @property
+    def trace(self) -> str:
+        """The `traceparent` of the OpenTelemetry trace in which it was sent; empty where it was not traced."""
+        tags = self.raw.get("tags")
+        given = tags.get(TRACE_TAG) if isinstance(tags, dict) else None
+        return _text(given[0]) if isinstance(given, list) and given else ""
 
     @property
     def subject(self) -> str:

@@ -7,15 +7,20 @@ done once however often it is tried; receivers are told at least once. An event 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sesmail import signals
+from sesmail import signals, tracing
 from sesmail.errors import SesmailError
 from sesmail.events import place_of
 from sesmail.events.consequences import Consequences, Told
+from sesmail.events.erasing import redacted_all
 from sesmail.events.reading import read_stored
+from sesmail.message.addresses import normal_address
+from sesmail.message.redaction import Redaction
+from sesmail.state.reputation import DELIVERY_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +39,7 @@ MARK_EVERY = 50
 MOST_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 3600.0
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'\\]+@[\w.-]*\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,7 @@ class EventProcessor:
         share_opt_outs_with: Sequence[str] = (),
         soft_bounces: SoftBouncePolicy | None = None,
         hard_bounce_expiry_seconds: float | None = None,
+        on_counted: Callable[[], object] = lambda: None,
         on_failure: Callable[[Exception], object] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
@@ -74,11 +81,13 @@ class EventProcessor:
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
         it is by the event that SES tells before all others; `metadata(send_id)` is what its caller gave with it.
-        `on_failure` is told what a receiver raised: for tests. What was gathered when a processor or its store went
-        away is gathered again after `lease_seconds`. `clock` gives epoch seconds.
+        `on_counted` is called when something was counted that was not known before. `on_failure` is told what a
+        receiver raised: for tests. What was gathered when a processor or its store went away is gathered again after
+        `lease_seconds`. `clock` gives epoch seconds.
         """
         self._site = site
         self._store = store
+        self._suppression = suppression
         self._consequences = Consequences(
             site,
             store,
@@ -89,6 +98,7 @@ class EventProcessor:
             share_opt_outs_with=share_opt_outs_with,
             soft_bounces=soft_bounces,
             hard_bounce_expiry_seconds=hard_bounce_expiry_seconds,
+            on_counted=on_counted,
             clock=clock,
         )
         self._metadata = metadata
@@ -105,9 +115,20 @@ class EventProcessor:
         self._mark_processed()
         leased_until = self._clock() + self._lease_seconds
         gathered = self._store.gather(self._site, limit=limit, lease_seconds=self._lease_seconds, now=self._clock())
-        batch = [Told(stored=stored, events=read_stored(stored, site=self._site)) for stored in gathered]
+        redacted = self._redacted(gathered) if gathered else []
+        batch = [Told(stored=stored, events=read_stored(stored, site=self._site)) for stored in redacted]
         processed = self._act(batch, leased_until)
         return Processed(gathered=len(gathered), processed=processed, failed=len(gathered) - processed)
+
+    def _redacted(self, gathered: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Without who was erased of late: what SES still tells of her is of email before that, and is not kept."""
+        words = (word for stored in gathered for word in _ADDRESS.findall(stored.message))
+        erased = self._suppression.erased_among(map(normal_address, words), within_seconds=DELIVERY_DAYS * 86_400.0)
+        if not erased:
+            return [*gathered]
+        redacted = redacted_all(gathered, Redaction(erased))
+        self._store.rewrite([*redacted.values()])
+        return [redacted.get(stored.event_id, stored) for stored in gathered]
 
     def _act(self, batch: Sequence[Told], leased_until: float) -> int:
         """How many were processed. One event that cannot be acted on, by a bug of ours, must not hold up the others."""
@@ -156,7 +177,9 @@ class EventProcessor:
         """Whether every receiver took it; what did not is noted, and comes again later or is set aside."""
         failures: dict[str, str] = {}
         for event in told.events:
-            failures |= self._tell_receivers(event, only=_failed_before(told.stored))
+            ids = {"send_id": event.send_id or "", "message_id": event.message_id, "event_id": event.event_id}
+            with tracing.span(f"SES {type(event).__name__}", after=event.mail.trace, kind="CONSUMER", **ids):
+                failures |= self._tell_receivers(event, only=_failed_before(told.stored))
         if not failures:
             return True
         self._failed(told.stored, "\n".join(f"{receiver}: {problem}" for receiver, problem in failures.items()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sesmail.events.reading import SHARED_OPT_OUT
 from sesmail.events.stores import StoredEvent
+from sesmail.state.pseudonyms import is_erased
 from sesmail.state.suppression import Scope
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def handed_on(opt_outs: Iterable[OptOut], sites: Iterable[str], *, received_at: float) -> Iterator[StoredEvent]:
     """Those of the opt-outs that are of everything, as events of the other sites; the same ones have the same ids."""
-    wide = [opt_out for opt_out in opt_outs if opt_out.scope == Scope()]
+    wide = [one for one in opt_outs if one.scope == Scope() and not is_erased(one.address)]
     for site in sites:
         for opt_out in wide:
             said = {"address": opt_out.address, "reason": opt_out.reason, "since": opt_out.since.isoformat()}

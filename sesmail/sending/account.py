@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sesmail.errors import SesError, SesMisconfigured
+from sesmail.state.line import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,13 @@ class AccountWatch:
         standing = account.standing()
         self._update(account.max_send_rate, account.max_24_hour_send, account.sent_last_24_hours, "ses", standing)
         if not account.sending_enabled or account.enforcement_status == "SHUTDOWN":
-            log.error("SES says that sending is paused for this account: see the SES console; email waits")
+            self._stop(standing)
+
+    def _stop(self, standing: str) -> None:
+        """Before an email is asked for in vain. The line opens as after any refusal: when SES takes one again."""
+        reason = f"SES says that sending is paused for this account ({standing}): see the SES console"
+        if self._throttle.line.stop(ACCOUNT, reason):
+            log.error("%s; email waits", reason, extra={"action": "line_stopped", "scope": ACCOUNT})
 
     def _update(self, rate: float, quota: float, sent: float | None, source: str, standing: str = "") -> None:
         self._throttle.update_account(

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from sesmail import tracing
 from sesmail.errors import (
     ConfigurationError,
     DailyQuotaExceeded,
@@ -25,12 +26,14 @@ from sesmail.errors import (
     StaleClaim,
 )
 from sesmail.frames import forget_variables
+from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
+from sesmail.state.line import list_scope, site_scope
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -139,11 +142,20 @@ class Delivery:
         token = new_token()  # one for all tries: where the answer was lost, the next one finds the claim its own
         return self.patience.unless_stopped(lambda: self._ledger.claim(send_id, self._lease.owner(), token))
 
-    def work(self, claim: Claim, worker: str | None) -> Outcome:
+    def work(self, claim: Claim, worker: str | None, *, trace: str | None = None) -> Outcome:
         """Send a claimed email, and write down what became of it.
 
-        `worker` is whose own rate limit is kept to; None in a process that is no worker.
+        `worker` is whose own rate limit is kept to; None in a process that is no worker. `trace` is the one that a
+        ticket carries, where it is to go on: see `tracing.parent_of`.
         """
+        with tracing.span("deliver email", after=trace, send_id=claim.send_id, lane=claim.lane) as span:
+            outcome = self._work(claim, worker)
+            span.note(outcome=type(outcome).__name__.lower())
+            if isinstance(outcome, Postponed):
+                span.note(cause=outcome.cause)
+        return outcome
+
+    def _work(self, claim: Claim, worker: str | None) -> Outcome:
         try:
             ready = self._until_asking(claim, worker)
             if not isinstance(ready, _Ready):
@@ -241,7 +253,9 @@ class Delivery:
         """Ask, and write the answer down. Raises `StaleClaim`."""
         claim, slot = ready.claim, ready.slot
         try:
-            message_id = ready.transport.send_composed(ready.composed)
+            with tracing.span("SES SendEmail", kind="CLIENT", send_id=claim.send_id) as span:
+                message_id = ready.transport.send_composed(ready.composed)
+                span.note(message_id=message_id)
         except SesError as error:
             return self._not_sent(claim, slot, error)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
@@ -270,6 +284,8 @@ class Delivery:
         scopes = [f"identity:{email.sender_domain}"]
         if email.configuration_set:
             scopes.append(f"configuration-set:{email.configuration_set}")
+        if claim.lane is Lane.BULK:  # the brake holds up nothing else
+            scopes += [site_scope(claim.site), list_scope(claim.site, email.tags.get(LIST_TAG, ""))]
         return self._account_of(claim).throttle.acquire(
             email.recipient_count,
             claim.lane,
@@ -408,7 +424,14 @@ class Delivery:
 
         def give_back() -> State:
             for_room = waiting.cause is Cause.QUOTA
-            return self._ledger.postpone(claim, waiting.seconds, waiting.reason, backs_off=backs_off, for_room=for_room)
+            return self._ledger.postpone(
+                claim,
+                waiting.seconds,
+                waiting.reason,
+                backs_off=backs_off,
+                for_room=for_room,
+                for_scope=waiting.scope,
+            )
 
         try:
             state = (self.patience.whatever_happens if asked else self.patience.unless_stopped)(give_back)

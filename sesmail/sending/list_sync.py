@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sesmail.state.pseudonyms import is_erased
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Reason
@@ -96,9 +97,13 @@ class ListSync:
         return pushed
 
     def _missing(self) -> Iterator[OptOut]:
-        """Ours that SES has not, of those that it should: of everything, by a hard bounce or a complaint."""
+        """Ours that SES has not, of those that it should: of everything, by a hard bounce or a complaint.
+
+        Not those that were erased: nobody knows their addresses any more.
+        """
         for opt_out in self._ours.read():
-            if opt_out.scope == Scope() and opt_out.reason in _THEIRS and opt_out.until is None:
+            known_here = not is_erased(opt_out.address)
+            if known_here and opt_out.scope == Scope() and opt_out.reason in _THEIRS and opt_out.until is None:
                 with reachable(self._redis):
                     known = self._redis.sismember(self._listed, opt_out.address.lower())
                 if not known:

@@ -145,6 +145,7 @@ class MemoryLedger:
             attempts=status.attempts,
             waits=status.waits,
             email=email.without(opted_out) if opted_out else email,
+            site=kept.settings.site,
         )
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:  # noqa: ARG002  no line is closed here
@@ -189,6 +190,7 @@ class MemoryLedger:
         *,
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
+        for_scope: str = "",  # noqa: ARG002
     ) -> State:
         """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
         with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:

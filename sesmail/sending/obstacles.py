@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesmail.sending.accounts import SesAccounts
+    from sesmail.sending.brake import Brake, Judgement
     from sesmail.state.health import Health, RedisHealth
     from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
@@ -28,7 +29,7 @@ SILENT_SECONDS = 20.0
 LONG_SECONDS = 60.0
 """What waits for a worker for longer than this waits for something."""
 HOUR_SECONDS = 3600.0
-SLOW_SECONDS = 0.1
+SLOW_SECONDS = 0.05
 """A Redis that takes longer to answer holds the workers up: each email asks it several times."""
 FULL = 0.9
 
@@ -45,8 +46,9 @@ class Obstacles:
         accounts: SesAccounts,
         hearing: Hearing,
         health: RedisHealth,
+        brake: Brake,
     ) -> None:
-        self._site, self._hearing, self._health = site, hearing, health
+        self._site, self._hearing, self._health, self._brake = site, hearing, health, brake
         self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
 
     def look(self) -> list[Obstacle]:
@@ -83,17 +85,15 @@ class Obstacles:
     def _among(self, seen: Essence) -> list[Obstacle]:
         """What is in the way of what is seen."""
         workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
-        started_at = time.monotonic()
-        health = self._health.read()
-        redis_seconds = (time.monotonic() - started_at) / 3  # it asks three times
         return [
-            *_full(health),
+            *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
             *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
+            *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *(_not_taken(seen) if workers_live else []),
             *_of_each(seen, _quota),
             *_of_each(seen, _limits),
-            *_slow(redis_seconds),
+            *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
             *_of_each(seen, _rate),
@@ -206,6 +206,16 @@ def _closed(closure: Closure) -> Obstacle:
             what=f"{what} is paused since {since}: {closure.reason}.",
             do=f"An operator did that. `sesmail resume{_option(closure.scope)}` when it may go on.",
         )
+    if closure.how is How.BRAKED:
+        return Obstacle(
+            id="braked",
+            level=Level.ERROR,
+            lane=Lane.BULK,
+            what=f"{what} is stopped by the brake since {since}: {closure.reason}.",
+            do="Clean the list: `sesmail suppress` has who bounced. Then `sesmail resume"
+            f'{_option(closure.scope)} --why "list cleaned"`; else a trial comes by itself{_trial(closure)}. '
+            "Transactional email goes on.",
+        )
     return Obstacle(
         id="stopped",
         level=Level.ERROR,
@@ -216,8 +226,29 @@ def _closed(closure: Closure) -> Obstacle:
     )
 
 
+def _trial(closure: Closure) -> str:
+    if closure.next_probe_at is None:
+        return ""
+    begins = datetime.fromtimestamp(closure.next_probe_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f" at {begins}, with {closure.trial_left} recipients left"
+
+
+def _warned_of(judgement: Judgement) -> Obstacle:
+    return Obstacle(
+        id="reputation",
+        level=Level.WARNING,
+        lane=Lane.BULK,
+        what=f"{judgement.scope}: {judgement.why}.",
+        do="Nothing is stopped by it yet. `sesmail rates` shows each list and day: write to those who asked for it, "
+        "and leave out addresses that you have not written to for long.",
+    )
+
+
 def _option(scope: str) -> str:
     kind, _, name = scope.partition(":")
+    if kind == "list":
+        site, _, name = name.partition("/")
+        return f" --list {shlex.quote(name)} --site {site}"
     return "" if scope == ACCOUNT else f" --{kind} {name}"
 
 

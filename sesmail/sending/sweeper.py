@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sesmail.sending.outbox import Broker
     from sesmail.state.answering import Callers
     from sesmail.state.ledger import Ledger
-    from sesmail.state.line import Line
+    from sesmail.state.line import Closure, Line
     from sesmail.state.meters import Meters
     from sesmail.vocabulary import Ticket
 
@@ -100,9 +100,12 @@ class Sweeper:
 
     def _queue_what_may_go(self) -> dict[str, int]:
         """All that is due, or has room by now; but what is closed would only send tickets round and round."""
-        closed = {name: {(each.scope, each.how) for each in line.closures()} for name, line in self._lines.items()}
+        closures = {name: line.closures() for name, line in self._lines.items()}
+        braked = {(each.scope, each.how): each for each in closures[DEFAULT_ACCOUNT] if each.how is How.BRAKED}
+        closed = {name: {(each.scope, each.how) for each in of} | {*braked} for name, of in closures.items()}
         open_lanes = {name: [lane for lane in Lane if _is_open(closed[name], lane)] for name in closed}
         due = sum(self._queue_some_that_try(name, closed[name]) for name in closed)
+        due += sum(self._queue_for_trial(each, closed[DEFAULT_ACCOUNT]) for each in braked.values())
         for lane in Lane:
             closed_accounts = [
                 name for name in closed if lane not in open_lanes[name] and not self._falls_back(name, lane, closed)
@@ -140,6 +143,16 @@ class Sweeper:
                 self._issue(tickets, express=False)
                 total += len(tickets)
         return total
+
+    def _queue_for_trial(self, closure: Closure, closed: Closed) -> int:
+        """As many of a lane that the brake has closed as its trial has left, when it is time for that."""
+        lanes = {f"lane:{lane}": lane for lane in Lane}
+        is_closed_otherwise = any((scope, How.PAUSED) in closed for scope in (ACCOUNT, closure.scope))
+        if closure.scope not in lanes or not closure.trial_left or is_closed_otherwise:
+            return 0
+        tickets = self._ledger.queue_for_trial(lanes[closure.scope], min(closure.trial_left, PAGE))
+        self._issue(tickets, express=False)
+        return len(tickets)
 
     def _queue_all(self, queued: Callable[[Lane, int], list[Ticket]], lane: Lane) -> int:
         total = 0

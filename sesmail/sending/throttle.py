@@ -143,8 +143,8 @@ class SendThrottle:
         `express` lets bulk wait with the transactional ones; what is left of the quota and open is still bulk's.
         `quota_recipients` are those that count to the 24-hour quota: all but the mailbox simulator's addresses.
         `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
-        the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`. Within a lane it is first come, first
-        served; a send that gets no turn within `patience_seconds` is postponed.
+        the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
+        Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
         """
         request = _Request(
             recipients=recipients,
@@ -315,8 +315,8 @@ class _Reserved:
 _SHUTDOWN = Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
 
 
-def _postponed(wait_ms: int, cause: bytes, reason: bytes) -> Postponed:
-    return Postponed(seconds=wait_ms / 1000, cause=Cause(cause.decode()), reason=reason.decode())
+def _postponed(wait_ms: int, cause: bytes, reason: bytes, scope: bytes = b"") -> Postponed:
+    return Postponed(seconds=wait_ms / 1000, cause=Cause(cause.decode()), reason=reason.decode(), scope=scope.decode())
 
 
 def _snapshot(told: dict[str, str], closures: tuple[Closure, ...]) -> Snapshot:

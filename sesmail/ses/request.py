@@ -6,13 +6,18 @@ https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sesmail import tracing
 from sesmail.errors import SendRejected
 from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email, mime
 from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.content_types import is_composite
+from sesmail.message.fields import MAX_TAGS
 from sesmail.message.headers import encoded_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOT_COMPOSED = "not-composed"
 """The code of a send that was rejected here, before SES was asked."""
@@ -53,7 +58,7 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
     request: dict[str, Any] = {
         "Destination": _destination(email),
         "Content": _simple(email, own) if _is_simple(email) else {"Raw": {"Data": mime.build(email, own)}},
-        "EmailTags": [{"Name": name, "Value": value} for name, value in (*email.tags.items(), (ID_TAG, send_id))],
+        "EmailTags": [{"Name": name, "Value": value} for name, value in _tags(email, send_id)],
     }
     if email.from_email:
         request["FromEmailAddress"] = encoded_mailbox(email.from_email)
@@ -63,6 +68,14 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
         request["ConfigurationSetName"] = email.configuration_set
     request |= email.ses
     return request
+
+
+def _tags(email: Email, send_id: str) -> Iterator[tuple[str, str]]:
+    """The caller's, and ours: the trace only where it is none too many."""
+    yield from email.tags.items()
+    yield ID_TAG, send_id
+    if len(email.tags) < MAX_TAGS and (trace := tracing.current()):
+        yield tracing.TRACE_TAG, trace
 
 
 def _destination(email: Email) -> dict[str, list[str]]:

@@ -193,6 +193,12 @@ class SesTransport:
         """For people: where SES is asked, and how. Raises `SesMisconfigured` where it cannot be."""
         return self._way_of_this_process().said
 
+    @property
+    def why_not_lean(self) -> str:
+        """Why boto3's own call is used; empty where the lean one is. Raises as `said`."""
+        way = self._way_of_this_process()
+        return "" if way.lean else way.why
+
     compose = staticmethod(compose)
 
     def send(self, email: Email, *, send_id: str) -> str:

@@ -31,7 +31,7 @@ class Act:
     who: str
     """The user and the host, as the operating system names them."""
     what: str
-    """`pause`, `resume`, `requeue` or `opt-out removed`."""
+    """`pause`, `resume`, `requeue`, `erase` or `opt-out removed`."""
     about: str
     """The scope, the ids of sends (the first of them), or the digest of an address."""
     why: str

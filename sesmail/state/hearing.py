@@ -48,6 +48,12 @@ class Hearing:
             return None
         return Silence(sent=len(sent), seconds=(now_ms - sent[0]) / 1000, ever_heard=heard is not None)
 
+    def sites(self) -> set[str]:
+        """Those whose events are processed for this ledger."""
+        with reachable(self._redis):
+            names: Any = self._redis.hkeys(self._key("heard"))
+        return {name.decode() for name in names}
+
     def heard_at(self, site: str) -> float | None:
         """When (epoch seconds) the last event of a site was processed; None where none ever was."""
         with reachable(self._redis):

@@ -55,7 +55,7 @@ CATALOGUE: tuple[Key, ...] = (
         "the id of the send that a caller's key stands for, and the digest of what its email says",
     ),
     Key("idempotency:<sha256>", "string", "a day", "the same for callers of former releases: the id alone"),
-    Key("index:secret", "string", "for ever", "what addresses are hashed with for the index; never changed"),
+    Key("index:secret", "string", "for ever", "addresses are hashed with it where they must not stand; never changed"),
     Key(
         "index:address:<hash>",
         "zset",
@@ -134,13 +134,24 @@ CATALOGUE: tuple[Key, ...] = (
     Key("throttle:expected:<lane>", "hash", "for ever", "who waits for a turn: the time (us) at which to come again"),
     Key("throttle:sent", "hash", "for ever", "ten minutes' bucket: recipients sent, for the rolling 24 hours"),
     Key("throttle:promised", "hash", "for ever", "bucket: recipients that wait for its leaving the 24 hours"),
-    Key("line", "hash", "for ever", "`paused:<scope>` or `stopped:<scope>`: next probe, interval, since (ms), reason"),
+    Key(
+        "line",
+        "hash",
+        "for ever",
+        "`paused:<scope>`, `stopped:<scope>` or `braked:<scope>`: next probe, interval, since (ms), reason",
+    ),
     Key(
         "account:<account>:<key>",
         "as there",
         "as there",
         "`throttle`, `throttle:…`, `line`, `unclear`, `for_room:<lane>` and `turn:<name>` of another SES account than "
         "`default`, whose are without this",
+    ),
+    Key(
+        "brake:<site>",
+        "hash",
+        "14 days after the last",
+        "`window end counter list`: what was told of late of its emails; `from list`: since when (ms) sent ones count",
     ),
     Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
     # What SES's events tell
@@ -151,6 +162,12 @@ CATALOGUE: tuple[Key, ...] = (
         "address: `reason since (ms) source` of an opt-out, and when it ends; see lua/suppression.lua",
     ),
     Key("optouts", "set", "for ever", "the scopes that have opt-outs"),
+    Key(
+        "erased",
+        "zset",
+        "for ever",
+        "what those are called who were erased, by the time (ms) of it; see lua/pseudonyms.lua",
+    ),
     Key(
         "returned:<scope>",
         "hash",

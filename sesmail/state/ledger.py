@@ -180,7 +180,7 @@ class Ledger:
             return state_of(answer[0].decode())
         if answer[0] == b"left":
             return self._left(send_id, answer[1].decode())
-        _, lane, express, opted_out, attempts, waits, callers, account, through, record, *blobs = answer
+        _, lane, express, opted_out, attempts, waits, callers, site, account, through, record, *blobs = answer
         try:
             email = unpack(record, blobs).at_account(account.decode())
         except Newer as newer:
@@ -198,6 +198,7 @@ class Ledger:
             waits=int(waits),
             email=email.without(opted_out.decode().split("\n")) if opted_out else email,
             callers=tuple(callers.decode().split()),
+            site=site.decode(),
             account=account.decode(),
             through=through.decode(),
         )
@@ -235,16 +236,24 @@ class Ledger:
         return self._settle(claim, State.UNKNOWN, reason=reason, code=code)
 
     def postpone(
-        self, claim: Claim, delay_seconds: float, reason: str, *, backs_off: bool = False, for_room: bool = False
+        self,
+        claim: Claim,
+        delay_seconds: float,
+        reason: str,
+        *,
+        backs_off: bool = False,
+        for_room: bool = False,
+        for_scope: str = "",
     ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner. Answers `SENT` when an event has proved that
+        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
+        to open, and goes on then. Answers `SENT` when an event has proved that
         SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room))
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope)
         answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
@@ -307,6 +316,8 @@ class Ledger:
     def _expect(answer: bytes, state: State, wish: str) -> None:
         if answer == b"gone":
             raise UnknownSend
+        if answer == b"erased":
+            raise MoveRefused(f"The recipient of the send was erased, and its text with it: it cannot be {wish}.")
         if answer.decode() != state:
             raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
 
@@ -425,6 +436,11 @@ class Ledger:
         """
         only = account if len(self._settings.account_names) > 1 else ""
         _, *found = self._run_at(account, "sweep_due", lane, 1, scope, round(due_for_seconds * 1000), only)
+        return _tickets(found)
+
+    def queue_for_trial(self, lane: Lane, most: int) -> list[Ticket]:
+        """Due sends of a lane that the brake has closed, for its trial; none before that begins."""
+        _, *found = self._run("sweep_due", lane, most, f"braked:lane:{lane}", 0, "")
         return _tickets(found)
 
     def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:

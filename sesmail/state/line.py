@@ -6,10 +6,13 @@ A scope is one of
     lane:bulk                 a lane
     configuration-set:NAME    whatever goes out under it
     identity:DOMAIN           whatever comes from that sender
+    site:SITE                 the bulk email of a site
+    list:SITE/LIST            the bulk email to a list of a site
 
-and is closed in one of two ways: *paused* by an operator, until an operator says otherwise; or *stopped*, because SES
-would refuse all of it, until a single send that is let through now and then is accepted. What `breaker.py` closes,
-because SES is out of order, is stopped, too.
+and is closed in one of three ways: *paused* by an operator, until an operator says otherwise; *stopped*, because SES
+would refuse all of it, until a single send that is let through now and then is accepted; or *braked*, because too many
+addresses bounced or complained (`brake.py`), until a trial goes well. What `breaker.py` closes, because SES is out of
+order, is stopped, too.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class How(StrEnum):
 
     PAUSED = "paused"  #: by an operator; opens when an operator resumes it
     STOPPED = "stopped"  #: by SES, which refuses or is out of order; opens by itself when it takes one again
+    BRAKED = "braked"  #: by the brake: too many bounces or complaints; opens when a trial goes well, or by an operator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +47,11 @@ class Closure:
     reason: str
     since: float
     next_probe_at: float | None
-    """When a single send may try whether SES accepts it again; None where an operator decides."""
+    """When one send may try whether SES accepts it again, or the brake's trial begins; None: an operator decides."""
+    trial_left: int | None = None
+    """How many recipients the brake's trial has left; None where it is no brake that has closed it."""
+    judged_at: float | None = None
+    """When that trial is judged, at the earliest."""
 
 
 class Line:
@@ -65,9 +73,9 @@ class Line:
         return bool(self._scripts.run("line", How.STOPPED, scope, reason, round(probe_every_seconds * 1000)))
 
     def resume(self, scope: str) -> bool:
-        """Open a scope, whoever closed it. False when it was open."""
+        """Open a scope, whoever closed it. False when it was open. (`Brake.open` also has it judged anew.)"""
         with reachable(self._scripts.redis):
-            return bool(self._scripts.redis.hdel(self._key, f"{How.PAUSED}:{scope}", f"{How.STOPPED}:{scope}"))
+            return bool(self._scripts.redis.hdel(self._key, *(f"{how}:{scope}" for how in How)))
 
     def closures(self) -> tuple[Closure, ...]:
         """Everything that is closed, the longest closed first; empty when all is open."""
@@ -77,8 +85,18 @@ class Line:
         return tuple(sorted(closures, key=lambda closure: closure.since))
 
 
-_ENTRY = re.compile(r"(\d+) \d+ (\d+) ([^\n]*)")
-"""As `lua/line.lua` writes it."""
+def list_scope(site: str, list_name: str) -> str:
+    """The scope of the bulk email to a list of a site."""
+    return f"list:{site}/{list_name}"
+
+
+def site_scope(site: str) -> str:
+    """The scope of the bulk email of a site."""
+    return f"site:{site}"
+
+
+_ENTRY = re.compile(r"(\d+) (\d+) (\d+) ([^\n]*)(?:\nbrake \d+ (\d+))?")
+"""As `lua/line.lua` and `lua/brake.lua` write it."""
 
 
 def _closure(field: bytes, entry: bytes) -> Closure | None:
@@ -89,11 +107,14 @@ def _closure(field: bytes, entry: bytes) -> Closure | None:
         return None
     if known is None:
         return Closure(scope=scope, how=How(how), reason="closed by a newer release", since=0.0, next_probe_at=None)
-    next_probe_ms, since_ms, reason = known.groups()
+    next_probe_ms, left, since_ms, reason, judged_ms = known.groups()
+    is_braked = How(how) is How.BRAKED
     return Closure(
         scope=scope,
         how=How(how),
         reason=reason,
         since=int(since_ms) / 1000,
-        next_probe_at=int(next_probe_ms) / 1000 if How(how) is How.STOPPED else None,
+        next_probe_at=None if How(how) is How.PAUSED else int(next_probe_ms) / 1000,
+        trial_left=int(left) if is_braked else None,
+        judged_at=int(judged_ms) / 1000 if is_braked and judged_ms else None,
     )

@@ -18,7 +18,7 @@ from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import date
 
     from sesmail.state.reputation import Fact
@@ -112,6 +112,10 @@ class MemoryOptOuts:
         self._outage.check()
         with self._lock:
             return self._entries.pop((str(scope), normal_address(address)), None) is not None
+
+    def erased_among(self, addresses: Iterable[str], *, within_seconds: float = 0.0) -> dict[str, str]:  # noqa: ARG002
+        """Nobody: what is here goes with the process."""
+        return {}
 
     def find(self, address: str) -> list[OptOut]:
         """All entries of one address."""

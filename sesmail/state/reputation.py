@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,6 +64,8 @@ class Fact:
     sent_on: date
     """The day it is counted for: bounces of today belong to the letter of yesterday."""
     counter: Counter | None
+    sent_at: datetime | None = None
+    """When its email was sent; without it the brake does not judge by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +123,16 @@ class Tally(Protocol):
 class Reputation:
     """The counts and statuses, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, brake_windows_seconds: Sequence[float] = ()) -> None:
+        """What is counted is also counted for the brake, in these windows."""
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
+        self._windows = " ".join(str(round(seconds * 1000)) for seconds in brake_windows_seconds)
 
     def count(self, facts: Sequence[Fact]) -> list[Sight]:
         """Count each once, in one act; answers whether each was known before."""
-        arguments: Iterable[str | bytes] = chain.from_iterable(
+        arguments: Iterable[str | bytes | int] = chain.from_iterable(
             (
                 fact.happened_on.isoformat(),
                 _digest(fact.key),
@@ -136,10 +140,11 @@ class Reputation:
                 fact.site,
                 fact.sent_on.isoformat(),
                 f"{fact.counter} {fact.list}" if fact.counter else "",
+                round(fact.sent_at.timestamp() * 1000) if fact.sent_at else 0,
             )
             for fact in facts
         )
-        answer = self._run("count_facts", SEEN_DAYS * 86_400, RATES_DAYS * 86_400, *arguments)
+        answer = self._run("count_facts", SEEN_DAYS * 86_400, RATES_DAYS * 86_400, self._windows, *arguments)
         return [Sight(sight.decode()) for sight in answer]
 
     def rates(self, site: str, first: date, last: date) -> list[Rates]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
 from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
+from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.rows import DEFAULT_ACCOUNT
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
@@ -61,6 +60,7 @@ class Search:
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
+        self._pseudonyms = Pseudonyms(scripts)
 
     @shows_no_email
     def by_address(self, address: str, *, skip: int = 0, limit: int = 100) -> Found:
@@ -78,11 +78,7 @@ class Search:
     @shows_no_email
     def pseudonym(self, address: str) -> str:
         """What an address is called where it must not stand: the same each time, by the secret of the index."""
-        name = self._key("index:secret")
-        with reachable(self._redis):
-            self._redis.set(name, token_hex(32), nx=True)
-            secret = cast("bytes", self._redis.get(name)).decode()
-        return _hex(secret + _hex(secret + normal_address(address)))[:20]  # as in lua/index.lua
+        return self._pseudonyms.of(normal_address(address))
 
     def _found(self, what: str, skip: int, limit: int) -> Found:
         total, *ids = self._run("search", what, skip, limit)
@@ -145,7 +141,3 @@ class Search:
             expires_at=float(said["expires_at"]) / 1000 if said["expires_at"] else None,
             metadata=tuple(sorted(json.loads(said["metadata"]))) if said["metadata"] else (),
         )
-
-
-def _hex(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

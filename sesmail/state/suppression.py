@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import former_addresses, normal_address
+from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.scripts import unreadable
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sesmail.state.scripts import Scripts
 
@@ -100,6 +102,9 @@ class OptOutBook(Protocol):
     def count_passing(self, policy: SoftBouncePolicy, passing: Sequence[Passing]) -> int:
         """Count passing bounces and deliveries, in this order; how many addresses are opted out by it."""
 
+    def erased_among(self, addresses: Iterable[str], *, within_seconds: float) -> dict[str, str]:
+        """Those whose traces were erased of late, and what they are called since."""
+
 
 class SuppressionList:
     """The opt-outs, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached.
@@ -112,6 +117,7 @@ class SuppressionList:
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
+        self._pseudonyms = Pseudonyms(scripts)
 
     @shows_no_email
     def add(self, opt_out: OptOut) -> bool:
@@ -150,10 +156,13 @@ class SuppressionList:
     def remove(self, address: str, scope: Scope) -> bool:
         """Write to this address again, within one scope; False when it was not there."""
         normal = normal_address(address)
+        names = normal, *former_addresses(normal), *self.erased_among([normal]).values()
         with reachable(self._redis):
-            return bool(
-                self._redis.hdel(self._key("optout", str(scope)), *map(unreadable, (normal, *former_addresses(normal))))
-            )
+            return bool(self._redis.hdel(self._key("optout", str(scope)), *map(unreadable, names)))
+
+    def erased_among(self, addresses: Iterable[str], *, within_seconds: float = math.inf) -> dict[str, str]:
+        """Those that were erased, of late or ever, and what the list calls them since."""
+        return self._pseudonyms.erased_among(addresses, within_seconds=within_seconds)
 
     def rewrite_former(self, normal: str) -> None:
         """What former releases wrote down of an address in another spelling is from now on written as today's is."""
@@ -165,10 +174,11 @@ class SuppressionList:
 
     @shows_no_email
     def find(self, address: str) -> list[OptOut]:
-        """All entries of one address."""
+        """All entries of one address; of one that was erased, under what it is called since."""
         normal = normal_address(address)
         self.rewrite_former(normal)
-        return self._found(normal)
+        names = normal, *self.erased_among([normal]).values()
+        return [opt_out for name in names for opt_out in self._found(name)]
 
     def _found(self, address: str) -> list[OptOut]:
         scopes = self._scopes()

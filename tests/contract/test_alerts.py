@@ -24,10 +24,11 @@ RULES = [
     for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
-PANELS = json.loads((ROOT / "deploy" / "grafana" / "sesmail.json").read_text())["panels"]
+PANELS = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text())["panels"]
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES}
 QUERIES = ALERTS | {f"{panel['title']} {each['refId']}": each["expr"] for panel in PANELS for each in panel["targets"]}
 OF_PROMETHEUS = {"up": {"job", "instance"}}
+DEFAULT = {"account": "default"}
 Vector = dict[frozenset[tuple[str, str]], float]
 
 
@@ -183,8 +184,10 @@ def test_line_stopped_goes_off_while_it_is(client: Client) -> None:
     assert fires("SesmailLineStopped", client) == []
     client.throttle.line.stop("account", "SES says no")
     client.throttle.line.pause("lane:bulk", "a typo")
-    assert fires("SesmailLineStopped", client) == [{"scope": "account", "how": "stopped"}]
-    assert fires("SesmailLinePaused", client) == [{"scope": "lane:bulk", "how": "paused"}]
+    client.brake._books.close("list:shop/weekly", "6 % hard bounces", client.brake._trial, [])
+    assert fires("SesmailLineStopped", client) == [{"account": "default", "scope": "account", "how": "stopped"}]
+    assert fires("SesmailBraked", client) == [{"account": "default", "scope": "list:shop/weekly", "how": "braked"}]
+    assert fires("SesmailLinePaused", client) == [{"account": "default", "scope": "lane:bulk", "how": "paused"}]
 
 
 def test_oldest_waiting_goes_off_when_one_is_late(client: Client) -> None:
@@ -201,10 +204,10 @@ def test_quota_goes_off_before_it_is_used_up_and_then(client: Client) -> None:
     client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=800)
     assert fires("SesmailQuotaNearlyUsed", client) == []
     client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=950)
-    assert fires("SesmailQuotaNearlyUsed", client) == [{}]
+    assert fires("SesmailQuotaNearlyUsed", client) == [DEFAULT]
     assert fires("SesmailQuotaUsedUp", client) == []
     client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=1000)
-    assert fires("SesmailQuotaUsedUp", client) == [{"lane": "transactional"}]
+    assert fires("SesmailQuotaUsedUp", client) == [DEFAULT | {"lane": "transactional"}]
     client.throttle.update_account(rate=14, quota_24h=-1, sent_24h=1000)
     assert fires("SesmailQuotaNearlyUsed", client) == fires("SesmailQuotaUsedUp", client) == []
 
@@ -233,6 +236,6 @@ def test_events_unheard_goes_off_an_hour_after_a_hundred_were_sent_until_one_is_
 
 
 def test_the_accounts_figures_are_old_when_nobody_has_read_them(client: Client) -> None:
-    assert fires("SesmailAccountUnread", client) == [{}]
+    assert fires("SesmailAccountUnread", client) == [DEFAULT]
     client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=1)
     assert fires("SesmailAccountUnread", client) == []

@@ -6,6 +6,7 @@ noted with the script that moved it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -178,6 +179,13 @@ def an_older_release_kept_the_proof_and_the_window_passed(story: Story) -> None:
     time_passes(WINDOW_SECONDS + 1)(story)
 
 
+def is_erased(ledger: Ledger, record: str) -> None:
+    """The recipient is; the email goes to nobody, or, by another record, to another."""
+    email = ledger._redis.hget(ledger._key("send", "a"), "email") or b""
+    seen = hashlib.sha1(email, usedforsecurity=False).hexdigest()
+    ledger._run("erase_send", "a", seen, record, "bob@example.org" if record else "", int(bool(record)), 60_000)
+
+
 CIRCUMSTANCES = [
     nothing_happens,
     time_passes(WINDOW_SECONDS + 1),
@@ -205,6 +213,8 @@ ACTS: list[Callable[[Ledger, Any], Any]] = [
     lambda ledger, _: ledger.cancel("a"),
     lambda ledger, _: ledger.reschedule("a", datetime(2030, 1, 1, tzinfo=UTC)),
     lambda ledger, _: ledger.requeue("a"),
+    lambda ledger, _: is_erased(ledger, ""),
+    lambda ledger, _: is_erased(ledger, "{}"),
     lambda ledger, _: ledger.record_evidence("a", "ses-3"),
     lambda ledger, _: ledger.take_back(State.CLAIMED),
     lambda ledger, _: ledger.take_back(State.SENDING),

@@ -134,7 +134,12 @@ def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts) -> None
     from sesmail.state.scripts import _file
 
     text = "\n".join(
-        [scripts.prelude(), _file("suppression"), "return suppressed(ARGV[1], 'alpha', ARGV[2], {}) or ''"]
+        [
+            scripts.prelude(),
+            _file("pseudonyms"),
+            _file("suppression"),
+            "return suppressed(ARGV[1], 'alpha', ARGV[2], {}) or ''",
+        ]
     )
     ask = scripts.redis.register_script(text)
     assert ask(keys=[scripts.keys.base], args=[ANN, "monthly"]) == b"bounced"

@@ -72,7 +72,8 @@ class Bounds:
                 str(ses.unknown_while_down),
             )
             waiting = [send.id for send in self._model.waiting() if self._is_of(send, base, ses) and self._may_go(send)]
-            if ses.troubled_at <= ses.down_until and not self._model.paused[base]:
+            closed_by_people = self._model.paused[base] or self._model.braked[base]
+            if ses.troubled_at <= ses.down_until and not closed_by_people:
                 closed = bool(waiting) and breaker_is_closed()
                 self._rules.check("the_line_opens_after_an_outage", not closed, " ".join(waiting))
 

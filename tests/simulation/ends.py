@@ -14,6 +14,7 @@ from sesmail.state.reputation import Counter as Rate
 from tests.simulation.lua import EXPIRIES, MOVES
 from tests.simulation.model import ENDS, Send
 from tests.simulation.scheduler import START
+from tests.traces import traces
 
 if TYPE_CHECKING:
     from tests.simulation.ses import Ses
@@ -43,6 +44,7 @@ def judge(world: World) -> None:
         _judge_meters(world, each)
     _judge_keys(world)
     _judge_events(world)
+    _judge_erasing(world)
 
 
 def untold(world: World) -> int:
@@ -94,7 +96,7 @@ def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
         "cancelled": send.cancelled_at is not None,
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
-        or world.model.whom_not(send) >= set(send.email.recipients),
+        or world.model.whom_not(send) | send.erased >= set(send.email.recipients),
         "abandoned": send.unknown_times >= world.max_attempts or evicted,
     }
     world.rules.check("fails_for_a_reason", bool(reasons.get(state, True)), send.id, state)
@@ -239,9 +241,17 @@ def _judge_events(world: World) -> None:
         world.rules.check("events_settle", message_id in told, "", message_id)
 
 
+def _judge_erasing(world: World) -> None:
+    """Who was erased stands nowhere any more, whatever SES has told since."""
+    for base, address in world.model.gone():
+        found = traces(lambda *command: world.server.wire.ask(command)[0], f"{base}*", address)
+        world.rules.check("who_was_erased_leaves_no_trace", not found, "", f"{address} in {found}")
+
+
 def forget(world: World, changed: set[str]) -> None:
     """Take note of what Redis has gone back to."""
     for each in world.installations:
+        world.model.forgets_erasing(each.base)
         for (base, send_id), send in list(world.model.sends.items()):
             if base == each.base and f"{base}send:{send_id}" in changed:
                 _forget_send(world, send)
@@ -249,16 +259,21 @@ def forget(world: World, changed: set[str]) -> None:
         for scope in list(opt_outs):
             row = world.server.wire.ask(("HGETALL", f"{each.base}optout:{scope}"))[0]
             found = zip(row[::2], row[1::2], strict=True)
-            opt_outs[scope] = {address.decode(): why.decode().split(" ")[0] for address, why in found}
+            whose = lambda name: world.model.pseudonyms.get((each.base, name), name)  # noqa: B023, E731
+            opt_outs[scope] = {whose(name.decode()): why.decode().split(" ")[0] for name, why in found}
         fields = world.server.wire.ask(("HKEYS", f"{each.base}line"))[0]
         paused = {field.decode().removeprefix("paused:") for field in fields if field.startswith(b"paused:")}
         world.model.paused[each.base] &= paused
+        world.model.braked[each.base].clear()
+        world.model.judged.clear()
 
 
 def _forget_send(world: World, send: Send) -> None:
     send.forgotten, send.told_at, send.cancelled_at, send.due_at = True, None, None, 0.0
-    fields = ("state", "moved_at", "token", "attempts")
-    state, moved_at, token, attempts = world.server.wire.ask(("HMGET", f"{send.base}send:{send.id}", *fields))[0]
+    fields = ("state", "moved_at", "token", "attempts", "addresses")
+    state, moved_at, token, attempts, addresses = world.server.wire.ask(
+        ("HMGET", f"{send.base}send:{send.id}", *fields)
+    )[0]
     world.story.tell(f"Redis has forgotten that it was {send.state}; it is {(state or b'gone').decode()}:", send.id)
     if state is None:
         send.state = "nothing"
@@ -267,6 +282,8 @@ def _forget_send(world: World, send: Send) -> None:
             del world.model.of_number[send.number]
         world.counts["lost_with_redis"] += send.accepted
     else:
+        if addresses:  # whom it is to again, or still
+            send.erased = frozenset(send.email.recipients) - {*addresses.decode().split("\n")}
         send.state, send.holder = state.decode(), token.decode() if token else None
         send.state_at_redis = float(moved_at) / 1000
         send.state_at = world.scheduler.now

@@ -55,6 +55,7 @@ CHANCES: dict[str, float] = {
     "event_late": 0.2,
     "event_twice": 0.15,
     "event_store_down": 0.02,
+    "list_goes_bad": 0.02,
     # at each end that is told
     "receiver_raises": 0.03,
     # each time that what follows an email is published
@@ -65,6 +66,7 @@ CHANCES: dict[str, float] = {
     "operator_reschedules": 0.2,
     "operator_pauses": 0.05,
     "operator_opts_out": 0.2,
+    "operator_erases": 0.06,
     # when a worker starts
     "former_release": 0.08,
 }
@@ -102,8 +104,10 @@ class Faults:
             few = set(rng.sample(sorted(CHANCES), 3))
             return {kind: rng.choice((0.3, 1.0, 6.0)) if kind in few else 0.0 for kind in CHANCES}
         drawn = {kind: float(rng.choice(WEIGHTS)) for kind in CHANCES}
-        # Not both: the former release's sweeper stops for good at a row that was evicted.
-        return drawn | {rng.choice(("redis_evicts", "former_release")): 0.0}
+        # Not both: the former release's sweeper stops for good at a row that was evicted; and it knows of nobody who
+        # was erased.
+        drawn |= {rng.choice(("redis_evicts", "former_release")): 0.0}
+        return drawn | {rng.choice(("operator_erases", "former_release")): 0.0}
 
     def strikes(self, kind: str, about: str = "") -> bool:
         """Whether it goes wrong in this way, here and now."""

@@ -119,6 +119,7 @@ class Installation:
             accept_waits_for="replica" if self.world.waits else None,
             accept_wait_seconds=1.0,
             accounts={"default": {"fallback": RESERVE}, RESERVE: {}} if RESERVE in self.accounts else {},
+            **self.world.brake,
         )
 
     def replace(self, process: Worker) -> None:

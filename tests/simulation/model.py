@@ -47,6 +47,10 @@ class Send:
     """Whether it was told that the 24-hour quota is used up."""
     opted_out: frozenset[str] = frozenset()
     """Who had opted out when it was claimed."""
+    place: int = 0
+    """How many were accepted before it."""
+    erased: frozenset[str] = frozenset()
+    """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
     licences: list[float] = field(default_factory=list)
     """When it was allowed to go out once more: its window had passed, or an operator said so."""
@@ -73,6 +77,16 @@ class Send:
     """Whether a former release has ended it, which tells nobody."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """What became of the emails of a list that count."""
+
+    sent: int = 0
+    bounced: int = 0
+    bad_since: float | None = None
+    """Since when the brake should have closed it."""
+
+
 class Model:
     """All sends, opt-outs and closures, by the base of their keys."""
 
@@ -85,17 +99,53 @@ class Model:
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""
         self.paused: dict[str, set[str]] = defaultdict(set)
+        self.braked: dict[str, dict[str, list[float]]] = defaultdict(dict)
+        """What the brake has closed: when its trial begins, by Redis' clock, how many recipients that has left, the pause."""
+        self.counts_from: dict[tuple[str, str, str], float] = {}
+        """Since when emails must have been sent to count: by site, for all its lists (`from`) or for one (`from <list>`)."""
+        self.judged: dict[tuple[str, str], Tally] = defaultdict(Tally)
+        """What the brake judges each list by, by its scope."""
+        self.pseudonyms: dict[tuple[str, str], str] = {}
+        """The addresses of those who were erased, by what they are called since."""
+        self.erasing_since: dict[tuple[str, str], int] = {}
+        """How many sends there had been when somebody was last begun to be erased."""
+        self.erased: set[tuple[str, str]] = set()
+        """Those with whom that was done; not those of whom Redis has forgotten it since."""
 
     def accept(self, base: str, argv: tuple[Any, ...], state: str, now: float) -> tuple[Send, Send | None]:
         """A send has come into the ledger; answers it, and another one of the same email where there is one."""
         number = json.loads(argv[12])["number"]
         email, site = self.wanted[number]
         send = Send(id=argv[0], base=base, site=site, number=number, email=email, state=state, state_at=now)
-        send.content, send.account = argv[16], argv[14]
+        send.content, send.place, send.account = argv[16], len(self.sends), argv[14]
         another = self.of_number.get(number)
         send.accepted = bool(another and another.accepted)
         self.sends[base, send.id] = self.of_number[number] = send
         return send, another
+
+    def erases(self, base: str, address: str, pseudonym: str) -> None:
+        """An operator begins to erase somebody."""
+        self.erasing_since[base, address] = len(self.sends)
+        self.erased.discard((base, address))
+        self.pseudonyms[base, pseudonym] = address
+
+    def forgets_erasing(self, base: str) -> None:
+        """Redis may have gone back to what it held before."""
+        self.erased = {each for each in self.erased if each[0] != base}
+
+    def is_erased(self, send: Send) -> bool:
+        """Whether all to whom it was were erased, at least in part."""
+        return all((send.base, address) in self.erasing_since for address in send.email.recipients)
+
+    def gone(self) -> list[tuple[str, str]]:
+        """Those who were erased, and to whom nothing was accepted since."""
+        lately = {
+            (send.base, address)
+            for send in self.sends.values()
+            for address in send.email.recipients
+            if send.place >= self.erasing_since.get((send.base, address), len(self.sends))
+        }
+        return sorted(self.erased - lately)
 
     def whom_not(self, send: Send) -> frozenset[str]:
         """Those of its recipients who have opted out by now."""

@@ -176,6 +176,21 @@ EVIDENCE = (
 )
 OPT_OUTS = (
     _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
+    _lua("opt-outs of who was erased are not looked at", "suppression", "spellings[3] = name", ""),
+    _lua("who was erased keeps what waits for her", "erase_send", "if waits[state] and", "if false and"),
+    _lua("who was erased stays in email to several", "erase_send", "'addresses', ARGV[4], ", ""),
+    _lua(
+        "who holds an email to who was erased may go on",
+        "erase_send",
+        "move(id, state, 'scheduled', lane, now_ms())",
+        "",
+    ),
+    _lua(
+        "how far email got is noted of who was erased",
+        "progress",
+        "if is_erased(ARGV[i + 1], ARGV[2] * 1000) then",
+        "if false then",
+    ),
     _lua("one opt-out is all", "claim", "if #opted_out > 0 and remaining == 0 then", "if #opted_out > 0 then"),
     _lua("a weaker reason replaces a stronger one", "suppress", "if not replaces then", "if false then"),
     _lua("opt-outs of a list are not looked at", "suppression", "for i = 1, 3 do", "for i = 1, 2 do"),

@@ -12,6 +12,7 @@ from sesmail import Client
 from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.state.line import How
+from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Caller, Reason
 from tests.simulation.faults import Faults
@@ -148,7 +149,7 @@ class Operator:
         """For as long as there are misfortunes."""
         while self._scheduler.now < self._faults.until:
             self._scheduler.sleep(self._rng.expovariate(0.15))
-            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause):
+            for act in (self._cancel, self._requeue, self._reschedule, self._opt_out, self._pause, self._erase):
                 try:
                     act()
                 except (LedgerUnavailable, MoveRefused, UnknownSend):
@@ -157,6 +158,8 @@ class Operator:
     def open_all(self) -> None:
         """The end of all pauses, those too that Redis has back since it forgot; what SES had stopped opens by itself."""
         for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
+            if closure.how is How.BRAKED:
+                self._whatever_happens(partial(self._client.brake.open, closure.scope))
             if closure.how is How.PAUSED:
                 self._resume(closure.scope)
 
@@ -192,6 +195,18 @@ class Operator:
             )
             self._client.suppression.add(opt_out)
 
+    def _erase(self) -> None:
+        sends = [send for send in self._model.sends.values() if send.base == self._base]
+        if sends and self._faults.strikes("operator_erases"):
+            address = self._rng.choice(self._rng.choice(sends).email.recipients)
+            self._story.tell("an operator erases", address)
+            self._model.erases(self._base, address, self._whatever_happens(lambda: self._pseudonym(address)))
+            self._whatever_happens(lambda: self._client.erase(address))
+            self._model.erased.add((self._base, address))
+
+    def _pseudonym(self, address: str) -> str:
+        return Pseudonyms(self._client.scripts).of_erased(address)
+
     def _pause(self) -> None:
         if self._faults.strikes("operator_pauses"):
             scope = self._rng.choice(("account", "lane:bulk", "lane:transactional"))
@@ -223,6 +238,8 @@ class Sns:
     ) -> None:
         self._scheduler, self._door, self._faults, self._rng = scheduler, door, faults, rng
         self._on_stored = on_stored
+        self._bad_until = 0.0
+        """Until when most of one list's addresses are dead."""
         self.is_there = rng.random() < 0.75
         """Some sites have no events at all: what is unknown then waits for its window."""
 
@@ -233,12 +250,20 @@ class Sns:
             return
         spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
         recipient = taken.email.recipients[0]
-        if rng.random() < 0.06:
+        if rng.random() < self._dead_part(taken):
             bounced = {"bounceType": "Permanent", "bounceSubType": "General"}
             bounced["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
             spawn(lambda: self._bring("Bounce", taken, **bounced), rng.uniform(1, 30))
         elif rng.random() < 0.5:
             spawn(lambda: self._bring("Delivery", taken, recipients=[recipient]), rng.uniform(1, 9))
+
+    def _dead_part(self, taken: Taken) -> float:
+        now, faults = self._scheduler.now, self._faults
+        if faults.strikes("list_goes_bad", taken.send_id):
+            self._bad_until = now + faults.choose(30.0, 120.0)
+        if now >= faults.until:
+            return 0.0
+        return 0.6 if now < self._bad_until and taken.email.tags.get(LIST_TAG) else 0.06
 
     def _bring(self, kind: str, taken: Taken, **details: object) -> None:
         faults = self._faults

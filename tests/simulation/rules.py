@@ -9,6 +9,7 @@ from typing import Any
 
 from docs.source import moves
 from sesmail.message import Email, Lane
+from sesmail.state.line import list_scope
 from sesmail.vocabulary import Reason
 from tests.simulation.model import ENDS, HELD, Model, Send
 from tests.simulation.scheduler import Fiber, Scheduler
@@ -16,6 +17,8 @@ from tests.simulation.ses import RESERVE, Taken
 from tests.simulation.story import Story
 
 QUIET_SECONDS = 20.0
+BRAKE_SECONDS = 45.0
+BRAKE_STOPS_AT = 0.05
 HOLDING_SECONDS = 75.0
 """Less than what a worker may hold a send for, and less than what asking SES may take."""
 
@@ -47,6 +50,7 @@ class Rules:
         """Since when nothing has kept a living worker from renewing its lease, but for a Redis that was plainly away."""
         self.troubles: list[tuple[float, float]] = []
         self.excused: Counter[str] = Counter()
+        self.brake_minimum = 500
         self.redis_now: Callable[[], float] = lambda: scheduler.now
 
     # -- how rules are told -----------------------------------------------------------------------------------------
@@ -151,7 +155,7 @@ class Rules:
             if before[argv[0]] == "scheduled":
                 self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
         # Also where a claim is repeated whose answer was lost: who has opted out meanwhile is left out, too.
-        send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send)
+        send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send) | send.erased
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
         fiber.refused_by.clear()
@@ -201,14 +205,30 @@ class Rules:
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
         order = list(Reason)
-        reasons[argv[0]] = str(
-            max(argv[2], reasons.get(argv[0], argv[2]), key=lambda reason: order.index(Reason(reason)))
+        address = self._model.pseudonyms.get((base, argv[0]), argv[0])
+        reasons[address] = str(
+            max(argv[2], reasons.get(address, argv[2]), key=lambda reason: order.index(Reason(reason)))
         )
 
     def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send and reply == b"cancelled":
             send.cancelled_at = self._scheduler.now
+
+    def _erase_send(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send is None or reply in (b"changed", b"gone", b"of a newer release"):
+            return
+        left = frozenset(argv[3].split("\n")) if argv[2] else frozenset()
+        send.erased = frozenset(send.email.recipients) - left
+        if not left:
+            send.cancelled_at, send.holder = send.cancelled_at or self._scheduler.now, None
+        if reply == b"claimed":
+            send.holder, send.due_at = None, self.redis_now()
+        self.check("nobody_elses_mail_is_erased", self._erased_alone(base, send), send.id, "more than her")
+
+    def _erased_alone(self, base: str, send: Send) -> bool:
+        return all((base, address) in self._model.erasing_since for address in send.erased)
 
     def _requeue(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -233,16 +253,80 @@ class Rules:
     def fields_gone(self, name: str, fields: tuple[Any, ...]) -> None:
         """An operator's `resume`, also where the client repeats it by itself."""
         if name.endswith(":line"):
+            for field in fields:
+                if str(field).startswith("braked:"):
+                    self._model.braked[name.removesuffix("line")].pop(str(field).removeprefix("braked:"), None)
             self._model.paused[name.removesuffix("line")] -= {str(field).partition(":")[2] for field in fields}
 
     def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        scopes = argv[7 + 2 * int(argv[6]) :]
         if reply[0] == b"postponed" and reply[2] in (b"stopped", b"quota"):
             self._scheduler.current().refused_by.add(base)
         if reply[0] == b"granted":
             if b"account" in reply[3:]:  # GetAccount tries it first
                 self._scheduler.current().refused_by.add(base)
-            closed = self._model.paused[base] & set(argv[7 + 2 * int(argv[6]) :])
+            closed = self._model.paused[base] & set(scopes)
             self.check("nothing_passes_a_paused_line", not closed, "", " ".join(sorted(closed)))
+            self._passes_the_brake(base.partition("account:")[0], scopes, int(argv[0]))
+        elif reply[2:3] == [b"braked"]:
+            self.check("the_brake_holds_up_bulk_alone", argv[2] == "bulk", "", argv[2])
+
+    def _passes_the_brake(self, base: str, scopes: tuple[str, ...], recipients: int) -> None:
+        for scope in scopes:
+            if trial := self._model.braked[base].get(scope):
+                holds = trial[0] <= self.redis_now() + 0.01 and trial[1] > 0
+                self.check("nothing_but_a_trial_passes_the_brake", holds, "", f"{scope}, {trial[1]} left")
+                trial[1] -= recipients
+            tally = self._model.judged.get((base, scope))
+            if tally:
+                bad_since = tally.bad_since if tally.bad_since is not None else self._scheduler.now
+                waited = self._scheduler.now - max(bad_since, self.quiet_since)
+                self.check("a_bad_list_is_stopped", waited < BRAKE_SECONDS, "", f"{scope} goes on for {waited:.0f} s")
+
+    def _brake(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        scope, now = argv[1], self.redis_now()
+        if reply in (b"closed", b"again"):
+            closure = self._model.braked[base].get(scope)
+            first, longest = float(argv[3]) / 1000, float(argv[4]) / 1000
+            pause = min(2 * closure[2], longest) if closure and reply == b"again" else first
+            self._model.braked[base][scope] = [now + pause, float(argv[5]), pause]
+            self._story.tell(f"the brake closes {scope}:", argv[2])
+            self._count_anew(base, argv[7:], now + pause)
+            self.disturb(60.0, leases=False)
+        elif argv[0] == "open":
+            self._model.braked[base].pop(scope, None)
+            self._story.tell("the brake opens", scope)
+            self._count_anew(base, argv[7:], now)
+
+    def _count_anew(self, base: str, places: tuple[str, ...], since: float) -> None:
+        for site, which in zip(places[::2], places[1::2], strict=True):
+            self._model.counts_from[base, site, which] = since
+            for (of, scope), tally in self._model.judged.items():
+                if (
+                    of == base
+                    and scope.startswith(f"list:{site}/")
+                    and which in ("from", f"from {scope[6 + len(site) :]}")
+                ):
+                    tally.sent, tally.bounced, tally.bad_since = 0, 0, None
+
+    def _count_facts(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        for place, sight in enumerate(reply):
+            site, _day, counter, sent_ms = argv[3 + 7 * place + 3 : 3 + 7 * place + 7]
+            kind, _, list_name = counter.partition(" ")
+            if sight != b"first" or not argv[2] or kind not in ("sent", "bounced_permanent"):
+                continue
+            since = [self._model.counts_from.get((base, site, which), 0.0) for which in ("from", f"from {list_name}")]
+            if float(sent_ms) / 1000 >= max(since):
+                tally = self._model.judged[base, list_scope(site, list_name)]
+                tally.sent += kind == "sent"
+                tally.bounced += kind == "bounced_permanent"
+                is_bad = list_name and tally.sent >= self.brake_minimum and tally.bounced / tally.sent >= BRAKE_STOPS_AT
+                tally.bad_since = (tally.bad_since or self._scheduler.now) if is_bad else None
+
+    def _hasten(self, base: str, _argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        for send_id in reply[1:]:
+            if send := self._model.sends.get((base, send_id.decode())):
+                send.due_at = min(send.due_at, self.redis_now())
 
     # -- what SES is asked ------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 3
+VERSION = 5
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -75,6 +75,16 @@ class Result:
     model: Model
 
 
+BRAKING = 0.4
+"""The part of the seeds in which there is enough for the brake to judge."""
+QUICK_BRAKE = {
+    "brake_minimum_emails": 12,
+    "brake_window_seconds": 7200.0,
+    "brake_short_window_seconds": 7200.0,
+    "brake_trial_after_seconds": 20.0,
+    "brake_trial_recipients": 5,
+    "brake_trial_seconds": 5.0,
+}
 WAITING = 0.3
 """The part of the seeds in which acceptance waits for a replica."""
 
@@ -92,7 +102,10 @@ class World:
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
+        is_braking = random.Random(f"{run.seed} brake").random() < BRAKING
+        self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
+        self.rules.brake_minimum = self.brake.get("brake_minimum_emails", self.rules.brake_minimum)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
@@ -199,6 +212,7 @@ class World:
             self.scheduler.run(max(self.scheduler.now, self.faults.until + ACCOUNT_IS_READ_SECONDS))
         if any(each.breaker_is_closed() for each in self.installations):  # it tried last a moment ago
             self.scheduler.run(self.scheduler.now + LONGEST_PAUSE_SECONDS)
+        self._end_all_braking()
         self.probes = []
         for place, each in enumerate(self.installations):
             for offset, sender in enumerate(each.senders):
@@ -208,6 +222,14 @@ class World:
         self.scheduler.run(self.scheduler.now + PROBE_SECONDS)
         ends.judge_probes(self)
         self.scheduler.run(self.scheduler.now + 60.0)
+
+    def _end_all_braking(self) -> None:
+        """What was told late may have closed something."""
+        braked = [each for each in self.installations if self.model.braked[each.base]]
+        for each in braked:
+            self.scheduler.spawn(self.outside, each.operators[0].open_all, "peace")
+        if braked:
+            self.scheduler.run(self.scheduler.now + 5.0)
 
     def _send_probes(self, sender: Sender, numbers: list[int]) -> None:
         for number in numbers:

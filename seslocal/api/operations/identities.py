@@ -64,11 +64,41 @@ def _described(ses: Ses, name: str) -> dict[str, Any]:
         "IdentityType": _type(name),
         "VerifiedForSendingStatus": verified,
         "DkimAttributes": {
-            "SigningEnabled": True,
+            "SigningEnabled": name not in ses.account.identities.dkim_off,
             "Status": "SUCCESS" if verified else "PENDING",
             "SigningAttributesOrigin": "AWS_SES",
         },
-    }
+    } | _mail_from(ses, name)
+
+
+def _mail_from(ses: Ses, name: str) -> dict[str, Any]:
+    """A custom MAIL FROM domain stays pending: nobody has put its MX record anywhere."""
+    if name not in ses.account.identities.mail_from:
+        return {}
+    domain, otherwise = ses.account.identities.mail_from[name]
+    shown = {"MailFromDomain": domain, "MailFromDomainStatus": "PENDING", "BehaviorOnMxFailure": otherwise}
+    return {"MailFromAttributes": shown}
+
+
+def put_dkim(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutEmailIdentityDkimAttributes."""
+    name = _existing(ses, call)
+    if validation.flag(call.body.get("SigningEnabled", False), "SigningEnabled"):
+        ses.account.identities.dkim_off.discard(name)
+    else:
+        ses.account.identities.dkim_off.add(name)
+    return {}
+
+
+def put_mail_from(ses: Ses, call: Call) -> dict[str, Any]:
+    """PutEmailIdentityMailFromAttributes."""
+    name = _existing(ses, call)
+    if domain := call.body.get("MailFromDomain"):
+        otherwise = str(call.body.get("BehaviorOnMxFailure", "USE_DEFAULT_VALUE"))
+        ses.account.identities.mail_from[name] = validation.text(domain, "MailFromDomain"), otherwise
+    else:
+        ses.account.identities.mail_from.pop(name, None)
+    return {}
 
 
 def _type(name: str) -> str:
@@ -84,6 +114,8 @@ def _existing(ses: Ses, call: Call) -> str:
 
 OPERATIONS: tuple[Operation, ...] = (
     ("POST", "/v2/email/identities", "CreateEmailIdentity", create),
+    ("PUT", "/v2/email/identities/{EmailIdentity}/dkim", "PutEmailIdentityDkimAttributes", put_dkim),
+    ("PUT", "/v2/email/identities/{EmailIdentity}/mail-from", "PutEmailIdentityMailFromAttributes", put_mail_from),
     ("GET", "/v2/email/identities/{EmailIdentity:path}", "GetEmailIdentity", get),
     ("DELETE", "/v2/email/identities/{EmailIdentity:path}", "DeleteEmailIdentity", delete),
     ("GET", "/v2/email/identities", "ListEmailIdentities", list_all),

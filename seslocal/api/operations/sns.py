@@ -106,6 +106,8 @@ def get_subscription_attributes(ses: Ses, call: Call) -> dict[str, Any]:
     waits = "false" if subscription.confirmed else "true"
     raw = "true" if subscription.raw else "false"
     shown = _shown(subscription) | {"SubscriptionArn": subscription.arn}
+    if subscription.dead_letter_name:
+        shown["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": subscription.dead_letter_name})
     return {"Attributes": form.Entries(**shown, PendingConfirmation=waits, RawMessageDelivery=raw)}
 
 

@@ -96,6 +96,17 @@ def set_identity_notification_topic(ses: Ses, call: Call) -> dict[str, Any]:
     return {}
 
 
+def get_identity_notification_attributes(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetIdentityNotificationAttributes."""
+    names = [name.lower() for name in form.strings(call.body, "Identities")]
+    return {"NotificationAttributes": form.Entries(**{name: _notified(ses, name) for name in names})}
+
+
+def _notified(ses: Ses, name: str) -> dict[str, Any]:
+    topics = {f"{kind}Topic": ses.account.identities.topics.get((name, kind)) for kind in NOTIFICATION_TYPES}
+    return {kind: topic for kind, topic in topics.items() if topic} | {"ForwardingEnabled": "true"}
+
+
 def set_identity_headers(ses: Ses, call: Call) -> dict[str, Any]:
     """SetIdentityHeadersInNotificationsEnabled."""
     if form.required(call.body, "Enabled") == "true":
@@ -124,6 +135,7 @@ HANDLERS: dict[str, Handler] = {
     "GetSendQuota": get_send_quota,
     "GetAccountSendingEnabled": get_account_sending_enabled,
     "ListIdentities": list_identities,
+    "GetIdentityNotificationAttributes": get_identity_notification_attributes,
     "SetIdentityNotificationTopic": set_identity_notification_topic,
     "SetIdentityHeadersInNotificationsEnabled": set_identity_headers,
 }

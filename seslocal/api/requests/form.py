@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seslocal.errors import invalid
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Entries(dict[str, str]):
+class Entries(dict[str, Any]):
     """A map in an answer, which the query form writes as a list of entries."""
 
 

@@ -25,6 +25,8 @@ LIMITS_EVERY_SECONDS = 1.0
 """How often it is looked whether the account is to be read; most looks are a single SET."""
 LOOK_AT_REDIS_EVERY_SECONDS = 20.0
 HEARING_EVERY_SECONDS = 600.0
+BRAKE_EVERY_SECONDS = 10.0
+"""How soon a trial that went well is over; what is bad is seen when SES tells of it."""
 SAY_SILENCE_EVERY_SECONDS = 86_400.0
 
 
@@ -111,6 +113,8 @@ class Duties:
         if self._takes_events and client.turns.take(turn, settings.events_interval_seconds * 0.9):
             self._look_for_events()
 
+        if client.turns.take("brake", BRAKE_EVERY_SECONDS):
+            client.brake.look()
         if client.turns.take(f"check-hearing:{settings.site}", HEARING_EVERY_SECONDS):
             self._warn_where_nothing_is_heard()
         if self._takes_events and time.monotonic() >= self._receivers_looked_at + HEARING_EVERY_SECONDS:
@@ -168,23 +172,16 @@ class Duties:
 
 
 def warn_of_no_configuration_set(settings: Settings) -> None:
-    """SES publishes events for a configuration set alone; a simulator has one by itself."""
-    if settings.topics and not settings.configuration_set and not settings.endpoint_url:
-        log.warning(
-            "SESMAIL_TOPICS are set, but no SESMAIL_CONFIGURATION_SET: SES tells nothing of emails that name no "
-            "configuration set, so their bounces, complaints and unsubscribes go unheard. Set it to the one that "
-            "publishes to the topic.",
-            extra={"action": "no_configuration_set"},
-        )
+    """SES publishes events for a configuration set alone; who has topics wants them."""
+    from sesmail.doctor.configuration import said_of_no_configuration_set  # noqa: PLC0415  it loads botocore
+
+    if settings.topics and (said := said_of_no_configuration_set(settings)):
+        log.warning("%s", said, extra={"action": "no_configuration_set"})
 
 
 def warn_of_topics_elsewhere(settings: Settings) -> None:
     """Topics for other sites alone mean most likely that SESMAIL_SITE was forgotten: nobody processes their events."""
-    sites = sorted(set(settings.topics.values()))
-    if sites and settings.site not in sites:
-        log.warning(
-            "SESMAIL_TOPICS give their events to %s, but this worker processes those of the site %s: they wait until a "
-            "worker has their site as SESMAIL_SITE.",
-            ", ".join(sites),
-            settings.site,
-        )
+    from sesmail.doctor.configuration import said_of_topics_elsewhere  # noqa: PLC0415  it loads botocore
+
+    if said := said_of_topics_elsewhere(settings):
+        log.warning("%s", said, extra={"action": "topics_elsewhere"})

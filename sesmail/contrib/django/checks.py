@@ -13,7 +13,7 @@ from django.core import checks
 from django.urls import NoReverseMatch, reverse
 
 from sesmail.contrib.django.outgoing import DJANGOS_OWN_SENDERS
-from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
+from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message.addresses import mailbox_of
 from sesmail.settings import ENVIRONMENT_PREFIX
 from sesmail.settings import Settings as OurSettings
@@ -72,7 +72,7 @@ def check_settings() -> Found:
 def _no_celery_app(made: HostApp) -> checks.CheckMessage:
     return checks.Warning(
         "The project's Celery app is not loaded, so tickets of emails go to the broker that the settings name.",
-        hint=f"Write {made.missing}. Where a `celery -A sesmail worker` sends, silence this check instead.",
+        hint=f"Write {made.missing}. Where a `celery -A sesmail worker` sends, nothing is missing: silence this check.",
         id="sesmail.W001",
     )
 
@@ -257,55 +257,21 @@ def _has_door() -> bool:
 # -- Before a deploy --------------------------------------------------------------------------------------------------
 
 
+OF_THE_DOCTOR = {"configuration-set-none": "W004", "broker-apart": "W005", "redis-forgets": "W007"}
+"""Checks of `sesmail doctor` that matter before a deploy, each with its id in Django."""
+
+
 def check_ledger() -> Found:
     """What matters where mail is real: that Redis keeps what it is given, and that SES tells what becomes of it."""
-    from sesmail.celery.current import current_app, current_client  # noqa: PLC0415  Celery is slow to load
-    from sesmail.state.connection import shown  # noqa: PLC0415
+    from sesmail.celery.broker_setup import broker_setup  # noqa: PLC0415  Celery is slow to load
+    from sesmail.celery.current import current_app, current_client  # noqa: PLC0415
+    from sesmail.doctor import Patient, examine  # noqa: PLC0415
 
     try:
-        client = current_client()
-        ledger = shown(client.settings.redis_url)
-        broker = str(current_app().conf.broker_write_url or current_app().conf.broker_url or "")
-        if not client.settings.configuration_set:
-            yield _no_configuration_set()
-        if broker.startswith("redis") and shown(broker.split(";", maxsplit=1)[0]) != ledger:
-            yield _apart(shown(broker.split(";", maxsplit=1)[0]), ledger)
-        keeps = _keeps_what_it_is_given(client.scripts.redis)
-    except LedgerUnavailable as error:
-        yield checks.Warning(f"The ledger could not be looked at: {error}", id="sesmail.W006")
+        report = examine(Patient(current_client(), broker_setup(current_app())), only=OF_THE_DOCTOR)
     except ConfigurationError:
         return  # told by check_settings
-    else:
-        if not keeps:
-            yield _forgets(ledger)
-
-
-def _no_configuration_set() -> checks.CheckMessage:
-    return checks.Warning(
-        "No SES configuration set is named, so SES tells nothing of bounces and complaints.",
-        hint='Write SESMAIL = {"CONFIGURATION_SET": ...}; docs/events-setup.md has the set-up in AWS.',
-        id="sesmail.W004",
-    )
-
-
-def _apart(broker: str, ledger: str) -> checks.CheckMessage:
-    return checks.Warning(
-        f"The ledger is {ledger}, but the project's broker is {broker}: two stores to keep and to back up.",
-        hint="Leave SESMAIL's REDIS_URL out to have both in the broker. Where it is meant, silence this check.",
-        id="sesmail.W005",
-    )
-
-
-def _forgets(ledger: str) -> checks.CheckMessage:
-    return checks.Warning(
-        f"The Redis of the ledger, {ledger}, has no append-only file: what it had accepted is lost with its process.",
-        hint="Set `appendonly yes` and `appendfsync everysec`; docs/reliability.md says what is lost without.",
-        id="sesmail.W007",
-    )
-
-
-def _keeps_what_it_is_given(redis: Any) -> bool:
-    from sesmail.state.trouble import reachable  # noqa: PLC0415
-
-    with reachable(redis):
-        return bool(redis.info("persistence").get("aof_enabled", 1))
+    for each in report.findings:
+        yield checks.Warning(each.what, hint=f"{each.do} See {each.docs}.", id=f"sesmail.{OF_THE_DOCTOR[each.id]}")
+    for why in {each.why for each in report.unseen}:
+        yield checks.Warning(f"The ledger could not be looked at: {why}.", id="sesmail.W006")

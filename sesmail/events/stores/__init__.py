@@ -88,8 +88,14 @@ class EventStore(Protocol):
     def get(self, event_id: str) -> StoredEvent | None:
         """One event, or None."""
 
-    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
-        """All events of a site in a state, oldest first where the store knows an order."""
+    def read(self, source: str, state: EventState, *, naming: str = "") -> Iterator[StoredEvent]:
+        """All events of a site in a state, oldest first where the store knows an order.
+
+        `naming` is for who looks only for those with this in their text (in lower case): a store may leave others out.
+        """
+
+    def rewrite(self, events: Sequence[StoredEvent]) -> None:
+        """Keep their messages and errors as they are here instead; those that are gone meanwhile stay gone."""
 
     def counts(self, source: str) -> Counts:
         """How many wait, and how many were set aside."""

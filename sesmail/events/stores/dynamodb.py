@@ -214,7 +214,15 @@ class DynamoDbEventStore:
             ).get("Item")
         return _event(item) if item and _is_known(item) else None
 
-    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
+    def rewrite(self, events: Sequence[StoredEvent]) -> None:
+        def update(event: StoredEvent) -> None:
+            values = {":message": _string(event.message), ":error": _string(event.error)}
+            self._update(event, "SET message = :message, last_error = :error", values, "attribute_exists(event_id)")
+
+        with _reached():
+            list(self._threads.map(update, events))
+
+    def read(self, source: str, state: EventState, *, naming: str = "") -> Iterator[StoredEvent]:  # noqa: ARG002
         with _reached():
             if state is EventState.PROCESSED:  # in no index: this reads the whole table, and costs that
                 yield from map(_event, self._scan("#source = :source AND #processed = :true", source))

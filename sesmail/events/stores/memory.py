@@ -74,7 +74,14 @@ class MemoryEventStore:
         row = self._reached().get(event_id)
         return row.event if row else None
 
-    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
+    def rewrite(self, events: Sequence[StoredEvent]) -> None:
+        rows = self._reached()
+        with self._lock:
+            for event in events:
+                if event.event_id in rows:
+                    rows[event.event_id].event = event
+
+    def read(self, source: str, state: EventState, *, naming: str = "") -> Iterator[StoredEvent]:  # noqa: ARG002
         with self._lock:
             return iter([row.event for row in self._of(source, state)])
 

@@ -136,7 +136,12 @@ class RedisEventStore:
         with _reached():
             return next(iter(self._rows([event_id.encode()])), None)
 
-    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
+    def rewrite(self, events: Sequence[StoredEvent]) -> None:
+        with _reached():
+            for event in events:
+                self._run("redact", f"event:{event.event_id}", 0, "message", event.message, "error", event.error)
+
+    def read(self, source: str, state: EventState, *, naming: str = "") -> Iterator[StoredEvent]:  # noqa: ARG002
         with _reached():
             ids: Any = self._redis.zrange(self._key("events", state, source), 0, -1)
             for start in range(0, len(ids), _PAGE):

@@ -139,10 +139,17 @@ class SqlEventStore:
             row = connection.execute(query).mappings().first()
         return StoredEvent(**row) if row else None
 
-    def read(self, source: str, state: EventState) -> Iterator[StoredEvent]:
+    def rewrite(self, events: Sequence[StoredEvent]) -> None:
+        for event in events:
+            self._update([event], message=event.message, error=event.error)
+
+    def read(self, source: str, state: EventState, *, naming: str = "") -> Iterator[StoredEvent]:
         t = self.table.c
         of_site = sa.select(*_fields(self.table)).where(t.source == source, self._is_known())
         query = of_site.where(_is(state, t)).order_by(t.received_at)
+        if naming:
+            text = sa.func.lower(t.message + t.error)
+            query = query.where(text.contains(naming, autoescape=True))
         with self._begun() as connection:
             rows = connection.execution_options(yield_per=_PAGE).execute(query).mappings()
             yield from (StoredEvent(**row) for row in rows)

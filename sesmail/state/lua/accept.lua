@@ -1,4 +1,4 @@
--- needs: rows, keys_of_callers, index
+-- needs: rows, keys_of_callers, pseudonyms, index
 -- Accepts an email into the ledger.
 -- Moves: nothing -> queued: it may go at once
 --        nothing -> scheduled: it is to go later

@@ -1,4 +1,4 @@
--- needs: rows, suppression
+-- needs: rows, pseudonyms, suppression
 -- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
 -- out, also where they did so after it was queued.
 -- Moves: queued, scheduled -> claimed: a worker takes it
@@ -10,7 +10,8 @@
 --       remembered (ms), 7 the accounts of SES that the worker serves, with spaces between, then the reasons for an opt-out
 --       that transactional email ignores
 -- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, the task
---         ids of its callers, its account, the account that it goes through, email, blob data, ...}, or {state} when it is not to be had: 'gone' (no such row), or the state that the send is in; or
+--         ids of its callers, its site, its account, the account that it goes through, email, blob data, ...}, or {state} when
+--         it is not to be had: 'gone' (no such row), or the state that the send is in; or
 --         {'left', why it is left to another worker (or '' where another has it)}.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
@@ -76,10 +77,10 @@ if redis.call('EXISTS', key('optouts')) == 1 then
   opted_out, remaining, why = screen(f[6] or '', site, f[11] or '', lane)
 end
 for _, address in ipairs(opted_out) do
-  redis.call('HSETNX', key('delivery', id), address, 'suppressed')
-end
-if #opted_out > 0 then
-  redis.call('PEXPIRE', key('delivery', id), ARGV[6])
+  if not is_erased(address, tonumber(ARGV[6])) then
+    redis.call('HSETNX', key('delivery', id), address, 'suppressed')
+    redis.call('PEXPIRE', key('delivery', id), ARGV[6])
+  end
 end
 if #opted_out > 0 and remaining == 0 then
   finish(id, state, 'suppressed', lane, 'every recipient has opted out, bounced or complained', why)
@@ -95,8 +96,8 @@ if free then
   redis.call('HSET', row, 'owner', owner, 'token', token)
   move(id, state, 'claimed', lane, now)
 end
-local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', account,
-  through, f[9]}
+local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', site,
+  account, through, f[9]}
 for digest in string.gmatch(f[10] or '', '%S+') do
   answer[#answer + 1] = redis.call('HGET', key('blob', digest), 'data') or ''
 end

@@ -1,11 +1,43 @@
 -- Counts facts about emails, each once, and notes that their sites are told something.
 --
--- ARGV: 1 how long a fact is remembered (s), 2 how long rates are kept (s), then for each fact: the day it happened,
---       its digest, the digest of who tells of it, site, day of sending, 'counter list' (or '')
+-- ARGV: 1 how long a fact is remembered (s), 2 how long rates are kept (s), 3 the brake's windows (ms each, with spaces
+--       between; '': it does not count), then for each fact: the day it happened, its digest, the digest of who tells of
+--       it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it)
 -- Answers for each: 'first', 'again' (told by the same before) or 'twin' (told by another before).
+--
+-- `brake:<site>` has what the brake judges by: "<window> <end of its part> <counter> <list>" is what was told in a sixth of a
+-- window (brake_counts.lua sums it up), and "from <list>", or "from" for all, since when (ms) emails must have been sent to count.
+local PARTS = 6
+local JUDGED = {sent = 1, delivered = 1, bounced_permanent = 1, complained = 1}
 local seen_seconds, rates_seconds = ARGV[1], ARGV[2]
-local answer, expires, heard = {}, {}, {}
-for i = 3, #ARGV, 6 do
+local answer, expires, heard, now, longest = {}, {}, {}, now_ms(), 0
+local windows = {}
+for window in string.gmatch(ARGV[3], '%d+') do
+  windows[#windows + 1] = tonumber(window)
+  longest = math.max(longest, tonumber(window))
+end
+
+-- Since when the emails of a list must have been sent to be judged.
+local since, judged = {}, {}
+local function judged_since(brake, list)
+  local place = brake .. ' ' .. list
+  if not since[place] then
+    local from = redis.call('HMGET', brake, 'from', 'from ' .. list)
+    since[place] = math.max(tonumber(from[1]) or 0, tonumber(from[2]) or 0, now - longest)
+  end
+  return since[place]
+end
+
+local function count_for_brake(site, counter, sent_at)
+  local kind, list = string.match(counter, '^(%S+) ?(.*)$')
+  local brake = key('brake', site)
+  if JUDGED[kind] and longest > 0 and sent_at >= judged_since(brake, list) then
+    judged[brake] = judged[brake] or {}
+    judged[brake][counter] = (judged[brake][counter] or 0) + 1
+  end
+end
+
+for i = 4, #ARGV, 7 do
   local seen, fact, told_by, counter = key('seen', ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 5]
   local teller = redis.call('HGET', seen, fact)
   if not teller then
@@ -15,10 +47,21 @@ for i = 3, #ARGV, 6 do
       local rates = key('rates', ARGV[i + 3], ARGV[i + 4])
       redis.call('HINCRBY', rates, counter, 1)
       expires[rates] = rates_seconds
+      count_for_brake(ARGV[i + 3], counter, tonumber(ARGV[i + 6]))
     end
   end
   heard[ARGV[i + 3]] = true
   answer[#answer + 1] = not teller and 'first' or teller == told_by and 'again' or 'twin'
+end
+for brake, counts in pairs(judged) do
+  for counter, number in pairs(counts) do
+    for _, window in ipairs(windows) do
+      local part = window / PARTS
+      local ends_at = (math.floor(now / part) + 1) * part
+      redis.call('HINCRBY', brake, string.format('%.0f %.0f %s', window, ends_at, counter), number)
+    end
+  end
+  expires[brake] = math.ceil(2 * longest / 1000)
 end
 for name, seconds in pairs(expires) do
   redis.call('EXPIRE', name, seconds)

@@ -1,9 +1,5 @@
 -- The index by which people search: under a keyed hash of each recipient's address, and under each list of a site, the ids
--- of sends by the time (ms) at which they may be forgotten. No address stands in a key or a value. The secret is made by
--- whoever accepts the first email of a ledger, and never changed: what is indexed under it could not be found any more.
-local function hash_of(secret, address)
-  return string.sub(redis.sha1hex(secret .. redis.sha1hex(secret .. address)), 1, 20)
-end
+-- of sends by the time (ms) at which they may be forgotten. No address stands in a key or a value: see pseudonyms.lua.
 
 local function enter_index(name, id, now, until_ms)
   redis.call('ZREMRANGEBYSCORE', name, '-inf', now)

@@ -1,9 +1,9 @@
--- needs: suppression
+-- needs: pseudonyms, suppression
 -- Somebody came back by SES's own means: ends an opt-out that came from those before, and no other.
 --
 -- ARGV: 1 address, 2 scope, 3 when it was (ms), 4 how long that is remembered, for opt-outs that are told late (s)
 -- Answers 1 where an opt-out ended, 0 where there was none of these.
-local address, scope, came_back_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local address, scope, came_back_ms = name_of(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local returned, optouts = key('returned', scope), key('optout', scope)
 local before = tonumber(redis.call('HGET', returned, address) or 0)
 redis.call('HSET', returned, address, string.format('%d', math.max(before, came_back_ms)))

@@ -5,7 +5,8 @@
 --        sending -> sent: an event has proved that SES took it
 --
 -- ARGV: 1 id, 2 token, 3 delay (ms), 4 reason, 5 '1' if the wait makes the next back-off longer,
---       6 retention of a sent row (ms), 7 '1' if it waits for room in the 24-hour quota: see sweep_room.lua
+--       6 retention of a sent row (ms), 7 '1' if it waits for room in the 24-hour quota: see sweep_room.lua, 8 the scope of
+--       the line for which it waits (or ''): see hasten.lua
 -- Answers the state that it has now, or '' when the claim is stale.
 local id, token = ARGV[1], ARGV[2]
 local row = key('send', id)
@@ -35,6 +36,8 @@ redis.call('HSET', row, 'reason', ARGV[4])
 if ARGV[7] == '1' then
   redis.call('HSET', row, 'waits_for', 'room')
   redis.call('ZADD', of_account('for_room', f[3]), f[5], id)
+elseif ARGV[8] ~= '' then
+  redis.call('HSET', row, 'waits_for', ARGV[8])
 else
   redis.call('HDEL', row, 'waits_for')
 end

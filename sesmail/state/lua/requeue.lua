@@ -3,7 +3,7 @@
 -- Moves: rejected, suppressed, cancelled, expired, abandoned, unknown -> queued: an operator sends it again
 --
 -- ARGV: 1 id
--- Answers the state that it has now ('queued' if it was moved), 'gone', or 'of a newer release'.
+-- Answers the state that it has now ('queued' if it was moved), 'gone', 'of a newer release', or 'erased' (its text is gone).
 local row = key('send', ARGV[1])
 local f = redis.call('HMGET', row, 'state', 'lane', 'v')
 local state = f[1]
@@ -12,6 +12,9 @@ if not state then
 end
 if not is_known(f[3]) then
   return OF_NEWER
+end
+if redis.call('HEXISTS', row, 'email') == 0 and state ~= 'sent' then
+  return ERASED
 end
 local again = { rejected = 1, suppressed = 1, cancelled = 1, expired = 1, abandoned = 1, unknown = 1 }
 if not again[state] then

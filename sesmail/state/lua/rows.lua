@@ -11,6 +11,7 @@
 -- this one sends it, no sweep of this one settles, resends or forgets it. Only its tickets are issued, which tell nothing.
 local ROW_VERSION = 2
 local OF_NEWER = 'of a newer release'
+local ERASED = 'erased'
 
 local function is_known(version)
   return not version or (tonumber(version) or math.huge) <= ROW_VERSION

@@ -1,4 +1,4 @@
--- needs: suppression
+-- needs: pseudonyms, suppression
 -- Counts passing bounces by address; so many with no delivery between opt it out of everything for a while.
 --
 -- ARGV: 1 how many, 2 how far apart at most (ms), 3 how long they opt out (ms), then for each: 'bounce' or 'delivery',
@@ -33,9 +33,9 @@ end
 for i = 4, #ARGV, 5 do
   local bounces = key('soft', ARGV[i + 1])
   if ARGV[i] == 'bounce' then
-    bounced(bounces, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+    bounced(bounces, name_of(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4])
   else
-    delivered(bounces, ARGV[i + 2], ARGV[i + 3])
+    delivered(bounces, name_of(ARGV[i + 2]), ARGV[i + 3])
   end
 end
 return opted_out

@@ -1,10 +1,10 @@
--- needs: suppression
+-- needs: pseudonyms, suppression
 -- Writes an opt-out down. A stronger reason replaces a weaker one, and any one that has ended; otherwise the first stays.
 --
 -- ARGV: 1 address, 2 scope, 3 reason, 4 since (ms), 5 the event it came from (or ''), 6 when it ends (ms, or ''), then the
 --       reasons that it replaces
 -- Answers 1 when it was written, 0 when what was there stays, or somebody has come back since.
-local address, scope, reason = ARGV[1], ARGV[2], ARGV[3]
+local address, scope, reason = name_of(ARGV[1]), ARGV[2], ARGV[3]
 local optouts = key('optout', scope)
 local before = redis.call('HGET', optouts, address)
 local record = reason .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. (ARGV[6] ~= '' and '\nends=' .. ARGV[6] or '')

@@ -1,4 +1,4 @@
--- Opt-outs, for scripts that ask: put `-- needs: suppression` at their head.
+-- Opt-outs, for scripts that ask: put `-- needs: pseudonyms, suppression` at their head.
 -- One hash per scope holds address -> 'reason at source': why, since when (ms), and the event it came from; behind a line
 -- break 'ends=ms' where it ends by itself. What a later release puts behind further ones is not read by this one; a reason
 -- of its own holds.
@@ -21,13 +21,17 @@ local function since(record)
 end
 
 -- Why mail of this site and list must not go to an address (as `normal_address` in addresses.py writes it), or false.
--- Former releases kept quotes that an address does not need: such an entry holds, too.
+-- Former releases kept quotes that an address does not need, and know of none that was erased: each entry holds.
 -- `ignored` is a table of reasons that do not count, such as {unsubscribed = true}; site and list may be ''.
 local function suppressed(address, site, list, ignored)
   local quoted = string.gsub(address, '^([^"]+)@', '"%1"@')
+  local spellings, name = {address, quoted}, name_of(address)
+  if name ~= address then
+    spellings[3] = name
+  end
   local scopes = {'everything', site ~= '' and 'site:' .. site, list ~= '' and 'list:' .. site .. '/' .. list}
   for i = 1, 3 do
-    for _, spelling in ipairs(scopes[i] and {address, quoted} or {}) do
+    for _, spelling in ipairs(scopes[i] and spellings or {}) do
       local record = redis.call('HGET', key('optout', scopes[i]), spelling)
       local reason = record and string.match(record, '^%S+')
       if reason and holds(record) and not ignored[reason] then

@@ -6,7 +6,7 @@
 --       name, recipients a second; then the scopes that must be open
 -- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
---         {'postponed', milliseconds until it is worth coming back, cause, text}.
+--         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
 local recipients, counted, lane, turns, horizon, asker =
@@ -56,6 +56,36 @@ local function closed()
   return nil, probes
 end
 
+-- 2. What the brake has closed for bulk, for all accounts; a trial lets some recipients through when it is time for it. See
+-- brake.lua. Answers the entries of trials under way.
+local function braked()
+  local scopes, fields, trials = {}, {}, {}
+  if lane ~= 'bulk' or redis.call('EXISTS', key('line')) == 0 then
+    return nil, trials
+  end
+  for i = 8 + 2 * ARGV[7], #ARGV do
+    scopes[#scopes + 1] = ARGV[i]
+    fields[#fields + 1] = 'braked:' .. ARGV[i]
+  end
+  local entries = redis.call('HMGET', key('line'), unpack(fields))
+  for i, scope in ipairs(scopes) do
+    if entries[i] then
+      local trial_at, left, text, judged_at = string.match(entries[i], '^(%d+) (%d+) %d+ ([^\n]*)\nbrake %d+ (%d+)')
+      local begins_later = trial_at and tonumber(trial_at) * 1000 > now
+      if begins_later or tonumber(left or 0) <= 0 then
+        local ends_at = begins_later and trial_at or judged_at or 0
+        local wait = math.max(PAUSED_SECONDS * 1000, tonumber(ends_at) - math.floor(now / 1000))
+        if string.find(scope, '^lane:') then
+          wait = WATCHED_SECONDS * 1000
+        end
+        return {'postponed', wait, 'braked', scope .. ': ' .. (text or 'closed by a newer release'), scope}
+      end
+      trials[#trials + 1] = {field = fields[i], entry = entries[i]}
+    end
+  end
+  return nil, trials
+end
+
 -- Several sends wait for the same room: each is promised its own part of what leaves the 24 hours, the oldest first.
 local function promised_room(excess)
   local buckets = {{bucket = row.bucket, recipients = row.in_bucket}}
@@ -75,7 +105,7 @@ local function promised_room(excess)
   return now + 3600 * SECOND
 end
 
--- 2. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
+-- 3. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
 -- try whether that still holds: others may have used it, and nobody tells when their part leaves the 24 hours.
 local function over_quota(probes)
   if row.quota < 0 or counted == 0 then
@@ -134,7 +164,7 @@ local function put_back_searched()
   end
 end
 
--- 3. The account's slot: paced, and within the window. Messages of several recipients leave room in windows that they do
+-- 4. The account's slot: paced, and within the window. Messages of several recipients leave room in windows that they do
 -- not fit; such delays may be caught up, by ten recipients at most, idleness may not: a burst is what SES throttles.
 -- Answers the slot, and when the next one may follow by the pace.
 local function account_slot(limit)
@@ -147,7 +177,7 @@ local function account_slot(limit)
   return slot, pace + recipients * limit.window / limit.recipients
 end
 
--- 4. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
+-- 5. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
   for i = 8, 7 + 2 * ARGV[7], 2 do
@@ -167,7 +197,7 @@ local function charge_shares(slot)
   end
 end
 
--- 5. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
+-- 6. Turns: first come, first served among those whose slots would lie too far ahead. Whoever does not come when it was
 -- told to, and a quarter of the horizon later, is dead and loses its place: no slot is lost, they still lie ahead.
 local waiting = of_account('throttle', 'waiting', turns)
 
@@ -212,6 +242,14 @@ local function take(probes)
   end
 end
 
+local function take_from(trials)
+  for _, trial in ipairs(trials) do
+    local trial_at, left, rest = string.match(trial.entry, '^(%d+) (%d+)(.*)$')
+    redis.call('HSET', key('line'), trial.field,
+      string.format('%s %.0f%s', trial_at, math.max(0, tonumber(left) - recipients), rest))
+  end
+end
+
 local function book(slot, next_slot)
   row.total, row.next, row.tail = row.total + recipients, next_slot, slot
   if row.rate > 0 then
@@ -220,8 +258,9 @@ local function book(slot, next_slot)
 end
 
 local postponed, probes = closed()
+local held_up, trials = braked()
 roll_24_hours(row, now)
-postponed = postponed or over_quota(probes)
+postponed = postponed or held_up or over_quota(probes)
 if postponed then
   return postponed
 end
@@ -249,6 +288,7 @@ book(slot, next_slot)
 charge_shares(slot)
 count_sent(row, now, counted)
 take(probes)
+take_from(trials)
 write_books(row)
 local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import django
 import django.urls
 import pytest
 from django.core.checks import run_checks
 from django.urls import include, path
 
+from sesmail.celery import current
 from sesmail.celery.current import close_clients
 from sesmail.contrib.django import checks
 from sesmail.embedded import EmbeddedRedis
@@ -41,6 +44,13 @@ def said(**how) -> dict[str, str]:
 
 def test_a_site_as_it_should_be_is_told_nothing():
     assert said() == {}
+
+
+@pytest.mark.parametrize("silenced", [[], ["sesmail.W001"]])
+def test_who_has_silenced_the_check_for_a_celery_app_is_not_told_by_the_log_either(caplog, silenced):
+    settings = SimpleNamespace(SESMAIL={"REDIS_URL": "redis://127.0.0.1:1/0"}, SILENCED_SYSTEM_CHECKS=silenced)
+    current._django_host(settings).tell()
+    assert ("Missing is `from .celery import app" in caplog.text) == (not silenced)
 
 
 def test_registering_twice_says_nothing_twice(django_site):

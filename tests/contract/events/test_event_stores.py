@@ -208,6 +208,23 @@ def test_more_than_a_page_can_be_put_gathered_and_purged(store) -> None:
     assert store.purge("alpha", older_than=NOW + 1) == 120
 
 
+def test_an_event_is_kept_in_other_words_and_one_that_is_gone_stays_gone(store) -> None:
+    store.put([event(1, message="of ann"), event(2, message="of bob")])
+    store.retry_later(gather(store)[0], error="ann's", due_at=NOW)
+    other = event(1, message="of nobody", error="nobody's", attempts=1)
+    store.rewrite([other, event(9, message="never seen")])
+    assert (store.get("event-0001"), store.get("event-0002").message) == (other, "of bob")
+    assert store.get("event-0009") is None
+    assert ids(gather(store, now=NOW + 1000 + LEASE)) == ["event-0001", "event-0002"]
+
+
+def test_those_that_name_somebody_are_read_in_whatever_case_and_state(store) -> None:
+    store.put([event(1, message="of ANN"), event(2, message="of bob"), event(3, message="of Ann")])
+    store.mark_processed([event(3)], now=NOW)
+    found = [each for state in EventState for each in store.read("alpha", state, naming="ann")]
+    assert {"event-0001", "event-0003"} <= {*ids(found)}
+
+
 def test_nothing_personal_shows_in_the_repr() -> None:
     personal = replace(event(), message="reader@example.org", error="reader@example.org")
     assert "reader" not in repr(personal)

@@ -1,0 +1,46 @@
+"""Erases a person: from the ledger, and from the stored events of the sites that share it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sesmail.errors import InvalidEmail
+from sesmail.events.erasing import erase_events
+from sesmail.message.addresses import normal_address
+from sesmail.state.erasing import LedgerEraser
+from sesmail.state.trouble import reachable
+from sesmail.vocabulary import Erased
+
+if TYPE_CHECKING:
+    from sesmail.client.way_back import WayBack
+
+
+def erase(client: WayBack, address: str, *, why: str, dry_run: bool) -> Erased:
+    """See `sesmail.erase`."""
+    normal = _checked(address)
+    if client.is_suppressed:  # what is kept in memory goes with the process
+        return _said(Counter(), "", time.time(), dry_run=dry_run)
+    eraser = LedgerEraser(client.scripts, client.settings, normal, dry_run=dry_run)
+    if not dry_run:
+        client.audit.note("erase", eraser.name.partition("@")[0], why)
+    counts = eraser.erase()
+    sites = sorted({client.settings.site, *client.hearing.sites()})
+    counts["events"] = erase_events(client.event_store, sites, eraser.redaction, normal, dry_run=dry_run)
+    with reachable():
+        now: Any = client.scripts.redis.time()
+    return _said(counts, eraser.name, now[0] + now[1] / 1e6, dry_run=dry_run)
+
+
+def _said(counts: Counter[str], pseudonym: str, at: float, *, dry_run: bool) -> Erased:
+    names = {*Erased.__dataclass_fields__} - {"pseudonym", "at", "dry_run"}
+    numbers: dict[str, Any] = {name: counts[name] for name in names}
+    return Erased(pseudonym=pseudonym, at=at, dry_run=dry_run, **numbers)
+
+
+def _checked(address: str) -> str:
+    local, _, domain = address.strip().rpartition("@")
+    if not local or not domain or any(sign in address for sign in "<>\n"):
+        raise InvalidEmail("address", "is not a bare address, such as ann@example.org")
+    return normal_address(address)

@@ -1,0 +1,70 @@
+"""All checks, one after the other, and what they found."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sesmail.doctor import broker, configuration, events, flower, redis, ses
+from sesmail.doctor.patient import CannotLook
+from sesmail.doctor.table import CHECKS, Check, Finding, Level
+from sesmail.errors import SesmailError, in_a_line
+from sesmail.ses.inspection import Denied, NotThere
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sesmail.doctor.patient import Patient
+
+log = logging.getLogger("sesmail")
+
+ROOMS = (configuration, redis, broker, ses, events, flower)
+"""Where the checks are, what others rest on first; importing these fills the table."""
+WEIGHT = list(Level)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unseen:
+    """A check that could not look."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What was found, the weightiest first, and what could not be looked at."""
+
+    findings: tuple[Finding, ...]
+    unseen: tuple[Unseen, ...]
+    looked_at: int
+    """How many checks there were."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing that was seen needs anybody."""
+        return all(each.level is Level.INFO for each in self.findings)
+
+
+def in_order() -> list[Check]:
+    """All checks, room by room."""
+    rooms = [room.__name__ for room in ROOMS]
+    return sorted(CHECKS.values(), key=lambda one: rooms.index(one.look.__module__))
+
+
+def examine(of: Patient, *, skip: Collection[str] = (), only: Collection[str] | None = None) -> Report:
+    """Make all checks, or `only` those of these ids, without those to `skip`. Nothing is changed."""
+    findings, unseen = [], []
+    wanted = [one for one in in_order() if one.id not in skip and (only is None or one.id in only)]
+    for one in wanted:
+        try:
+            findings += one.findings(of)
+        except CannotLook as reason:
+            unseen.append(Unseen(id=one.id, why=str(reason)))
+        except (Denied, NotThere) as reason:
+            unseen.append(Unseen(id=one.id, why=str(reason)))
+        except SesmailError as error:
+            unseen.append(Unseen(id=one.id, why=in_a_line(error).partition(". ")[0]))
+    findings.sort(key=lambda finding: WEIGHT.index(finding.level))
+    return Report(findings=tuple(findings), unseen=tuple(unseen), looked_at=len(wanted))
