@@ -279,7 +279,6 @@ ACCOUNTS = (
     _python("what waits for the rate falls back", "sending.fallback", "cause not in FALLS_BACK", "False"),
     _python("what SES may have had moves", "sending.fallback", "claim.attempts == 0 and ", ""),
     _lua("what was unknown there comes back", "claim", "number_of(f[7]) > 0 and f[17] or account", "account"),
-    _lua("all accounts have one line", "prelude", "(KEYS[2] or KEYS[1])", "KEYS[1]"),
 )
 RATE = (
     _lua(
