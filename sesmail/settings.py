@@ -547,14 +547,30 @@ def _warn_of_misspelt_variables() -> None:
         log.warning("the variable %s is no setting and has no effect. Is %s meant?", variable, meant)
 
 
+_OTHERS_NAMES = {
+    "BROKER_URL": "REDIS_URL",
+    "CONFIG_SET": "CONFIGURATION_SET",
+    "CONFIGURATION_SET_NAME": "CONFIGURATION_SET",
+    "DEFAULT_FROM_EMAIL": "FROM_EMAIL",
+    "MAX_RATE": "MAX_SEND_RATE",
+    "RATE": "MAX_SEND_RATE",
+    "SENDER": "FROM_EMAIL",
+}
+"""What people call a setting, though it has another name here."""
+
+
 def misspelt_variables() -> Iterator[tuple[str, str]]:
     """Variables of the environment that nobody reads, each with the one that is most likely meant.
 
-    Only those that are nearly right: Kubernetes, for one, makes up others that begin like ours.
+    Only those that are nearly right, or that others call so: Kubernetes, for one, makes up more that begin like ours.
     """
     names = [f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields]
     for variable in sorted(set(os.environ) - set(names)):
-        if variable.startswith(ENVIRONMENT_PREFIX) and (meant := get_close_matches(variable, names, 1, 0.85)):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if known := _OTHERS_NAMES.get(variable.removeprefix(ENVIRONMENT_PREFIX)):
+            yield variable, f"{ENVIRONMENT_PREFIX}{known}"
+        elif meant := get_close_matches(variable, names, 1, 0.85):
             yield variable, meant[0]
 
 

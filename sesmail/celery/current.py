@@ -229,7 +229,7 @@ def _check_transport(app: Celery) -> None:
     except (KeyError, ImportError, ValueError) as error:
         raise ConfigurationError(
             f"Celery knows no way to the broker that is named ({str(error).strip(chr(39))}), so no ticket could be "
-            "issued. Nothing was queued. Mend `broker_url`."
+            "issued. Nothing was queued. Mend `broker_url` of its configuration, or CELERY_BROKER_URL."
         ) from None
 
 

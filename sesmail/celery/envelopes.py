@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.uuid import uuid
 
+from sesmail import tracing
 from sesmail.celery.addresses import redis_of_broker
 from sesmail.celery.internals import (
     is_instrumented,
@@ -24,16 +25,16 @@ from sesmail.celery.internals import (
     routes_by_name_alone,
     tells_backend_of_calls,
 )
+from sesmail.celery.wishes import Composed
 from sesmail.errors import ConfigurationError
 from sesmail.state.address import Kind, read_address
-from sesmail.vocabulary import Envelope
+from sesmail.vocabulary import Caller, Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celery import Celery
 
-    from sesmail.celery.wishes import Composed
     from sesmail.message import Lane
     from sesmail.settings import Settings
 
@@ -59,7 +60,8 @@ class Envelopes:
 
     def composed(self, task_id: str, lane: Lane, *, named: bool) -> Composed | None:
         """A ticket in its envelope, not composed by Celery; None where it has to be. `named` ids are the caller's."""
-        form = None if is_watched(self._app) else self._form(lane)
+        carries_its_own = is_watched(self._app) or tracing.current()  # nor must a form keep the trace of one
+        form = None if carries_its_own else self._form(lane)
         if not isinstance(form, _Form):
             return None
         return form.composed(task_id, self._app.thread_oid, named=named)
@@ -128,11 +130,17 @@ class _Form:
 
     def composed(self, task_id: str, reply_to: str, *, named: bool) -> Composed:
         caller = self.one.caller
-        return replace(
-            self.one,
+        return Composed(
             task_id=task_id,
             messages=[],
-            caller=replace(caller, task_id=task_id, waits_for_others=caller.waits_for_others and named),
+            caller=Caller(
+                task_id=task_id,
+                wishes=caller.wishes,
+                waits=caller.waits,
+                waits_for_others=caller.waits_for_others and named,
+            ),
+            producer=None,
+            is_ignored=self.one.is_ignored,
             envelope=Envelope(queue=self.queue, message=self.filled_in(task_id, reply_to, uuid())),
         )
 

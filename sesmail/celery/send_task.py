@@ -20,7 +20,7 @@ from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, 
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.message import Email
 from sesmail.message.from_message import is_message
-from sesmail.message.hints import checked_arguments
+from sesmail.message.hints import FEWEST_OF_SEND_MAIL, checked_arguments
 from sesmail.message.text import kind_of
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import State
@@ -264,8 +264,13 @@ def email_of(*args: Any, **kwargs: Any) -> Email:
         return args[0]
     if len(args) == 1 and not kwargs and is_message(args[0]):
         return Email.from_message(args[0])
-    checked_arguments(_EMAIL, args, kwargs)
-    return Email(*args, **kwargs)
+    if len(args) > FEWEST_OF_SEND_MAIL - 1:
+        checked_arguments(_EMAIL, args, kwargs)
+    try:
+        return Email(*args, **kwargs)
+    except TypeError:
+        checked_arguments(_EMAIL, args, kwargs)  # in better words than Python's; they cost as much as the email itself
+        raise
 
 
 def _seconds_until(field: str, when: float | timedelta | datetime | str | None, app: Celery) -> float | None:

@@ -319,7 +319,8 @@ class Email:
 
     def _with(self, **changes: object) -> Self:
         changed = object.__new__(type(self))
-        fill(changed, **{each.name: getattr(self, each.name) for each in fields(self)} | changes)
+        for name in _NAMES:
+            object.__setattr__(changed, name, changes[name] if name in changes else getattr(self, name))
         return changed
 
     def __copy__(self) -> Self:
@@ -335,6 +336,9 @@ class Email:
     def __repr__(self) -> str:
         bodies = "+".join(name for name in ("text", "html") if getattr(self, name))
         return f"<Email {self.lane}, {self.recipient_count} recipients, {bodies}, {len(self.attachments)} attachments>"
+
+
+_NAMES = tuple(each.name for each in fields(Email))
 
 
 def _listed(addresses: Sequence[str], most: int) -> str:

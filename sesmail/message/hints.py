@@ -43,6 +43,10 @@ _MEANINGLESS = {
 }
 
 
+FEWEST_OF_SEND_MAIL = 4
+"""Positional arguments that Django's `send_mail` has at least."""
+
+
 def checked_arguments(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raises `InvalidEmail` for arguments that an email does not have, with those that were probably meant."""
     names = [*signature.parameters]
@@ -75,7 +79,7 @@ def _meant(name: str, names: Sequence[str]) -> str:
 
 
 def _is_in_the_order_of_send_mail(args: Sequence[Any]) -> bool:
-    if len(args) < 4 or _AN_ADDRESS.fullmatch(str(args[0]).strip()):
+    if len(args) < FEWEST_OF_SEND_MAIL or _AN_ADDRESS.fullmatch(str(args[0]).strip()):
         return False
     sender, recipients = args[2], args[3]
     several = isinstance(recipients, list | tuple) and "@" in str(recipients)

@@ -105,8 +105,9 @@ class AccountWatch:
         elif self._throttle.snapshot().source is None:
             log.warning(
                 "SES does not tell the account's limits (%s) and SESMAIL_MAX_SEND_RATE is not set: email goes out at "
-                "the sandbox's rate of one recipient a second. Allow ses:GetAccount, or set SESMAIL_MAX_SEND_RATE.",
+                "the sandbox's rate of one recipient a second. %s",
                 error.code,
+                "Allow ses:GetAccount, or set SESMAIL_MAX_SEND_RATE." if error.is_answer else error,
                 extra={"code": error.code},
             )
 

@@ -276,9 +276,9 @@ def _limits(seen: Essence) -> Iterator[Obstacle]:
         yield Obstacle(
             id="limits",
             level=Level.WARNING,
-            what="No worker has asked SES for the account's limits yet: the sandbox's hold, 1 recipient a second.",
-            do="A worker asks when it has its first email. Its log says why it cannot: credentials, Region, "
-            "`ses:GetAccount`; or set SESMAIL_MAX_SEND_RATE and SESMAIL_MAX_24_HOUR_SEND.",
+            what="SES has told no worker the account's limits yet: the sandbox's hold, 1 recipient a second.",
+            do="A worker asks before its first email. If one has, its log says why SES did not tell: credentials, "
+            "Region, network, `ses:GetAccount`. Or set SESMAIL_MAX_SEND_RATE and SESMAIL_MAX_24_HOUR_SEND.",
         )
     elif snapshot.standing not in {"", "healthy"}:
         yield Obstacle(

@@ -87,7 +87,7 @@ def read_address(url: str, *, master_name: str = "") -> Address:
     try:
         address = _read(url, master_name)
     except (ValueError, KeyError):  # its words may hold a part of a password
-        raise _no_address() from None
+        raise _no_address(url) from None
     if address.kind is Kind.SENTINEL and not address.master_name:
         raise ConfigurationError(
             "The address of the Redis names Sentinels, but not the group that they watch. Nothing was done. Say what "
@@ -193,10 +193,17 @@ def _is_true(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
-def _no_address() -> ConfigurationError:
+def _no_address(url: str) -> ConfigurationError:
+    """Of the address itself, only its scheme is repeated: anything else may be a part of a password."""
+    scheme, separator, _ = url.partition("://")
+    told = "It has no redis:// in front. "
+    if scheme in _SCHEMES:
+        told = ""
+    elif separator and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme):
+        told = f"It begins with {scheme}://. "
     return ConfigurationError(
         "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) is not written as one. "
-        "Nothing was done. Write it like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST:6379/0, "
+        f"Nothing was done. {told}Write it like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST:6379/0, "
         "unix:///run/redis.sock?db=0, sentinel://HOST:26379,HOST:26379/0?master_name=NAME or "
         "redis+cluster://HOST:6379,HOST:6379; in a password, / is written %2F, @ is %40, ? is %3F, # is %23."
     )

@@ -509,7 +509,10 @@ def pack(email: Email) -> tuple[str, dict[str, bytes]]:
             blobs[digest] = part
             places.append(list(blobs).index(digest))
     row = {"v": version_of(email), "email": record, "parts": places}
-    return json.dumps(row, separators=(",", ":"), ensure_ascii=False), blobs
+    return _in_few_letters(row), blobs
+
+
+_in_few_letters = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def unpack(record: bytes, blobs: Sequence[bytes]) -> Email:

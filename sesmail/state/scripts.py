@@ -31,6 +31,18 @@ def _file(name: str) -> str:
     return (resources.files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+_FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
+
+
+def _without_idle_functions(text: str) -> str:
+    """A script without the functions that nothing behind them names: Redis makes each one anew at every call."""
+    for function in reversed([*_FUNCTION.finditer(text)]):
+        behind = text[function.end() :]
+        if not re.search(rf"\b{function[1]}\b", behind):
+            text = text[: function.start()] + behind
+    return text
+
+
 def unreadable(argument: str | bytes | float) -> memoryview | float:
     """An argument of a command as Redis alone reads it: Sentry, ddtrace and others write down what commands are given.
 
@@ -95,7 +107,8 @@ class Scripts:
         text = _file(name)
         needs = re.match(r"-- needs: (.+)\n", text)
         parts = needs[1].split(", ") if needs else []
-        return "\n".join([self.prelude(), *map(_file, parts), text])
+        whole = "\n".join([*map(_file, parts), text])
+        return f"{self.prelude()}\n{_without_idle_functions(whole)}"
 
     def prelude(self) -> str:
         """What stands before every script; a test replaces the clock in it."""

@@ -90,9 +90,21 @@ def test_what_ses_said_holds_while_it_is_out_of_reach(ses, scripts, throttle, tu
 
 
 def test_without_permission_and_setting_it_is_said_that_the_sandbox_s_rate_holds(throttle, turns, caplog) -> None:
-    watch(throttle, turns, Refusing(SesMisconfigured(code="AccessDenied"))).refresh_if_due()
-    assert "SESMAIL_MAX_SEND_RATE" in caplog.text
+    error = SesMisconfigured(code="AccessDenied")
+    error.is_answer = True
+    watch(throttle, turns, Refusing(error)).refresh_if_due()
+    assert "Allow ses:GetAccount, or set SESMAIL_MAX_SEND_RATE" in caplog.text
     assert throttle.snapshot().source is None
+
+
+def test_what_keeps_ses_from_being_asked_is_told_and_not_a_permission_that_is_not_missing(
+    throttle, turns, caplog, monkeypatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    watch(throttle, turns, SesTransport()).refresh_if_due()
+    assert "No Region is named" in caplog.text
+    assert "ses:GetAccount" not in caplog.text
 
 
 def test_before_the_first_email_the_limits_are_known_or_nobody_could_learn_them(ses, throttle, turns) -> None:

@@ -70,7 +70,8 @@ class Texts:
         text = _source(scripts, name)
         for part in ("prelude", *_needs(_file(name)), name):
             for old, new in self._replacements.get(part, ()):
-                text = replaced(text, old, new)
+                if part == name or old in text or old not in _file(part):  # else its function is not in this script
+                    text = replaced(text, old, new)
         return text
 
     def _register(self, name: str, text: str) -> str:

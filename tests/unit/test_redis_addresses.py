@@ -90,6 +90,21 @@ def test_what_is_no_address_is_refused_without_a_word_of_it(url: str) -> None:
     assert "word" not in str(refused.value).replace("password", "")
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redi://a.example/0", " It begins with redi://. "),
+        ("a.example:6379/0", " It has no redis:// in front. "),
+        ("pass word://a.example", " It has no redis:// in front. "),
+        ("redis://a.example/zero", "Nothing was done. Write"),
+    ],
+)
+def test_of_an_address_that_is_none_only_the_scheme_is_told(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_address(url)
+    assert told in str(refused.value)
+
+
 # -- Celery's ------------------------------------------------------------------------------------------------------------
 
 

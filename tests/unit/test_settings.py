@@ -247,9 +247,11 @@ def test_one_evidence_window_holds_for_both_lanes_and_one_of_a_lane_goes_before_
 
 def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(monkeypatch, caplog):
     monkeypatch.setenv("SESMAIL_MAX_SEND_RTAE", "14")
+    monkeypatch.setenv("SESMAIL_SENDER", "shop@example.com")
     monkeypatch.setenv("SESMAIL_SERVICE_HOST", "10.0.0.1")
     load()
-    assert "Is SESMAIL_MAX_SEND_RATE meant?" in caplog.text
+    assert "SESMAIL_MAX_SEND_RTAE is no setting and has no effect. Is SESMAIL_MAX_SEND_RATE meant?" in caplog.text
+    assert "SESMAIL_SENDER is no setting and has no effect. Is SESMAIL_FROM_EMAIL meant?" in caplog.text
     assert "SERVICE_HOST" not in caplog.text
 
 

@@ -1,12 +1,19 @@
 -- Stands before every script. KEYS[1] is the base that all keys begin with, such as "{sesmail}:".
-local function key(...)
-  return KEYS[1] .. table.concat({...}, ':')
+local function below(base, kind, name, detail)
+  if not name then
+    return base .. kind
+  end
+  return base .. kind .. ':' .. name .. (detail and ':' .. detail or '')
+end
+
+local function key(kind, name, detail)
+  return below(KEYS[1], kind, name, detail)
 end
 
 -- The same for what belongs to one account of SES: its throttle, line and breaker. KEYS[2], where it is given, is their base,
 -- such as "{sesmail}:account:marketing:"; those of the account `default` stand below KEYS[1].
-local function of_account(...)
-  return (KEYS[2] or KEYS[1]) .. table.concat({...}, ':')
+local function of_account(kind, name, detail)
+  return below(KEYS[2] or KEYS[1], kind, name, detail)
 end
 
 -- Redis' own clock in microseconds: hosts disagree, Redis does not.
