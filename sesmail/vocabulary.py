@@ -229,6 +229,10 @@ class Cause(StrEnum):
     LOT = "lot"  #: one before it under the same ticket has to wait
 
 
+LOT = "one before it in its lot has to wait"
+"""The reason of that cause: it tells nothing of why."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Postponed:
     """The send has to wait. Come back later; no attempt was used up."""

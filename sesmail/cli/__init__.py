@@ -45,6 +45,7 @@ COMMANDS = {
     "restored": "line:restored",
     "resume": "line:resume",
     "send": "send:send",
+    "sends": "listed:sends",
     "simulator": "simulator:simulator",
     "status": "status:status",
     "suppress": "suppress:suppress",

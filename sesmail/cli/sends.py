@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.outbox import Outbox
+    from sesmail.state.search import Listed
     from sesmail.vocabulary import State, Status
 
     Step = tuple[str, Callable[[], Any]]
@@ -52,7 +53,7 @@ def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit:
         return
     steps: list[Step] = [(send_id, partial(_resend_unknown, client.real_outbox, send_id)) for send_id in resend]
     steps += [(send_id, partial(_settle, client.real_outbox, send_id, message_id)) for send_id, message_id in settle]
-    _each(steps, as_json)
+    each_step(steps, as_json)
 
 
 @click.command()
@@ -81,20 +82,20 @@ def failed(
     why: str,
     as_json: bool,
 ) -> None:
-    """List the sends that did not go out, with the reason, or send them again."""
+    """Say why sends did not go out and how many of each kind, and list the latest; or send them again."""
     from sesmail.vocabulary import State
 
     if requeue != bool(ids or everything) or (ids and everything):
         raise click.UsageError("To send again: --requeue with IDs, or --requeue --all. To list: neither.")
     client, wanted = site_client(), [State(state) for state in states]
     if not requeue:
-        _list(client, wanted, limit, as_json)
+        _list_failed(client, wanted, limit, as_json)
         return
     if everything:
         counts = client.ledger.counts()
         ids = tuple(one for state in wanted for one in client.ledger.ids(state, limit=counts[state]))
     client.audit.note("requeue", _first_of(ids), why)
-    _each([(send_id, partial(client.real_outbox.requeue, send_id)) for send_id in ids], as_json)
+    each_step([(send_id, partial(client.real_outbox.requeue, send_id)) for send_id in ids], as_json)
 
 
 def _first_of(ids: tuple[str, ...]) -> str:
@@ -128,7 +129,7 @@ def find(address: str | None, list_name: str | None, limit: int, as_json: bool) 
 def cancel(ids: tuple[str, ...], as_json: bool) -> None:
     """Take sends back that SES has not been asked to take."""
     client = site_client()
-    _each([(send_id, partial(client.real_outbox.cancel, send_id)) for send_id in ids], as_json)
+    each_step([(send_id, partial(client.real_outbox.cancel, send_id)) for send_id in ids], as_json)
 
 
 @click.command()
@@ -138,7 +139,7 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> None:
 def reschedule(send_id: str, when: str, as_json: bool) -> None:
     """Give a waiting send another time: `now`, or like 2026-11-30T18:00+01:00."""
     client = site_client()
-    _each([(send_id, partial(client.real_outbox.reschedule, send_id, _moment(when)))], as_json)
+    each_step([(send_id, partial(client.real_outbox.reschedule, send_id, moment_of(when)))], as_json)
 
 
 def _resend_unknown(outbox: Outbox, send_id: str) -> None:
@@ -160,7 +161,8 @@ def _settle(outbox: Outbox, send_id: str, message_id: str) -> str:
     return became
 
 
-def _moment(when: str) -> datetime:
+def moment_of(when: str) -> datetime:
+    """What is written on the command line: `now`, or a time with its zone."""
     if when == "now":
         return datetime.now(UTC)
     try:
@@ -173,7 +175,7 @@ def _moment(when: str) -> datetime:
     return moment
 
 
-def _each(steps: Sequence[Step], as_json: bool) -> None:
+def each_step(steps: Sequence[Step], as_json: bool) -> None:
     """Do a step for each id. Goes on after one that cannot be done; then exits with 1, so that nobody misses it."""
     from sesmail.errors import MoveRefused, UnknownSend
 
@@ -198,6 +200,43 @@ def _list(client: Client, states: Iterable[State], limit: int, as_json: bool) ->
     summary = ", ".join(f"{count} {state}" for state, count in total.items())
     table = two_columns([(status.send_id, _in_words(status)) for status in found], title=summary)
     emit({"total": total, "sends": [asdict(status) for status in found]}, as_json=as_json, table=table)
+
+
+def _list_failed(client: Client, states: Iterable[State], limit: int, as_json: bool) -> None:
+    """By their reasons, then one by one, the latest first."""
+    waiting, search, counts = client.obstacles.waiting, client.search, client.ledger.counts()
+    groups = [(state, group) for state in states for group in waiting.reasons(state)]
+    groups.sort(key=lambda pair: -pair[1].emails)
+    found = [each for state in states for each in search.listed(search.in_state(state, limit=limit).ids)]
+    total = {str(state): counts[state] for state in states}
+    data = {
+        "total": total,
+        "groups": [{"state": str(state), **asdict(group)} for state, group in groups],
+        "sends": [{**asdict(each.status), "list": each.list} for each in found],
+    }
+    title = ", ".join(f"{count} {state}" for state, count in total.items())
+    rows = [(f"{group.emails} x {state}", _short(group.reason, group.code)) for state, group in groups]
+    rows += [("", "")] if rows else []
+    rows += [(each.status.send_id, _failed_in_words(each)) for each in found]
+    emit(data, as_json=as_json, table=two_columns(rows, title=title))
+
+
+def _failed_in_words(each: Listed) -> str:
+    status = each.status
+    of_list = f" list {each.list}," if each.list else ""
+    accepted, ended = (
+        datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M") for at in (status.accepted_at, status.changed_at)
+    )
+    return (
+        f"{status.lane},{of_list} accepted {accepted}, {status.state} {ended} UTC: {_short(status.reason, status.code)}"
+    )
+
+
+def _short(reason: str | None, code: str | None) -> str:
+    """SES's own words where there are some: what is to be done is the same for all of a list."""
+    said = reason or ""
+    words = said.partition(" SES says: ")[2] or said
+    return f"{code}: {words}" if code else words
 
 
 def _in_words(status: Status) -> str:

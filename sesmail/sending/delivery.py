@@ -34,7 +34,7 @@ from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
 from sesmail.state.line import list_scope, site_scope
-from sesmail.vocabulary import Cause, Claim, Postponed, State
+from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -449,7 +449,7 @@ class Delivery:
         return Sent(message_id=status.message_id or "")
 
     def _give_back(self, claim: Claim) -> Outcome:
-        waiting = Postponed(seconds=0.0, cause=Cause.LOT, reason="one before it in its lot has to wait")
+        waiting = Postponed(seconds=0.0, cause=Cause.LOT, reason=LOT)
         try:
             return self._postpone(claim, waiting)
         except StaleClaim:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SEEN_DAYS = 7
 """How long a fact is remembered, so that it is not counted again; 45 bytes each. Twins come within hours."""
 RATES_DAYS = 400
+BOUNCES_MARKED = (0.02, 0.05)
+"""Hard bounces per email sent: mailbox providers mind the first; AWS reviews an account from the second on."""
+COMPLAINTS_MARKED = (0.0005, 0.001)
+"""The same of complaints. https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html"""
 DELIVERY_DAYS = 30
 
 
@@ -87,6 +91,16 @@ class Rates:
         """Complaints per email sent. AWS reviews an account from 0.001 on, and may pause it from 0.005 on."""
         return self._per_sent(Counter.COMPLAINED)
 
+    @property
+    def bounce_mark(self) -> str:
+        """Empty, `high`, or `reviewed`, as AWS would do."""
+        return _mark(self.bounce_rate, BOUNCES_MARKED)
+
+    @property
+    def complaint_mark(self) -> str:
+        """The same of complaints."""
+        return _mark(self.complaint_rate, COMPLAINTS_MARKED)
+
     def _per_sent(self, counter: Counter) -> float:
         sent = self.counts.get(Counter.SENT, 0)
         return self.counts.get(counter, 0) / sent if sent else 0.0
@@ -95,7 +109,13 @@ class Rates:
         """For JSON: every counter, also those at 0."""
         counts = {str(counter): self.counts.get(counter, 0) for counter in Counter}
         rates = {"bounce_rate": self.bounce_rate, "complaint_rate": self.complaint_rate}
-        return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates}
+        marks = {"bounce_mark": self.bounce_mark, "complaint_mark": self.complaint_mark}
+        return {"site": self.site, "list": self.list, "day": self.day.isoformat(), **counts, **rates, **marks}
+
+
+def _mark(rate: float, marked: tuple[float, float]) -> str:
+    high, reviewed = marked
+    return "reviewed" if rate >= reviewed else "high" if rate >= high else ""
 
 
 def of_lists(days: Iterable[Rates]) -> list[Rates]:

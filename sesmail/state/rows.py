@@ -1,12 +1,53 @@
-"""What a row leaves out, as it is understood: see `lua/rows.lua`, which writes a sent one anew with little in it."""
+"""A row as a status, and what a row leaves out: see `lua/rows.lua`, which writes a sent one anew with little in it."""
 
 from __future__ import annotations
 
-from sesmail.vocabulary import DEFAULT_ACCOUNT, State
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DEFAULT_ACCOUNT", "attempts_of"]
+from sesmail.message import Lane
+from sesmail.vocabulary import DEFAULT_ACCOUNT, State, Status, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DEFAULT_ACCOUNT", "STATUS_FIELDS", "attempts_of", "status_of"]
 
 
 def attempts_of(state: str, said: str | None) -> int:
     """How often SES was asked; of a sent email once, unless its row says otherwise."""
     return int(said or (state == State.SENT))
+
+
+STATUS_FIELDS = (
+    "state",
+    "lane",
+    "recipients",
+    "accepted_at",
+    "moved_at",
+    "attempts",
+    "waits",
+    "message_id",
+    "reason",
+    "code",
+)
+"""What a status is made of, as a row has it."""
+
+
+def status_of(send_id: str, row: Sequence[bytes | None]) -> Status:
+    """The status that a row's `STATUS_FIELDS` tell."""
+    text: dict[str, Any] = {
+        name: value.decode() if value else None for name, value in zip(STATUS_FIELDS, row, strict=True)
+    }
+    return Status(
+        send_id=send_id,
+        state=state_of(text["state"]),
+        lane=Lane(text["lane"]),
+        recipients=int(text["recipients"]),
+        accepted_at=float(text["accepted_at"]) / 1000,
+        changed_at=float(text["moved_at"]) / 1000,
+        attempts=attempts_of(text["state"], text["attempts"]),
+        waits=int(text["waits"] or 0),
+        message_id=text["message_id"],
+        reason=text["reason"],
+        code=text["code"],
+    )

@@ -10,7 +10,7 @@ from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
 from sesmail.state.pseudonyms import Pseudonyms
-from sesmail.state.rows import DEFAULT_ACCOUNT
+from sesmail.state.rows import DEFAULT_ACCOUNT, STATUS_FIELDS, status_of
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import State
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sesmail.settings import Settings
     from sesmail.state.scripts import Scripts
+    from sesmail.vocabulary import Status
 
 BY_LANE = (State.QUEUED, State.SCHEDULED)
 """States whose sends stand in an index of each lane."""
@@ -45,6 +46,19 @@ class Facts:
     expires_at: float | None
     metadata: tuple[str, ...]
     """The names of the caller's own keys, without what stands under them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """One send as lists show it. Times are epoch seconds."""
+
+    status: Status
+    site: str
+    account: str
+    list: str
+    """The list that it goes to; empty where there is none, and once it is sent."""
+    due_at: float | None
+    """When it goes out at the earliest, while it is scheduled."""
 
 
 def searchable_ms(settings: Settings) -> int:
@@ -122,6 +136,30 @@ class Search:
                 pipe.hget(self._key("send", send_id), "addresses")
             kept = pipe.execute()
         return {send_id: tuple(text.decode().split("\n")) for send_id, text in zip(send_ids, kept, strict=True) if text}
+
+    def listed(self, send_ids: Sequence[str]) -> list[Listed]:
+        """What a list shows of each, in the same order; those that are forgotten are left out."""
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for send_id in send_ids:
+                pipe.hmget(self._key("send", send_id), *STATUS_FIELDS, "site", "account", "list")
+            rows = pipe.execute()
+            known = [(send_id, row) for send_id, row in zip(send_ids, rows, strict=True) if row[0] is not None]
+            for send_id, row in known:
+                pipe.zscore(self._key("in", State.SCHEDULED, row[1].decode()), send_id)
+            due = pipe.execute()
+        found = []
+        for (send_id, row), due_ms in zip(known, due, strict=True):
+            site, account, list_name = ((value or b"").decode() for value in row[len(STATUS_FIELDS) :])
+            found.append(
+                Listed(
+                    status=status_of(send_id, row[: len(STATUS_FIELDS)]),
+                    site=site,
+                    account=account or DEFAULT_ACCOUNT,
+                    list=list_name,
+                    due_at=due_ms / 1000 if due_ms else None,
+                )
+            )
+        return found
 
     def facts(self, send_id: str) -> Facts:
         """What a row says besides its status. Raises `UnknownSend`."""

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from sesmail.state.scripts import Scripts
 
 LATEST = 200
-"""How many of those that were refused last are looked at."""
+"""How many of those that were refused last are looked at where only what is new matters."""
+MOST = 10_000
+"""How many are looked at where all matter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +58,12 @@ class Waiting:
 
     def refusals(self, since: float) -> list[Refusals]:
         """What was rejected since a time (epoch seconds), of the latest two hundred, by reason: the commonest first."""
+        return self.reasons(State.REJECTED, since=since, most=LATEST)
+
+    def reasons(self, state: State, *, since: float = 0.0, most: int = MOST) -> list[Refusals]:
+        """Why sends came into a state since a time (epoch seconds), of the latest, by reason: the commonest first."""
         with reachable(self._redis):
-            found = self._redis.zrange(self._key("in", State.REJECTED), 0, LATEST - 1, desc=True, withscores=True)
+            found = self._redis.zrange(self._key("in", state), 0, most - 1, desc=True, withscores=True)
             latest = [(send_id.decode(), at / 1000) for send_id, at in found if at / 1000 >= since]
             with self._redis.pipeline(transaction=False) as pipe:
                 for send_id, _ in latest:

@@ -119,6 +119,7 @@ class Installation:
             accept_waits_for="replica" if self.world.waits else None,
             accept_wait_seconds=1.0,
             accounts={"default": {"fallback": RESERVE}, RESERVE: {}} if RESERVE in self.accounts else {},
+            hourly_limit_per_address=self.world.hourly_limit,
             **self.world.brake,
         )
 

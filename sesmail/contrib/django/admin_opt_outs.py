@@ -123,6 +123,6 @@ def _judged(rates: Rates) -> dict[str, Any]:
         "counts": rates.as_dict(),
         "bounces": f"{rates.bounce_rate:.2%}",
         "complaints": f"{rates.complaint_rate:.3%}",
-        "bounces_are_many": rates.bounce_rate >= 0.05,
-        "complaints_are_many": rates.complaint_rate >= 0.001,
+        "bounces_are_many": rates.bounce_mark == "reviewed",
+        "complaints_are_many": rates.complaint_mark == "reviewed",
     }

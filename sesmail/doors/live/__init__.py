@@ -19,7 +19,7 @@ from sesmail.doors import site_client
 from sesmail.errors import SesmailError, in_a_line
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
-from sesmail.state.reputation import Counter, Rates, of_lists
+from sesmail.state.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ MOST_STREAMS = 20
 """At a time, of a process; others ask now and then instead."""
 RATED_DAYS = 7
 MOST_LISTS = 25
-REVIEWED = {"bounces": (0.02, 0.05), "complaints": (0.0005, 0.001)}
+REVIEWED = {"bounces": BOUNCES_MARKED, "complaints": COMPLAINTS_MARKED}
 """Where AWS would frown, and from where on it reviews an account.
 
 https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html
