@@ -54,7 +54,7 @@ class Installation:
             ses.on_call = partial(self._asked, ses)
             ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
             ses.on_taken = self._taken
-            ses.on_outage = partial(world.bounds.ses_is_down, self.base, ses, partial(self.breaker_is_closed, ses))
+            ses.on_outage = partial(world.bounds.ses_is_down, self.base, ses, partial(self.breaker_is_closed, ses.name))
         self.sns = {
             site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
         }
@@ -86,12 +86,18 @@ class Installation:
     def _asked(self, ses: Ses, send_id: str, email: Email) -> None:
         self.world.rules.asks(self.base, send_id, email, ses.name)
 
-    def breaker_is_closed(self, ses: Ses | None = None) -> bool:
-        """Whether the breaker has closed the line of an account, or of any."""
-        names = [ses.name] if ses else list(self.accounts)
-        bases = [self.base if name == "default" else f"{self.base}account:{name}:" for name in names]
-        entries = self.world.server.wire.ask(*(("HGET", f"{base}line", "stopped:account") for base in bases))
-        return any(b"\nbreaker " in (entry or b"") for entry in entries)
+    def is_stopped(self) -> bool:
+        """Whether SES or the breaker has closed the line of any account."""
+        return any(map(self._stopped, self.accounts))
+
+    def breaker_is_closed(self, account: str | None = None) -> bool:
+        """Whether it was the breaker, for an account or for any."""
+        return any(b"\nbreaker " in (self._stopped(name) or b"") for name in ([account] if account else self.accounts))
+
+    def _stopped(self, account: str) -> bytes | None:
+        base = self.base if account == "default" else f"{self.base}account:{account}:"
+        (entry,) = self.world.server.wire.ask(("HGET", f"{base}line", "stopped:account"))
+        return entry
 
     def client(self, site: str) -> Client:
         """A client of a site, with the broker."""
