@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sesmail.message import Email
     from sesmail.sending.letters.letter import BadRow, Letter
     from sesmail.sending.letters.lists import People, Person
+    from sesmail.settings import Settings
 
 SHOWN_BAD_ROWS = 20
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -177,6 +178,7 @@ def send(
             raise click.ClickException(
                 f"{found.bad} of {found.rows} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
             )
+        _see_to_a_way_out(letter, options["list_name"])
         if not named:
             click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
         queued = _queue(letter, found, people, key)
@@ -220,28 +222,35 @@ def _try_one(letter: Letter, people: People, key: str, to: str | None, *, as_jso
     emit({"headers": head, **bodies}, as_json=as_json, table=escape(text))
 
 
-def _leaving(list_name: str | None, lane: str) -> Callable[[str], str] | None:
-    """Makes unsubscribe links; says what is missing where nobody could leave a letter in bulk."""
+def _leaving(list_name: str | None) -> Callable[[str], str] | None:
+    """Makes the links by which people leave the list; None where there is no list, or no door behind links."""
+    if not list_name or not _has_door(settings := site_client().settings):
+        return None
     from sesmail.unsubscribe import Unsubscription
 
-    client = site_client()
-    settings = client.settings
-    has_door = bool(settings.unsubscribe_url and settings.unsubscribe_secrets)
-    if list_name and has_door:
-        links = client.unsubscribe_links
-        return lambda mailbox: links.link(Unsubscription(site=settings.site, recipient=mailbox, list=list_name))
-    if lane == Lane.BULK:
-        missing = ([] if list_name else ["--list NAME"]) + (
-            [] if has_door else ["SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS, with the door behind them"]
-        )
-        said = (
-            f"Nobody can unsubscribe from this letter with one click, which Gmail and Yahoo ask of bulk senders: "
-            f"give {' and '.join(missing)}. `sesmail webhook` serves the door where no Django or Flask does."
-        )
-        if settings.require_unsubscribe:
-            raise click.ClickException(f"{said} Nothing was queued (SESMAIL_REQUIRE_UNSUBSCRIBE).")
-        click.echo(f"WARNING: {said}", err=True)
-    return None
+    links = site_client().unsubscribe_links
+    return lambda mailbox: links.link(Unsubscription(site=settings.site, recipient=mailbox, list=list_name))
+
+
+def _has_door(settings: Settings) -> bool:
+    return bool(settings.unsubscribe_url and settings.unsubscribe_secrets)
+
+
+def _see_to_a_way_out(letter: Letter, list_name: str | None) -> None:
+    """Gmail and Yahoo ask bulk senders for one: without it, a warning, or by setting a refusal."""
+    if letter.unsubscribe or letter.lane is not Lane.BULK:
+        return
+    settings = site_client().settings
+    missing = [] if list_name else ["--list NAME"]
+    if not _has_door(settings):
+        missing.append("SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS, with the door behind them")
+    said = (
+        "Nobody can unsubscribe from this letter with one click, which Gmail and Yahoo ask of bulk senders: give "
+        f"{' and '.join(missing)}. `sesmail webhook` serves the door where no Django or Flask does."
+    )
+    if settings.require_unsubscribe:
+        raise click.ClickException(f"{said} Nothing was queued (SESMAIL_REQUIRE_UNSUBSCRIBE).")
+    click.echo(f"WARNING: {said}", err=True)
 
 
 def _letter(
@@ -267,7 +276,7 @@ def _letter(
         attachments=attachments,
         lane=Lane(lane),
         tags={**tags, LIST_TAG: list_name} if list_name else tags,
-        unsubscribe=_leaving(list_name, lane),
+        unsubscribe=_leaving(list_name),
         **said,
     )
 
