@@ -179,6 +179,15 @@ class Settings(BaseSettings):
     )
 
     # The rate
+    hourly_limit_per_address: int = Field(
+        default=0,
+        ge=0,
+        description="A guard against loops: so many emails an hour may go to one address, of whatever lane; those "
+        "beyond are set aside, whole: `sesmail failed` lists them (code `too-many`) and sends them again. 0: no limit.",
+    )
+    hourly_limit_exempt: list[str] = Field(
+        default=[], description="Addresses to which any number may go, such as that of an archive in every `bcc`."
+    )
     max_send_rate: float | None = Field(
         default=None,
         gt=0,

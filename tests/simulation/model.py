@@ -24,6 +24,12 @@ class Send:
     site: str
     number: int
     email: Email
+    account: str = "default"
+    """The account of SES that it is of."""
+    asked_through: str = "default"
+    """The one that SES was, or is to be, asked through."""
+    bound_to: str | None = None
+    """The one through which SES may have had it: it goes through no other."""
     content: str = ""
     """The digest of what its caller gave."""
     state: str = "nothing"
@@ -43,6 +49,10 @@ class Send:
     """Who had opted out when it was claimed."""
     place: int = 0
     """How many were accepted before it."""
+    let_pass: bool = False
+    """Whether an operator has sent it again: the guard against loops heeds that."""
+    held_back: bool = False
+    """Whether that guard has set it aside."""
     erased: frozenset[str] = frozenset()
     """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
@@ -92,6 +102,8 @@ class Model:
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""
+        self.forgetful = False
+        """Whether Redis has ever forgotten anything."""
         self.paused: dict[str, set[str]] = defaultdict(set)
         self.braked: dict[str, dict[str, list[float]]] = defaultdict(dict)
         """What the brake has closed: when its trial begins, by Redis' clock, how many recipients that has left, the pause."""
@@ -103,6 +115,8 @@ class Model:
         """The addresses of those who were erased, by what they are called since."""
         self.erasing_since: dict[tuple[str, str], int] = {}
         """How many sends there had been when somebody was last begun to be erased."""
+        self.lately: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+        """The sends that were claimed for an address, with the time of the first claim by Redis' clock."""
         self.erased: set[tuple[str, str]] = set()
         """Those with whom that was done; not those of whom Redis has forgotten it since."""
 
@@ -111,7 +125,7 @@ class Model:
         number = json.loads(argv[12])["number"]
         email, site = self.wanted[number]
         send = Send(id=argv[0], base=base, site=site, number=number, email=email, state=state, state_at=now)
-        send.content, send.place = argv[16], len(self.sends)
+        send.content, send.place, send.account = argv[16], len(self.sends), argv[14]
         another = self.of_number.get(number)
         send.accepted = bool(another and another.accepted)
         self.sends[base, send.id] = self.of_number[number] = send
@@ -123,8 +137,10 @@ class Model:
         self.erased.discard((base, address))
         self.pseudonyms[base, pseudonym] = address
 
-    def forgets_erasing(self, base: str) -> None:
+    def forgets(self, base: str) -> None:
         """Redis may have gone back to what it held before."""
+        self.forgetful = True
+        self.lately.clear()
         self.erased = {each for each in self.erased if each[0] != base}
 
     def is_erased(self, send: Send) -> bool:
@@ -140,6 +156,10 @@ class Model:
             if send.place >= self.erasing_since.get((send.base, address), len(self.sends))
         }
         return sorted(self.erased - lately)
+
+    def had_lately(self, base: str, address: str, now: float) -> set[str]:
+        """The sends that were claimed for an address within an hour."""
+        return {send_id for send_id, at in self.lately[base, address].items() if now - at < 3600.0}
 
     def whom_not(self, send: Send) -> frozenset[str]:
         """Those of its recipients who have opted out by now."""

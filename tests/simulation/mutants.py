@@ -59,7 +59,7 @@ CLAIMS = (
         "'code', 'expires_at'",
         harmless="no move begins from a state that has no holder, and the next claim writes its own token",
     ),
-    _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at')", "'token')"),
+    _lua("requeue keeps the expiry", "requeue", "'expires_at', ", ""),
 )
 TICKETS = (
     _lua(
@@ -176,6 +176,13 @@ EVIDENCE = (
 )
 OPT_OUTS = (
     _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
+    _lua("one address gets any number", "guard", "redis.call('ZCARD', book) >= limit", "false"),
+    _lua(
+        "a claim that is repeated counts again",
+        "guard",
+        "redis.call('ZADD', book, 'NX', now, id)",
+        "redis.call('ZADD', book, now, id .. now)",
+    ),
     _lua("opt-outs of who was erased are not looked at", "suppression", "spellings[3] = name", ""),
     _lua("who was erased keeps what waits for her", "erase_send", "if waits[state] and", "if false and"),
     _lua("who was erased stays in email to several", "erase_send", "'addresses', ARGV[4], ", ""),
@@ -274,6 +281,12 @@ SENDING = (
         "lambda: self._ledger.claim(send_id, self._lease.owner())",
     ),
 )
+ACCOUNTS = (
+    _python("bulk falls back, too", "sending.fallback", "claim.lane is Lane.TRANSACTIONAL and claim.att", "claim.att"),
+    _python("what waits for the rate falls back", "sending.fallback", "cause not in FALLS_BACK", "False"),
+    _python("what SES may have had moves", "sending.fallback", "claim.attempts == 0 and ", ""),
+    _lua("what was unknown there comes back", "claim", "number_of(f[7]) > 0 and f[17] or account", "account"),
+)
 RATE = (
     _lua(
         "slots are not paced",
@@ -366,6 +379,7 @@ MUTANTS: tuple[Bug, ...] = (
     *OPT_OUTS,
     *ACCEPTANCE,
     *SENDING,
+    *ACCOUNTS,
     *RATE,
     *TELLING,
     *ANSWERING,

@@ -15,7 +15,6 @@ from greenlet import getcurrent
 from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.state.address import Address
-from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
@@ -42,6 +41,8 @@ VERSION = 5
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
 PROBE_SECONDS = 12.0
+STOPPED_TRIES_SECONDS = 61.0
+"""Longer than a line that SES or the breaker has closed waits between two tries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ class Result:
     model: Model
 
 
+GUARDED = 0.25
+"""The part of the seeds in which few emails an hour may go to one address."""
 BRAKING = 0.4
 """The part of the seeds in which there is enough for the brake to judge."""
 QUICK_BRAKE = {
@@ -101,10 +104,13 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
+        guard = random.Random(f"{run.seed} guard")
+        self.hourly_limit = guard.choice((1, 2, 4)) if guard.random() < GUARDED else 0
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         is_braking = random.Random(f"{run.seed} brake").random() < BRAKING
         self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
+        self.rules.hourly_limit = self.hourly_limit
         self.rules.brake_minimum = self.brake.get("brake_minimum_emails", self.rules.brake_minimum)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
@@ -176,9 +182,9 @@ class World:
         self.bounds.peace()
         self.server.skew_seconds = max(0.0, self.server.skew_seconds)
         for installation in self.installations:
-            ses = installation.ses
-            ses.down_until = 0.0
-            ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
+            for ses in installation.accounts.values():
+                ses.down_until = 0.0
+                ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
             # And once more: a Redis whose power went just before comes back with pauses that have been ended.
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace", 20.0)
@@ -210,8 +216,9 @@ class World:
         """After all that, the next email goes out at once: nothing is worn out, once it is known what SES allows now."""
         if self.faults.counts["ses_quota_changes"] or any(each.ses.first_quota < 50_000 for each in self.installations):
             self.scheduler.run(max(self.scheduler.now, self.faults.until + ACCOUNT_IS_READ_SECONDS))
-        if any(each.breaker_is_closed() for each in self.installations):  # it tried last a moment ago
-            self.scheduler.run(self.scheduler.now + LONGEST_PAUSE_SECONDS)
+        if any(each.is_stopped() for each in self.installations):
+            # It tried last a moment ago; or one that was frozen has just brought what SES had said long ago.
+            self.scheduler.run(self.scheduler.now + STOPPED_TRIES_SECONDS)
         self._end_all_braking()
         self.probes = []
         for place, each in enumerate(self.installations):
