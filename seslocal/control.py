@@ -37,6 +37,7 @@ class Control:
         return [
             Route("/_sim/report", self.report, methods=["GET"]),
             Route("/_sim/messages", self.messages, methods=["GET"]),
+            Route("/_sim/messages", _guarded(self.clear), methods=["DELETE"]),
             Route("/_sim/faults", self.faults, methods=["GET"]),
             Route("/_sim/faults", _guarded(self.set_faults), methods=["PUT"]),
             Route("/_sim/reset", _guarded(self.reset), methods=["POST"]),
@@ -62,6 +63,11 @@ class Control:
         most = self._ses.options.kept_records
         records = self._ses.account.mailbox.records(int(after), min(int(limit or most), most))
         return StreamingResponse(_json_list(records), media_type="application/json")
+
+    async def clear(self, _request: Request) -> Any:
+        """Forget the emails; counts, limits, faults and topics stay."""
+        self._ses.account.mailbox.clear()
+        return self._ses.report()
 
     async def faults(self, _request: Request) -> Response:
         """The faults in force, and how often each was met."""

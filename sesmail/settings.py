@@ -179,6 +179,15 @@ class Settings(BaseSettings):
     )
 
     # The rate
+    hourly_limit_per_address: int = Field(
+        default=0,
+        ge=0,
+        description="A guard against loops: so many emails an hour may go to one address, of whatever lane; those "
+        "beyond are set aside, whole: `sesmail failed` lists them (code `too-many`) and sends them again. 0: no limit.",
+    )
+    hourly_limit_exempt: list[str] = Field(
+        default=[], description="Addresses to which any number may go, such as that of an archive in every `bcc`."
+    )
     max_send_rate: float | None = Field(
         default=None,
         gt=0,
@@ -360,6 +369,15 @@ class Settings(BaseSettings):
         default=[],
         repr=False,
         description="Secrets of unsubscribe links, of 16 characters or more: the first signs, all can be read.",
+    )
+
+    unsubscribe_sender: str = Field(
+        default="", description="How readers know whose list it is, for the unsubscribe page: `Example Shop`."
+    )
+    unsubscribe_template: str | None = Field(
+        default=None,
+        description="A file with HTML of your own for the unsubscribe page, with {{title}}, {{text}}, {{form}}, "
+        "{{sender}} and {{language}}.",
     )
 
     # How long to remember

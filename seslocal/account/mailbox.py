@@ -123,12 +123,17 @@ class Mailbox:
         wanted = (record for record in list(self._records.values()) if record.number > after)
         return islice(wanted, limit)
 
-    def latest(self, limit: int, search: str = "") -> list[Record]:
+    def latest(self, limit: int | None = None, search: str = "") -> list[Record]:
         """The newest records first; `search` is looked for in addresses, subjects, tags and ids."""
         found = (
             record for record in reversed(self._records.values()) if not search or _matches(record, search.lower())
         )
         return list(islice(found, limit))
+
+    def clear(self) -> None:
+        """Forget the emails themselves. What was counted, and the events that are still to come, stay."""
+        self._records.clear()
+        self._submissions.clear()
 
     def record(self, message_id: str) -> Record | None:
         """One email, unless it is too old."""

@@ -29,7 +29,7 @@ PAGE_POLICY = (
 MAIL_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 """A mail's HTML runs nothing, loads nothing and submits nothing; its own images come inside it."""
 
-TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
+TYPES = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
 class MailboxPage:
@@ -63,13 +63,18 @@ class MailboxPage:
         return _file(name, TYPES[name]) if name in TYPES else Response(status_code=404)
 
     async def overview(self, request: Request) -> Response:
-        """The counts, the last ten minutes, and the newest emails that match the search."""
-        found = self._ses.account.mailbox.latest(LISTED, request.query_params.get("search", ""))
+        """The counts, the last ten minutes, the faults, and a page of the emails that match the search."""
+        skip = request.query_params.get("skip", "0")
+        if not skip.isdecimal():
+            return JSONResponse({"error": "skip must be a whole number"}, 400)
+        found = self._ses.account.mailbox.latest(search=request.query_params.get("search", ""))
         return JSONResponse(
             {
                 "report": self._ses.report(),
                 "per_second": self._ses.account.mailbox.per_second(),
-                "messages": [record.as_json() for record in found],
+                "faults": self._ses.account.faults.as_json(),
+                "found": len(found),
+                "messages": [record.as_json() for record in found[int(skip) : int(skip) + LISTED]],
             }
         )
 

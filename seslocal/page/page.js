@@ -2,19 +2,24 @@
 "use strict";
 
 const PLOTTED_SECONDS = 120;
+const PAGE = 100;
 const element = (id) => document.getElementById(id);
 let shownId = null;
 let view = "html";
 let asked = 0;
 let listed = "";
+let skipped = 0;
 
 async function refresh() {
   const turn = ++asked;
   try {
     const search = encodeURIComponent(element("search").value);
-    const overview = await (await fetch(`/_sim/overview?search=${search}`)).json();
+    const overview = await (await fetch(`/_sim/overview?search=${search}&skip=${skipped}`)).json();
     if (turn !== asked) return;
+    if (skipped && skipped >= overview.found) return turnTo(0);
     showCounts(overview.report);
+    showFaults(overview.faults);
+    showHowMany(overview.messages.length, overview.found);
     drawPlot(overview.per_second, overview.report.rate + overview.report.burst);
     showList(overview.messages);
     const shown = overview.messages.find((message) => message.message_id === shownId);
@@ -36,6 +41,35 @@ function showCounts(report) {
   element("events").textContent = [events.published, events.acknowledged, events.dead].join(" / ");
   element("refusals").textContent = refused.length
     ? "Refused: " + refused.map(([kind, count]) => `${kind.replaceAll("_", " ")} ${count}`).join(", ") : "";
+}
+
+function showFaults(faults) {
+  const rules = faults.rules.filter((rule) => rule.calls !== 0);
+  const words = rules.map((rule) => `${rule.fault.replaceAll("_", " ")}${rule.calls === null ? "" : ` (${rule.calls} more)`}`);
+  const script = faults.script.length ? [`${faults.script.length} by script`] : [];
+  element("in-force").textContent = words.length + script.length ? `In force: ${[...words, ...script].join(", ")}` : "No faults in force.";
+}
+
+function showHowMany(shown, found) {
+  const some = shown < found;
+  element("how-many").textContent = !found ? "" : some
+    ? `${(skipped + 1).toLocaleString()} to ${(skipped + shown).toLocaleString()} of ${found.toLocaleString()}` : `${found.toLocaleString()} listed`;
+  element("newer").disabled = skipped === 0;
+  element("older").disabled = skipped + shown >= found;
+  element("newer").hidden = element("older").hidden = !some;
+  element("clear").disabled = !found;
+}
+
+function turnTo(skip) {
+  skipped = Math.max(0, skip);
+  return refresh();
+}
+
+async function change(method, path, body) {
+  const how = { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await fetch(path, how);
+  if (!answer.ok) element("in-force").textContent = (await answer.json()).error;
+  else await refresh();
 }
 
 function drawPlot(perSecond, limit) {
@@ -81,6 +115,7 @@ async function show(messageId) {
   const answer = await fetch(`/_sim/messages/${messageId}`);
   const message = await answer.json();
   element("message").hidden = !answer.ok;
+  element("hint").hidden = answer.ok;
   if (!answer.ok) return refresh();
   element("subject").textContent = message.subject || "(no subject)";
   element("facts").replaceChildren(...pairs([
@@ -91,7 +126,7 @@ async function show(messageId) {
     ...(message.rendering_failure ? [["Rendering failure", message.rendering_failure]] : []),
   ]));
   showContent(message);
-  select(view);
+  select(view === "html" && message.kept && !message.has_html ? "text" : view, false);
   refresh();
 }
 
@@ -114,8 +149,8 @@ function showEvents(message) {
   element("happened").replaceChildren(...message.events.map((name) => tag("li", name)));
 }
 
-function select(name) {
-  view = name;
+function select(name, chosen = true) {
+  if (chosen) view = name; // what was chosen for one mail holds for the next
   for (const button of document.querySelectorAll("[role=tab]")) {
     button.setAttribute("aria-selected", String(button.dataset.view === name));
     element(button.dataset.view).hidden = button.dataset.view !== name;
@@ -139,6 +174,20 @@ function tag(name, ...children) {
 for (const button of document.querySelectorAll("[role=tab]")) {
   button.addEventListener("click", () => select(button.dataset.view));
 }
-element("search").addEventListener("input", refresh);
+for (const button of document.querySelectorAll("[data-fault]")) {
+  const { fault, calls } = button.dataset;
+  button.addEventListener("click", () => change("PUT", "/_sim/faults", { rules: [{ fault, calls: calls ? Number(calls) : null }] }));
+}
+element("no-faults").addEventListener("click", () => change("PUT", "/_sim/faults", {}));
+element("clear").addEventListener("click", () => {
+  shownId = null;
+  element("message").hidden = true;
+  element("hint").hidden = false;
+  skipped = 0;
+  change("DELETE", "/_sim/messages", {});
+});
+element("newer").addEventListener("click", () => turnTo(skipped - PAGE));
+element("older").addEventListener("click", () => turnTo(skipped + PAGE));
+element("search").addEventListener("input", () => turnTo(0));
 refresh();
 setInterval(refresh, 1000);

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.utils.uuid import uuid
 
+from sesmail import tracing
 from sesmail.celery.addresses import redis_of_broker
 from sesmail.celery.internals import (
     is_instrumented,
@@ -59,7 +60,8 @@ class Envelopes:
 
     def composed(self, task_id: str, lane: Lane, *, named: bool) -> Composed | None:
         """A ticket in its envelope, not composed by Celery; None where it has to be. `named` ids are the caller's."""
-        form = None if is_watched(self._app) else self._form(lane)
+        carries_its_own = is_watched(self._app) or tracing.current()  # nor must a form keep the trace of one
+        form = None if carries_its_own else self._form(lane)
         if not isinstance(form, _Form):
             return None
         return form.composed(task_id, self._app.thread_oid, named=named)

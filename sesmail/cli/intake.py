@@ -39,16 +39,19 @@ if TYPE_CHECKING:
 def webhook(host: str, port: int, as_json: bool) -> None:
     """Take notifications of SNS in over HTTP, apart from the pages of the site, until Ctrl-C or SIGTERM.
 
-    Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do.
+    Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do. Where
+    SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS are set, it serves the unsubscribe page, too, at any path
+    that ends with /unsubscribe/ and a link's token.
     """
-    from sesmail.doors.asgi import listen, serve
+    from sesmail.doors.asgi import listen, serve, unsubscribe_door_of
 
     _log_with_time()
-    intake = _listening().real_intake
+    client = _listening()
+    unsubscribe = unsubscribe_door_of(client)
     with listen(host, port) as listening:
         said = {"url": f"http://{host}:{listening.getsockname()[1]}/"}
         click.echo(json.dumps(said) if as_json else f"SNS may post to {said['url']}")
-        serve(intake, listening)
+        serve(client.real_intake, listening, unsubscribe)
 
 
 @click.command("poll-sqs")

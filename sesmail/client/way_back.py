@@ -140,11 +140,12 @@ class WayBack(KeptInRedis):
     def unsubscribe_door(self) -> UnsubscribeDoor:
         """What is behind the links."""
         from sesmail.events.link_opt_out import LinkOptOut  # noqa: PLC0415
-        from sesmail.unsubscribe import UnsubscribeDoor  # noqa: PLC0415
+        from sesmail.unsubscribe import Dress, UnsubscribeDoor  # noqa: PLC0415
 
         opt_outs = self.memory.opt_outs if self.is_suppressed else self.suppression
         opt_out = LinkOptOut(opt_outs, self.intake.put, now=lambda: datetime.now(UTC))
-        return UnsubscribeDoor(self.unsubscribe_links, opt_out)
+        dress = Dress(sender=self.settings.unsubscribe_sender, template=self.settings.unsubscribe_template)
+        return UnsubscribeDoor(self.unsubscribe_links, opt_out, come_back=opt_out.come_back, dress=dress)
 
     @part
     def ses_suppression(self) -> SesSuppressionList:

@@ -13,6 +13,7 @@ from sesmail.doors.live import STREAM, LivePage
 from sesmail.events.sns import BODY_LIMIT_BYTES
 from sesmail.frames import shows_no_email
 from sesmail.hosts import know_flask_app
+from sesmail.unsubscribe.door import FORM_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,9 @@ def doors(intake: Intake | None = None, unsubscribe: UnsubscribeDoor | None = No
 
     @blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"], strict_slashes=False)
     def unsubscribed(token: str) -> Response:
-        page = (unsubscribe or site_client().unsubscribe_door).answer(request.method, token)
+        door, languages = unsubscribe or site_client().unsubscribe_door, request.headers.get("Accept-Language", "")
+        body = request.stream.read(FORM_LIMIT_BYTES)
+        page = door.answer(request.method, token, languages=languages, body=body)
         return Response(page.html, status=page.status, headers=page.headers)
 
     return blueprint

@@ -17,11 +17,14 @@ from sesmail.doors import site_client
 from sesmail.errors import ConfigurationError, EventNotStored, MissingExtra, NotificationRefused
 from sesmail.events.intake import STORED, Answer, answer_to
 from sesmail.events.sns import BODY_LIMIT_BYTES
+from sesmail.unsubscribe import Page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from sesmail.client import Client
     from sesmail.events.intake import Intake, Notification
+    from sesmail.unsubscribe import UnsubscribeDoor
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -41,9 +44,20 @@ _RAW = {"x-amz-sns-rawdelivery": "true"}
 class EventsApp:
     """Takes posts of SNS at any path."""
 
-    def __init__(self, intake: Intake, *, body_seconds: float = BODY_SECONDS, answers_checks: bool = False) -> None:
-        """`answers_checks`: where it is a server of its own, a load balancer asks by GET or HEAD whether it lives."""
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        answers_checks: bool = False,
+        unsubscribe: UnsubscribeDoor | None = None,
+    ) -> None:
+        """`answers_checks`: where it is a server of its own, a load balancer asks by GET or HEAD whether it lives.
+
+        `unsubscribe` is what is behind links whose path ends with /unsubscribe/ and their token; without it, nothing.
+        """
         self._intake = intake
+        self._unsubscribe = unsubscribe
         self._answers_checks = answers_checks
         self._body_seconds = body_seconds
         self._group = _GroupWriter(intake)
@@ -53,8 +67,23 @@ class EventsApp:
         """Serve one connection of ASGI."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
+        elif scope["type"] == "http" and self._unsubscribe and (token := _token_in(scope["path"])):
+            await _respond_with_page(send, scope, await self._page(self._unsubscribe, scope, receive, token))
         elif scope["type"] == "http":
             await _respond(send, await self._answer(scope, receive), with_body=scope["method"] != "HEAD")
+
+    async def _page(
+        self, door: UnsubscribeDoor, scope: MutableMapping[str, Any], receive: Receive, token: str
+    ) -> Page | Answer:
+        method = scope["method"]
+        if method not in {"GET", "HEAD", "POST"}:
+            return Answer(status=405, text="GET asks, POST unsubscribes")
+        languages = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
+        try:
+            body = await self._body(receive) if method == "POST" else b""
+            return await asyncio.to_thread(door.answer, method, token, languages=languages, body=body)
+        except Exception as error:  # noqa: BLE001  whatever it is, a mail provider must be told to come again
+            return answer_to(error)
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Answer:
         if self._answers_checks and scope["method"] in {"GET", "HEAD"}:
@@ -142,8 +171,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(intake: Intake, listening: socket.socket) -> None:
-    """Serve the door by itself until SIGTERM, with uvicorn (extra `server`), as lean as it can be."""
+def serve(intake: Intake, listening: socket.socket, unsubscribe: UnsubscribeDoor | None = None) -> None:
+    """Serve the doors by themselves until SIGTERM, with uvicorn (extra `server`), as lean as it can be."""
     try:
         import uvicorn  # noqa: PLC0415  who mounts the app elsewhere does not need it
     except ImportError as error:
@@ -153,7 +182,7 @@ def serve(intake: Intake, listening: socket.socket) -> None:
         ) from error
 
     config = uvicorn.Config(
-        EventsApp(intake, answers_checks=True),
+        EventsApp(intake, answers_checks=True, unsubscribe=unsubscribe),
         backlog=2048,
         ws="none",
         log_level="warning",
@@ -165,11 +194,36 @@ def serve(intake: Intake, listening: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
+def unsubscribe_door_of(client: Client) -> UnsubscribeDoor | None:
+    """The one that its settings make; None where they say nothing of links. Raises `ConfigurationError`."""
+    settings = client.settings
+    return client.unsubscribe_door if settings.unsubscribe_url or settings.unsubscribe_secrets else None
+
+
 def __getattr__(name: str) -> EventsApp:
     """`app`, by the settings, made when a server asks for it."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return EventsApp(site_client().real_intake, answers_checks=True)
+    client = site_client()
+    return EventsApp(client.real_intake, answers_checks=True, unsubscribe=unsubscribe_door_of(client))
+
+
+def _token_in(path: str) -> str:
+    """What stands behind /unsubscribe/, with or without a slash; empty for other paths."""
+    head, _, token = path.rstrip("/").rpartition("/")
+    return token if head.endswith("/unsubscribe") else ""
+
+
+async def _respond_with_page(send: Send, scope: MutableMapping[str, Any], page: Page | Answer) -> None:
+    with_body = scope["method"] != "HEAD"
+    if not isinstance(page, Page):
+        await _respond(send, page, with_body=with_body)
+        return
+    body = page.html.encode()
+    headers = [(name.lower().encode(), value.encode()) for name, value in page.headers.items()]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": page.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body if with_body else b""})
 
 
 async def _respond(send: Send, answer: Answer, *, with_body: bool) -> None:

@@ -77,6 +77,7 @@ class SesmailCollector(Collector):
         yield _sends(client.ledger.counts())
         yield _sweeps(client.meters.swept())
         yield _not_accepted(client.meters.not_accepted())
+        yield _held_back(client.meters.held_back())
         yield _door_answers(client.meters.door_answers())
         accounts = {name: account.throttle.snapshot() for name, account in client.accounts.items()}
         yield from _rate(accounts)
@@ -147,6 +148,11 @@ def _not_accepted(by_error: Mapping[str, int]) -> Metric:
     for error, total in {"InvalidEmail": 0, **by_error}.items():
         totals.add_metric([error], total)
     return totals
+
+
+def _held_back(count: int) -> Metric:
+    meaning = "Sends set aside as too many an hour to one address, by SESMAIL_HOURLY_LIMIT_PER_ADDRESS."
+    return CounterMetricFamily("sesmail_held_back", meaning, value=count)
 
 
 def _rate(accounts: Mapping[str, Snapshot]) -> Iterator[Metric]:

@@ -125,7 +125,8 @@ class Consequences:
             return int(self._suppression.add(opt_out))
         event = change.event
         return -sum(
-            self._suppression.lift(event.recipient, scope, came_back_at=event.occurred_at) for scope in event.lifts
+            self._suppression.lift(event.recipient, scope, came_back_at=event.occurred_at, by_link=change.by_link)
+            for scope in event.lifts
         )
 
     def _expiring(self, opt_out: OptOut) -> OptOut:
@@ -218,11 +219,13 @@ class _OptsOut:
 @dataclass(frozen=True, slots=True)
 class _ComesBack:
     event: Event
+    by_link: bool
+    """By one of our own."""
 
 
 def _changes(event: Event, source: str) -> list[_OptsOut | _ComesBack]:
     """Coming back first: what is still not wanted is written down behind it."""
-    back = [_ComesBack(event)] if event.lifts and event.recipient else []
+    back = [_ComesBack(event, source.startswith("link-"))] if event.lifts and event.recipient else []
     return [*back, *(_OptsOut(event, opt_out) for opt_out in opt_outs(event, source))]
 
 

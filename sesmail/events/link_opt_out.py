@@ -48,6 +48,18 @@ class LinkOptOut:
                     stored = self._as_told_before(who, opt_out, now)
         self._put([stored])
 
+    def come_back(self, who: Unsubscription) -> None:
+        """The reader wants it again after all. What SES or an operator has written down, a bounce say, stays.
+
+        Raises as for an opt-out.
+        """
+        now = self._now()
+        stored = _stored(who, now, back=True)
+        for event in read_stored(stored, site=who.site):
+            for scope in event.lifts:
+                self._suppression.lift(event.recipient, scope, came_back_at=now, by_link=True)
+        self._put([stored])
+
     def _as_told_before(self, who: Unsubscription, opt_out: OptOut, now: datetime) -> StoredEvent:
         """Readers press the button twice: the event of the first time again, which may not have been stored."""
         for entry in self._suppression.find(opt_out.address):
@@ -60,26 +72,29 @@ class LinkOptOut:
 _OF_LINKS = "link-"
 
 
-def _stored(who: Unsubscription, when: datetime, event_id: str = "") -> StoredEvent:
-    """The event that tells of it, under an id that says who left what, and when."""
-    use = f"{who.site}\n{who.list}\n{who.recipient}\n{when.isoformat()}"
+def _preferences(list_name: str, status: str) -> dict[str, object]:
+    """Of everything where no list is named."""
+    topics = [{"topicName": list_name, "subscriptionStatus": status}] if list_name else []
+    return {"unsubscribeAll": not list_name and status == "OptOut", "topicSubscriptionStatus": topics}
+
+
+def _stored(who: Unsubscription, when: datetime, event_id: str = "", *, back: bool = False) -> StoredEvent:
+    """The event that tells of it, under an id that says who left what, or came back to it, and when."""
+    use = f"{who.site}\n{who.list}\n{who.recipient}\n{when.isoformat()}{'back' if back else ''}"
     return StoredEvent(
         event_id=event_id or f"{_OF_LINKS}{hashlib.sha256(use.encode()).hexdigest()}",
         source=who.site,
-        message=_told_by_link(who, when),
+        message=_told_by_link(who, when, back=back),
         received_at=when.timestamp(),
     )
 
 
-def _told_by_link(who: Unsubscription, now: datetime) -> str:
+def _told_by_link(who: Unsubscription, now: datetime, *, back: bool) -> str:
     """A `Subscription` event, as SES's own list management tells of the same."""
     tags = {LIST_TAG: [who.list], ID_TAG: [who.send_id]}
-    left = [{"topicName": who.list, "subscriptionStatus": "OptOut"}] if who.list else []
-    subscription = {
-        "source": "UnsubscribeLink",
-        "timestamp": now.isoformat(),
-        "newTopicPreferences": {"unsubscribeAll": not who.list, "topicSubscriptionStatus": left},
-    }
+    out, in_ = _preferences(who.list, "OptOut"), _preferences(who.list, "OptIn")
+    preferences = {"oldTopicPreferences": out, "newTopicPreferences": in_} if back else {"newTopicPreferences": out}
+    subscription = {"source": "UnsubscribeLink", "timestamp": now.isoformat(), **preferences}
     mail = {
         "timestamp": now.isoformat(),
         "messageId": "",

@@ -121,6 +121,19 @@ CATALOGUE: tuple[Key, ...] = (
         "an hour after the last",
         "workers that take tickets from the queue, by the time (ms) of their word",
     ),
+    Key(
+        "meters:guard",
+        "hash",
+        "for ever",
+        "`held_back`: how many sends were set aside, as too many to an address",
+    ),
+    Key(
+        "lately:<hash>",
+        "zset",
+        "1 hour",
+        "with SESMAIL_HOURLY_LIMIT_PER_ADDRESS: sends to an address, by the time (ms) of their first claim",
+    ),
+    Key("lately:<hash>:told", "string", "1 hour", "that somebody was told that an address has had too many"),
     Key("meters:not_accepted", "hash", "for ever", "error: how many messages were not accepted in silence, for it"),
     # The throttle and the line
     Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),

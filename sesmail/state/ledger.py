@@ -18,6 +18,7 @@ from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
+from sesmail.state import guard
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.queues import Queues
@@ -63,6 +64,7 @@ class Ledger:
         self._new_secret = token_hex(32)  # of the index: the ledger keeps the first that it is given
         self._known_blobs: dict[str, None] = {}
         self._queues = Queues(scripts)
+        self._unlimited = "\n".join(map(normal_address, settings.hourly_limit_exempt))
         self._warn_of_sends_left = WarnOfSendsLeft()
 
     # -- in ---------------------------------------------------------------------------------------------------------
@@ -172,14 +174,14 @@ class Ledger:
             self._settings.site,
             DELIVERY_DAYS * 86_400_000,
             self._accounts,
+            self._settings.hourly_limit_per_address,
+            self._unlimited,
             *self._settings.transactional_ignores,
         )
         if answer[0] == b"gone":
             return None
-        if len(answer) == 1:
-            return state_of(answer[0].decode())
-        if answer[0] == b"left":
-            return self._left(send_id, answer[1].decode())
+        if answer[0] != b"claimed" or len(answer) == 1:
+            return self._not_to_be_had(send_id, *answer)
         _, lane, express, opted_out, attempts, waits, callers, site, account, through, record, *blobs = answer
         try:
             email = unpack(record, blobs).at_account(account.decode())
@@ -202,6 +204,16 @@ class Ledger:
             account=account.decode(),
             through=through.decode(),
         )
+
+    def _not_to_be_had(self, send_id: str, state: bytes, *more: Any) -> State:
+        if state == b"left":
+            return self._left(send_id, more[0].decode())
+        if state == b"too-many":
+            whose, is_news = more
+            if is_news:
+                guard.tell(self._settings.hourly_limit_per_address, whose.decode(), send_id)
+            return State.ABANDONED
+        return state_of(state.decode())
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
         """Note that SES is asked now. Raises `StaleClaim` when the send was given to another worker: do not ask SES.

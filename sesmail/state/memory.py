@@ -64,14 +64,15 @@ class MemoryOptOuts:
             self._entries[place] = entry
             return True
 
-    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
+    def lift(self, address: str, scope: Scope, came_back_at: datetime, *, by_link: bool = False) -> bool:
         """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
         self._outage.check()
         place = str(scope), normal_address(address)
         with self._lock:
             self._returned[place] = max(self._returned.get(place, _NEVER), came_back_at)
             entry = self._entries.get(place)
-            if entry is None or not _is_from_ses(entry) or entry.since > came_back_at:
+            is_theirs = entry and (_is_from_ses(entry) or (by_link and entry.source.startswith("link-")))
+            if entry is None or not is_theirs or entry.since > came_back_at:
                 return False
             del self._entries[place]
             return True

@@ -59,6 +59,10 @@ class Meters:
         """How many such messages there were, by the name of the error."""
         return self._read("not_accepted")
 
+    def held_back(self) -> int:
+        """How many sends were set aside by the guard against loops."""
+        return self._read("guard").get("held_back", 0)
+
     def count_door_answer(self, status: int) -> None:
         """Add one answer to a post of SNS, within a second. Never raises, and never waits: SNS does not.
 

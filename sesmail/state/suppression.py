@@ -93,8 +93,11 @@ class OptOutBook(Protocol):
     def add(self, opt_out: OptOut) -> bool:
         """Write it down; False when it, or a stronger reason, is there already."""
 
-    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
-        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
+    def lift(self, address: str, scope: Scope, came_back_at: datetime, *, by_link: bool = False) -> bool:
+        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was.
+
+        `by_link`: by one of our own links, which ends also what came from those.
+        """
 
     def find(self, address: str) -> list[OptOut]:
         """All entries of one address."""
@@ -130,10 +133,13 @@ class SuppressionList:
         until_ms = "" if opt_out.until is None else round(opt_out.until.timestamp() * 1000)
         return bool(self._run("suppress", address, scope, opt_out.reason, since_ms, source, until_ms, *weaker))
 
-    def lift(self, address: str, scope: Scope, came_back_at: datetime) -> bool:
-        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was."""
+    def lift(self, address: str, scope: Scope, came_back_at: datetime, *, by_link: bool = False) -> bool:
+        """Somebody came back by SES's own means: end what was opted out of by those, before then. Whether there was.
+
+        `by_link`: by one of our own links, which ends also what came from those.
+        """
         came_back_ms = round(came_back_at.timestamp() * 1000)
-        arguments = (normal_address(address), str(scope), came_back_ms, round(RETURN_SECONDS))
+        arguments = (normal_address(address), str(scope), came_back_ms, round(RETURN_SECONDS), int(by_link))
         return bool(self._run("lift", *arguments))
 
     @shows_no_email

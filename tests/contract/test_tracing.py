@@ -133,6 +133,25 @@ def test_a_throttle_a_lost_ticket_ses_and_a_bounce_are_one_trace(app, ses, expor
     assert "zyzzyva" not in " ".join(each.to_json() for each in spans)
 
 
+def test_each_ticket_has_the_trace_of_its_own_caller_or_none(app, exporter) -> None:
+    tracer, expected, found = trace.get_tracer("a site"), [], []
+    for name in ("one", "", "another"):
+        if name:
+            with tracer.start_as_current_span(name) as span:
+                send_ses_email.delay(ADDRESS, name, "Hi.")
+                expected.append(f"{span.get_span_context().trace_id:032x}")
+        else:
+            send_ses_email.delay(ADDRESS, "none", "Hi.")
+            expected.append("")
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue(client_of(app).settings.queue_of(Lane.TRANSACTIONAL), no_ack=True)
+        for _ in range(3):
+            carried = queue.get(timeout=5).headers.get("traceparent", "")
+            found.append(carried.split("-")[1] if carried else "")
+        queue.close()
+    assert found == expected
+
+
 def test_nobody_who_traces_nothing_sends_a_tag_or_starts_a_trace_of_events(app, ses, exporter) -> None:
     client = client_of(app)
     send_id = send_ses_email.delay(ADDRESS, "zyzzyva", "zyzzyva").id

@@ -95,7 +95,7 @@ def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
         or world.model.whom_not(send) | send.erased >= set(send.email.recipients),
-        "abandoned": send.unknown_times >= world.max_attempts or evicted,
+        "abandoned": send.unknown_times >= world.max_attempts or evicted or send.held_back,
     }
     world.rules.check("fails_for_a_reason", bool(reasons.get(state, True)), send.id, state)
     world.counts["lost_with_redis"] += bool(evicted)
@@ -248,7 +248,7 @@ def _judge_erasing(world: World) -> None:
 def forget(world: World, changed: set[str]) -> None:
     """Take note of what Redis has gone back to."""
     for each in world.installations:
-        world.model.forgets_erasing(each.base)
+        world.model.forgets(each.base)
         for (base, send_id), send in list(world.model.sends.items()):
             if base == each.base and f"{base}send:{send_id}" in changed:
                 _forget_send(world, send)

@@ -93,6 +93,7 @@ class Installation:
             suppress_send=False,
             accept_waits_for="replica" if self.world.waits else None,
             accept_wait_seconds=1.0,
+            hourly_limit_per_address=self.world.hourly_limit,
             **self.world.brake,
         )
 

@@ -43,6 +43,10 @@ class Send:
     """Who had opted out when it was claimed."""
     place: int = 0
     """How many were accepted before it."""
+    let_pass: bool = False
+    """Whether an operator has sent it again: the guard against loops heeds that."""
+    held_back: bool = False
+    """Whether that guard has set it aside."""
     erased: frozenset[str] = frozenset()
     """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
@@ -92,6 +96,8 @@ class Model:
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""
+        self.forgetful = False
+        """Whether Redis has ever forgotten anything."""
         self.paused: dict[str, set[str]] = defaultdict(set)
         self.braked: dict[str, dict[str, list[float]]] = defaultdict(dict)
         """What the brake has closed: when its trial begins, by Redis' clock, how many recipients that has left, the pause."""
@@ -103,6 +109,8 @@ class Model:
         """The addresses of those who were erased, by what they are called since."""
         self.erasing_since: dict[tuple[str, str], int] = {}
         """How many sends there had been when somebody was last begun to be erased."""
+        self.lately: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+        """The sends that were claimed for an address, with the time of the first claim by Redis' clock."""
         self.erased: set[tuple[str, str]] = set()
         """Those with whom that was done; not those of whom Redis has forgotten it since."""
 
@@ -123,8 +131,10 @@ class Model:
         self.erased.discard((base, address))
         self.pseudonyms[base, pseudonym] = address
 
-    def forgets_erasing(self, base: str) -> None:
+    def forgets(self, base: str) -> None:
         """Redis may have gone back to what it held before."""
+        self.forgetful = True
+        self.lately.clear()
         self.erased = {each for each in self.erased if each[0] != base}
 
     def is_erased(self, send: Send) -> bool:
@@ -140,6 +150,10 @@ class Model:
             if send.place >= self.erasing_since.get((send.base, address), len(self.sends))
         }
         return sorted(self.erased - lately)
+
+    def had_lately(self, base: str, address: str, now: float) -> set[str]:
+        """The sends that were claimed for an address within an hour."""
+        return {send_id for send_id, at in self.lately[base, address].items() if now - at < 3600.0}
 
     def whom_not(self, send: Send) -> frozenset[str]:
         """Those of its recipients who have opted out by now."""

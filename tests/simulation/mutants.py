@@ -176,6 +176,13 @@ EVIDENCE = (
 )
 OPT_OUTS = (
     _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
+    _lua("one address gets any number", "guard", "redis.call('ZCARD', book) >= limit", "false"),
+    _lua(
+        "a claim that is repeated counts again",
+        "guard",
+        "redis.call('ZADD', book, 'NX', now, id)",
+        "redis.call('ZADD', book, now, id .. now)",
+    ),
     _lua("opt-outs of who was erased are not looked at", "suppression", "spellings[3] = name", ""),
     _lua("who was erased keeps what waits for her", "erase_send", "if waits[state] and", "if false and"),
     _lua("who was erased stays in email to several", "erase_send", "'addresses', ARGV[4], ", ""),

@@ -46,6 +46,8 @@ class Rules:
         self.used: Counter[str] = Counter()
         self.moves: Counter[str] = Counter()
         self.quiet_since = 0.0
+        self.hourly_limit = 0
+        """How many emails an hour may go to one address; 0: any number."""
         self.leases_since = 0.0
         """Since when nothing has kept a living worker from renewing its lease, but for a Redis that was plainly away."""
         self.troubles: list[tuple[float, float]] = []
@@ -144,6 +146,8 @@ class Rules:
 
     def _claim(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
+        if send and reply[0] == b"too-many":
+            self._held_back(send)
         if send is None or reply[0] != b"claimed" or len(reply) == 1:  # alone, it is the state
             return
         fiber = self._scheduler.current()
@@ -154,9 +158,24 @@ class Rules:
                 self.check("not_claimed_early", self.redis_now() >= send.due_at - 0.01, send.id)
         # Also where a claim is repeated whose answer was lost: who has opted out meanwhile is left out, too.
         send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send) | send.erased
+        if self.hourly_limit and not send.let_pass and argv[0] in before:
+            self._counted(send)
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
         fiber.claims[base, send.id] = argv[2]
+
+    def _counted(self, send: Send) -> None:
+        for address in frozenset(send.email.recipients) - send.opted_out:
+            self._model.lately[send.base, address].setdefault(send.id, self.redis_now())
+            had = self._model.had_lately(send.base, address, self.redis_now())
+            self.check("no_address_gets_too_many_an_hour", len(had) <= self.hourly_limit, send.id, f"{len(had)}")
+
+    def _held_back(self, send: Send) -> None:
+        send.held_back = True
+        had = [self._model.had_lately(send.base, each, self.redis_now()) for each in send.email.recipients]
+        enough = max(map(len, had)) >= self.hourly_limit
+        self.check("only_what_is_too_many_is_held_back", enough or self._model.forgetful, send.id)
+        self.check("who_is_meant_to_pass_passes", not send.let_pass or send.forgotten, send.id)
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -229,7 +248,7 @@ class Rules:
         if send and before and reply == b"queued":
             send.licences.append(self._scheduler.now)
             send.cancelled_at, send.holder, send.expires_at, send.due_at = None, None, float("inf"), 0.0
-            send.unknown_times = 0
+            send.unknown_times, send.let_pass = 0, True
             self.check("operators_do_not_repeat_what_is_sent", before[send.id] != "sent", send.id)
 
     def _reschedule(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:

@@ -75,6 +75,8 @@ class Result:
     model: Model
 
 
+GUARDED = 0.25
+"""The part of the seeds in which few emails an hour may go to one address."""
 BRAKING = 0.4
 """The part of the seeds in which there is enough for the brake to judge."""
 QUICK_BRAKE = {
@@ -101,10 +103,13 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
+        guard = random.Random(f"{run.seed} guard")
+        self.hourly_limit = guard.choice((1, 2, 4)) if guard.random() < GUARDED else 0
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         is_braking = random.Random(f"{run.seed} brake").random() < BRAKING
         self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
+        self.rules.hourly_limit = self.hourly_limit
         self.rules.brake_minimum = self.brake.get("brake_minimum_emails", self.rules.brake_minimum)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)

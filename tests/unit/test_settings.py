@@ -88,6 +88,7 @@ OTHER_VALUES = {
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',
     "redirect_except_domains": '["example.com"]',
+    "hourly_limit_exempt": '["archive@example.com"]',
     "transactional_ignores": '["complained"]',
     "unsubscribe_secrets": '["a secret for tests only"]',
 }

@@ -79,7 +79,9 @@ def _chunked(request: HttpRequest) -> bytes:
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind an unsubscribe link."""
-    page = (_app().unsubscribe or site_client().unsubscribe_door).answer(request.method or "", token)
+    door = _app().unsubscribe or site_client().unsubscribe_door
+    languages = request.headers.get("Accept-Language", "")
+    page = door.answer(request.method or "", token, languages=languages, body=request.body)
     return HttpResponse(page.html, status=page.status, headers=page.headers)
 
 

@@ -1,23 +1,26 @@
--- needs: rows, pseudonyms, suppression
+-- needs: rows, pseudonyms, suppression, guard
 -- Claims a send for one worker, under a token that every later move must show. Recipients who have opted out are left
 -- out, also where they did so after it was queued.
 -- Moves: queued, scheduled -> claimed: a worker takes it
 --        queued, scheduled -> expired: its expiry time has passed
 --        queued, scheduled -> abandoned: it is older than SESMAIL_MAX_AGE_SECONDS
+--        queued, scheduled -> abandoned: too many emails an hour to one of its recipients (code `too-many`): a loop?
 --        queued, scheduled, claimed -> suppressed: every recipient has opted out, bounced or complained
 --
 -- ARGV: 1 id, 2 owner, 3 token, 4 greatest age (ms), 5 site, for rows that do not say theirs, 6 how long deliveries are
---       remembered (ms), 7 the accounts of SES that the worker serves, with spaces between, then the reasons for an opt-out
---       that transactional email ignores
+--       remembered (ms), 7 the accounts of SES that the worker serves, with spaces between, 8 how many emails an hour may go to
+--       one address (0: any number), 9 addresses to which any number may, one a line, then the reasons for an opt-out that
+--       transactional email ignores
 -- Answers {'claimed', lane, '1' if its ticket went by express, opted out (addresses, one a line), attempts, waits, the task
 --         ids of its callers, its site, its account, the account that it goes through, email, blob data, ...}, or {state} when
 --         it is not to be had: 'gone' (no such row), or the state that the send is in; or
---         {'left', why it is left to another worker (or '' where another has it)}.
+--         {'left', why it is left to another worker (or '' where another has it)}, or {'too-many', the hash of an
+--         address that has had as many emails as there may be in an hour, 1 if that is news}: then it is `abandoned`.
 
 -- Which recipients must not be written to, how many others there are, and the reason of the last.
 local function screen(addresses, site, list, lane)
   local opted_out, remaining, why, ignored = {}, 0, '', {}
-  for i = 8, lane == 'transactional' and #ARGV or 0 do
+  for i = 10, lane == 'transactional' and #ARGV or 0 do
     ignored[ARGV[i]] = true
   end
   for address in string.gmatch(addresses, '[^\n]+') do
@@ -85,6 +88,16 @@ end
 if #opted_out > 0 and remaining == 0 then
   finish(id, state, 'suppressed', lane, 'every recipient has opted out, bounced or complained', why)
   return {'suppressed'}
+end
+
+local limit = tonumber(ARGV[8])
+if free and limit > 0 and redis.call('HEXISTS', row, 'let_pass') == 0 then
+  local whose = has_had_enough(id, f[6] or '', opted_out, limit, ARGV[9], now)
+  if whose then
+    finish(id, state, 'abandoned', lane, 'more than ' .. limit .. ' emails an hour to one of its recipients', 'too-many')
+    redis.call('HINCRBY', key('meters', 'guard'), 'held_back', 1)
+    return {'too-many', whose, is_news(whose)}
+  end
 end
 
 if free then

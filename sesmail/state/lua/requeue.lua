@@ -21,6 +21,6 @@ if not again[state] then
   return state
 end
 redis.call('HDEL', row, 'attempts', 'waits', 'left', 'waits_for', 'reason', 'code', 'token', 'expires_at', 'wanted_at')
-redis.call('HSET', row, 'accepted_at', now_ms())
+redis.call('HSET', row, 'accepted_at', now_ms(), 'let_pass', '1') -- the guard of guard.lua: somebody means it
 requeue(ARGV[1], state, f[2], true)
 return 'queued'

@@ -165,7 +165,7 @@ end
 
 -- What nobody asks of a sent row, and what is understood where it is not said.
 local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, left = 1, reason = 1, code = 1,
-  wanted_at = 1}
+  wanted_at = 1, let_pass = 1}
 local UNDERSTOOD_ONCE_SENT = {v = tostring(ROW_VERSION), account = 'default', attempts = '1', waits = '0'}
 
 -- Writes a row anew that is sent: status, events and receivers ask for little of it, and a hash that was ever large stays in

@@ -16,6 +16,11 @@ local function is_from_ses(record)
     and not string.match(source, '^link%-') and not string.match(source, '^shared%-')
 end
 
+-- Whether it came from one of our links.
+local function is_from_link(record)
+  return string.find(record, '^unsubscribed %S+ link%-') ~= nil
+end
+
 local function since(record)
   return tonumber(string.match(record, '^%S+ (%-?%d+)')) or 0
 end

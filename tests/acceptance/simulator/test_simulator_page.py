@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from sesmail.simulator import Simulator
+from tests.acceptance.contrast import LOWEST_CONTRAST
 from tests.contract.simulator.simulator_client import client_for, send, simple
 from tests.services import absent
 
@@ -125,7 +126,7 @@ def test_the_counters_and_the_plot_follow_what_happens(ses, page):
             return [...found];
         }"""
     )
-    assert {"42,138,87", "200,69,47", "106,111,122"} <= set(colours)
+    assert {"29,107,67", "168,50,30", "90,95,105"} <= set(colours)
     assert page.trouble == []
 
 
@@ -157,3 +158,63 @@ def test_the_page_and_each_mail_say_what_they_may_do(ses):
     assert "default-src 'none'" in policy("/")
     assert "unsafe" not in policy("/")
     assert policy(f"/_sim/messages/{message_id}/html").startswith("sandbox; default-src 'none'")
+
+
+def test_a_mail_without_html_opens_on_its_text_and_one_with_it_on_that(ses, page):
+    client = client_for(ses)
+    html = {"Simple": {"Subject": {"Data": "with html"}, "Body": {"Html": {"Data": "<p>x"}}}}
+    send(client, tag="a", Content=simple("Only words", subject="text alone"))
+    send(client, tag="b", Content=html)
+    expect(page.locator("#messages li")).to_have_count(2)
+    page.click("#messages li:has-text('text alone') button")
+    expect(page.locator("#text")).to_be_visible()
+    expect(page.locator("#text")).to_have_text("Only words")
+    page.click("#messages li:has-text('with html') button")
+    expect(page.locator("#html")).to_be_visible()
+
+
+def test_it_says_how_many_are_listed_turns_its_pages_and_forgets_them(ses, page):
+    ses.change(rate=1000)
+    client = client_for(ses)
+    for number in range(103):
+        send(client, tag=f"s{number}")
+    expect(page.locator("#how-many")).to_have_text("1 to 100 of 103")
+    page.click("#older")
+    expect(page.locator("#how-many")).to_have_text("101 to 103 of 103")
+    expect(page.locator("#messages li")).to_have_count(3)
+    page.fill("#search", "s10")
+    expect(page.locator("#how-many")).to_have_text("4 listed")
+    page.fill("#search", "")
+    page.click("#clear")
+    expect(page.locator("#none")).to_be_visible()
+    assert ses.messages() == []
+    assert ses.report()["accepted"]["calls"] == 103
+
+
+def test_its_buttons_make_trouble_and_end_it(ses, page):
+    client = client_for(ses)
+    page.click("text=Account paused")
+    expect(page.locator("#in-force")).to_have_text("In force: paused")
+    with pytest.raises(client.exceptions.SendingPausedException):
+        send(client)
+    page.click("text=Throttle 10 calls")
+    expect(page.locator("#in-force")).to_have_text("In force: throttle (10 more)")
+    page.click("text=No faults")
+    expect(page.locator("#in-force")).to_have_text("No faults in force.")
+    send(client)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_by_everybody_at_every_width(ses, browser, scheme):
+    ses.reset()
+    send(client_for(ses), Content=simple("Only words", subject="text alone"))
+    for width in (1280, 390):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(ses.url)
+        page.click("#messages button")
+        expect(page.locator("#text")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        contrast, text = page.evaluate(LOWEST_CONTRAST)
+        assert contrast >= 4.5, text
+        context.close()

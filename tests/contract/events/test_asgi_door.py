@@ -10,9 +10,10 @@ import pytest
 
 from sesmail.doors import asgi
 from sesmail.doors.asgi import EventsApp
-from sesmail.errors import EventStoreUnavailable
+from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.intake import Intake
 from sesmail.events.sns import BODY_LIMIT_BYTES, Certificates, Confirmation, SnsVerifier
+from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks, Unsubscription
 from tests.signing import TOPIC, Signer
 
 SIGNER = Signer()
@@ -227,3 +228,46 @@ def test_the_servers_start_and_end_are_answered() -> None:
         return sent
 
     assert run(live()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def ask(app: EventsApp, method: str, path: str, body: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
+    """One request of a reader."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    headers = [(b"accept-language", b"nl")]
+    asyncio.run(app({"type": "http", "method": method, "path": path, "headers": headers}, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_the_unsubscribe_page_is_served_beside_what_sns_posts() -> None:
+    links, left, back = UnsubscribeLinks(["a secret for tests only"], "https://example.com/unsubscribe/"), [], []
+    door = UnsubscribeDoor(links, left.append, come_back=back.append)
+    app = EventsApp(intake_for(Rows()), answers_checks=True, unsubscribe=door)
+    who = Unsubscription(site="alpha", recipient="ann@example.org", list="monthly")
+    path = "/sesmail/unsubscribe/" + links.link(who).rpartition("/")[2]
+    status, headers, page = ask(app, "GET", path)
+    assert (status, b"Uitschrijven" in page, left) == (200, True, [])
+    assert headers[b"content-security-policy"].startswith(b"default-src 'none'")
+    assert ask(app, "HEAD", path)[::2] == (200, b"")
+    assert ask(app, "POST", path + "/", b"List-Unsubscribe=One-Click")[0] == 200
+    assert ask(app, "POST", path, b"come-back=1")[0] == 200
+    assert (left, back) == ([who], [who])
+    assert ask(app, "GET", "/unsubscribe/made-up")[0] == 404
+    assert ask(app, "DELETE", path)[0] == 405
+    assert ask(app, "POST", "/unsubscribe/")[0] == 400, "that is SNS's, and no notification"
+
+
+def test_an_opt_out_that_cannot_be_written_down_makes_mail_providers_come_again() -> None:
+    def fail(_who: object) -> None:
+        raise LedgerUnavailable
+
+    links = UnsubscribeLinks(["a secret for tests only"], "https://example.com/unsubscribe/")
+    app = EventsApp(intake_for(Rows()), unsubscribe=UnsubscribeDoor(links, fail))
+    path = "/unsubscribe/" + links.link(Unsubscription(site="a", recipient="ann@example.org")).rpartition("/")[2]
+    assert ask(app, "POST", path)[0] == 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +15,7 @@ from sesmail.client import NoBroker
 from sesmail.contrib.flask import SESMail
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.events.stores.redis import RedisEventStore
-from sesmail.state.suppression import Scope, SuppressionList
+from sesmail.state.suppression import OptOut, Scope, SuppressionList
 from sesmail.testing import sns_post, trusted_sns
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Reason
@@ -98,3 +99,21 @@ def test_a_link_opts_out_the_address_that_its_email_went_to_however_it_was_given
     assert left_out(scripts, ["ann@xn--bcher-kva.example"], site="alpha", list_name="monthly")
     with pytest.raises(InvalidEmail):
         unsubscribe_headers("ann@example.org, bob@example.org")
+
+
+def test_who_left_by_a_link_comes_back_by_it_for_good_and_only_from_that(site, scripts) -> None:
+    client, suppression = site(**UNSUBSCRIBE), SuppressionList(scripts)
+    link = unsubscribe_headers("ann@example.org", "monthly")["List-Unsubscribe"].strip("<>")
+    bounced = OptOut(address="ann@example.org", scope=Scope(), reason=Reason.BOUNCED, since=datetime.now(UTC))
+    suppression.add(bounced)
+    assert b"Wieder anmelden" in client.post(urlsplit(link).path, headers={"Accept-Language": "de"}).data
+    assert len(suppression.find("ann@example.org")) == 2
+    answer = client.post(urlsplit(link).path, data={"come-back": "1"})
+    assert b"Subscribed again" in answer.data
+    assert [entry.reason for entry in suppression.find("ann@example.org")] == [Reason.BOUNCED]
+    processor = current_client().event_processor
+    assert processor.process().processed == 2
+    assert [entry.reason for entry in suppression.find("ann@example.org")] == [Reason.BOUNCED]
+    suppression.remove("ann@example.org", Scope())
+    processor.rebuild_suppression()
+    assert suppression.find("ann@example.org") == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from dataclasses import asdict
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sesmail.errors import ConfigurationError
-from sesmail.unsubscribe import UnsubscribeDoor, UnsubscribeLinks, Unsubscription
+from sesmail.unsubscribe import Dress, UnsubscribeDoor, UnsubscribeLinks, Unsubscription
+from sesmail.unsubscribe.words import LANGUAGES
 
 OLD, NEW = "the old secret of the site", "the new secret of the site"
 BASE = "https://alpha.example.com/sesmail/unsubscribe/"
@@ -125,3 +130,84 @@ def test_the_page_does_not_show_the_address() -> None:
 def test_a_site_may_dress_the_page_as_its_own() -> None:
     page = door([], page=lambda title, text, with_button: f"{title}|{with_button}").answer("GET", GOOD)
     assert page.html == "Unsubscribe|True"
+
+
+# -- coming back, languages, looks -------------------------------------------------------------------------------------
+
+
+def test_who_left_may_come_back_by_a_button_and_mail_providers_cannot_press_it() -> None:
+    opted_out, back = [], []
+    its = door(opted_out, come_back=back.append)
+    assert 'name="come-back"' in its.answer("POST", GOOD, body=b"List-Unsubscribe=One-Click").html
+    assert (opted_out, back) == ([WHO], [])
+    page = its.answer("POST", GOOD, body=b"come-back=1")
+    assert (opted_out, back, "<form" in page.html) == ([WHO], [WHO], False)
+    assert its.answer("POST", "made-up", body=b"come-back=1").status == 404
+    assert len(back) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"a=" + b"b" * 100_000, b"&".join([b"a=1"] * 50)])
+def test_whatever_else_is_posted_unsubscribes(body) -> None:
+    opted_out = []
+    door(opted_out, come_back=lambda who: None).answer("POST", GOOD, body=body)
+    assert opted_out == [WHO]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language", "button"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de", "Abmelden"),
+        ("pl, fr;q=0.2, nl;q=0.7", "nl", "Uitschrijven"),
+        ("", "en", "Unsubscribe"),
+        ("pl", "en", "Unsubscribe"),
+        ("*;q=nonsense,,;;,es", "es", "Darse de baja"),
+    ],
+)
+def test_the_page_is_in_the_readers_language(accepted, language, button) -> None:
+    page = door([]).answer("GET", GOOD, languages=accepted)
+    assert f"<button>{button}</button>" in page.html
+    assert f'<html lang="{language}">' in page.html
+    assert (page.headers["Content-Language"], page.headers["Vary"]) == (language, "Accept-Language")
+
+
+def test_every_language_says_all_of_it_and_names_list_and_sender() -> None:
+    for language, words in LANGUAGES.items():
+        for name, text in asdict(words).items():
+            assert text, (language, name)
+            assert ("{list}" in text) == name.endswith("_list"), (language, name)
+            assert ("{sender}" in text) == name.endswith(("_list", "_all")), (language, name)
+
+
+def test_the_page_says_whose_list_it_is() -> None:
+    assert "“monthly” of alpha.example.com" in door([]).answer("GET", GOOD).html
+    dressed = door([], dress=Dress(sender="Alpha & Sons")).answer("GET", GOOD)
+    assert "“monthly” of Alpha &amp; Sons" in dressed.html
+
+
+def test_our_own_page_loads_nothing_and_its_policy_knows_its_style() -> None:
+    page = door([]).answer("GET", GOOD)
+    style = page.html.partition("<style>")[2].partition("</style>")[0]
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "http" not in page.html
+
+
+def test_a_template_makes_the_page_and_is_left_to_the_sites_own_policy(tmp_path) -> None:
+    template = tmp_path / "page.html"
+    template.write_text("<h1>{{ title }}</h1>{{text}}{{form}}<small>{{sender}} {{language}}</small>")
+    dress = Dress(sender="A & B", template=str(template))
+    page = door([], dress=dress).answer("GET", GOOD, languages="de")
+    assert page.html.startswith("<h1>Abmelden</h1>")
+    assert page.html.endswith("<small>A &amp; B de</small>")
+    assert "Content-Security-Policy" not in page.headers
+
+
+@pytest.mark.parametrize("text", ["{{text}}{{form}}{{tittle}}", "{{text}} alone", "{{form}}", None])
+def test_a_template_that_would_strand_readers_is_refused_when_it_is_named(tmp_path, text) -> None:
+    template = tmp_path / "page.html"
+    if text is not None:
+        template.write_text(text)
+    with pytest.raises(ConfigurationError, match="SESMAIL_UNSUBSCRIBE_TEMPLATE"):
+        Dress(template=str(template))

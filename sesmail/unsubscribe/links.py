@@ -1,4 +1,4 @@
-"""One-click unsubscribe (RFC 8058): signed links, the headers that carry them, and the page behind them.
+"""One-click unsubscribe (RFC 8058): signed links, and the headers that carry them.
 
 A link says who leaves which list of which site; nothing has to be looked up or kept for it, and it never expires. It is
 signed, not encrypted: whoever has the link can read the address in it, and only we can make one.
@@ -9,7 +9,6 @@ Gmail and Yahoo ask bulk senders for these headers: https://support.google.com/a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from sesmail.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _SALT = "sesmail.unsubscribe.1"
 _SHORTEST_SECRET = 16
@@ -49,6 +48,11 @@ class UnsubscribeLinks:
         _check(secrets, base_url)
         self._serializer = URLSafeSerializer(list(reversed(secrets)), salt=_SALT)  # itsdangerous signs with the last
         self._base_url = base_url.rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """Where the door is."""
+        return urlsplit(self._base_url).hostname or ""
 
     def link(self, unsubscription: Unsubscription) -> str:
         """The link for one recipient."""
@@ -83,70 +87,3 @@ def _check(secrets: Sequence[str], base_url: str) -> None:
             f"Unsubscribe links must begin with https://, and {base_url!r} does not: mail providers would not use "
             "them. Give the address of the unsubscribe door as readers reach it."
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """What a door shows. Not to be kept by caches, nor found by search engines; the link is not passed on."""
-
-    status: int
-    html: str
-    is_plain: bool = True
-    """Whether it is our own page, which loads nothing; a site's own dress is left to the site's policy."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Its headers. A policy of its own, so that a site's `form-action` cannot disable its button."""
-        policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-        return _HEADERS | ({"Content-Security-Policy": policy} if self.is_plain else {})
-
-
-_HEADERS = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex",
-}
-
-
-class UnsubscribeDoor:
-    """What is behind a link: GET asks, POST does it.
-
-    GET must change nothing: programs that check mail for dangerous links follow them all. POST needs no cookie and no
-    form field: it is sent by the reader's browser, or by the mail provider on the reader's behalf.
-    """
-
-    def __init__(
-        self,
-        links: UnsubscribeLinks,
-        opt_out: Callable[[Unsubscription], None],
-        *,
-        page: Callable[[str, str, bool], str] | None = None,
-    ) -> None:
-        """`opt_out` writes it down, durably; `page(title, text, with_button)` makes the HTML in a site's own dress."""
-        self._links = links
-        self._opt_out = opt_out
-        self._page = page or _plain_page
-
-    def answer(self, method: str, token: str) -> Page:
-        """Answer a request. Raises what `opt_out` raises: the framework answers 500, and who sent it may try again."""
-        unsubscription = self._links.read(token)
-        if unsubscription is None:
-            text = "This link is not complete. Please copy all of it from the email, or answer the email."
-            return self._shown(404, "Not found", text)
-        what = f"the list “{unsubscription.list}”" if unsubscription.list else "all emails from this sender"
-        if method != "POST":
-            return self._shown(200, "Unsubscribe", f"Do you want to leave {what}?", with_button=True)
-        self._opt_out(unsubscription)
-        return self._shown(200, "Unsubscribed", f"Done. You have left {what}.")
-
-    def _shown(self, status: int, title: str, text: str, *, with_button: bool = False) -> Page:
-        return Page(status=status, html=self._page(title, text, with_button), is_plain=self._page is _plain_page)
-
-
-def _plain_page(title: str, text: str, with_button: bool) -> str:
-    button = '<form method="post"><button>Unsubscribe</button></form>' if with_button else ""
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><body><h1>{escape(title)}</h1><p>{escape(text)}</p>{button}</body></html>"
-    )
