@@ -9,7 +9,6 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from sesmail.celery.broker_setup import broker_setup
 from sesmail.errors import ConfigurationError, LedgerUnavailable, SesError, in_a_line
 from sesmail.frames import forget_variables
 from sesmail.state.connection import shown
@@ -55,12 +54,14 @@ class FirstLines:
 
     def lines(self) -> list[str]:
         """Ledger, broker, lanes and pool, then each account. Raises `LedgerUnavailable`."""
+        from sesmail.celery.broker_setup import broker_setup  # noqa: PLC0415  it loads botocore
+
         settings = self._client.settings
         place = shown(settings.redis_url, master_name=settings.redis_master_name)
         prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
         takes = ", ".join(self._lanes) or "none: this worker takes no email"
         return [
-            f"sesmail {version('sesmail')}, site {settings.site}",
+            f"email by sesmail {version('sesmail')}, site {settings.site}",
             f"  ledger  {place}, prefix {prefix}",
             f"  broker  {broker_setup(self._app).place}",
             f"  queues  {takes}; pool {self._pool}",
@@ -83,7 +84,8 @@ class FirstLines:
 
     def _warn(self) -> None:
         """Of each thing that is wrong with it."""
-        from sesmail.doctor import Patient, examine  # noqa: PLC0415  it loads botocore
+        from sesmail.celery.broker_setup import broker_setup  # noqa: PLC0415  it loads botocore
+        from sesmail.doctor import Patient, examine  # noqa: PLC0415
 
         report = examine(Patient(self._client, broker_setup(self._app)), only=AT_START)
         for each in report.findings:
