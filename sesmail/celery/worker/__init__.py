@@ -17,11 +17,11 @@ from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes, queues_of_ours, routed
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
-from sesmail.celery.worker.duties import Duties
+from sesmail.celery.worker.duties import LOOK_AT_REDIS_EVERY_SECONDS, Duties, RepeatingThread
 from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
-from sesmail.celery.worker.telling import FirstLines
+from sesmail.celery.worker.telling import FirstLines, InTheWay
 from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
 from sesmail.sending.outbox import LARGEST_LOT
 from sesmail.settings import rate_limit
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from sesmail.celery.worker.duties import RepeatingThread
     from sesmail.client import Client
     from sesmail.settings import Settings
 
@@ -68,7 +67,8 @@ class MailWorker:
         takes_events = (routed(self.app, PROCESS_EVENTS) or client.settings.events_queue) in taken
         takes = [name for name in dict.fromkeys(lanes(client.settings)) if name in taken]
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events, takes=takes)
-        self._threads: list[RepeatingThread] = duties.threads()
+        in_the_way = RepeatingThread("look at what is in the way", InTheWay(client).look, LOOK_AT_REDIS_EVERY_SECONDS)
+        self._threads: list[RepeatingThread] = [*duties.threads(), in_the_way]
         self._first_lines = None if in_a_test else FirstLines(self.app, client, lanes=takes, **_shape(instance))
         self._bell = Bell()
 

@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sesmail.celery.worker.telling import InTheWay
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnavailable, in_a_line
 from sesmail.frames import forget_variables
 from sesmail.signals import heard_here
@@ -100,7 +99,6 @@ class Duties:
                 for each in self._client.accounts.values()  # a thread each: one that is out of reach holds up no other
             ),
             RepeatingThread("look for ended sends", self._look_for_endings, TELL_EVERY_SECONDS),
-            RepeatingThread("look at what is in the way", InTheWay(self._client).look, LOOK_AT_REDIS_EVERY_SECONDS),
             RepeatingThread("look at Redis itself", self._client.redis_health.look, LOOK_AT_REDIS_EVERY_SECONDS),
         ]
 
