@@ -93,6 +93,9 @@ class Installation:
             suppress_send=False,
             accept_waits_for="replica" if self.world.waits else None,
             accept_wait_seconds=1.0,
+            soft_bounce_limit=2,
+            soft_bounce_window_seconds=100_000.0,
+            soft_bounce_pause_seconds=60.0,
             hourly_limit_per_address=self.world.hourly_limit,
             **self.world.brake,
         )
