@@ -94,8 +94,8 @@ class CeleryBroker:
             self._publish_one(tickets[0], options)
         else:
             ids = [ticket.send_id for ticket in tickets]
-            lot = self._task(SEND_LOT)
-            lot.apply_async((), {"send_ids": ids}, kwargsrepr=f"{{{len(ids)} sends}}", **options)
+            shown = {"kwargsrepr": f"{{{len(ids)} sends, the first {ids[0]}}}"}
+            self._task(SEND_LOT).apply_async((), {"send_ids": ids}, **{**shown, **options})
 
     def _publish_one(self, ticket: Ticket, options: dict[str, Any]) -> None:
         """A ticket that is issued again, as good as the first: with what was kept of its caller's wishes."""

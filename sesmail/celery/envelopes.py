@@ -60,16 +60,19 @@ class Envelopes:
 
     def composed(self, task_id: str, lane: Lane, *, named: bool) -> Composed | None:
         """A ticket in its envelope, not composed by Celery; None where it has to be. `named` ids are the caller's."""
-        carries_its_own = is_watched(self._app) or tracing.current()  # nor must a form keep the trace of one
-        form = None if carries_its_own else self._form(lane)
+        form = None if self._is_watched() else self._form(lane)
         if not isinstance(form, _Form):
             return None
         return form.composed(task_id, self._app.thread_oid, named=named)
 
     def why_not(self, lane: Lane) -> str:
         """Why tickets go Celery's way; empty where they go with the email."""
-        form = self._form(lane)
+        form = "each carries what is going on, or somebody is told of it" if self._is_watched() else self._form(lane)
         return form if isinstance(form, str) else ""
+
+    def _is_watched(self) -> bool:
+        """Then each ticket is its own, and none may be the form of others: a trace in it would be everybody's."""
+        return is_watched(self._app) or bool(tracing.current())
 
     def _form(self, lane: Lane) -> _Form | str:
         found = self._forms.get(lane)

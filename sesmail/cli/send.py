@@ -320,8 +320,9 @@ def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
         try:
             while lot := list(islice(good, size)):
                 emails = _not_known_otherwise(client, letter, lot, key)
+                shown = {"kwargsrepr": _shown(key, queued.new + queued.known, len(lot), found.good)}
                 accepted = client.real_outbox.send_lot(
-                    emails, options={"producer": producer}, on_conflict=queued.another_letter
+                    emails, options={"producer": producer, **shown}, on_conflict=queued.another_letter
                 )
                 new = sum(one.new for one in accepted)
                 queued.new, queued.known = queued.new + new, queued.known + len(lot) - new
@@ -329,6 +330,12 @@ def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
         except (KeyboardInterrupt, LedgerUnavailable, ConfigurationError) as cut_off:
             queued.cut_off = cut_off
     return queued
+
+
+def _shown(key: str, before: int, count: int, of: int) -> str:
+    """What Flower shows of a lot: its run and its numbers. A key with an address in it is nobody's to see."""
+    run = "a run" if "@" in key else f"run {key}"
+    return f"{{{run}: {before + 1} to {before + count} of {of}}}"
 
 
 def _not_known_otherwise(client: Client, letter: Letter, lot: Iterable[Person], key: str) -> list[Email]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail import tracing
@@ -36,7 +38,7 @@ from sesmail.state.line import list_scope, site_scope
 from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
@@ -62,6 +64,10 @@ TRIED_AGAIN_SECONDS = 1.0
 
 LONGEST_BACK_OFF_SECONDS = 600.0
 """AWS advises to wait up to ten minutes when the send rate is exceeded."""
+
+
+CLAIMED_AT_ONCE = 10
+"""Of a lot, in one round trip: their bodies come with one answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,9 +166,16 @@ class Delivery:
 
     def claim_lot(self, send_ids: Iterable[str]) -> tuple[list[Claim], list[str]]:
         """Those of several sends that are to be had, and the ids that the ledger does not know. Raises as `claim`."""
-        found = {send_id: self.claim(send_id) for send_id in send_ids}
+        found: dict[str, Claim | State | None] = {}
+        tokens = {send_id: new_token() for send_id in send_ids}
+        for first in range(0, len(tokens), CLAIMED_AT_ONCE):
+            some = dict(islice(tokens.items(), first, first + CLAIMED_AT_ONCE))
+            found |= self.patience.unless_stopped(partial(self._claim_each, some))
         claims = [claim for claim in found.values() if isinstance(claim, Claim)]
         return claims, [send_id for send_id, claim in found.items() if claim is None]
+
+    def _claim_each(self, tokens: Mapping[str, str]) -> dict[str, Claim | State | None]:
+        return self._ledger.claim_each(tokens, self._lease.owner())
 
     def work_lot(self, claims: Iterable[Claim], worker: str | None) -> Iterator[Outcome]:
         """Send several, one after the other.

@@ -27,7 +27,7 @@ from sesmail.state.trouble import reachable
 from sesmail.vocabulary import FAILED, WAITING, Accepted, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sesmail.message import Email
@@ -89,6 +89,12 @@ class LedgerOfTwoNames(Ledger):
         if claim is None and self.adopt(send_id):
             return super().claim(send_id, owner, token)
         return claim
+
+    def claim_each(self, tokens: Mapping[str, str], owner: str) -> dict[str, Claim | State | None]:
+        """As `Ledger.claim_each`; those of the former names one by one."""
+        found = super().claim_each(tokens, owner)
+        strangers = [send_id for send_id, claim in found.items() if claim is None]
+        return found | {send_id: self.claim(send_id, owner, tokens[send_id]) for send_id in strangers}
 
     def adopt(self, send_id: str) -> bool:
         """Take a send over from the former names; False where it is not there, or held by a worker of that release."""

@@ -30,7 +30,7 @@ from sesmail.state.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, Claim, State, Status, Ticket, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sesmail.settings import Settings
@@ -165,8 +165,20 @@ class Ledger:
         `SCHEDULED` also when it is left to a worker that can take it: of a newer release, or for another SES account.
         """
         token = token or new_token()
-        answer = self._run(
-            "claim",
+        answer = self._run("claim", *self._claim_arguments(send_id, owner, token))
+        return self._claimed(send_id, token, answer)
+
+    def claim_each(self, tokens: Mapping[str, str], owner: str) -> dict[str, Claim | State | None]:
+        """`claim` several, by their ids, each under a token of its own: in one round trip."""
+        calls = [self._claim_arguments(send_id, owner, token) for send_id, token in tokens.items()]
+        answers = self._scripts.run_each("claim", calls)
+        return {
+            send_id: self._claimed(send_id, token, answer)
+            for (send_id, token), answer in zip(tokens.items(), answers, strict=True)
+        }
+
+    def _claim_arguments(self, send_id: str, owner: str, token: str) -> tuple[str | float, ...]:
+        return (
             send_id,
             owner,
             token,
@@ -178,6 +190,8 @@ class Ledger:
             self._unlimited,
             *self._settings.transactional_ignores,
         )
+
+    def _claimed(self, send_id: str, token: str, answer: list[bytes]) -> Claim | State | None:
         if answer[0] == b"gone":
             return None
         if answer[0] != b"claimed" or len(answer) == 1:

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 from sesmail.state.trouble import reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from redis import Redis
@@ -82,6 +82,23 @@ class Scripts:
                 return self._execute("EVALSHA", digest, *self._bases, *veiled)
             except NoScriptError:
                 return self._execute("EVAL", text, *self._bases, *veiled)
+
+    def run_each(self, name: str, calls: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
+        """`run` one script for each of these arguments, in one round trip; each is an act of its own, in their order.
+
+        Raises as `run`; then some may have run.
+        """
+        _, digest = self.loaded(name)
+        with reachable(self.redis), self.redis.pipeline(transaction=False) as pipe:
+            queue: Callable[..., Any] = pipe.execute_command
+            for arguments in calls:
+                queue("EVALSHA", digest, *self._bases, *map(unreadable, arguments))
+            answers = pipe.execute(raise_on_error=False)
+        # What was refused (a script that is not loaded, a replica that was a master) is asked again by itself.
+        return [
+            self.run(name, *arguments) if isinstance(answer, Exception) else answer
+            for arguments, answer in zip(calls, answers, strict=True)
+        ]
 
     def of_account(self, account: str) -> Self:
         """The same, where what belongs to one account of SES is that of this one."""

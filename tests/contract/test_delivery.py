@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
 import pytest
+from redis import Redis
 
 from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
@@ -42,6 +45,38 @@ def test_a_claim_whose_answer_was_lost_is_this_workers_when_it_tries_again(
 
     monkeypatch.setattr(client.ledger, "claim", claim_without_an_answer)
     assert claimed(client, "first").send_id == "first"
+
+
+def test_a_lot_is_claimed_in_few_round_trips_also_where_redis_has_forgotten_the_scripts(
+    client: Client, redis: Redis
+) -> None:
+    ids = [f"send-{number}" for number in range(12)]
+    accept(client, *ids)
+    client.delivery.claim(ids[3])
+    redis.script_flush()
+    claims, unknown = client.delivery.claim_lot([*ids, "nobody's"])
+    assert [claim.send_id for claim in claims] == [send_id for send_id in ids if send_id != ids[3]]
+    assert unknown == ["nobody's"]
+    assert len({claim.token for claim in claims}) == len(claims)
+    assert client.ledger.counts()["claimed"] == len(ids)
+
+
+def test_a_lot_whose_answer_was_lost_is_this_workers_when_it_tries_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(client, "first", "second")
+    claim_each = client.ledger.claim_each
+    lost = iter([True])
+
+    def claim_without_an_answer(*arguments: Any) -> object:
+        answer = claim_each(*arguments)
+        if next(lost, False):
+            raise LedgerUnavailable
+        return answer
+
+    monkeypatch.setattr(client.ledger, "claim_each", claim_without_an_answer)
+    claims, _ = client.delivery.claim_lot(["first", "second"])
+    assert [claim.send_id for claim in claims] == ["first", "second"]
 
 
 def test_a_process_makes_its_client_before_it_takes_a_slot_so_that_its_first_emails_do_not_arrive_together(

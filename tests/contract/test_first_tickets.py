@@ -13,7 +13,7 @@ import pytest
 from celery import Celery, Task, _state, signals
 from redis import Redis
 
-from sesmail import Email, send_ses_email
+from sesmail import Email, send_ses_email, tracing
 from sesmail.celery.current import client_of, close_clients
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Lane
@@ -235,6 +235,19 @@ def test_a_caller_s_options_are_celery_s_to_heed(options: dict[str, Any], new_ap
     app = new_app()
     assert client_of(app).broker.compose("a", Lane.TRANSACTIONAL, {"task_id": "a"}).envelope
     assert client_of(app).broker.compose("a", Lane.TRANSACTIONAL, options).envelope is None
+
+
+def test_a_ticket_carries_the_trace_that_goes_on_and_no_other_does(
+    new_app: NewApp, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "", ""]
+    outbox = client_of(new_app()).outbox
+    for number, trace in enumerate(going_on):
+        monkeypatch.setattr(tracing, "current", lambda trace=trace: trace)
+        options = {"composed": outbox._broker.compose(f"a{number}", Lane.TRANSACTIONAL, {})}
+        outbox.send(EMAIL, send_id=f"a{number}", options=options)
+    carried = [json.loads(message)["headers"].get("traceparent", "") for _, message in pushed(redis)]
+    assert carried == going_on[::-1]
 
 
 def test_what_a_task_sends_is_marked_as_its_own(new_app: NewApp) -> None:

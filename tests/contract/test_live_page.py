@@ -81,6 +81,20 @@ def test_lanes_rate_quota_lists_and_what_is_in_the_way_are_told_and_nothing_of_a
     assert "zyzzyva" not in json.dumps(told)
 
 
+def test_other_ses_accounts_are_told_by_their_names(redis_server: EmbeddedRedis, redis: Redis) -> None:
+    client = Client(Settings(redis_url=redis_server.url, accounts={"bulk": {"region": "eu-west-1"}}))  # type: ignore[dict-item]
+    client.accounts["bulk"].throttle.update_account(
+        rate=7, quota_24h=1000, sent_24h=5, standing="sandbox", source="ses"
+    )
+    client.accounts["bulk"].throttle.line.stop("account", "SES says no")
+    told = LivePage(client).figures()
+    (name,) = told["others"]
+    assert (name, told["others"][name]["rate"]["allowed"]) == ("bulk", 7)
+    assert told["others"][name]["account"]["is_closed"] is True
+    assert told["account"]["is_closed"] is False
+    client.close()
+
+
 def test_figures_are_read_once_a_second_however_many_look(client: Client) -> None:
     time = Time()
     page = time.page(client)

@@ -30,7 +30,7 @@ HUNTS = (
     {},
     {**only(set()), "process_freezes_at_ses": 40.0, "event_never": 20.0, "ses_hangs": 40.0, "ses_fails_before": 4.0},
     {**only(set()), "process_dies": 3.0},
-    {**only(set()), "redis_away": 12.0, "ses_hangs": 40.0},
+    {**only(set()), "redis_away": 4.0, "ses_hangs": 40.0, "ses_never_answers": 10.0},
     {**only(set()), "ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
     {**only(set()), "ses_is_down": 10.0, "ses_quota_changes": 10.0},
     {**only(set()), "ticket_not_put": 10.0, "ticket_lost": 4.0, "process_dies": 1.0},

@@ -46,6 +46,7 @@ CHANCES: dict[str, float] = {
     "ses_fails_after": 0.015,
     "ses_hangs": 0.006,
     "ses_cut_off": 0.004,
+    "ses_never_answers": 0.003,
     "ses_is_down": 0.001,
     "ses_pauses": 0.001,
     "ses_rate_changes": 0.003,

@@ -66,10 +66,17 @@ class Installation:
         for operator in self.operators:
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 
+    def is_stopped(self) -> bool:
+        """Whether SES or the breaker has closed the account's line."""
+        return self._stopped() is not None
+
     def breaker_is_closed(self) -> bool:
-        """Whether the breaker has closed the account's line."""
+        """Whether it was the breaker."""
+        return b"\nbreaker " in (self._stopped() or b"")
+
+    def _stopped(self) -> bytes | None:
         (entry,) = self.world.server.wire.ask(("HGET", f"{self.base}line", "stopped:account"))
-        return b"\nbreaker " in (entry or b"")
+        return entry
 
     def client(self, site: str) -> Client:
         """A client of a site, with the broker."""

@@ -59,7 +59,7 @@ CLAIMS = (
         "'code', 'expires_at'",
         harmless="no move begins from a state that has no holder, and the next claim writes its own token",
     ),
-    _lua("requeue keeps the expiry", "requeue", "'token', 'expires_at')", "'token')"),
+    _lua("requeue keeps the expiry", "requeue", "'expires_at', ", ""),
 )
 TICKETS = (
     _lua(

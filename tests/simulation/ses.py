@@ -47,6 +47,8 @@ class Ses:
         """When the present outage began; when SES last gave no clear answer, or could not be reached."""
         self._down: Callable[[], Exception] = _out_of_reach
         self.unknown_while_down = 0
+        self._met: dict[str, bool] = {}
+        """Whether nobody will ever learn what becomes of a send: it brings down whatever stands before SES."""
         self.on_outage: Callable[[], None] = lambda: None
         self.offered: list[tuple[float, int]] = []
         self.taken = 0
@@ -86,6 +88,10 @@ class Ses:
             raise self._said(send_id, failure)
         if self._faults.strikes("ses_unreachable", send_id):
             raise self._said(send_id, _out_of_reach())
+        if send_id not in self._met:
+            self._met[send_id] = self._faults.strikes("ses_never_answers", send_id)
+        if self._met[send_id]:
+            raise self._said(send_id, OutcomeUnknown("the connection was closed", code="ConnectionClosedError"))
         if self._faults.strikes("ses_fails_before", send_id):
             raise self._said(send_id, _answers_500())
         self._refuse(email, send_id)

@@ -15,7 +15,6 @@ from greenlet import getcurrent
 from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.state.address import Address
-from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
@@ -42,6 +41,8 @@ VERSION = 5
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
 PROBE_SECONDS = 12.0
+STOPPED_TRIES_SECONDS = 61.0
+"""Longer than a line that SES or the breaker has closed waits between two tries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +217,9 @@ class World:
         """After all that, the next email goes out at once: nothing is worn out, once it is known what SES allows now."""
         if self.faults.counts["ses_quota_changes"] or any(each.ses.first_quota < 50_000 for each in self.installations):
             self.scheduler.run(max(self.scheduler.now, self.faults.until + ACCOUNT_IS_READ_SECONDS))
-        if any(each.breaker_is_closed() for each in self.installations):  # it tried last a moment ago
-            self.scheduler.run(self.scheduler.now + LONGEST_PAUSE_SECONDS)
+        if any(each.is_stopped() for each in self.installations):
+            # It tried last a moment ago; or one that was frozen has just brought what SES had said long ago.
+            self.scheduler.run(self.scheduler.now + STOPPED_TRIES_SECONDS)
         self._end_all_braking()
         self.probes = []
         for place, each in enumerate(self.installations):

@@ -19,6 +19,7 @@ from sesmail.doors import site_client
 from sesmail.errors import SesmailError, in_a_line
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
+from sesmail.state.line import ACCOUNT
 from sesmail.state.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
 
 if TYPE_CHECKING:
@@ -164,18 +165,31 @@ def figures(client: Client) -> dict[str, Any]:
             {"scope": each.scope, "how": str(each.how), "since": each.since, "next_probe_at": each.next_probe_at}
             for each in now.closures
         ],
-        "rate": _rate(now, seen.at),
+        **_of_account(now, seen.at),
+        "others": {name: _of_account(of, seen.at) for name, of in seen.other_throttles.items()},
+        "lanes": _lanes(client, seen.lanes),
+        "states": seen.states,
+        "events": _events(client, seen.at),
+        "lists": _lists(client),
+    }
+
+
+def _of_account(now: Snapshot, at: float) -> dict[str, Any]:
+    """Rate, quota and standing of an SES account."""
+    return {
+        "rate": _rate(now, at),
         "quota": {
             "limit": _or_none(now.quota),
             "used": now.quota_used,
             "by_others": now.quota_used_by_others,
             "left": {str(lane): left for lane, left in now.quota_left.items()},
         },
-        "account": {"standing": now.standing, "told_by": now.source, "age_seconds": seen.figures_age_seconds},
-        "lanes": _lanes(client, seen.lanes),
-        "states": seen.states,
-        "events": _events(client, seen.at),
-        "lists": _lists(client),
+        "account": {
+            "standing": now.standing,
+            "told_by": now.source,
+            "age_seconds": None if now.read_at is None else max(0.0, at - now.read_at),
+            "is_closed": any(each.scope == ACCOUNT for each in now.closures),
+        },
     }
 
 

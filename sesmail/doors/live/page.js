@@ -130,6 +130,17 @@ function showLanes(lanes) {
   ])));
 }
 
+function showOthers(others) {
+  const names = Object.keys(others).sort();
+  at("others-card").hidden = names.length === 0;
+  at("others").replaceChildren(...names.map((name) => {
+    const { rate, quota, account } = others[name];
+    const used = quota.limit === null ? number.format(quota.used) : `${number.format(quota.used)} of ${number.format(quota.limit)}`;
+    const line = account.is_closed ? element("span", "closed", "mark error") : account.standing || "not known";
+    return row([name, number.format(rate.now), rate.limit === null ? "any" : number.format(rate.limit), used, line], 2);
+  }));
+}
+
 function showEvents(events) {
   const late = events.set_aside ? element("span", number.format(events.set_aside), "mark warning") : "none";
   pairs("events", [
@@ -165,6 +176,7 @@ function show(now) {
   const states = Object.entries(now.states);
   pairs("states", states.length ? states.map(([name, count]) => [name, number.format(count)]) : [["None", "yet"]]);
   showEvents(now.events);
+  showOthers(now.others);
   showLists(now.lists);
 }
 
