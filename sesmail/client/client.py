@@ -100,6 +100,7 @@ class Client(WayBack):
             self.meters,
             self.callers,
             self.broker,
+            fallbacks={name: each.fallback for name, each in self.accounts.items() if each.fallback},
             other_lines={name: each.throttle.line for name, each in self.accounts.items() if name != DEFAULT_ACCOUNT},
             ticket_grace_seconds=grace_seconds,
         )

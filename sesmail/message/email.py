@@ -49,7 +49,7 @@ from sesmail.message.fields import (
 )
 from sesmail.message.from_message import arguments_of
 from sesmail.message.given import attachments_of
-from sesmail.message.headers import MAX_HEADERS, headers_of
+from sesmail.message.headers import MAX_HEADERS, NOTHING, headers_of
 from sesmail.message.plain import AUTO, plain_text
 from sesmail.message.reading import MAX_ENCODED_BYTES
 from sesmail.message.ses_members import ses_members_of
@@ -253,6 +253,10 @@ class Email:
         """The same email with the account that it goes through; none stands for `default`."""
         name = None if account == DEFAULT else account
         return self if self.account == name else self._with(account=name)
+
+    def sent_with(self, *, configuration_set: str | None, ses: Mapping[str, Any]) -> Self:
+        """The same email under another configuration set, with other members of SES's `SendEmail`."""
+        return self._with(configuration_set=configuration_set, ses=MappingProxyType({**ses}) if ses else NOTHING)
 
     def without(self, addresses: Collection[str]) -> Self:
         """The same email, but not to these bare addresses, in whatever spelling they are."""

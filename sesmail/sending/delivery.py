@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,6 +29,7 @@ from sesmail.errors import (
 )
 from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
+from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.throttle import Granted, Share
 from sesmail.settings import rate_limit
@@ -106,6 +107,8 @@ class _Ready:
     slot: Granted
     transport: SesTransport
     composed: Composed
+    why_there: str = ""
+    """Why it goes through another account than its own."""
 
 
 Outcome: TypeAlias = Sent | Unknown | Postponed | Rejected | Stale
@@ -127,6 +130,7 @@ class Delivery:
         self._lease = lease
         self._rates = rates
         self._accounts = accounts
+        self._fallback = FallBack(accounts)
         self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
         self.patience = Patience()
 
@@ -160,7 +164,11 @@ class Delivery:
     def _work(self, claim: Claim, worker: str | None) -> Outcome:
         try:
             ready = self._until_asking(claim, worker)
-            return self._ask(ready) if isinstance(ready, _Ready) else ready
+            if not isinstance(ready, _Ready):
+                return ready
+            outcome = self._ask(ready)
+            self._fallback.tell(ready.claim, ready.why_there)
+            return outcome
         except StaleClaim:
             return Stale()
 
@@ -217,11 +225,26 @@ class Delivery:
             raise
 
     def _make_ready(self, claim: Claim, worker: str | None) -> _Ready | Outcome:
-        """Compose, wait for the turn, and note that SES is asked."""
+        """All that is done before SES is asked; by the fall-back, where its own account takes none and it may move."""
+        ready = self._make_ready_there(claim, worker)
+        if not isinstance(ready, Postponed):
+            return ready
+        waiting = ready
+        if moved := self._fallback.instead(claim, waiting.cause):
+            ready = self._make_ready_there(moved, worker)
+            if isinstance(ready, _Ready):
+                return replace(ready, why_there=waiting.reason)
+            if not isinstance(ready, Postponed):
+                return ready
+            waiting = waiting if ready.cause in TAKES_NONE else ready
+        return self._postpone(claim, waiting)
+
+    def _make_ready_there(self, claim: Claim, worker: str | None) -> _Ready | Outcome:
+        """Compose, wait for the turn, and note that SES is asked; that it has to wait is not written down yet."""
         account = self._account_of(claim)
         transport = account.transport()
         if held_up := self._prepare(transport):
-            return self._postpone(claim, held_up)
+            return held_up
         try:
             composed = transport.compose(claim.email, send_id=claim.send_id)
         except SendRejected as error:  # before it takes a slot, and before anybody may think that SES has it
@@ -230,9 +253,9 @@ class Delivery:
             return self._rejected(claim, error)
         slot = self._wait_for_slot(claim, worker)
         if isinstance(slot, Postponed):
-            return self._postpone(claim, slot)
+            return slot
         if held_up := self._try_account(account, slot, transport) or self._begin(claim, slot):
-            return self._postpone(claim, held_up)
+            return held_up
         return _Ready(claim=claim, slot=slot, transport=transport, composed=composed)
 
     def _account_of(self, claim: Claim) -> SesAccount:
@@ -358,14 +381,19 @@ class Delivery:
             return self._back_off(claim, Cause.THROTTLED, error)
         if isinstance(error, DailyQuotaExceeded):
             seconds = self.patience.whatever_happens(lambda: throttle.quota_exhausted(slot))
-            return self._postpone(claim, _waits(error, seconds, Cause.QUOTA), asked=True)
+            return self._wait_or_move(claim, _waits(error, seconds, Cause.QUOTA))
         self.patience.whatever_happens(lambda: throttle.unused(slot))
         if isinstance(error, LineStopped):
             self.patience.whatever_happens(lambda: self._stop_line(claim, error))
-            return self._postpone(claim, _waits(error, STOPPED_SECONDS, Cause.STOPPED), asked=True)
+            return self._wait_or_move(claim, _waits(error, STOPPED_SECONDS, Cause.STOPPED))
         if isinstance(error, SendRejected):
             return self._rejected(claim, error)
         return self._back_off(claim, Cause.UNREACHABLE, error)
+
+    def _wait_or_move(self, claim: Claim, waiting: Postponed) -> Postponed | Sent:
+        """SES takes none; where there is a fall-back, the email comes back at once, and goes through that."""
+        moves = self._fallback.instead(claim, waiting.cause)
+        return self._postpone(claim, replace(waiting, seconds=0.0) if moves else waiting, asked=True)
 
     def _tell_breaker(self, claim: Claim, slot: Granted, error: SesError) -> None:
         """Of what was no clear answer; or that the line may be opened, where an email that tried it got one."""

@@ -61,15 +61,18 @@ class Sweeper:
         broker: Broker,
         *,
         other_lines: Mapping[str, Line] | None = None,
+        fallbacks: Mapping[str, str] | None = None,
         ticket_grace_seconds: float = 15.0,
     ) -> None:
-        """`line` is that of the account `default`, `other_lines` are those of the others by their names.
+        """`line` is that of the account `default`, `other_lines` are those of the others by their names;
+        `fallbacks` name the account that transactional email goes through while one is stopped.
 
         `ticket_grace_seconds` is how long a ticket may be on its way; a loss is mended within about twice that.
         """
         self._ledger = ledger
         self._callers = callers
         self._lines = {DEFAULT_ACCOUNT: line, **(other_lines or {})}
+        self._fallbacks = fallbacks or {}
         self._meters = meters
         self._broker = broker
         self._ticket_grace_seconds = ticket_grace_seconds
@@ -104,7 +107,9 @@ class Sweeper:
         due = sum(self._queue_some_that_try(name, closed[name]) for name in closed)
         due += sum(self._queue_for_trial(each, closed[DEFAULT_ACCOUNT]) for each in braked.values())
         for lane in Lane:
-            closed_accounts = [name for name in closed if lane not in open_lanes[name]]
+            closed_accounts = [
+                name for name in closed if lane not in open_lanes[name] and not self._falls_back(name, lane, closed)
+            ]
             if len(closed_accounts) < len(closed):
                 due += self._queue_all(partial(self._ledger.queue_due, closed_accounts=closed_accounts), lane)
         rooms = [
@@ -113,6 +118,14 @@ class Sweeper:
             for lane in lanes
         ]
         return {"due": due, "room": sum(rooms)}
+
+    def _falls_back(self, account: str, lane: Lane, closed: Mapping[str, Closed]) -> bool:
+        """Whether a closed account's emails of a lane go through another meanwhile."""
+        fallback = self._fallbacks.get(account)
+        if fallback is None or lane is not Lane.TRANSACTIONAL:
+            return False
+        is_paused = closed[account] & {(ACCOUNT, How.PAUSED), (f"lane:{lane}", How.PAUSED)}
+        return not is_paused and _is_open(closed[fallback], lane)
 
     def _queue_some_that_try(self, account: str, closed: Closed) -> int:
         """One email tries whether an account's line is open again, when it is time for that: of bulk, where any is due.

@@ -29,6 +29,8 @@ STATUS_FIELDS = (
     "message_id",
     "reason",
     "code",
+    "account",
+    "through",
 )
 """What a status is made of, as a row has it."""
 
@@ -50,4 +52,6 @@ def status_of(send_id: str, row: Sequence[bytes | None]) -> Status:
         message_id=text["message_id"],
         reason=text["reason"],
         code=text["code"],
+        account=text["account"] or DEFAULT_ACCOUNT,
+        through=text["through"] or text["account"] or DEFAULT_ACCOUNT,
     )

@@ -96,10 +96,10 @@ class Turns:
             taken = self._redis.set(self._keys.of_account("turn", name), turn.token, nx=True, px=round(seconds * 1000))
         return turn if taken else None
 
-    def free(self, name: str) -> None:
-        """It is anybody's turn at once, whoever did it last."""
+    def free(self, name: str) -> bool:
+        """It is anybody's turn at once, whoever did it last. False where it was anybody's already."""
         with reachable():
-            self._redis.delete(self._keys.of_account("turn", name))
+            return bool(self._redis.delete(self._keys.of_account("turn", name)))
 
     def give_back(self, turn: Turn) -> None:
         """It is done: anybody's turn at once."""

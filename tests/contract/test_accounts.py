@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
@@ -47,7 +48,7 @@ def make(redis: Redis, redis_server: EmbeddedRedis, places: dict[str, Simulator]
     for place in places.values():
         place.reset()
 
-    def client(**accounts: dict[str, Any]) -> Client:
+    def client(evidence_window_seconds: float | None = None, **accounts: dict[str, Any]) -> Client:
         said = {
             name: {**ACCOUNTS[name], "endpoint_url": places[name].url, "region": "eu-west-1", **accounts.get(name, {})}
             for name in ACCOUNTS
@@ -59,6 +60,7 @@ def make(redis: Redis, redis_server: EmbeddedRedis, places: dict[str, Simulator]
             from_email="shop@example.com",
             patience_seconds=0.1,
             suppress_send=False,
+            evidence_window_seconds=evidence_window_seconds,
             accounts={**said, **({"default": accounts["default"]} if "default" in accounts else {})},
         )
         made.append(Client(settings))
@@ -321,3 +323,124 @@ def test_a_role_is_taken_on_once_and_ses_is_asked_with_its_credentials(
     assert len(Sts.asked) == 1
     assert "123456789012%3Arole%2Fmail" in Sts.asked[0]
     assert transport._way.client._request_signer._credentials.access_key == "ROLE"  # type: ignore[union-attr]
+
+
+# -- fail-over
+
+
+@pytest.fixture
+def falling(make: Any) -> Client:
+    """Transactional email of `marketing` goes through `reserve` while its own account takes none."""
+    client: Client = make(marketing={"fallback": "reserve"}, reserve={"configuration_set": "simulator"})
+    for account in client.accounts.values():
+        account.turns.take("account", 60)  # another worker asks for the limits
+        account.throttle.update_account(rate=1000, quota_24h=1000, sent_24h=0)
+    return client
+
+
+def stop(client: Client, account: str = "marketing") -> None:
+    client.accounts[account].throttle.line.stop(ACCOUNT, "SES refuses it")
+
+
+def taken_by(places: dict[str, Simulator]) -> dict[str, int]:
+    return {name: count for name, place in places.items() if (count := len(place.messages()))}
+
+
+def test_transactional_email_goes_through_the_fall_back_while_its_own_line_is_stopped_and_comes_back_by_itself(
+    falling: Client, places: dict[str, Simulator], caplog: pytest.LogCaptureFixture
+) -> None:
+    stop(falling)
+    for send_id in ("a", "b"):
+        falling.send(an_email(account="marketing"), send_id=send_id)
+        assert isinstance(sent_by(falling, send_id), Sent)
+    assert taken_by(places) == {"reserve": 2}
+    status = falling.ledger.status("a")
+    assert (status.account, status.through) == ("marketing", "reserve")
+    said = [each.getMessage() for each in caplog.records if getattr(each, "action", "") == "falls_back"]
+    way = "transactional email of the account marketing goes through reserve until its own takes it again"
+    assert said == [f"{way}: account: SES refuses it"]
+    falling.accounts["marketing"].throttle.line.resume(ACCOUNT)
+    falling.send(an_email(account="marketing"), send_id="c")
+    assert isinstance(sent_by(falling, "c"), Sent)
+    assert taken_by(places) == {"reserve": 2, "marketing": 1}
+    assert "goes through its own again" in caplog.text
+
+
+def test_transactional_email_goes_through_the_fall_back_while_its_own_quota_is_used_up(
+    falling: Client, places: dict[str, Simulator]
+) -> None:
+    falling.accounts["marketing"].throttle.update_account(rate=1000, quota_24h=10, sent_24h=10)
+    falling.send(Email("ann@example.org", "s", "t", account="marketing"), send_id="a")
+    assert isinstance(sent_by(falling, "a"), Sent)
+    assert taken_by(places) == {"reserve": 1}
+    assert falling.accounts["reserve"].throttle.snapshot().quota_used == 1
+    assert falling.accounts["marketing"].throttle.snapshot().quota_used == 10
+
+
+def test_bulk_and_what_an_operator_has_paused_wait_for_their_own_account(falling: Client) -> None:
+    stop(falling)
+    falling.send(an_email(account="marketing", lane="bulk"), send_id="bulk")
+    assert sent_by(falling, "bulk").cause is Cause.STOPPED
+    falling.accounts["marketing"].throttle.line.resume(ACCOUNT)
+    falling.accounts["marketing"].throttle.line.pause(ACCOUNT, "a typo in the letter")
+    falling.send(an_email(account="marketing"), send_id="paused")
+    assert sent_by(falling, "paused").cause is Cause.PAUSED
+
+
+def test_what_ses_may_have_had_does_not_move(make: Any, places: dict[str, Simulator]) -> None:
+    client = make(marketing={"fallback": "reserve"}, evidence_window_seconds=0.001)
+    for send_id, through in (("own", "marketing"), ("there", "reserve")):
+        client.send(an_email(account="marketing"), send_id=send_id)
+        claim = replace(claimed(client, send_id), through=through)
+        client.ledger.begin(claim)
+        assert client.ledger.outcome_unknown(claim, "no answer") is State.UNKNOWN
+    while client.ledger.status("there").state is State.UNKNOWN:
+        client.sweeper.sweep()
+    stop(client)
+    waits, goes = sent_by(client, "own"), sent_by(client, "there")
+    assert isinstance(waits, Postponed)
+    assert waits.cause is Cause.STOPPED
+    assert isinstance(goes, Sent)
+    assert taken_by(places) == {"reserve": 1}
+
+
+def test_what_its_own_settings_have_put_in_an_email_is_the_fall_backs_there(
+    make: Any, places: dict[str, Simulator]
+) -> None:
+    identities = {name: f"arn:aws:ses:eu-west-1:123456789012:identity/{name}.example.com" for name in ACCOUNTS}
+    client = make(
+        marketing={"fallback": "reserve", "identity_arn": identities["marketing"], "ses": {"TenantName": "shop-17"}},
+        reserve={"identity_arn": identities["reserve"]},
+    )
+    client.send(an_email(account="marketing"), send_id="a")
+    moved = client.delivery._fallback.instead(claimed(client, "a"), Cause.STOPPED)
+    assert moved is not None
+    assert dict(moved.email.ses) == {"FromEmailAddressIdentityArn": identities["reserve"]}
+    assert moved.email.configuration_set is None
+    assert moved.email.from_email == "news@news.example.com"
+
+
+def test_where_the_fall_back_takes_none_either_the_email_waits_and_loses_no_attempt(falling: Client) -> None:
+    stop(falling)
+    stop(falling, "reserve")
+    falling.send(an_email(account="marketing"), send_id="a")
+    assert sent_by(falling, "a").cause is Cause.STOPPED
+    status = falling.ledger.status("a")
+    assert (status.state, status.attempts, status.through) == (State.SCHEDULED, 0, "marketing")
+
+
+def test_an_email_that_finds_its_account_stopped_comes_back_at_once_and_sweeps_queue_what_falls_back(
+    falling: Client, places: dict[str, Simulator]
+) -> None:
+    places["marketing"].change(sending_enabled=False)
+    falling.send(an_email(account="marketing"), send_id="a")
+    found = sent_by(falling, "a")
+    places["marketing"].change(sending_enabled=True)
+    assert (found.cause, found.seconds) == (Cause.STOPPED, 0)
+    falling.send(an_email(account="marketing", lane="bulk"), send_id="bulk")
+    due(falling, "bulk")
+    assert falling.sweeper.sweep().due == 1
+    states = [falling.ledger.status(send_id).state for send_id in ("a", "bulk")]
+    assert states == [State.QUEUED, State.SCHEDULED]
+    assert isinstance(sent_by(falling, "a"), Sent)
+    assert taken_by(places) == {"reserve": 1}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -164,6 +168,25 @@ def test_a_ticket_is_put_once_however_often_the_call_is_repeated(new_app: NewApp
     assert redis.llen("q") == 1
 
 
+KILLED = """
+import os, signal
+from sesmail import send_ses_email
+from sesmail.state import ledger
+ledger.accepted = lambda _answer: os.kill(os.getpid(), signal.SIGKILL)
+send_ses_email.delay("ann@example.org", "Hello", "Hi.")
+"""
+
+
+def test_a_program_that_is_killed_right_after_its_email_is_accepted_leaves_its_ticket(
+    redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    environment = os.environ | {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_FROM_EMAIL": "shop@example.com"}
+    assert subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False).returncode == -signal.SIGKILL
+    ((queue, message),) = pushed(redis)
+    assert queue == QUEUE
+    assert redis.exists("{sesmail}:send:" + json.loads(message)["headers"]["id"])
+
+
 def test_trying_a_queue_changes_nothing_in_it(scripts: Any, redis: Redis) -> None:
     redis.rpush("q", "a", "b")
     assert scripts.run("try_queue", "q") == scripts.run("try_queue", "nowhere") == b""
@@ -202,12 +225,12 @@ def test_whoever_hears_of_published_tasks_hears_of_emails_too_also_from_later_on
     def hears(headers: dict[str, Any], **_: Any) -> None:
         heard.append(headers["id"])
 
-    for signal in (signals.before_task_publish, signals.after_task_publish):
-        signal.connect(hears)
+    for moment in (signals.before_task_publish, signals.after_task_publish):
+        moment.connect(hears)
         try:
             sent = send_ses_email.delay("ann@example.org", "Hello", "Hi.")
         finally:
-            signal.disconnect(hears)
+            moment.disconnect(hears)
         assert heard.pop() == sent.id
     assert heard == []
     assert len(pushed(redis)) == 2

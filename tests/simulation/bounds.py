@@ -71,7 +71,7 @@ class Bounds:
                 "",
                 str(ses.unknown_while_down),
             )
-            waiting = [send.id for send in self._model.waiting() if send.base == base and self._may_go(send)]
+            waiting = [send.id for send in self._model.waiting() if self._is_of(send, base, ses) and self._may_go(send)]
             closed_by_people = self._model.paused[base] or self._model.braked[base]
             if ses.troubled_at <= ses.down_until and not closed_by_people:
                 closed = bool(waiting) and breaker_is_closed()
@@ -84,6 +84,10 @@ class Bounds:
         for send in self._model.waiting():
             if send.base == base and send.state == "scheduled" and send.waits_for_room:
                 self._expect("room_is_used_within_a_minute", send, ROOM_SECONDS)
+
+    @staticmethod
+    def _is_of(send: Send, base: str, ses: Ses) -> bool:
+        return (send.base, send.account) == (base, ses.name)
 
     def _may_go(self, send: Send) -> bool:
         """Whether it could have tried the line for a while."""

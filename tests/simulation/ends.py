@@ -17,6 +17,7 @@ from tests.simulation.scheduler import START
 from tests.traces import traces
 
 if TYPE_CHECKING:
+    from tests.simulation.ses import Ses
     from tests.simulation.world import Installation, World
 
 UNTOLD = ("untold", "events:unprocessed")
@@ -35,7 +36,8 @@ def judge(world: World) -> None:
     for number in world.model.wanted:
         world.rules.check("senders_come_through", number in world.model.of_number or world.has_forgotten, f"n{number}")
     for each in world.installations:
-        _judge_rate(world, each)
+        for ses in each.accounts.values():
+            _judge_rate(world, ses)
         _judge_quota(world, each)
         _judge_counts(world, each, rows[each.base])
         _judge_rates(world, each)
@@ -117,9 +119,9 @@ def _judge_callers(world: World, send: Send, state: str) -> None:
         world.rules.check("what_follows_runs", send.continued[task_id] > 0, send.id, f"{state}: {task_id}")
 
 
-def _judge_rate(world: World, each: Installation) -> None:
+def _judge_rate(world: World, ses: Ses) -> None:
     """What was offered to SES in any second, where nothing had disturbed the pace."""
-    calm = [(at, n) for at, n in each.ses.offered if not _troubled(world, at)]
+    calm = [(at, n) for at, n in ses.offered if not _troubled(world, at)]
     first = total = most = 0
     for at, recipients in calm:
         total += recipients
@@ -128,13 +130,13 @@ def _judge_rate(world: World, each: Installation) -> None:
             first += 1
         most = max(most, total)
     world.rules.check(
-        "offers_no_more_than_the_rate", most <= each.ses.highest_rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
+        "offers_no_more_than_the_rate", most <= ses.highest_rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
     )
-    world.counts["ses_calls"] += each.ses.calls
-    in_peace = [number for number, at in each.ses.throttled if not _troubled(world, at)]
-    world.counts["ses_throttled"] += len(each.ses.throttled)
+    world.counts["ses_calls"] += ses.calls
+    in_peace = [number for number, at in ses.throttled if not _troubled(world, at)]
+    world.counts["ses_throttled"] += len(ses.throttled)
     world.counts["ses_throttled_in_peace"] += len(in_peace)
-    if (calls := each.ses.calls - CALLS_TO_LEARN) > 0:
+    if (calls := ses.calls - CALLS_TO_LEARN) > 0:
         late = sum(number > CALLS_TO_LEARN for number in in_peace)
         world.rules.check("throttles_are_few_once_learnt", late <= 2 + calls / 1000, "", f"{late} of {calls} calls")
 
@@ -148,8 +150,9 @@ def _judge_quota(world: World, each: Installation) -> None:
     probes = (world.scheduler.now - START) / 600.0 + 1
     in_flight = each.threads * len(each.workers)
     most = changes * in_flight + probes
-    refused = each.ses.refused_for_quota
-    world.rules.check("quota_is_kept_to", refused <= most or world.has_forgotten, "", f"{refused} refused")
+    for ses in each.accounts.values():
+        refused = ses.refused_for_quota
+        world.rules.check("quota_is_kept_to", refused <= most or world.has_forgotten, "", f"{refused} refused")
 
 
 def _judge_counts(world: World, each: Installation, rows: dict[str, dict[str, str]]) -> None:

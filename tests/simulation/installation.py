@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
 
 from sesmail import Client, Settings
+from sesmail.message import Email
+from sesmail.sending.account import AccountWatch
+from sesmail.sending.accounts import SesAccount
 from tests.simulation.broker import Broker, Queues
 from tests.simulation.people import Operator, Sender, Sns
-from tests.simulation.ses import Ses, Taken, Transport
+from tests.simulation.ses import RESERVE, Ses, Taken, Transport
 from tests.simulation.worker import Worker
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+SEVERAL = 0.3
+"""The part of the installations that send through two accounts of SES."""
 SHARED = 0.6
 """The part of the installations whose ledger's Redis is the broker, too."""
 
@@ -33,17 +39,22 @@ class Installation:
         self.queues = Queues(wire=world.server.wire, prefix=prefix, are_the_ledger_s=shared)
         rate = rng.choice((5, 14, 40))
         self.ses = Ses(world.scheduler, world.faults, rng, rate=rate, quota=rng.choice((200, 50_000, 50_000)))
-        self.ses.disturb = world.rules.unsettle
+        self.accounts = {
+            "default": self.ses,
+            **self._second_account(random.Random(f"{world.run.seed} {prefix} accounts")),
+        }
         self.sites = ("alpha", "beta") if rng.random() < 0.4 else ("alpha",)
         self.workers: list[Worker] = []
         self.threads = rng.choice((2, 3, 4))
         self.doors = {site: self.client(site) for site in self.sites}
         self.base = self.doors["alpha"].scripts.keys.base
         rules = world.rules
-        self.ses.on_call = lambda send_id, email: rules.asks(self.base, send_id, email)
-        self.ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
-        self.ses.on_taken = self._taken
-        self.ses.on_outage = lambda: world.bounds.ses_is_down(self.base, self.ses, self.breaker_is_closed)
+        for ses in self.accounts.values():
+            ses.disturb = rules.unsettle
+            ses.on_call = partial(self._asked, ses)
+            ses.on_answer = lambda send_id, answer: rules.answers(self.base, send_id, answer)
+            ses.on_taken = self._taken
+            ses.on_outage = partial(world.bounds.ses_is_down, self.base, ses, partial(self.breaker_is_closed, ses.name))
         self.sns = {
             site: Sns(world.scheduler, door, world.faults, rng, self._stored) for site, door in self.doors.items()
         }
@@ -66,16 +77,26 @@ class Installation:
         for operator in self.operators:
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 
+    def _second_account(self, rng: random.Random) -> dict[str, Ses]:
+        world = self.world
+        if rng.random() >= SEVERAL:
+            return {}
+        return {RESERVE: Ses(world.scheduler, world.faults, rng, rate=rng.choice((5, 14)), quota=50_000, name=RESERVE)}
+
+    def _asked(self, ses: Ses, send_id: str, email: Email) -> None:
+        self.world.rules.asks(self.base, send_id, email, ses.name)
+
     def is_stopped(self) -> bool:
-        """Whether SES or the breaker has closed the account's line."""
-        return self._stopped() is not None
+        """Whether SES or the breaker has closed the line of any account."""
+        return any(map(self._stopped, self.accounts))
 
-    def breaker_is_closed(self) -> bool:
-        """Whether it was the breaker."""
-        return b"\nbreaker " in (self._stopped() or b"")
+    def breaker_is_closed(self, account: str | None = None) -> bool:
+        """Whether it was the breaker, for an account or for any."""
+        return any(b"\nbreaker " in (self._stopped(name) or b"") for name in ([account] if account else self.accounts))
 
-    def _stopped(self) -> bytes | None:
-        (entry,) = self.world.server.wire.ask(("HGET", f"{self.base}line", "stopped:account"))
+    def _stopped(self, account: str) -> bytes | None:
+        base = self.base if account == "default" else f"{self.base}account:{account}:"
+        (entry,) = self.world.server.wire.ask(("HGET", f"{base}line", "stopped:account"))
         return entry
 
     def client(self, site: str) -> Client:
@@ -84,6 +105,9 @@ class Installation:
         lost = lambda ids: world.bounds.ticket_lost(self.base, ids)  # noqa: E731
         made = Client(self._settings_of(site), Broker(world.scheduler, world.faults, self.queues, lost, site))
         vars(made)["transport"] = Transport(self.ses, world.network.step_at_ses)
+        if reserve := self.accounts.get(RESERVE):
+            there = Transport(reserve, world.network.step_at_ses)
+            vars(made)["accounts"] = {**made.accounts, RESERVE: _with_transport(made.accounts[RESERVE], there)}
         return made
 
     @cache  # noqa: B019  it lives as long as its world
@@ -103,6 +127,7 @@ class Installation:
             soft_bounce_limit=2,
             soft_bounce_window_seconds=100_000.0,
             soft_bounce_pause_seconds=60.0,
+            accounts={"default": {"fallback": RESERVE}, RESERVE: {}} if RESERVE in self.accounts else {},
             hourly_limit_per_address=self.world.hourly_limit,
             **self.world.brake,
         )
@@ -156,3 +181,8 @@ class Installation:
             self.world.bounced.append((self.base, taken.email.recipients[0]))
         if kind == "Send":
             self.world.stored[self.base, taken.message_id] = taken.email.recipient_count
+
+
+def _with_transport(account: SesAccount, transport: Any) -> SesAccount:
+    watch = AccountWatch(account.settings, account.throttle, account.turns, lambda: transport)
+    return replace(account, watch=watch, transport=lambda: transport)

@@ -26,6 +26,12 @@ class Send:
     site: str
     number: int
     email: Email
+    account: str = "default"
+    """The account of SES that it is of."""
+    asked_through: str = "default"
+    """The one that SES was, or is to be, asked through."""
+    bound_to: str | None = None
+    """The one through which SES may have had it: it goes through no other."""
     content: str = ""
     """The digest of what its caller gave."""
     state: str = "nothing"
@@ -123,7 +129,7 @@ class Model:
         number = json.loads(argv[12])["number"]
         email, site = self.wanted[number]
         send = Send(id=argv[0], base=base, site=site, number=number, email=email, state=state, state_at=now)
-        send.content, send.place = argv[16], len(self.sends)
+        send.content, send.place, send.account = argv[16], len(self.sends), argv[14]
         another = self.of_number.get(number)
         send.accepted = bool(another and another.accepted)
         self.sends[base, send.id] = self.of_number[number] = send

@@ -288,6 +288,12 @@ SENDING = (
         "lambda: self._ledger.claim(send_id, self._lease.owner())",
     ),
 )
+ACCOUNTS = (
+    _python("bulk falls back, too", "sending.fallback", "claim.lane is Lane.TRANSACTIONAL and claim.att", "claim.att"),
+    _python("what waits for the rate falls back", "sending.fallback", "cause not in FALLS_BACK", "False"),
+    _python("what SES may have had moves", "sending.fallback", "claim.attempts == 0 and ", ""),
+    _lua("what was unknown there comes back", "claim", "number_of(f[7]) > 0 and f[17] or account", "account"),
+)
 RATE = (
     _lua(
         "slots are not paced",
@@ -380,6 +386,7 @@ MUTANTS: tuple[Bug, ...] = (
     *OPT_OUTS,
     *ACCEPTANCE,
     *SENDING,
+    *ACCOUNTS,
     *RATE,
     *TELLING,
     *ANSWERING,

@@ -58,6 +58,7 @@ class Sender:
 
     def __init__(self, scheduler: Scheduler, client: Client, model: Model, rng: random.Random) -> None:
         self._scheduler, self._client, self._model, self._rng = scheduler, client, model, rng
+        self._accounts = client.settings.account_names
         self.done = False
 
     def send_all(self, seed: int, numbers: list[int], over_seconds: float) -> None:
@@ -73,7 +74,7 @@ class Sender:
 
     def send(self, seed: int, numbers: list[int], *, at_once: bool = False) -> None:
         """Some together: bulk in lots, the others one by one."""
-        emails = {number: made(seed, number) for number in numbers}
+        emails = {number: self._of_account(made(seed, number), number) for number in numbers}
         for number, email in emails.items():
             self._model.wanted[number] = email, self._client.settings.site
         bulk = [number for number, email in emails.items() if email.lane is Lane.BULK]
@@ -82,6 +83,10 @@ class Sender:
         for number in numbers:
             if number not in bulk or len(bulk) <= 2:
                 self._send_one(number, emails[number], at_once=at_once)
+
+    def _of_account(self, email: Email, number: int) -> Email:
+        """Every third is of the second account, where there is one."""
+        return email.at_account(self._accounts[number % 3 == 0]) if len(self._accounts) > 1 else email
 
     def _send_one(self, number: int, email: Email, *, at_once: bool) -> None:
         delay_seconds = 0.0 if at_once else self._rng.choice((0.0, 0.0, 0.0, 0.0, 3.0, 30.0))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from docs.source import moves
-from sesmail.message import Email
+from sesmail.message import Email, Lane
 from sesmail.state.line import list_scope
 from sesmail.vocabulary import Reason
 from tests.simulation.model import ENDS, HELD, Model, Send
 from tests.simulation.scheduler import Fiber, Scheduler
-from tests.simulation.ses import Taken
+from tests.simulation.ses import RESERVE, Taken
 from tests.simulation.story import Story
 
 QUIET_SECONDS = 20.0
@@ -105,6 +105,8 @@ class Rules:
             self.check("not_before_due", at_redis >= send.due_at - 0.01, send.id)
         send.state, send.state_at, send.state_at_redis = state, self._scheduler.now, at_redis
         send.unknown_times += state == "unknown"
+        if state == "unknown":
+            send.bound_to = send.asked_through
         self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts, send.id)
         if state in ENDS:
             send.ended[state] += 1
@@ -164,6 +166,7 @@ class Rules:
             self._counted(send)
         send.holder, send.holder_process = argv[2], fiber.process
         fiber.begun.pop(send.id, None)
+        fiber.refused_by.clear()
         fiber.claims[base, send.id] = argv[2]
 
     def _counted(self, send: Send) -> None:
@@ -181,8 +184,11 @@ class Rules:
 
     def _begin(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
+        if reply == -1:
+            self._scheduler.current().refused_by.add(base)
         if send is None or reply != 1:
             return
+        send.asked_through = argv[4] or send.account
         self.check("only_the_holder_begins", send.holder == argv[1], send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if argv[0] in before:
@@ -266,7 +272,7 @@ class Rules:
         if send and before and reply == b"queued":
             send.licences.append(self._scheduler.now)
             send.cancelled_at, send.holder, send.expires_at, send.due_at = None, None, float("inf"), 0.0
-            send.unknown_times, send.let_pass = 0, True
+            send.unknown_times, send.bound_to, send.let_pass = 0, None, True
             self.check("operators_do_not_repeat_what_is_sent", before[send.id] != "sent", send.id)
 
     def _reschedule(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
@@ -291,10 +297,14 @@ class Rules:
 
     def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         scopes = argv[7 + 2 * int(argv[6]) :]
+        if reply[0] == b"postponed" and reply[2] in (b"stopped", b"quota"):
+            self._scheduler.current().refused_by.add(base)
         if reply[0] == b"granted":
+            if b"account" in reply[3:]:  # GetAccount tries it first
+                self._scheduler.current().refused_by.add(base)
             closed = self._model.paused[base] & set(scopes)
             self.check("nothing_passes_a_paused_line", not closed, "", " ".join(sorted(closed)))
-            self._passes_the_brake(base, scopes, int(argv[0]))
+            self._passes_the_brake(base.partition("account:")[0], scopes, int(argv[0]))
         elif reply[2:3] == [b"braked"]:
             self.check("the_brake_holds_up_bulk_alone", argv[2] == "bulk", "", argv[2])
 
@@ -357,14 +367,26 @@ class Rules:
 
     # -- what SES is asked ------------------------------------------------------------------------------------------
 
-    def asks(self, base: str, send_id: str, email: Email) -> None:
-        """A worker asks SES."""
+    def asks(self, base: str, send_id: str, email: Email, account: str) -> None:
+        """A worker asks SES, through one of its accounts."""
         send = self._model.sends[base, send_id]
         fiber: Fiber = self._scheduler.current()
         self._story.tell("SES is asked:", send_id)
         self.check("begins_before_it_asks", send_id in fiber.begun, send_id)
         wanted = set(send.email.recipients) - fiber.opted_out.get((base, send_id), frozenset())
         self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
+        self._asks_through(send, account, fiber)
+
+    def _asks_through(self, send: Send, account: str, fiber: Fiber) -> None:
+        """Its own account, or what that one falls back to."""
+        falls_back = (send.account, account) == ("default", RESERVE) and send.email.lane is Lane.TRANSACTIONAL
+        is_own = account == send.account
+        self.check("no_email_goes_through_a_foreign_account", is_own or falls_back, send.id, account)
+        if send.bound_to and not send.forgotten:
+            self.check("unknown_does_not_move", account == send.bound_to, send.id, f"{account}, not {send.bound_to}")
+        elif not is_own and not send.forgotten:
+            holds = send.base in fiber.refused_by
+            self.check("falls_back_only_while_its_own_takes_none", holds, send.id)
 
     def takes(self, base: str, taken: Taken) -> None:
         """SES takes an email."""

@@ -40,6 +40,8 @@ class Fiber(greenlet):
         """What it has claimed for the ticket that it works on: the token, by base and send."""
         self.opted_out: dict[tuple[str, str], frozenset[str]] = {}
         """Who of its recipients had opted out when it claimed a send."""
+        self.refused_by: set[str] = set()
+        """The bases of the accounts whose throttle has let through nothing since it claimed the last send."""
         self.yes: set[str] = set()
         """Sends to which SES has said yes to it, until that is written down."""
 

@@ -16,6 +16,8 @@ ROWS = ("send", "blob", "event", "idempotency")
 QUEUE_ARGUMENT = 24
 """Where `accept.lua` is told of the broker's queue."""
 NO_LIST = "sim:no-list"
+ABOUT_ACCOUNTS = ("line", "throttle_reserve")
+"""Scripts that are told of with the base of the account of SES that they are about."""
 PURGE = b"""
 local gone = redis.call('ZRANGEBYSCORE', 'sim:expiries', '-inf', ARGV[1])
 for _, name in ipairs(gone) do
@@ -91,7 +93,8 @@ class Server:
         asked = (operation, text, 3, base, of_account, round(self.now() * 1e6), *argv)
         reply, *moves = self.wire.ask(asked, ("LPOP", MOVES, 100_000)) if script.moves else self.wire.ask(asked)
         if not isinstance(reply, RedisError):
-            self._tell(script, base, tuple(argv), reply, moves[0] if moves else None)
+            told = of_account if script.name in ABOUT_ACCOUNTS else base
+            self._tell(script, told, tuple(argv), reply, moves[0] if moves else None)
         return reply
 
     def _tell(self, script: Script, base: str, argv: tuple[Any, ...], reply: Any, moves: list[bytes] | None) -> None:

@@ -23,6 +23,9 @@ from sesmail.ses.transport import Account
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import Scheduler
 
+RESERVE = "reserve"
+"""The second account, where there is one; the account `default` falls back to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -38,8 +41,11 @@ class Taken:
 class Ses:
     """One account."""
 
-    def __init__(self, scheduler: Scheduler, faults: Faults, rng: random.Random, *, rate: int, quota: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler, faults: Faults, rng: random.Random, *, rate: int, quota: int, name: str = "default"
+    ) -> None:
         self._scheduler, self._faults, self._rng = scheduler, faults, rng
+        self.name = name
         self.rate, self.quota = rate, quota
         self.first_quota, self.highest_rate = quota, rate
         self.paused_until = self.down_until = 0.0
@@ -137,7 +143,8 @@ class Ses:
         now, faults = self._scheduler.now, self._faults
         self._second.append((now, email.recipient_count))
         self.taken += email.recipient_count
-        message_id = f"ses-{send_id}-{len(self.offered)}"
+        mark = "" if self.name == "default" else "r"
+        message_id = f"ses-{send_id}-{mark}{len(self.offered)}"
         self.on_taken(Taken(send_id, message_id, email, now, begun_at))
         if faults.strikes("ses_fails_after", send_id):
             raise self._said(send_id, _answers_500())

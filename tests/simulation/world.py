@@ -183,9 +183,9 @@ class World:
         self.bounds.peace()
         self.server.skew_seconds = max(0.0, self.server.skew_seconds)
         for installation in self.installations:
-            ses = installation.ses
-            ses.down_until = 0.0
-            ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
+            for ses in installation.accounts.values():
+                ses.down_until = 0.0
+                ses.paused_until, ses.quota, ses.rate = 0.0, 50_000, max(ses.rate, 10)
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace")
             # And once more: a Redis whose power went just before comes back with pauses that have been ended.
             self.scheduler.spawn(self.outside, installation.operators[0].open_all, "peace", 20.0)
