@@ -41,6 +41,7 @@ class AccountWatch:
         self._turns = turns
         self._transport = transport
         self._known = False
+        self._warned_of = ""
 
     def make_sure(self) -> None:
         """Before this process sends for the first time: the limits are known, or nobody could learn them in time.
@@ -103,13 +104,15 @@ class AccountWatch:
             self._update(rate, -1 if quota is None else quota, None, "settings")
             log.info("SES does not tell the account's limits; those of the settings hold", extra={"code": error.code})
         elif self._throttle.snapshot().source is None:
-            log.warning(
+            log.log(
+                logging.INFO if error.code == self._warned_of else logging.WARNING,  # it is asked every few seconds
                 "SES does not tell the account's limits (%s) and SESMAIL_MAX_SEND_RATE is not set: email goes out at "
                 "the sandbox's rate of one recipient a second. %s",
                 error.code,
                 "Allow ses:GetAccount, or set SESMAIL_MAX_SEND_RATE." if error.is_answer else error,
                 extra={"code": error.code},
             )
+            self._warned_of = error.code
 
 
 def read_at_once(turns: Turns) -> None:

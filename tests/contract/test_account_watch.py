@@ -107,6 +107,14 @@ def test_what_keeps_ses_from_being_asked_is_told_and_not_a_permission_that_is_no
     assert "ses:GetAccount" not in caplog.text
 
 
+def test_the_same_obstacle_is_warned_of_once(scripts, throttle, turns, caplog) -> None:
+    account = watch(throttle, turns, Refusing(SesUnavailable(code="EndpointConnectionError")))
+    for _ in range(2):
+        account.refresh_if_due()
+        scripts.redis.delete("{sesmail}:turn:account")
+    assert [record.levelname for record in caplog.records if "does not tell" in record.message].count("WARNING") == 1
+
+
 def test_before_the_first_email_the_limits_are_known_or_nobody_could_learn_them(ses, throttle, turns) -> None:
     ses.change(rate=14)
     watch(throttle, turns, SesTransport(endpoint_url=ses.url)).make_sure()

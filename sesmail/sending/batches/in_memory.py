@@ -9,7 +9,7 @@ from sesmail.message.addresses import normal_address
 from sesmail.sending.batches.batch import Batch
 from sesmail.sending.batches.office import kept_letter
 from sesmail.sending.batches.queueing import Rows
-from sesmail.unsubscribe import Unsubscription
+from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +51,7 @@ class MemoryOffice:
             if kept.has_door:
                 who = Unsubscription(site=self._settings.site, recipient=normal, list=wanted.list_name)
                 url = self._links().link(who)
-                headers = self._links().headers_for(url)
+                headers = one_click_headers(url)
             email = kept.for_one(row[0], row[1:], url=url or "", headers=headers or {})
             key = f"{wanted.key}:{normal_address(normal)}"[:256]
             times = {"send_at": wanted.send_at, "expires_at": wanted.expires_at}

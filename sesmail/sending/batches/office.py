@@ -96,6 +96,8 @@ def kept_letter(
     """The letter as it is kept, and how it is to be sent. Raises `InvalidEmail` and `ConfigurationError`."""
     if not isinstance(letter, Letter):
         raise InvalidEmail("letter", "is no sesmail.Letter")
+    if letter.unsubscribe:
+        raise InvalidEmail("letter", "makes its own links to unsubscribe", "name the list: they are made here")
     if site not in (None, settings.site):
         raise ConfigurationError(f"This is the site {settings.site}: ask the client of {site} to send.")
     terms = Terms.of(**given)

@@ -15,7 +15,7 @@ from sesmail.sending.delivery import Stale
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
-from sesmail.unsubscribe import Unsubscription
+from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -137,9 +137,8 @@ class Letters:
                 list=held.list_name,
                 send_id=f"{held.batch_id}-{number}",
             )
-            links = self._links()
-            url = links.link(who)
-            headers = links.headers_for(url)
+            url = self._links().link(who)
+            headers = one_click_headers(url)
         return letter.for_one(row[0], row[1:], url=url, headers=headers)
 
     def claims(self, held: Held, rows: Mapping[int, list[str]]) -> Iterator[Claim | int]:

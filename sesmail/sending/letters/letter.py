@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
 from sesmail.sending.letters.lists import Person
-from sesmail.sending.letters.placeholders import filled, foreign_placeholders, placeholders
+from sesmail.sending.letters.placeholders import filled, foreign_placeholders, misspelt_placeholders, placeholders
 from sesmail.sending.letters.seen import Seen, seen
+from sesmail.unsubscribe.links import one_click_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sesmail.message import Attachment
 
 SHOWN_PLACEHOLDERS = 10
+UNSUBSCRIBE_URL = "unsubscribe_url"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,8 @@ class Letter:
     lane: Lane = Lane.BULK
     verbatim: bool = False
     """Whether placeholders of other systems are text like any other."""
+    unsubscribe: Callable[[str], str] | None = None
+    """Makes the link by which an address leaves the letter's list; it is in two headers, and is {{unsubscribe_url}}."""
 
     def columns(self) -> set[str]:
         """The columns that it uses."""
@@ -59,7 +63,9 @@ class Letter:
         system, and `InvalidEmail` for what would be wrong in everybody's email.
         """
         self._refuse_foreign(columns)
-        if missing := self.columns() - set(columns):
+        self._refuse_misspelt()
+        own = {UNSUBSCRIBE_URL} if self.unsubscribe else set()
+        if missing := self.columns() - set(columns) - own:
             raise ConfigurationError(
                 f"The letter uses {', '.join(f'{{{{{name}}}}}' for name in sorted(missing))}, but the list has no such "
                 f"column (it has {', '.join(filter(None, columns))}). Nothing was queued."
@@ -68,14 +74,16 @@ class Letter:
 
     def email(self, person: Person, key: str) -> Email:
         """The email to one person; `key` with their address is its idempotency key. Raises `InvalidEmail`."""
+        link = self.unsubscribe(person.mailbox) if self.unsubscribe else ""
+        values = person.values if not link else {UNSUBSCRIBE_URL: link, **person.values}
         email = Email(
             person.address,
-            filled(self.subject, person.values, str),
-            None if self.text is None else filled(self.text, person.values, str),
-            None if self.html is None else filled(self.html, person.values, html.escape),
+            filled(self.subject, values, str),
+            None if self.text is None else filled(self.text, values, str),
+            None if self.html is None else filled(self.html, values, html.escape),
             from_email=self.from_email,
             reply_to=self.reply_to,
-            headers=self.headers,
+            headers={**(self.headers or {}), **(one_click_headers(link) if link else {})} or None,
             attachments=self.attachments,
             tags=self.tags,
             metadata=self.metadata,
@@ -89,6 +97,14 @@ class Letter:
 
     def _parts(self) -> tuple[str, str, str]:
         return self.subject, self.text or "", self.html or ""
+
+    def _refuse_misspelt(self) -> None:
+        if found := dict.fromkeys(each for part in self._parts() for each in misspelt_placeholders(part)):
+            raise ConfigurationError(
+                f"The letter has {', '.join([*found][:SHOWN_PLACEHOLDERS])}: behind the | stands what a row without a "
+                "value gets, as {{name|there}}, or the word url, which makes the value fit for a link, as "
+                "{{email|url}}. Nothing was queued."
+            )
 
     def _refuse_foreign(self, columns: Sequence[str]) -> None:
         if self.verbatim:
