@@ -380,6 +380,11 @@ class Settings(BaseSettings):
         "{{sender}} and {{language}}.",
     )
 
+    require_unsubscribe: bool = Field(
+        default=False,
+        description="Whether `sesmail send` refuses letters in bulk from which nobody can unsubscribe; else it warns.",
+    )
+
     # How long to remember
     search_by_address: bool = Field(
         default=True,

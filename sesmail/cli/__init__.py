@@ -32,6 +32,7 @@ COMMANDS = {
     "events": "events:events",
     "failed": "sends:failed",
     "find": "sends:find",
+    "loadtest": "loadtest:loadtest",
     "metrics": "metrics:metrics",
     "migrate": "migrate:migrate",
     "page": "page:page",

@@ -7,26 +7,28 @@ import re
 import secrets
 from array import array
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
-from sesmail.message import Lane
+from sesmail.message import LIST_TAG, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesmail.client import Client
     from sesmail.errors import IdempotencyConflict
     from sesmail.message import Email
     from sesmail.sending.letters.letter import BadRow, Letter
     from sesmail.sending.letters.lists import People, Person
+    from sesmail.settings import Settings
 
 SHOWN_BAD_ROWS = 20
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -35,6 +37,7 @@ OPTIONS = {
     "from_email": "--from",
     "reply_to": "--reply-to",
     "tags": "--tag",
+    "headers": "--header",
     "configuration_set": "--configuration-set",
     "attachments": "--attach",
     "filename": "--attach",
@@ -67,7 +70,7 @@ def _encoding(_context: click.Context, _option: click.Parameter, said: str | Non
         raise click.BadParameter(f"{said!r} is unknown; write utf-8, utf-16, cp1252 or another of Python's.") from None
 
 
-def _tags(_context: click.Context, _option: click.Parameter, said: tuple[str, ...]) -> Mapping[str, str]:
+def _pairs(_context: click.Context, _option: click.Parameter, said: tuple[str, ...]) -> Mapping[str, str]:
     tags: dict[str, str] = {}
     for tag in said:
         name, equals, value = tag.partition("=")
@@ -110,7 +113,18 @@ def _tags(_context: click.Context, _option: click.Parameter, said: tuple[str, ..
 @click.option("--from", "from_email", help="The sender; without it SESMAIL_FROM_EMAIL.")
 @click.option("--reply-to", multiple=True, help="Where answers go.")
 @click.option("--configuration-set", help="The SES configuration set; without it SESMAIL_CONFIGURATION_SET.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=_tags, help="A tag for SES's events.")
+@click.option(
+    "--list",
+    "list_name",
+    metavar="NAME",
+    help="The list's name: everybody gets a link to leave it, in two headers and as {{unsubscribe_url}}.",
+)
+@click.option(
+    "--header", "headers", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A header of each email."
+)
+@click.option("--preview", is_flag=True, help="Show the first row's email, as it would go out; queue nothing.")
+@click.option("--test-to", metavar="ADDRESS", help="Queue the first row's email to this address alone.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A tag for SES's events.")
 @click.option(
     "--lane",
     type=click.Choice([lane.value for lane in Lane]),
@@ -127,7 +141,14 @@ def _tags(_context: click.Context, _option: click.Parameter, said: tuple[str, ..
 )
 @json_option
 def send(
-    csv_path: Path, column: str | None, delimiter: str | None, encoding: str | None, key: str | None, **options: Any
+    csv_path: Path,
+    column: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    key: str | None,
+    preview: bool,
+    test_to: str | None,
+    **options: Any,
 ) -> None:
     """Queue a letter to everybody on a list; workers send it at the account's rate.
 
@@ -138,6 +159,8 @@ def send(
     The list may have commas, semicolons, tabs or pipes between its values, and be in UTF-8, UTF-16 or cp1252 (Excel's
     in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
     that stands in the list twice, however it is spelt, is a row that cannot be mailed.
+
+    {{name|there}} stands for `there` where a row has no name, {{email|url}} for the address as it may stand in a link.
     """
     from sesmail.sending.letters.lists import read_people
 
@@ -147,11 +170,15 @@ def send(
     with ExitStack() as list_is_open:
         with _told_as_no_setting():
             people = list_is_open.enter_context(read_people(csv_path, column, delimiter=delimiter, encoding=encoding))
+            if preview or test_to:
+                _try_one(letter, people, key, test_to, as_json=as_json)
+                return
             found = _checked(letter, people, key)
         if found.bad and not skip_bad:
             raise click.ClickException(
                 f"{found.bad} of {found.rows} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
             )
+        _see_to_a_way_out(letter, options["list_name"])
         if not named:
             click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
         queued = _queue(letter, found, people, key)
@@ -173,8 +200,68 @@ def send(
         raise click.ClickException(f"None of {found.rows} rows can be mailed. Nothing was queued.")
 
 
+def _try_one(letter: Letter, people: People, key: str, to: str | None, *, as_json: bool) -> None:
+    """The first row's email: shown, or queued to somebody else under a key that no run has."""
+    with _told_by_its_option():
+        letter.check(people.names, key)
+        first = next(iter(people), None)
+        if first is None or first.problem:
+            raise click.ClickException("The list has no first row to try. Nothing was queued.")
+        email = letter.email(first if to is None else replace(first, address=to), f"test-{secrets.token_hex(4)}")
+    if to is not None:
+        from sesmail.celery.tasks import send_ses_email
+
+        site_client().check_not_suppressed()
+        send_id = send_ses_email.delay(email).id
+        emit({"send_id": send_id}, as_json=as_json, table=f"Queued to {to}: `sesmail status {send_id}`")
+        return
+    head = {"To": first.address, "Subject": email.subject, **email.headers}
+    bodies = {"text": email.text, "html": email.html}
+    lines = [f"{name}: {value}" for name, value in head.items()]
+    text = "\n\n".join(["\n".join(lines), *filter(None, bodies.values())])
+    emit({"headers": head, **bodies}, as_json=as_json, table=escape(text))
+
+
+def _leaving(list_name: str | None) -> Callable[[str], str] | None:
+    """Makes the links by which people leave the list; None where there is no list, or no door behind links."""
+    if not list_name or not _has_door(settings := site_client().settings):
+        return None
+    from sesmail.unsubscribe import Unsubscription
+
+    links = site_client().unsubscribe_links
+    return lambda mailbox: links.link(Unsubscription(site=settings.site, recipient=mailbox, list=list_name))
+
+
+def _has_door(settings: Settings) -> bool:
+    return bool(settings.unsubscribe_url and settings.unsubscribe_secrets)
+
+
+def _see_to_a_way_out(letter: Letter, list_name: str | None) -> None:
+    """Gmail and Yahoo ask bulk senders for one: without it, a warning, or by setting a refusal."""
+    if letter.unsubscribe or letter.lane is not Lane.BULK:
+        return
+    settings = site_client().settings
+    missing = [] if list_name else ["--list NAME"]
+    if not _has_door(settings):
+        missing.append("SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS, with the door behind them")
+    said = (
+        "Nobody can unsubscribe from this letter with one click, which Gmail and Yahoo ask of bulk senders: give "
+        f"{' and '.join(missing)}. `sesmail webhook` serves the door where no Django or Flask does."
+    )
+    if settings.require_unsubscribe:
+        raise click.ClickException(f"{said} Nothing was queued (SESMAIL_REQUIRE_UNSUBSCRIBE).")
+    click.echo(f"WARNING: {said}", err=True)
+
+
 def _letter(
-    *, html_path: Path | None, text_path: Path | None, attach: tuple[Path, ...], lane: str, **said: Any
+    *,
+    html_path: Path | None,
+    text_path: Path | None,
+    attach: tuple[Path, ...],
+    lane: str,
+    list_name: str | None,
+    tags: Mapping[str, str],
+    **said: Any,
 ) -> Letter:
     from sesmail.message import Attachment
     from sesmail.sending.letters.letter import Letter
@@ -188,6 +275,8 @@ def _letter(
         text=_content(text_path) if text_path else None,
         attachments=attachments,
         lane=Lane(lane),
+        tags={**tags, LIST_TAG: list_name} if list_name else tags,
+        unsubscribe=_leaving(list_name),
         **said,
     )
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail.events.processing")
 
+MAILBOX_SIMULATOR = "@simulator.amazonses.com"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -253,5 +255,6 @@ def fact_of(event: Event, told_by: str) -> Fact:
         list=event.list,
         sent_on=event.sent_at.date(),
         counter=event.counter,
-        sent_at=event.sent_at,
+        # AWS's mailbox simulator counts for nobody's reputation.
+        sent_at=None if event.recipient.lower().endswith(MAILBOX_SIMULATOR) else event.sent_at,
     )

@@ -61,10 +61,7 @@ class UnsubscribeLinks:
 
     def headers(self, unsubscription: Unsubscription) -> dict[str, str]:
         """The two headers of RFC 8058, for an email to this one recipient."""
-        return {
-            "List-Unsubscribe": f"<{self.link(unsubscription)}>",
-            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        }
+        return one_click_headers(self.link(unsubscription))
 
     def read(self, token: str) -> Unsubscription | None:
         """What the last part of a link says; None when we did not make it."""
@@ -73,6 +70,11 @@ class UnsubscribeLinks:
         except (BadData, ValueError, TypeError):
             return None
         return Unsubscription(site=site, list=list_name, recipient=recipient, send_id=send_id)
+
+
+def one_click_headers(link: str) -> dict[str, str]:
+    """The two headers of RFC 8058 that carry a link."""
+    return {"List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def _check(secrets: Sequence[str], base_url: str) -> None:

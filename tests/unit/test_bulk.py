@@ -422,3 +422,49 @@ def test_a_value_in_the_subject_is_refused_or_stays_in_the_subject(value):
     built = message_from_bytes(mime.build(email, {}), policy=default)
     plain = message_from_bytes(mime.build(letter().email(person(), "key"), {}), policy=default)
     assert sorted(built.keys()) == sorted(plain.keys())
+
+
+# What may stand behind a column's name
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "filled"),
+    [
+        ("Dear {{name|friend}}", "Ann", "Dear Ann"),
+        ("Dear {{name|friend}}", " ", "Dear friend"),
+        ("Dear {{ name | dear friend }}!", "", "Dear dear friend!"),
+        ("?n={{name|url}}&x", "A&B/ü", "?n=A%26B%2F%C3%BC&x"),
+        ("{{name}}{{name|x}}{{name|url}}", "", "x"),
+    ],
+)
+def test_an_empty_value_has_a_stand_in_and_a_link_an_encoded_one(text, name, filled):
+    made = letter(text=text)
+    made.check(["email", "name"], "key")
+    assert made.email(person(name=name), "key").text == filled
+
+
+def test_a_stand_in_is_escaped_in_html_as_a_value_is():
+    assert letter(html="{{name|<you>}}").email(person(name=""), "key").html == "&lt;you&gt;"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{{name|}}", "{{name|a|b}}", "{{email|URL}}", "{{email|ulr}}", "{{email|urlencode}}"]
+)
+def test_what_stands_behind_a_name_and_means_nothing_is_refused(wrong):
+    with pytest.raises(ConfigurationError, match=re.escape(wrong)):
+        letter(text=wrong).check(["email", "name"], "key")
+
+
+@pytest.mark.parametrize("wrong", ["{{nmae|there}}", "{{emial|url}}", "{{unsubscribe_url}}"])
+def test_a_misspelt_column_is_refused_whatever_stands_behind_it(wrong):
+    with pytest.raises(ConfigurationError, match="no such column"):
+        letter(text=wrong).check(["email", "name"], "key")
+
+
+def test_a_list_that_can_be_left_has_a_link_of_its_own_for_each():
+    made = letter(text="{{unsubscribe_url}}", unsubscribe=lambda mailbox: f"https://example.com/{mailbox}")
+    made.check(["email"], "key")
+    email = made.email(person(), "key")
+    assert email.text == "https://example.com/ann@example.org"
+    assert email.headers["List-Unsubscribe"] == "<https://example.com/ann@example.org>"
+    assert email.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

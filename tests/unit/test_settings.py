@@ -84,6 +84,7 @@ OTHER_VALUES = {
     "mail_on_commit": "true",
     "search_by_address": "false",
     "redis_may_forget": "true",
+    "require_unsubscribe": "true",
     "global_key_prefix": "shop:",
     "suppress_send": "true",
     "redirect_to": '["staging@example.com"]',

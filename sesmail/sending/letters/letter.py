@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
 from sesmail.sending.letters.lists import Person
-from sesmail.sending.letters.placeholders import filled, foreign_placeholders, placeholders
+from sesmail.sending.letters.placeholders import filled, foreign_placeholders, misspelt_placeholders, placeholders
 from sesmail.sending.letters.seen import Seen, seen
+from sesmail.unsubscribe.links import one_click_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sesmail.message import Attachment
 
 SHOWN_PLACEHOLDERS = 10
+UNSUBSCRIBE_URL = "unsubscribe_url"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,19 +33,22 @@ class BadRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Letter:
-    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value."""
+    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value, escaped in HTML."""
 
     subject: str
-    text: str | None
-    html: str | None
+    text: str | None = None
+    html: str | None = None
     from_email: str | None = None
     reply_to: Sequence[str] = ()
+    headers: Mapping[str, str] | None = None
     attachments: Sequence[Attachment | Path] = ()
     tags: Mapping[str, str] | None = None
     configuration_set: str | None = None
     lane: Lane = Lane.BULK
     verbatim: bool = False
     """Whether placeholders of other systems are text like any other."""
+    unsubscribe: Callable[[str], str] | None = None
+    """Makes the link by which an address leaves the letter's list; it is in two headers, and is {{unsubscribe_url}}."""
 
     def columns(self) -> set[str]:
         """The columns that it uses."""
@@ -56,7 +61,9 @@ class Letter:
         system, and `InvalidEmail` for what would be wrong in everybody's email.
         """
         self._refuse_foreign(columns)
-        if missing := self.columns() - set(columns):
+        self._refuse_misspelt()
+        own = {UNSUBSCRIBE_URL} if self.unsubscribe else set()
+        if missing := self.columns() - set(columns) - own:
             raise ConfigurationError(
                 f"The letter uses {', '.join(f'{{{{{name}}}}}' for name in sorted(missing))}, but the list has no such "
                 f"column (it has {', '.join(filter(None, columns))}). Nothing was queued."
@@ -65,13 +72,16 @@ class Letter:
 
     def email(self, person: Person, key: str) -> Email:
         """The email to one person; `key` with their address is its idempotency key. Raises `InvalidEmail`."""
+        link = self.unsubscribe(person.mailbox) if self.unsubscribe else ""
+        values = person.values if not link else {UNSUBSCRIBE_URL: link, **person.values}
         email = Email(
             person.address,
-            filled(self.subject, person.values, str),
-            None if self.text is None else filled(self.text, person.values, str),
-            None if self.html is None else filled(self.html, person.values, html.escape),
+            filled(self.subject, values, str),
+            None if self.text is None else filled(self.text, values, str),
+            None if self.html is None else filled(self.html, values, html.escape),
             from_email=self.from_email,
             reply_to=self.reply_to,
+            headers={**(self.headers or {}), **(one_click_headers(link) if link else {})} or None,
             attachments=self.attachments,
             tags=self.tags,
             configuration_set=self.configuration_set,
@@ -84,6 +94,14 @@ class Letter:
 
     def _parts(self) -> tuple[str, str, str]:
         return self.subject, self.text or "", self.html or ""
+
+    def _refuse_misspelt(self) -> None:
+        if found := dict.fromkeys(each for part in self._parts() for each in misspelt_placeholders(part)):
+            raise ConfigurationError(
+                f"The letter has {', '.join([*found][:SHOWN_PLACEHOLDERS])}: behind the | stands what a row without a "
+                "value gets, as {{name|there}}, or the word url, which makes the value fit for a link, as "
+                "{{email|url}}. Nothing was queued."
+            )
 
     def _refuse_foreign(self, columns: Sequence[str]) -> None:
         if self.verbatim:

@@ -1,10 +1,16 @@
-"""`{{column}}` in a letter; and what other systems have for it, which would go out to everybody as it stands."""
+"""`{{column}}` in a letter; and what other systems have for it, which would go out to everybody as it stands.
+
+`{{column|there}}` stands for `there` where the row's value is empty, and `{{column|url}}` for the value as it may stand
+in a link's query: `https://example.com/?to={{email|url}}`.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sesmail.sending.letters.columns import column_name
 
@@ -51,18 +57,51 @@ _AROUND_A_COLUMN = (
 )
 _STYLE = re.compile(r"<style\b.*?</style>", re.IGNORECASE | re.DOTALL)
 SHOWN_LENGTH = 40
+URL = "url"
+_ALMOST_URL = re.compile(r"ur[li]s?|ulr|lru|rul|(?:ur[li][\s_-]?)?(?:en)?(?:quote|code|escape)d?", re.IGNORECASE)
+"""`URL`, `uri`, `ulr`, `urlencode`, `url_escape`, `quote`, ...: filters of other systems, and slips."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value is to stand."""
+
+    column: str
+    otherwise: str | None
+    """What stands there for an empty value; None where nothing is said behind the name."""
+
+    def of(self, values: Mapping[str, str]) -> str:
+        value = values[self.column]
+        if self.otherwise == URL:
+            return quote(value, safe="")
+        return value if value.strip() or self.otherwise is None else self.otherwise
 
 
 def placeholders(text: str) -> set[str]:
     """The columns that a text uses."""
-    return set(_split(text)[1::2])
+    return {place.column for place in _split(text)[1]}
 
 
 def filled(text: str, values: Mapping[str, str], quoted: Callable[[str], str]) -> str:
     """The text with a row's values, each `quoted`; what they hold is never a placeholder."""
-    parts = list(_split(text))
-    parts[1::2] = [quoted(values[column]) for column in parts[1::2]]
+    between, places = _split(text)
+    parts = [*between, *between]
+    parts[::2], parts[1::2] = between, [*(quoted(place.of(values)) for place in places), ""]
     return "".join(parts)
+
+
+def misspelt_placeholders(text: str) -> list[str]:
+    """Those with something behind a `|` that means nothing, or most likely something else than it says."""
+    return [
+        match[0]
+        for match in _PLACEHOLDER.finditer(text)
+        if "|" in match[1] and _is_misspelt(match[1].partition("|")[2].strip())
+    ]
+
+
+def _is_misspelt(behind: str) -> bool:
+    """Neither words, nor `url`: two of them, or what people write for `url` where it is not called so."""
+    return not behind or "|" in behind or (behind != URL and bool(_ALMOST_URL.fullmatch(behind)))
 
 
 def foreign_placeholders(text: str, columns: Iterable[str]) -> list[str]:
@@ -79,11 +118,15 @@ def foreign_placeholders(text: str, columns: Iterable[str]) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _split(text: str) -> tuple[str, ...]:
-    """Text and names of columns by turns, text first; kept, since it is filled for everybody on a list."""
+def _split(text: str) -> tuple[tuple[str, ...], tuple[_Place, ...]]:
+    """The text between the places, and these; kept, since it is filled for everybody on a list."""
     parts = _PLACEHOLDER.split(text)
-    parts[1::2] = map(column_name, parts[1::2])
-    return tuple(parts)
+    return tuple(parts[::2]), tuple(map(_place, parts[1::2]))
+
+
+def _place(said: str) -> _Place:
+    name, bar, behind = said.partition("|")
+    return _Place(column_name(name), behind.strip() if bar else None)
 
 
 def _around(columns: Iterable[str]) -> re.Pattern[str] | None:
