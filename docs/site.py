@@ -16,6 +16,7 @@ fetched from elsewhere is a failure, and each is named.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import http.server
 import re
@@ -75,7 +76,8 @@ def serve(site: Path, port: int) -> None:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         print(f"Look at http://127.0.0.1:{server.server_port} and stop with Ctrl-C.", flush=True)
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 # --- From the documents to what Sphinx reads

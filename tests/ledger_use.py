@@ -52,4 +52,7 @@ def use_all_of(client: Client) -> None:
     client.suppression.add(opt_out)
     assert len(list(client.suppression.read())) == len(client.suppression.find("bob@example.org")) == 1
     client.suppression.remove("bob@example.org", Scope())
+    client.brake.look()
+    client.brake.judgements()
+    client.brake.open("list:default/monthly")
     client.reputation.rates("default", date(2026, 11, 1), date(2026, 11, 2))

@@ -245,10 +245,19 @@ def opt_outs(event: Event, source: str) -> list[OptOut]:
     ]
 
 
+def _former_key(event: Event) -> str:
+    """Of a bounce, which had neither sub-type nor status in it. To be dropped with the next release."""
+    if not isinstance(event, Bounced):
+        return ""
+    message_id, bounced, *_, recipient = event.key.split("\n")
+    return f"{message_id}\n{bounced}\n{event.bounce_type}\n{recipient}"
+
+
 def fact_of(event: Event, told_by: str) -> Fact:
     """The event as something to be counted once."""
     return Fact(
         key=event.key,
+        former_key=_former_key(event),
         told_by=told_by,
         happened_on=event.occurred_at.date(),
         site=event.site,

@@ -60,6 +60,8 @@ class Fact:
 
     key: str = field(repr=False)
     """The same for the same fact, whoever tells of it."""
+    former_key: str = field(default="", repr=False)
+    """That of the former release, where it was another: what that has counted is not counted again."""
     told_by: str
     """The id of the notification that tells of it."""
     happened_on: date
@@ -155,7 +157,7 @@ class Reputation:
         arguments: Iterable[str | bytes | int] = chain.from_iterable(
             (
                 fact.happened_on.isoformat(),
-                _digest(fact.key),
+                _digest(fact.key) + (_digest(fact.former_key) if fact.former_key else b""),
                 _digest(fact.told_by),
                 fact.site,
                 fact.sent_on.isoformat(),

@@ -1,4 +1,4 @@
-"""`sesmail metrics` as Prometheus meets it, while Redis comes and goes."""
+"""`sesmail metrics` as Prometheus meets it, while Redis comes and goes; and `sesmail page` as a browser does."""
 
 from __future__ import annotations
 
@@ -69,6 +69,15 @@ def test_what_a_sweep_did_is_scraped_and_a_scrape_fails_while_redis_is_away(tmp_
             assert swept(fetch(url))["requeued_from_dead_workers"] == 1
             assert program.stop() == 0
             assert "Traceback" not in program.output
+
+
+def test_the_live_page_is_served_on_loopback_until_it_is_told(environment: Environment, tmp_path: Path) -> None:
+    with Program(SESMAIL, "page", "--port", "0", "--json", folder=tmp_path, environment=environment) as program:
+        url = json.loads(program.wait_for("}").output.splitlines()[-1])["url"]
+        assert url.startswith("http://127.0.0.1:")
+        assert "<main>" in fetch(url)
+        assert json.loads(fetch(f"{url}figures"))["workers"] == 0
+        assert program.stop(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

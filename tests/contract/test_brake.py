@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
 
 from sesmail import Client, Settings
+from sesmail.events.consequences import fact_of
+from sesmail.events.model import Sent
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.sending.brake import Brake, Verdict
 from sesmail.sending.throttle import Granted, SendThrottle
@@ -318,3 +321,9 @@ def test_why_says_who_is_stopped_for_what_and_what_to_do(client: Client) -> None
     (braked,) = [each for each in client.obstacles.look() if each.id == "braked"]
     assert "list default/monthly is stopped by the brake" in braked.what
     assert '`sesmail resume --list monthly --site default --why "list cleaned"`' in braked.do
+
+
+def test_awss_mailbox_simulator_counts_for_nobodys_reputation() -> None:
+    event = Sent(site="default", recipient="bounce+1@simulator.amazonses.com", sent_at=datetime.now(UTC), key="k")
+    assert fact_of(event, "e").sent_at is None
+    assert fact_of(replace(event, recipient="ann@example.org"), "e").sent_at == event.sent_at

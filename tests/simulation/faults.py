@@ -56,6 +56,7 @@ CHANCES: dict[str, float] = {
     "event_late": 0.2,
     "event_twice": 0.15,
     "event_store_down": 0.02,
+    "mailbox_is_full": 0.15,
     "list_goes_bad": 0.02,
     # at each end that is told
     "receiver_raises": 0.03,
@@ -108,7 +109,9 @@ class Faults:
         # Not both: the former release's sweeper stops for good at a row that was evicted; and it knows of nobody who
         # was erased.
         drawn |= {rng.choice(("redis_evicts", "former_release")): 0.0}
-        return drawn | {rng.choice(("operator_erases", "former_release")): 0.0}
+        drawn |= {rng.choice(("operator_erases", "former_release")): 0.0}
+        # Not both: the rules count passing bounces along, and cannot know which of them Redis has forgotten.
+        return drawn | {rng.choice(("mailbox_is_full", "redis_forgets")): 0.0}
 
     def strikes(self, kind: str, about: str = "") -> bool:
         """Whether it goes wrong in this way, here and now."""

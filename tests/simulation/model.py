@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.vocabulary import State
 from tests.simulation.ses import Taken
+from tests.simulation.soft_bounces import SoftBounces
 
 ENDS = frozenset({"sent", "rejected", "suppressed", "cancelled", "expired", "abandoned"})
 HELD = frozenset({"claimed", "sending"})
@@ -102,6 +104,8 @@ class Model:
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""
+        self.soft_bounces = SoftBounces()
+        self.redis_now_ms: Callable[[], float] = lambda: 0.0
         self.forgetful = False
         """Whether Redis has ever forgotten anything."""
         self.paused: dict[str, set[str]] = defaultdict(set)
@@ -165,8 +169,11 @@ class Model:
         """Those of its recipients who have opted out by now."""
         found = self.opt_outs[send.base]
         scopes = ("everything", f"site:{send.site}", f"list:{send.site}/{send.email.tags.get(LIST_TAG, '')}")
-        ignored = {"unsubscribed"} if send.email.lane is Lane.TRANSACTIONAL else set()
+        ignored = {"unsubscribed", "soft-bounced"} if send.email.lane is Lane.TRANSACTIONAL else set()
         reasons = {address: {found[scope].get(address) for scope in scopes} for address in send.email.recipients}
+        for address in send.email.recipients:
+            if self.soft_bounces.holds(send.base, address, self.redis_now_ms()):
+                reasons[address].add("soft-bounced")
         return frozenset(address for address, why in reasons.items() if why - {None} - ignored)
 
     def waiting(self) -> list[Send]:

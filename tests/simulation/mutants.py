@@ -176,6 +176,13 @@ EVIDENCE = (
 )
 OPT_OUTS = (
     _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
+    _lua("a delivery lifts no soft bounce", "soft_bounces", "redis.call('ZREMRANGEBYSCORE', bounces, '-inf', at)", ""),
+    _lua(
+        "soft bounces opt out for ever",
+        "suppression",
+        "return record and (not till or tonumber(till) > now_ms())",
+        "return record",
+    ),
     _lua("one address gets any number", "guard", "redis.call('ZCARD', book) >= limit", "false"),
     _lua(
         "a claim that is repeated counts again",

@@ -254,6 +254,10 @@ class Sns:
             bounced = {"bounceType": "Permanent", "bounceSubType": "General"}
             bounced["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
             spawn(lambda: self._bring("Bounce", taken, **bounced), rng.uniform(1, 30))
+        elif self._faults.strikes("mailbox_is_full", taken.send_id):
+            full = {"bounceType": "Transient", "bounceSubType": "MailboxFull"}
+            full["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
+            spawn(lambda: self._bring("Bounce", taken, **full), rng.uniform(1, 30))
         elif rng.random() < 0.5:
             spawn(lambda: self._bring("Delivery", taken, recipients=[recipient]), rng.uniform(1, 9))
 
@@ -275,4 +279,4 @@ class Sns:
         for _ in range(2 if faults.strikes("event_twice", taken.send_id) else 1):
             while faults.strikes("event_store_down", taken.send_id) or self._door.intake.take({"message": body}):
                 self._scheduler.sleep(20.0)
-            self._on_stored(kind, taken)
+            self._on_stored("passing" if details.get("bounceType") == "Transient" else kind, taken)

@@ -148,6 +148,8 @@ class Rules:
 
     def _claim(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
+        if send and reply[0] == b"suppressed" and argv[0] in before:
+            send.opted_out = self._model.whom_not(send) | send.erased
         if send and reply[0] == b"too-many":
             self._held_back(send)
         if send is None or reply[0] != b"claimed" or len(reply) == 1:  # alone, it is the state
@@ -223,11 +225,27 @@ class Rules:
 
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
+        if argv[1] == "everything":
+            self._model.soft_bounces.forget(base, self._model.pseudonyms.get((base, argv[0]), argv[0]))
         order = list(Reason)
         address = self._model.pseudonyms.get((base, argv[0]), argv[0])
         reasons[address] = str(
             max(argv[2], reasons.get(address, argv[2]), key=lambda reason: order.index(Reason(reason)))
         )
+
+    def _soft_bounces(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        model = self._model
+        expected = model.soft_bounces.told(
+            base,
+            argv,
+            self.redis_now() * 1000,
+            lambda name: model.pseudonyms.get((base, name), name),
+            lambda address: address in model.opt_outs[base]["everything"],
+        )
+        self.check("soft_bounces_opt_out_when_they_should", reply == expected, "", f"{reply}, not {expected}")
+
+    def _erase_opt_outs(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
+        self._model.soft_bounces.forget_passing(base, argv[0])
 
     def _cancel(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))

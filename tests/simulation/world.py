@@ -117,6 +117,7 @@ class World:
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
         self.server = Server(wire, self.texts, self.rules, clock)
         self.rules.redis_now = self.server.now
+        self.model.redis_now_ms = lambda: self.server.now() * 1000
         self.server.refuses_ticket = lambda send_id: self.faults.strikes("ticket_not_put", send_id)
         self.server.on_ticket = self._ticket_put
         self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)

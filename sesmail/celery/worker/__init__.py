@@ -17,10 +17,11 @@ from sesmail.celery.current import client_of
 from sesmail.celery.internals import answer_control_commands
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes, queues_of_ours, routed
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
-from sesmail.celery.worker.duties import Duties
+from sesmail.celery.worker.duties import LOOK_AT_REDIS_EVERY_SECONDS, Duties, RepeatingThread
 from sesmail.celery.worker.misfits import Misfits
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
+from sesmail.celery.worker.telling import FirstLines, InTheWay
 from sesmail.errors import ConfigurationError, LedgerUnavailable, in_a_line
 from sesmail.sending.outbox import LARGEST_LOT
 from sesmail.settings import rate_limit
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from sesmail.celery.worker.duties import RepeatingThread
     from sesmail.client import Client
     from sesmail.settings import Settings
 
@@ -67,7 +67,9 @@ class MailWorker:
         takes_events = (routed(self.app, PROCESS_EVENTS) or client.settings.events_queue) in taken
         takes = [name for name in dict.fromkeys(lanes(client.settings)) if name in taken]
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events, takes=takes)
-        self._threads: list[RepeatingThread] = duties.threads()
+        in_the_way = RepeatingThread("look at what is in the way", InTheWay(client).look, LOOK_AT_REDIS_EVERY_SECONDS)
+        self._threads: list[RepeatingThread] = [*duties.threads(), in_the_way]
+        self._first_lines = None if in_a_test else FirstLines(self.app, client, lanes=takes, **_shape(instance))
         self._bell = Bell()
 
     def _own_rate(self) -> float | None:
@@ -78,6 +80,8 @@ class MailWorker:
         """It is ready to work."""
         for thread in self._threads:
             thread.start()
+        if self._first_lines:
+            self._first_lines.start()
 
     def start_child(self) -> None:
         """In a child of a prefork pool: hear of the parent's shutdown."""
@@ -94,6 +98,12 @@ class MailWorker:
     def _hand_back(self) -> None:
         """Those in this process who wait before they ask SES give their sends back."""
         client_of(self.app).delivery.stop()
+
+
+def _shape(instance: Any) -> dict[str, Any]:
+    """What a worker's command line says of it: its pool, and whether it is to be quiet."""
+    pool = instance.pool_cls.__module__.rpartition(".")[2]
+    return {"pool": f"{pool}, {instance.concurrency} at a time", "quiet": bool(getattr(instance, "quiet", False))}
 
 
 LIMIT_SLACK_SECONDS = 30

@@ -1,8 +1,8 @@
 -- Counts facts about emails, each once, and notes that their sites are told something.
 --
 -- ARGV: 1 how long a fact is remembered (s), 2 how long rates are kept (s), 3 the brake's windows (ms each, with spaces
---       between; '': it does not count), then for each fact: the day it happened, its digest, the digest of who tells of
---       it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it)
+--       between; '': it does not count), then for each fact: the day it happened, its digest of 8 bytes (and behind it
+--       that by which a former release knows it, where that is another), the digest of who tells of it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it)
 -- Answers for each: 'first', 'again' (told by the same before) or 'twin' (told by another before).
 --
 -- `brake:<site>` has what the brake judges by: "<window> <end of its part> <counter> <list>" is what was told in a sixth of a
@@ -38,8 +38,9 @@ local function count_for_brake(site, counter, sent_at)
 end
 
 for i = 4, #ARGV, 7 do
-  local seen, fact, told_by, counter = key('seen', ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 5]
-  local teller = redis.call('HGET', seen, fact)
+  local seen, told_by, counter = key('seen', ARGV[i]), ARGV[i + 2], ARGV[i + 5]
+  local fact, formerly = string.sub(ARGV[i + 1], 1, 8), string.sub(ARGV[i + 1], 9)
+  local teller = redis.call('HGET', seen, fact) or (formerly ~= '' and redis.call('HGET', seen, formerly))
   if not teller then
     redis.call('HSET', seen, fact, told_by)
     expires[seen] = seen_seconds

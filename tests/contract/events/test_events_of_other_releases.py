@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -15,9 +16,11 @@ from sesmail.events.stores import EventState
 from sesmail.events.stores.dynamodb import DynamoDbEventStore
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
+from sesmail.state.reputation import Counter, _digest
 from sesmail.state.suppression import SuppressionList
 from sesmail.vocabulary import Reason
 from tests.contract.events.conftest import POSTGRES
+from tests.contract.events.site_of_events import SiteOfEvents, bounce_of
 from tests.contract.events.test_event_stores import LEASE, NOW, counts, event, gather, ids
 
 
@@ -253,3 +256,20 @@ def test_opt_outs_are_rebuilt_from_what_is_known(redis_store, scripts) -> None:
     )
     assert processor.rebuild_suppression() == 1
     assert [entry.reason for entry in suppression.read()] == [Reason.BOUNCED]
+
+
+def test_a_bounce_that_the_former_release_counted_is_not_counted_when_it_comes_again(redis) -> None:
+    """That release knew a bounce by its type alone."""
+    site = SiteOfEvents(redis)
+    bounce = bounce_of("ann@example.org", to=["ann@example.org"], kind="Transient", sub_type="MailboxFull")
+    day = bounce["bounce"]["timestamp"][:10]
+    former = "\n".join((bounce["mail"]["messageId"], "bounced", "Transient", "ann@example.org"))
+    redis.hset(site.scripts.keys("seen", day), _digest(former), _digest("another notification"))
+    site.hear(bounce)
+    today = datetime.fromisoformat(bounce["mail"]["timestamp"]).date()
+    assert site.reputation.rates("alpha", today, today) == []
+    full = bounce_of("bob@example.org", to=["bob@example.org"], kind="Transient", sub_type="MailboxFull")
+    away = bounce_of("bob@example.org", to=["bob@example.org"], kind="Transient", sub_type="General")
+    site.hear(full, away)
+    (rates,) = site.reputation.rates("alpha", today, today)
+    assert rates.counts[Counter.BOUNCED_TRANSIENT] == 2
