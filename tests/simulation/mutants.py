@@ -211,8 +211,8 @@ OPT_OUTS = (
     _lua(
         "bulk ignores what transactional email may",
         "claim",
-        "for i = 8, lane == 'transactional' and #ARGV or 0 do",
-        "for i = 8, #ARGV do",
+        "for i = 10, lane == 'transactional' and #ARGV or 0 do",
+        "for i = 10, #ARGV do",
     ),
 )
 ACCEPTANCE = (
