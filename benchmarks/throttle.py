@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -23,10 +24,10 @@ from redis import Redis
 
 from benchmarks._report import Report, arguments
 from benchmarks._senders import Job, work
-from benchmarks._strict_ses import StrictSes, StrictSesProcess
+from benchmarks._strict_ses import SesCaller, StrictSes, StrictSesProcess
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Lane
-from sesmail.sending.throttle import SendThrottle
+from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.state.keys import Keys
 from sesmail.state.scripts import Scripts
 
@@ -222,6 +223,43 @@ def wait_until_working(ses: StrictSesProcess, processes: list[subprocess.Popen[b
         time.sleep(0.2)
 
 
+# -- several accounts in one process -----------------------------------------------------------------------------------------
+
+
+def two_accounts(redis_url: str, *, seconds: float, settle_seconds: float = 2.0) -> list[dict[str, Any]]:
+    """This process sends through two accounts of different rates at once, eight threads each."""
+    scripts = Scripts(Redis.from_url(redis_url), Keys("accounts"))
+    rates = {"default": 100, "marketing": 14}
+    ses = {name: StrictSesProcess(StrictSes(rate=rate)) for name, rate in rates.items()}
+    throttles = {name: SendThrottle(scripts.of_account(name)) for name in rates}
+    for name, rate in rates.items():
+        throttles[name].update_account(rate=rate, quota_24h=-1, sent_24h=0)
+    until = time.monotonic() + settle_seconds + seconds
+
+    def send(name: str) -> None:
+        caller = SesCaller(ses[name].port)
+        while time.monotonic() < until:
+            slot = throttles[name].acquire(1, Lane.BULK, patience_seconds=60)
+            if isinstance(slot, Granted) and not caller.send(1):
+                throttles[name].refused(slot)
+
+    threads = [threading.Thread(target=send, args=(name,), daemon=True) for name in rates for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    sleep_until(until)
+    rows = []
+    for name, rate in rates.items():
+        answers = [each for each in ses[name].report()["answers"] if until - seconds <= each[0] < until]
+        ses[name].stop()
+        accepted = [each for each in answers if each[2]]
+        row = {"case": f"account {name} of two", "sender": "sesmail", "rate": rate, "workers": 1}
+        used = mean_rate(accepted, seconds) / rate
+        rows.append({**row, "utilisation": used, "throttles": len(answers) - len(accepted)})
+    for throttle_of_one in throttles.values():
+        throttle_of_one.stop()
+    return rows
+
+
 # -- what a decision costs -----------------------------------------------------------------------------------------------------
 
 
@@ -292,12 +330,16 @@ def measure(redis_url: str, *, quick: bool) -> Report:
     report.cases += fast + slow + hard
     if not quick:
         report.cases += [row for case in compared(12) for row in together([case], redis_url, 2.0)]
+    accounts = two_accounts(redis_url, seconds=8 if quick else 30)
+    report.cases += accounts
     celery = celery_rate_limit(redis_url, rate=100, workers=2 if quick else 5, seconds=3 if quick else 20)
     report.cases.append(celery)
 
     rows = {row["case"]: row for row in hard}
     report.figure("utilisation_min_loopback", min(row["utilisation"] for row in fast + slow), ">= 0.98")
     report.figure("throttles_loopback", sum(row["throttles"] for row in fast + slow), "0")
+    report.figure("utilisation_min_two_accounts", min(row["utilisation"] for row in accounts), ">= 0.97")
+    report.figure("throttles_two_accounts", sum(row["throttles"] for row in accounts), "0")
     report.figure("utilisation_jitter", rows["jitter 30-80 ms"]["utilisation"], ">= 0.95")
     report.figure("throttles_per_1000_jitter", rows["jitter 30-80 ms"]["throttles_per_1000"], "<= 1")
     report.figure("utilisation_churn", rows["churn"]["utilisation"], ">= 0.97")

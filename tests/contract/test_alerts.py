@@ -24,7 +24,7 @@ RULES = [
     for group in yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
-PANELS = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text())["panels"]
+PANELS = json.loads((ROOT / "deploy" / "grafana" / "sesmail.json").read_text())["panels"]
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES}
 QUERIES = ALERTS | {f"{panel['title']} {each['refId']}": each["expr"] for panel in PANELS for each in panel["targets"]}
 OF_PROMETHEUS = {"up": {"job", "instance"}}
