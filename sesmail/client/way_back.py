@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sesmail.client.kept import KeptInRedis
 from sesmail.client.part import part
+from sesmail.errors import ConfigurationError
 from sesmail.signals import heard_here
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SoftBouncePolicy
@@ -68,10 +70,14 @@ class WayBack(KeptInRedis):
     @part
     def real_intake(self) -> Intake:
         """What takes notifications into the event store."""
-        count_answer = self.meters.count_door_answer
         return self._intake(
-            self.event_store, confirm=self.confirmation, announce=self._announce, count_answer=count_answer
+            self.event_store, confirm=self.confirmation, announce=self._announce, count_answer=self._count_answer
         )
+
+    def _count_answer(self, status: int) -> None:
+        """Doors that store elsewhere, such as Lambda, need no ledger: there, nobody counts."""
+        with suppress(ConfigurationError):
+            self.meters.count_door_answer(status)
 
     def _announce(self, site: str) -> None:
         """Have the events of a site processed, and note which functions for them this process has."""
