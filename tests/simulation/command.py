@@ -33,7 +33,14 @@ HUNTS = (
     {**only(set()), "redis_away": 4.0, "ses_hangs": 40.0, "ses_never_answers": 10.0},
     {**only(set()), "ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
     {**only(set()), "ses_is_down": 10.0, "ses_quota_changes": 10.0},
-    {**only(set()), "ses_hangs": 20.0, "ses_fails_after": 6.0, "ses_quota_changes": 20.0, "event_never": 20.0},
+    {
+        **only(set()),
+        "ses_fails_after": 20.0,
+        "ses_fails_before": 20.0,
+        "ses_pauses": 12.0,
+        "ses_quota_changes": 12.0,
+        "event_never": 20.0,
+    },
     {**only(set()), "ticket_not_put": 10.0, "ticket_lost": 4.0, "process_dies": 1.0},
     {**only(set()), "ticket_lost": 10.0, "operator_opts_out": 5.0, "operator_cancels": 3.0, "ses_fails_after": 2.0},
 )
