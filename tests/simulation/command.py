@@ -40,11 +40,12 @@ HUNTS = (
         "ses_pauses": 12.0,
         "ses_quota_changes": 12.0,
         "event_never": 20.0,
+        "operator_pauses": 8.0,
     },
     {**only(set()), "ticket_not_put": 10.0, "ticket_lost": 4.0, "process_dies": 1.0},
     {**only(set()), "ticket_lost": 10.0, "operator_opts_out": 5.0, "operator_cancels": 3.0, "ses_fails_after": 2.0},
 )
-"""Where planted bugs are looked for, in turns: in a seed's own mixture, among the frozen, the dead, with an ailing Redis, with a moody SES, with one that is down, among people."""
+"""Where planted bugs are looked for, in turns: in a seed's own mixture, among the frozen, the dead, with an ailing Redis, with a moody SES, with one that is down, with accounts that fall back, with lost tickets, among people."""
 
 
 def main() -> None:
