@@ -44,6 +44,7 @@ def worker(folder):
 def test_the_worker_shows_its_queues_and_the_user_s_settings_over_ours(worker):
     assert "concurrency: 3 (thread)" in worker.output
     assert [line.split()[1] for line in worker.output.splitlines() if ".> sesmail" in line] == [
+        "sesmail.batches.default",
         "sesmail.bulk",
         "sesmail.events",
         "sesmail.events.default",

@@ -14,6 +14,8 @@ from tests.documents import DOCUMENTS, ROOT, name
 def test_its_examples_run(document, site):
     environment = site.environment | {
         "SESMAIL_FROM_EMAIL": "shop@example.com",
+        "SESMAIL_UNSUBSCRIBE_URL": "https://shop.example.com/mail/unsubscribe/",
+        "SESMAIL_UNSUBSCRIBE_SECRETS": '["a secret of the documents"]',
         "AWS_ENDPOINT_URL_SES": site.ses.url,
         "AWS_ENDPOINT_URL_SNS": site.ses.url,
     }

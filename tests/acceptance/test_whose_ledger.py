@@ -131,7 +131,7 @@ def works_on_its_own_ledger(project: Project, way: Any) -> None:
     project.site.redis.flushdb()
     pause = project.run(program, *before, "pause", "--reason", "ring Kim", *behind, "--json", **variables)
     assert pause.head == f"ledger {project.url}, prefix sesmail, site default ({whose})", pause.err
-    assert pause.data == {"scope": "account", "changed": True}
+    assert pause.data == {"scope": "account", "changed": True, "accounts": ["default"]}
     assert project.is_paused
     status = project.run(program, *before, "status", *behind, "--json", **variables)
     assert status.err.splitlines() == [pause.head]

@@ -21,6 +21,7 @@ from django.dispatch import Signal
 from sesmail import signals
 
 __all__ = [
+    "batch_finished",
     "email_accepted",
     "email_bounced",
     "email_clicked",
@@ -68,3 +69,4 @@ rendering_failed = BridgedSignal("rendering_failed")
 email_event = BridgedSignal("email_event")
 email_sent = BridgedSignal("email_sent")
 email_failed = BridgedSignal("email_failed")
+batch_finished = BridgedSignal("batch_finished")

@@ -163,6 +163,8 @@ def walk_identities(client) -> None:
         send(client, FromEmailAddress="news@example.net")
     assert client.get_email_identity(EmailIdentity="example.net")["VerificationStatus"] == "PENDING"
     assert [one["IdentityName"] for one in client.list_email_identities()["EmailIdentities"]] == ["example.net"]
+    client.put_email_identity_dkim_attributes(EmailIdentity="example.net", SigningEnabled=True)
+    client.put_email_identity_mail_from_attributes(EmailIdentity="example.net", MailFromDomain="mail.example.net")
     client.delete_email_identity(EmailIdentity="example.net")
     assert send(client, FromEmailAddress="news@example.net")
 
