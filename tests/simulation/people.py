@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from sesmail import Client
-from sesmail.errors import IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
+from sesmail.errors import EventStoreUnavailable, IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.sending.letters.letter import Letter
 from sesmail.state.line import How
@@ -306,7 +306,7 @@ class Operator:
         while True:
             try:
                 return asked()
-            except LedgerUnavailable:
+            except (LedgerUnavailable, EventStoreUnavailable):
                 self._scheduler.sleep(2.0)
 
 

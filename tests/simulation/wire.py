@@ -27,6 +27,7 @@ class QuickRedis(EmbeddedRedis):
 
     def _options(self, port: int) -> list[str]:
         quick = {"appendonly": "no", "unixsocket": str(self.socket_path.absolute()), "hz": "1"}
+        quick["hash-seed"] = "sesmail"  # the order of what has none, such as of SCAN, is part of a history
         return super()._options(port) + [part for name, value in quick.items() for part in (f"--{name}", value)]
 
 
