@@ -126,9 +126,10 @@ def _judge_batches(world: World) -> None:
         world.rules.check("batches_end", "finished_at" in row, batch.id, str(row.get("state")))
         world.rules.check("the_end_of_a_batch_is_told", batch.heard > 0, batch.id)
         counted = {name[2:]: int(value) for name, value in row.items() if name.startswith("n:") and int(value)}
-        world.rules.check(
-            "batches_count_right", sum(counted.values()) == len(sends), batch.id, f"{counted}, {len(sends)}"
-        )
+        total = sum(counted.values())
+        # Of a recipient whose row was evicted, the batch knows more than Redis can say.
+        right = total == len(sends) or (world.faults.counts["redis_evicts"] and total > len(sends))
+        world.rules.check("batches_count_right", bool(right), batch.id, f"{counted}, {len(sends)}")
 
 
 def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
