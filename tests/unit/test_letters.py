@@ -62,7 +62,7 @@ def test_a_letter_that_there_is_not_is_told_with_where_it_was_looked_for(folder:
 
 
 def test_a_value_that_the_letter_uses_and_nobody_gives_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="{{name}}"):
+    with pytest.raises(ConfigurationError, match=r"\{\{name\}\}"):
         Letter(subject="Hello {{name}}", text="Hi").email("ann@example.org", {"nmae": "Ann"})
     assert Letter(subject="For {{email}}", text="Hi").email("Ann <ann@example.org>").subject == "For ann@example.org"
 
