@@ -42,7 +42,6 @@ from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
@@ -345,17 +344,18 @@ class Delivery:
             claim.lane,
             express=claim.express,
             quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
-            shares=self._shares(email, worker),
+            shares=self._shares(claim, worker),
             scopes=scopes,
             patience_seconds=self._settings.patience_seconds,
         )
 
-    def _shares(self, email: Email, worker: str | None) -> list[Share]:
+    def _shares(self, claim: Claim, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
-        under = email.configuration_set or ""
+        under = claim.email.configuration_set or ""
         rates = {
             f"worker:{worker}": self._rates.of(worker) if worker else None,
             f"configuration-set:{under}": self._set_rates.get(under),
+            f"run:{claim.run}": claim.run_rate,
         }
         return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
 

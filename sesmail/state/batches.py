@@ -62,6 +62,10 @@ class Wanted:
     weight: float
     metadata: str = field(repr=False)
     """The caller's, as JSON; empty for none."""
+    rate: float | None
+    """Recipients a second that it may have at most."""
+    ramp: int | None
+    """How many on its first day, twice as many on each that follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -92,6 +96,8 @@ class Held:
     letter_digest: str
     data: bytes
     """Compressed; empty where Redis has lost it."""
+    rate: float | None
+    """Recipients a second that the batch may have at most."""
 
     def numbers(self, state: str) -> list[int]:
         """Those of its recipients that were in this state."""
@@ -99,7 +105,7 @@ class Held:
 
 
 _COUNTED = [f"n:{state}" for state in State]
-_FIELDS = [*_COUNTED, "state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until"]
+_FIELDS = [*_COUNTED, "state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "rate", "ramp"]
 _STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
 
 
@@ -142,6 +148,8 @@ class Batches:
             wanted.metadata,
             wanted.letter,
             wanted.letter_digest,
+            wanted.rate or "",
+            wanted.ramp or "",
         )
         if how == b"other":
             raise IdempotencyConflict("key", found.decode())
@@ -321,6 +329,17 @@ class Batches:
         """Take back all that has not begun. Raises as `pause`."""
         return self._steer(batch_id, "cancel", BatchState.CANCELLED)
 
+    def slow(self, batch_id: str, what: str, limit: float | None) -> None:
+        """Set its `rate` (recipients a second) or its `ramp` (how many on the first day), from now; None takes it off.
+
+        Raises `UnknownSend`, and `MoveRefused` for a batch of a newer release.
+        """
+        answer = self._run("batch_slow", batch_id, what, limit or "").decode()
+        if answer == "gone":
+            raise UnknownSend
+        if answer != "slowed":
+            raise MoveRefused(f"The batch is {answer}: upgrade this program to say how fast it may go.")
+
     def _steer(self, batch_id: str, wish: str, expected: BatchState) -> BatchState:
         following = 0
         while following >= 0:
@@ -353,6 +372,8 @@ class Batches:
             finished_at=float(finished) / 1000 if finished else None,
             waits_until=float(text["wait_until"]) / 1000,
             counts=counts,
+            rate=float(text["rate"]) if "rate" in text else None,
+            ramp=int(text["ramp"]) if "ramp" in text else None,
         )
 
     def counts(self) -> dict[str, int]:
@@ -434,7 +455,7 @@ class Batches:
 def _held(token: str, answer: Sequence[Any]) -> Held | None:
     if not answer:
         return None
-    batch_id, chunk, states, list_name, account, waits, digest, data = answer
+    batch_id, chunk, states, list_name, account, waits, digest, data, rate = answer
     return Held(
         batch_id=batch_id.decode(),
         chunk=int(chunk),
@@ -445,6 +466,7 @@ def _held(token: str, answer: Sequence[Any]) -> Held | None:
         waits=int(waits),
         letter_digest=digest.decode(),
         data=data,
+        rate=float(rate) if rate else None,
     )
 
 

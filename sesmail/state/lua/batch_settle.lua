@@ -20,6 +20,9 @@ if state == 'sending' then
   if ARGV[4] == 'sent' then
     redis.call('DEL', of_account('unclear')) -- SES gives clear answers: see breaker.lua
   end
+  if to == 'queued' and redis.call('HEXISTS', of_batch(id), 'ramp_begun') == 1 then
+    redis.call('HINCRBY', of_batch(id), 'ramp_begun', -1)
+  end
   move_in_batch(id, number, 'sending', to)
   return to
 end
