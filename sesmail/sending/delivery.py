@@ -32,7 +32,7 @@ from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
-from sesmail.sending.throttle import Granted, Share
+from sesmail.sending.throttle import Granted, Share, SlotLease
 from sesmail.settings import rate_limit
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
@@ -166,12 +166,13 @@ class Delivery:
         self._accounts = accounts
         self._fallback = FallBack(accounts)
         self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
+        self._slots: SlotLease | None = None
         self.patience = Patience()
 
-    def over(self, moves: Moves) -> Delivery:
-        """The same, where what becomes of an email is written down elsewhere than in the ledger."""
+    def over(self, moves: Moves, slots: SlotLease) -> Delivery:
+        """The same for one thread, where what becomes of an email is written down elsewhere than in the ledger."""
         other = copy(self)
-        other._ledger = moves  # noqa: SLF001  its own kind
+        other._ledger, other._slots = moves, slots  # noqa: SLF001  its own kind
         return other
 
     def stop(self) -> None:
@@ -347,6 +348,7 @@ class Delivery:
             shares=self._shares(email, worker),
             scopes=scopes,
             patience_seconds=self._settings.patience_seconds,
+            lease=self._slots,
         )
 
     def _shares(self, email: Email, worker: str | None) -> list[Share]:

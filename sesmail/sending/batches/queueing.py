@@ -43,6 +43,7 @@ _PLAIN = re.compile(
     r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 )
 """Addresses in their normal form as most are: `mailbox_of` has nothing to say to them."""
+_is_plain = _PLAIN.fullmatch
 _UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -190,16 +191,21 @@ class Rows:
 
     def read(self, recipient: Recipient) -> tuple[str, list[str]]:
         """The normal address, and the row as it is kept: the mailbox and its values. Raises `InvalidEmail`."""
-        address, context = _taken_apart(recipient)
-        normal, mailbox = _normal(address)
-        row = [mailbox]
+        if type(recipient) is tuple and len(recipient) == 2 and type(recipient[1]) is dict:  # as most are, at half the cost
+            address, context = recipient
+        else:
+            address, context = _taken_apart(recipient)
+        normal = address.lower() if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH else ""
+        if _is_plain(normal):
+            row = [address]
+        else:
+            mailbox = mailbox_of("address", address)
+            normal, row = normal_address(bare_address(mailbox)), [mailbox]
         for name in self._columns:
             value = context.get(name)
-            if type(value) is not str:
-                value = self._value(name, context)
-            row.append(value)
+            row.append(value if type(value) is str else self._value(name, context))
         joined = "".join(row)
-        if len(joined) > self._room or _UNUSUAL.search(joined):
+        if len(joined) > self._room or not (joined.isascii() and joined.isprintable() or not _UNUSUAL.search(joined)):
             self._try(row)
         return normal, row
 
@@ -233,16 +239,6 @@ def _taken_apart(recipient: Recipient) -> tuple[str, Mapping[str, object]]:
     except (TypeError, ValueError, AttributeError):
         raise InvalidEmail("recipient", "is neither an address nor (address, mapping of values)") from None
     return address, context
-
-
-def _normal(address: str) -> tuple[str, str]:
-    """The normal form of an address, and the mailbox as an email keeps it. Raises `InvalidEmail`."""
-    if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH:
-        lower = address.lower()
-        if _PLAIN.fullmatch(lower):
-            return lower, address
-    mailbox = mailbox_of("address", address)
-    return normal_address(bare_address(mailbox)), mailbox
 
 
 def _block(by_digest: Mapping[bytes, tuple[str, list[str]]]) -> Block:
