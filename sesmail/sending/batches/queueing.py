@@ -191,12 +191,9 @@ class Rows:
 
     def read(self, recipient: Recipient) -> tuple[str, list[str]]:
         """The normal address, and the row as it is kept: the mailbox and its values. Raises `InvalidEmail`."""
-        if type(recipient) is tuple and len(recipient) == 2 and type(recipient[1]) is dict:  # as most are, at half the cost
-            address, context = recipient
-        else:
-            address, context = _taken_apart(recipient)
-        normal = address.lower() if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH else ""
-        if _is_plain(normal):
+        address, context = _taken_apart(recipient)
+        normal = str(address).lower()
+        if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH and _is_plain(normal):
             row = [address]
         else:
             mailbox = mailbox_of("address", address)
@@ -205,7 +202,7 @@ class Rows:
             value = context.get(name)
             row.append(value if type(value) is str else self._value(name, context))
         joined = "".join(row)
-        if len(joined) > self._room or not (joined.isascii() and joined.isprintable() or not _UNUSUAL.search(joined)):
+        if len(joined) > self._room or _UNUSUAL.search(joined):
             self._try(row)
         return normal, row
 
@@ -235,7 +232,8 @@ def _taken_apart(recipient: Recipient) -> tuple[str, Mapping[str, object]]:
         return recipient, _NO_CONTEXT
     try:
         address, context = recipient
-        context.get  # noqa: B018
+        if type(context) is not dict:
+            context.get  # noqa: B018
     except (TypeError, ValueError, AttributeError):
         raise InvalidEmail("recipient", "is neither an address nor (address, mapping of values)") from None
     return address, context
