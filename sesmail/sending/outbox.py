@@ -231,6 +231,8 @@ class Outbox:
         )
 
     def _accept(self, email: Email, send_id: str, *, is_named: bool, in_a_hurry: bool = True, **how: Any) -> Accepted:
+        if not email.recipient_count:
+            raise InvalidEmail("to", "has 0 recipients, cc and bcc included", "1 to 50; a letter goes to send_batch")
         complete = self._redirected(self.completed(email))
         # Of the email as it was given: what settings fill in may change between two tries.
         content = content_digest(email) if is_named or email.idempotency_key else ""
