@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         receiver,
         rendering_failed,
     )
-    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Erased, Reason, State, Status
+    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Erased, Move, Reason, State, Status
 
 __version__ = "0.1.0"
 
@@ -93,6 +93,7 @@ __all__ = [
     "LedgerUnavailable",
     "Letter",
     "MissingExtra",
+    "Move",
     "MoveRefused",
     "Opened",
     "Reason",
@@ -162,6 +163,7 @@ _HOMES = {
     "LedgerUnavailable": "errors",
     "Letter": "sending.letters.letter",
     "MissingExtra": "errors",
+    "Move": "vocabulary",
     "MoveRefused": "errors",
     "Opened": "events.model",
     "Reason": "vocabulary",

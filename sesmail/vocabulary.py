@@ -125,6 +125,22 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A move by which a send left the common road, which is to be accepted, asked for and sent."""
+
+    at: float
+    """Epoch seconds by Redis' clock, in whole seconds; of several in a row, of the first."""
+    state: State
+    """Into which state."""
+    why: str
+    """In a word, such as `throttled`, `worker-gone`, or the code of SES's error; may be empty."""
+    worker: str
+    """The worker that held it, as host, process and a random part; empty where none did, and once it is sent."""
+    times: int = 1
+    """How often it was made in a row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
 
@@ -150,6 +166,8 @@ class Status:
     """The SES account that it is of."""
     through: str = DEFAULT_ACCOUNT
     """The one that SES was asked through last: another one where it fell back."""
+    moves: tuple[Move, ...] = ()
+    """The latest moves by which it left the common road, in order; once it is sent, the last few."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 

@@ -27,7 +27,7 @@ CATALOGUE: tuple[Key, ...] = (
         "send:<id>",
         "hash",
         "while waiting; then `sent_` or `failed_retention_seconds`",
-        "one send: `v` (version of the row), site, account, state, lane, text, ...",
+        "one send: `v` (version of the row), site, account, state, lane, text, `moves` off the common road, ...",
     ),
     Key(
         "metadata:<id>",

@@ -81,6 +81,7 @@ class ChunkLedger:
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
         for_scope: str = "",  # noqa: ARG002
+        why: str = "",  # noqa: ARG002
     ) -> State:
         """It waits in its chunk."""
         self.backs_off = True if backs_off else self.backs_off

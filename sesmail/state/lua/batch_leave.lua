@@ -16,7 +16,8 @@ end
 if state == 'sent' then
   return 'sent'
 end
-if not hold_of(batch, number, ARGV[3]) or (state ~= 'sending' and not (state == 'queued' and to == 'rejected')) then
+local hold = hold_of(batch, number, ARGV[3])
+if not hold or (state ~= 'sending' and not (state == 'queued' and to == 'rejected')) then
   return ''
 end
 if is_proved(batch, number) then
@@ -41,6 +42,7 @@ end
 if state == 'sending' and to == 'rejected' then
   redis.call('DEL', of_account('unclear'))
 end
+redis.call('HSET', key('send', id), 'moves', with_move('', to, ARGV[6], string.match(hold, '^%S+')))
 enter(id, to, f[3], now_ms())
 if to == 'rejected' then
   to_be_told(id)
