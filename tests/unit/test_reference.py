@@ -122,7 +122,7 @@ LIMITS = [
     ("metadata", "20", {"metadata": deep(20)}, {"metadata": deep(21)}),
     ("configuration_set", "64", {"configuration_set": "a" * 64}, {"configuration_set": "a" * 65}),
     ("ses", "14", filled({}, headers=14), filled({}, headers=15)),
-    ("ses", "262144", filled({"a": "b" * (262_144 - 10)}), filled({"a": "b" * (262_144 - 9)})),
+    ("ses", "262144", filled({"a": "b" * (262_144 - 9)}), filled({"a": "b" * (262_144 - 8)})),
     ("ses", "4096", {"ses": {"TenantName": "a" * 4078}}, {"ses": {"TenantName": "a" * 4079}}),
     ("expires_at", "after it", {"send_at": SOON, "expires_at": SOON + timedelta(1)}, {"send_at": SOON, "expires_at": SOON}),
     ("idempotency_key", "256", {"idempotency_key": "a" * 256}, {"idempotency_key": "a" * 257}),
