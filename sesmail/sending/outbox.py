@@ -15,11 +15,10 @@ from sesmail.state.batches import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
-    from sesmail.message import Lane
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sesmail.message import Email
+    from sesmail.message import Email, Lane
     from sesmail.settings import Settings
     from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Status
 
