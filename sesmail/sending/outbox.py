@@ -15,11 +15,10 @@ from sesmail.state.batches import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
-    from sesmail.message import Lane
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sesmail.message import Email
+    from sesmail.message import Email, Lane
     from sesmail.settings import Settings
     from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Status
 
@@ -237,7 +236,9 @@ class Outbox:
         account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
         settings = self._of_account[account]
         complete = email.at_account(account).with_defaults(
-            from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
+            from_email=settings.from_email,
+            configuration_set=settings.configuration_set_of(email.lane),
+            ses=settings.ses,
         )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
