@@ -94,6 +94,8 @@ class Erased:
     """Email to several that this release cannot read, and so could not take the address out of."""
     left_to_newer_release: int
     """Email of a newer release: run its `sesmail erase`."""
+    not_looked_through: tuple[str, ...]
+    """Where the person may be named as well, in words: for whoever has to see to it there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

@@ -61,6 +61,7 @@ def _everything(client: Client) -> dict[str, Any]:
     return {
         "essence": essence.as_dict(),
         "sends": dict(essence.counts),
+        "batches": client.batches.counts(),
         "line": [
             {"account": name, **asdict(closure)}
             for name, throttle in essence.throttles.items()
@@ -81,6 +82,7 @@ def _everything(client: Client) -> dict[str, Any]:
 def _table(data: dict[str, Any]) -> RenderableType:
     kept = [f"{which.replace('_', ' ')} {size} MB" for which, size in data["kept_mb"].items() if size]
     rows: list[tuple[str, Any]] = [(name, count) for name, count in data["sends"].items() if count and ":" not in name]
+    rows += [(f"in batches {name}", count) for name, count in data["batches"].items()]
     rows += [
         (f"line {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}")
         for c in data["line"]

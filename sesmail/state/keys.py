@@ -156,6 +156,12 @@ CATALOGUE: tuple[Key, ...] = (
         "as long as the batch",
         "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
     ),
+    Key(
+        "batch:<id>:metadata",
+        "hash",
+        "as long as the batch",
+        "number of a chunk: metadata that its recipients have of their own, compressed, by their places",
+    ),
     Key("batch:<id>:rows", "zset", "while any has not ended", "numbers of recipients that have a row of the ledger"),
     Key(
         "batch-key:<site>:<digest>",

@@ -19,7 +19,7 @@ from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state import guard
-from sesmail.state.batches import RECIPIENT_ID
+from sesmail.state.batches import RECIPIENT_ID, metadata_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.queues import Queues
@@ -383,7 +383,7 @@ class Ledger:
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
             text = text or cast("bytes | None", self._redis.get(self._key("metadata", send_id)))
             if text is None and (of_batch := RECIPIENT_ID.fullmatch(send_id)):
-                text = cast("bytes | None", self._redis.hget(self._key("batch", of_batch[1]), "metadata"))
+                return metadata_of(self._redis, self._key, of_batch[1], int(of_batch[2]))
         return dict(json.loads(text)) if text else {}
 
     def counts(self) -> dict[str, int]:
