@@ -209,6 +209,10 @@ class BatchStatus:
     """Recipients a second that it may have at most, where somebody has slowed it down."""
     ramp: int | None = None
     """How many may go on its first day, twice as many on each that follows, where it has a ramp."""
+    site: str = ""
+    """Whose it is."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it goes through."""
 
     @property
     def recipients(self) -> int:
@@ -219,6 +223,11 @@ class BatchStatus:
     def waiting(self) -> int:
         """Those that have not come to an end."""
         return sum(self.counts.get(state, 0) for state in WAITING)
+
+    @property
+    def done(self) -> int:
+        """Those that have."""
+        return self.recipients - self.waiting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -383,8 +383,8 @@ BATCHES = (
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
-        "if suppressed(ARGV[4]",
-        "if false and suppressed(''",
+        "(has_opt_outs and suppressed(",
+        "(false and suppressed(",
     ),
     _lua("a ramp ends nobody's day", "batches", "if begun >= first_day * 2 ^ math.min(day, 40) then", "if false then"),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
