@@ -386,7 +386,6 @@ BATCHES = (
         "(has_opt_outs and suppressed(",
         "(false and suppressed(",
     ),
-    _lua("a ramp ends nobody's day", "batches", "if begun >= first_day * 2 ^ math.min(day, 40) then", "if false then"),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
     _lua("proof for one of a batch is dropped", "batch_leave", "if is_proved(batch, number) then", "if false then"),
