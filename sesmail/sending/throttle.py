@@ -13,9 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sesmail.errors import StaleClaim
 from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
 from sesmail.state.breaker import Breaker
+from sesmail.state.ledger import Beginning
 from sesmail.state.line import ACCOUNT, Line
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
@@ -32,6 +34,8 @@ LATE_SECONDS = 0.05
 """Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
 LONGEST_NAP_SECONDS = 1.0
 """Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
+
+NOTHING_BEGINS = Beginning("", "", 0, "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +57,8 @@ class Granted:
     quota_recipients: int
     probes: tuple[str, ...] = ()
     """What is closed and tried with this send; `accepted` opens it."""
+    has_begun: bool = False
+    """The claim that was to begin with it has."""
     asks_account_first: bool = False
     """The breaker has closed the line: before this send tries it, `GetAccount` is to have an answer."""
 
@@ -136,6 +142,7 @@ class SendThrottle:
         quota_recipients: int | None = None,
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
+        begins: Beginning | None = None,
         patience_seconds: float = 10.0,
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
@@ -145,6 +152,9 @@ class SendThrottle:
         `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
         Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
+
+        `begins` is noted as being asked about where its slot is due at once: see `Granted.has_begun`. Raises
+        `StaleClaim` where it was given to another worker.
         """
         request = _Request(
             recipients=recipients,
@@ -153,6 +163,7 @@ class SendThrottle:
             turns=Lane.TRANSACTIONAL if express else lane,
             shares=tuple(shares),
             scopes=(ACCOUNT, f"lane:{lane}", *scopes),
+            begins=begins,
             patience_seconds=patience_seconds,
             deadline=self._clock() + patience_seconds,
         )
@@ -250,8 +261,10 @@ class SendThrottle:
         """Ask Redis as often as Redis says; only one thread at a time does that for each turnstile."""
         while not self._stopping.is_set():
             kind, *details = self._run("throttle_reserve", *request.arguments(asker))
-            if kind == b"granted":
-                return self._reserved(request, *details)
+            if kind in (b"granted", b"begun"):
+                return self._reserved(request, *details, has_begun=kind == b"begun")
+            if kind == b"stale":
+                raise StaleClaim
             if kind == b"postponed":
                 return _postponed(*details)
             wait_seconds = details[0] / 1e6
@@ -260,12 +273,15 @@ class SendThrottle:
             self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
         return _SHUTDOWN
 
-    def _reserved(self, request: _Request, wait_us: int, slot: int, *probes: bytes) -> _Reserved:
+    def _reserved(
+        self, request: _Request, wait_us: int, slot: int, *probes: bytes, has_begun: bool = False
+    ) -> _Reserved:
         granted = Granted(
             slot=slot,
             recipients=request.recipients,
             quota_recipients=request.quota_recipients,
             probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+            has_begun=has_begun,
             asks_account_first=b"account" in probes,
         )
         return _Reserved(due=self._clock() + wait_us / 1e6, granted=granted)
@@ -287,6 +303,7 @@ class _Request:
     """The lane among whose sends it waits for its turn."""
     shares: tuple[Share, ...]
     scopes: tuple[str, ...]
+    begins: Beginning | None
     patience_seconds: float
     deadline: float
 
@@ -295,7 +312,7 @@ class _Request:
         horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
-        return (*head, len(self.shares), *shares, *self.scopes)
+        return (*head, *(self.begins or NOTHING_BEGINS), len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from sesmail.message import Lane
-from sesmail.sending.throttle import Granted, SendThrottle, Share
+from sesmail.sending.throttle import NOTHING_BEGINS, Granted, SendThrottle, Share
 from sesmail.state.keys import CATALOGUE, Keys
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Cause, Postponed
@@ -171,7 +171,7 @@ def test_bulk_whose_ticket_was_issued_again_does_not_wait_behind_bulk(simulated:
 
 
 def ask(scripts: Scripts, asker: str, lane: str = "bulk") -> list[object]:
-    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 0, "account")
+    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, *NOTHING_BEGINS, 0, "account")
 
 
 def last_slot(scripts: Scripts) -> float:

@@ -14,12 +14,15 @@ def _python(name: str, module: str, old: str, new: str, harmless: str = "") -> B
 
 
 STALE_BEGIN = "if f[2] ~= token then\n  return 0\nend\n"
+STALE_SLOT = "begins[2] ~= ARGV[8] or (begins[1] ~= 'claimed' and begins[1] ~= 'sending')"
 STALE_SETTLE = "if f[2] ~= token then\n  return ''\nend\n"
 NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 
 CLAIMS = (
     _lua("begin takes any token", "begin", STALE_BEGIN, ""),
     _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
+    _lua("a slot begins what another holds", "throttle_reserve", STALE_SLOT, "false"),
+    _lua("a slot begins before it is due", "throttle_reserve", "if begins and slot <= now and", "if begins and"),
     _lua("settle takes any token", "settle", STALE_SETTLE, ""),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
     _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),

@@ -1,17 +1,26 @@
--- needs: throttle
--- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away.
+-- needs: rows, beginning, throttle
+-- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away. A claimed send whose slot
+-- is due at once begins in the same act.
+-- Moves: claimed -> sending: its slot is due, and SES is asked now
 --
 -- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
---       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 number of shares, then per share: its
---       name, recipients a second; then the scopes that must be open
--- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
+--       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 id of the send that is to begin (or '': none),
+--       8 its token, 9 longest that asking SES can take (ms), 10 the account that SES is asked through, where that is not the
+--       email's own, else '', 11 number of shares, then per share: its name, recipients a second; then the scopes that must
+--       be open
+-- Answers {'begun', 0, the slot} where it has begun; {'stale'} where the claim is;
+--         {'granted', microseconds until the slot, the slot, what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
--- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
+-- Repeated: the first slot passes unused and its recipients stay counted; what has begun is given a new slot. Nothing else.
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local now = now_us()
+local begins = ARGV[7] ~= '' and held(ARGV[7])
+if begins and (begins[2] ~= ARGV[8] or (begins[1] ~= 'claimed' and begins[1] ~= 'sending')) then
+  return {'stale'}
+end
 local row, newer = read_books()
 if not row then
   return {'postponed', NEWER_SECONDS * 1000, 'version', newer}
@@ -30,7 +39,7 @@ local function closed()
   if redis.call('EXISTS', of_account('line')) == 0 then
     return nil, probes
   end
-  for i = 8 + 2 * ARGV[7], #ARGV do
+  for i = 12 + 2 * ARGV[11], #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
   end
@@ -63,7 +72,7 @@ local function braked()
   if lane ~= 'bulk' or redis.call('EXISTS', key('line')) == 0 then
     return nil, trials
   end
-  for i = 8 + 2 * ARGV[7], #ARGV do
+  for i = 12 + 2 * ARGV[11], #ARGV do
     scopes[#scopes + 1] = ARGV[i]
     fields[#fields + 1] = 'braked:' .. ARGV[i]
   end
@@ -180,7 +189,7 @@ end
 -- 5. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
-  for i = 8, 7 + 2 * ARGV[7], 2 do
+  for i = 12, 11 + 2 * ARGV[11], 2 do
     local next_slot = tonumber(redis.call('ZSCORE', of_account('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
@@ -188,7 +197,7 @@ local function wait_for_shares(slot)
 end
 
 local function charge_shares(slot)
-  for i = 8, 7 + 2 * ARGV[7], 2 do
+  for i = 12, 11 + 2 * ARGV[11], 2 do
     local shares = of_account('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
@@ -290,6 +299,12 @@ count_sent(row, now, counted)
 take(probes)
 take_from(trials)
 write_books(row)
+if begins and slot <= now and #probes == 0 then
+  if begins[1] == 'claimed' then
+    move_to_sending(ARGV[7], begins, ARGV[9], ARGV[10])
+  end
+  return {'begun', 0, slot}
+end
 local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do
   answer[#answer + 1] = probe.field
