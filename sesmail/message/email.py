@@ -82,7 +82,8 @@ class Email:
     """Who gets it: `ann@example.org`, `Ann <ann@example.org>`, or several in a list, who see each other. Together with
     `cc` and `bcc` 1 to 50; who stands twice, in whatever spelling, gets it once, where he stands first. An address has
     at most 254 characters, 64 of them before the @; its domain is kept in lower-case ASCII, by IDNA 2008 and UTS 46. A
-    name that makes it longer than SES's 320 bytes, as encoded for a header, is shortened; a line of the log says so."""
+    name that makes it longer than SES's 320 bytes, as encoded for a header, is shortened; a line of the log says so.
+    `None` makes a letter of it, which `send_batch` alone takes."""
     subject: str
     """One line of at most 989 characters. It may be empty."""
     text: str | None
@@ -146,7 +147,7 @@ class Email:
     @shows_no_email
     def __init__(
         self,
-        to: Addresses,
+        to: Addresses | None,
         subject: str,
         text: str | None = None,
         html: str | None = None,
@@ -177,6 +178,7 @@ class Email:
 
         Raises `InvalidEmail` for any value that SES would not take.
         """
+        is_letter = to is None
         to, cc, bcc = folded(mailboxes("to", to), mailboxes("cc", cc), mailboxes("bcc", bcc))
         text, html, others = bodies_and_others(
             body("text", either("text", text, "message", message)),
@@ -208,7 +210,7 @@ class Email:
             expires_at=moment_of("expires_at", expires_at),
             idempotency_key=idempotency_key_of(idempotency_key),
         )
-        _check_as_a_whole(self)
+        _check_as_a_whole(self, least=0 if is_letter else 1)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -268,9 +270,17 @@ class Email:
         return self._with(to=remaining(self.to), cc=remaining(self.cc), bcc=remaining(self.bcc))
 
     def personal(
-        self, to: str, *, subject: str, text: str | None, html: str | None, headers: Mapping[str, str] | None = None
+        self,
+        to: str,
+        *,
+        subject: str,
+        text: str | None,
+        html: str | None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Self:
-        """The same email to one mailbox, with texts of its own and these `headers` besides.
+        """The same email to one mailbox, with texts of its own and these `headers`, `tags` and `metadata` besides.
 
         What is new is checked as in any email, what is common to all has been. Raises `InvalidEmail`.
         """
@@ -280,6 +290,8 @@ class Email:
             text=body("text", text),
             html=body("html", html),
             headers=headers_of({**self.headers, **headers}) if headers else self.headers,
+            tags=tags_of({**self.tags, **tags}) if tags else self.tags,
+            _metadata=metadata_of({**self._metadata, **metadata}) if metadata else self._metadata,
         )
         _check_as_a_whole(changed)
         return changed
@@ -324,6 +336,7 @@ class Email:
     def replace(self, **changes: Any) -> Self:
         """The same email with other values for these arguments, such as `subject`. Raises `InvalidEmail`."""
         kept = self._arguments()
+        kept["to"] = kept["to"] or None
         for name, alias in (("text", "message"), ("html", "html_message")):
             if alias in changes:
                 del kept[name]
@@ -372,8 +385,8 @@ def _with_header(headers: Mapping[str, str], name: str, value: str) -> Mapping[s
     return headers_of({**others, name: value}) if len(others) < MAX_HEADERS else headers
 
 
-def _check_as_a_whole(email: Email) -> None:
-    if not 1 <= email.recipient_count <= MAX_RECIPIENTS:
+def _check_as_a_whole(email: Email, *, least: int = 1) -> None:
+    if not least <= email.recipient_count <= MAX_RECIPIENTS:
         problem = f"has {email.recipient_count} recipients, cc and bcc included"
         raise InvalidEmail("to", problem, f"1 to {MAX_RECIPIENTS}; better send one email to each")
     if email.send_at and email.expires_at and email.expires_at <= email.send_at:

@@ -140,6 +140,7 @@ class Moves(Protocol):
         backs_off: bool = False,
         for_room: bool = False,
         for_scope: str = "",
+        why: str = "",
     ) -> State:
         """It waits."""
 
@@ -487,6 +488,7 @@ class Delivery:
                 backs_off=backs_off,
                 for_room=for_room,
                 for_scope=waiting.scope,
+                why="" if waiting.cause is Cause.LOT else waiting.cause,
             )
 
         try:

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
+from sesmail.errors import ConfigurationError, OutcomeUnknown, SesError, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import hide_words, what_happens_next
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
@@ -224,6 +224,25 @@ class SesTransport:
         except OutcomeUnknown as error:
             raise SesUnavailable("SES did not say what the account's limits are: ask again.", code=error.code) from None
         return _account(answer)
+
+    def template(self, name: str) -> dict[str, str]:
+        """Ask for a template that SES keeps: its `subject`, and its `text` and `html` as far as it has them.
+
+        Raises `ConfigurationError` where there is none of that name, and `SesError`.
+        """
+        try:
+            answer = self._ask(lambda way: way.client.get_email_template(TemplateName=name))
+        except OutcomeUnknown as error:
+            raise SesUnavailable("SES did not say what stands in the template: ask again.", code=error.code) from None
+        except SesError as error:
+            if error.code != "NotFoundException":
+                raise
+            missing = (
+                f"SES keeps no template of this name in this account and Region ({self.said}). Nothing was queued."
+            )
+            raise ConfigurationError(missing) from None
+        parts: dict[str, Any] = {**answer["TemplateContent"]}
+        return {name.lower(): text for name, text in parts.items() if text}
 
     def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None, *, is_prepared: bool = False) -> Answer:
         way = self._way if is_prepared else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from redis import Redis
+
     from sesmail.settings import Settings
+    from sesmail.state.keys import Keys
     from sesmail.state.scripts import Scripts
 
 CHUNK = 100
 """Recipients of a chunk; as in lua/batches.lua."""
+Row = list[Any]
+"""What is kept of a recipient who waits: the mailbox, then the values of the letter's columns, then, where there is
+any, what else is its own: a mapping of tags, headers, metadata."""
 RECIPIENT_ID = re.compile(r"(batch_[0-9a-f]{16})-([0-9]{1,12})")
 """The id of a recipient's send. Callers cannot give a send of their own such an id."""
 SWEEP_HOLDS_MS = 30_000
@@ -64,8 +71,8 @@ class Block:
     digests: bytes
     addresses: str
     """As opt-outs have them, one a line."""
-    chunks: Sequence[tuple[int, bytes]]
-    """How many recipients each has, and their data."""
+    chunks: Sequence[tuple[int, bytes, bytes]]
+    """How many recipients each has, their data, and the metadata that are their own; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -91,6 +98,8 @@ class Held:
         return [self.chunk * CHUNK + place for place, each in enumerate(self.states) if each == state]
 
 
+_COUNTED = [f"n:{state}" for state in State]
+_FIELDS = [*_COUNTED, "state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until"]
 _STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
 
 
@@ -231,6 +240,7 @@ class Batches:
         record: str,
         blobs: Mapping[str, bytes],
         addresses: Sequence[str],
+        metadata: str = "",
     ) -> State:
         """A recipient gets a row of the ledger, rejected or unknown. `SENT` where an event has proved that.
 
@@ -250,6 +260,7 @@ class Batches:
             record,
             count,
             lines,
+            metadata,
             *parts,
         ).decode()
         if not answer:
@@ -324,25 +335,38 @@ class Batches:
     def status(self, batch_id: str) -> BatchStatus:
         """How far a batch is. Raises `UnknownSend`."""
         with reachable(self._redis):
-            row = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("batch", batch_id)))
-        if not row:
+            found = cast("list[bytes | None]", self._redis.hmget(self._key("batch", batch_id), _FIELDS))
+        text = {name: value.decode() for name, value in zip(_FIELDS, found, strict=True) if value is not None}
+        if not text:
             raise UnknownSend
-        text = {name.decode(): value for name, value in row.items() if name != b"letter"}
-        counts = {name[2:]: int(value) for name, value in text.items() if name.startswith("n:") and int(value)}
+        counts = _counts(text)
         for state, count in self._rows(batch_id).items():
             counts[state] = counts.get(state, 0) + count
         finished = text.get("finished_at")
         return BatchStatus(
             batch_id=batch_id,
-            state=BatchState(text["state"].decode()),
-            lane=Lane(text["lane"].decode()),
-            list=text["list"].decode(),
+            state=BatchState(text["state"]),
+            lane=Lane(text["lane"]),
+            list=text["list"],
             accepted_at=float(text["accepted_at"]) / 1000,
             changed_at=float(text["moved_at"]) / 1000,
             finished_at=float(finished) / 1000 if finished else None,
             waits_until=float(text["wait_until"]) / 1000,
             counts=counts,
         )
+
+    def counts(self) -> dict[str, int]:
+        """How many recipients of all batches that are kept are in each state, but those who have a row of the ledger.
+
+        Those are among the sends of the ledger, and are counted here, too, when their row has come to an end.
+        """
+        found: Counter[str] = Counter()
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in cast("list[bytes]", self._redis.zrange(self._key("batches"), 0, -1)):
+                pipe.hmget(self._key("batch", batch_id.decode()), _COUNTED)
+            for values in pipe.execute():
+                found.update({name[2:]: int(value) for name, value in zip(_COUNTED, values, strict=True) if value})
+        return {state: count for state, count in found.items() if count}
 
     def _rows(self, batch_id: str) -> dict[str, int]:
         """The states of those who have left and are not counted yet."""
@@ -388,7 +412,14 @@ class Batches:
                 rows[place] = [""] * len(rows[place])
             if places and not dry_run and self._redis.hexists(name, number):
                 self._redis.hset(name, number, packed(rows))
+                self._erase_metadata(batch_id, number, places)
         return erased
+
+    def _erase_metadata(self, batch_id: str, chunk: bytes, places: Sequence[int]) -> None:
+        name = self._key("batch", batch_id, "metadata")
+        kept = _metadata(cast("bytes | None", self._redis.hget(name, chunk)))
+        if len(left := {place: said for place, said in kept.items() if int(place) not in places}) < len(kept):
+            self._redis.hset(name, chunk, zlib.compress(json.dumps(left).encode()))
 
     def latest(self, limit: int = 20) -> list[str]:
         """The ids of those that are known, the latest first."""
@@ -423,16 +454,43 @@ def _states(packed: bytes) -> Iterable[str]:
         yield _STATES[byte & 15]
 
 
+def metadata_of(redis: Redis, key: Keys, batch_id: str, number: int) -> dict[str, Any]:
+    """What the caller gave with a batch's letter, and with this recipient, for receivers of events."""
+    of_all = cast("bytes | None", redis.hget(key("batch", batch_id), "metadata"))
+    own = cast("bytes | None", redis.hget(key("batch", batch_id, "metadata"), str(number // CHUNK)))
+    return (json.loads(of_all) if of_all else {}) | _metadata(own).get(str(number % CHUNK), {})
+
+
+def _counts(text: Mapping[str, str]) -> dict[str, int]:
+    return {name[2:]: count for name in _COUNTED if (count := int(text.get(name, 0)))}
+
+
+def _metadata(data: bytes | None) -> dict[str, dict[str, Any]]:
+    """Of a chunk's recipients, by their places."""
+    return dict(json.loads(zlib.decompress(data))) if data else {}
+
+
 def _epoch_ms(when: datetime | None) -> int | str:
     return "" if when is None else round(when.timestamp() * 1000)
 
 
-def packed(rows: Sequence[Sequence[str]]) -> bytes:
+def packed(rows: Sequence[Row]) -> bytes:
     """A chunk's rows as they are kept."""
     return zlib.compress(json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode(), 6)
 
 
-def unpacked(data: bytes) -> list[list[str]]:
+def unpacked(data: bytes) -> list[Row]:
     """The rows of a chunk."""
-    rows: list[list[str]] = json.loads(zlib.decompress(data))
+    rows: list[Row] = json.loads(zlib.decompress(data))
     return rows
+
+
+def packed_metadata(rows: Sequence[Row], width: int) -> bytes:
+    """What recipients of a chunk have of their own for receivers of events, by their places; empty for none.
+
+    `width` is how many there are of mailbox and values, behind which it stands.
+
+    It is kept for as long as the batch: events come when the rows have long gone.
+    """
+    found = {place: said for place, row in enumerate(rows) for own in row[width:] if (said := own.get("metadata"))}
+    return zlib.compress(json.dumps(found, separators=(",", ":")).encode(), 6) if found else b""

@@ -450,3 +450,81 @@ def test_who_is_erased_gets_nothing_and_stands_in_no_chunk(client: Client, ses: 
     assert "reader1" not in str(unpacked(chunk))
     work(client)
     assert batch.status().counts == {"sent": 2, "cancelled": 1}
+
+
+# -- letters -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_email_to_nobody_goes_to_many_with_all_that_it_says(client: Client, ses: Ses) -> None:
+    letter = Email(None, "Hello {{name}}", "Hi {{name|there}}", alternatives=[("<x/>", "text/xml")], tags={"a": "1"})
+    batch = client.send_batch(letter, [("ann@example.org", {"name": ""})], key="k", list="news")
+    work(client)
+    email = ses.emails[f"{batch.id}-0"]
+    assert (email.subject, email.text, email.to, email.lane) == ("Hello ", "Hi there", ("ann@example.org",), Lane.BULK)
+    assert (email.tags["a"], len(email.alternatives)) == ("1", 1)
+    with pytest.raises(InvalidEmail, match="recipients or an idempotency key"):
+        client.send_batch(letter.replace(to="bob@example.org"), [], key="l", list="news")
+    with pytest.raises(ConfigurationError, match="ulr"):
+        client.send_batch(letter.replace(text="{{email|ulr}}"), [], key="l", list="news")
+
+
+def test_a_letter_in_jinja_is_rendered_by_the_worker_and_its_rows_are_tried_before(client: Client, ses: Ses) -> None:
+    letter = Letter(subject="{{ n }}", text="{% for o in orders %}{{ o.name }} {% endfor %}{{ email }}", jinja=True)
+    people: list[Any] = [("ann@example.org", {"n": 1, "orders": [{"name": "Tea"}]})]
+    for context in ({"n": 1}, {"n": 1, "orders": [{}]}, {"n": 1, "orders": [object()]}):
+        with pytest.raises(InvalidEmail, match=r"recipients\[1\]"):
+            client.send_batch(letter, [*people, ("bob@example.org", context)], key="k", list="news")
+    batch = client.send_batch(letter, people, key="k", list="news")
+    work(client)
+    email = ses.emails[f"{batch.id}-0"]
+    assert (email.subject, email.text) == ("1", "Tea ann@example.org")
+    with pytest.raises(IdempotencyConflict):
+        client.send_batch(Letter(subject="{{ n }}", text="{{email}}"), people, key="k", list="news")
+
+
+def test_a_recipient_has_tags_headers_and_metadata_of_its_own_beside_the_letter_s(client: Client, ses: Ses) -> None:
+    letter = Letter(subject="s", text="t", tags={"a": "1"}, headers={"X-Shop": "us"}, metadata={"run": 1, "user": 0})
+    own = {"tags": {"b": 2}, "headers": {"X-Shop": "you", "X-Number": 7}, "metadata": {"user": 7}}
+    batch = client.send_batch(letter, [("ann@example.org", {}, own), "bob@example.org"], key="k", list="news")
+    work(client)
+    ann, bob = (ses.emails[f"{batch.id}-{n}"] for n in (0, 1))
+    assert (dict(ann.tags), ann.headers["X-Shop"]) == ({"a": "1", "sesmail-list": "news", "b": "2"}, "you")
+    assert (ann.headers["X-Number"], bob.headers["X-Shop"]) == ("7", "us")
+    assert client.ledger.metadata(f"{batch.id}-0") == {"run": 1, "user": 7}
+    assert client.ledger.metadata(f"{batch.id}-1") == {"run": 1, "user": 0}
+    for wrong in ({"tags": {"a b": 1}}, {"headers": {"Subject": "x"}}, {"subject": "x"}):
+        with pytest.raises(InvalidEmail, match=r"recipients\[0\]"):
+            client.send_batch(letter, [("zoe@example.org", {}, wrong)], key="l", list="news")
+
+
+def test_metadata_of_a_recipient_is_there_where_the_send_failed_and_goes_with_who_is_erased(
+    client: Client, ses: Ses
+) -> None:
+    def refuses(send_id: str) -> None:
+        raise SendRejected("Address is not valid.", code="MessageRejected")
+
+    ses.before = refuses
+    people: list[Any] = [(f"reader{n}@example.org", {}, {"metadata": {"user": n}}) for n in range(2)]
+    batch = client.send_batch(Letter(subject="s", text="t"), people, key="k", list="news")
+    client.erase("reader1@example.org")
+    work(client)
+    assert client.scripts.redis.hget(client.scripts.keys("send", f"{batch.id}-0"), "metadata") == b'{"user": 0}'
+    assert client.ledger.metadata(f"{batch.id}-1") == {}
+
+
+def test_a_recipient_s_email_is_seen_before_anything_is_queued(client: Client) -> None:
+    email = client.composer.preview(LETTER, ("ann@example.org", {"name": "Ann"}), list="news")
+    assert (email.subject, email.to) == ("Hello Ann", ("ann@example.org",))
+    assert email.headers["List-Unsubscribe"].strip("<>") in str(email.html)
+    assert client.batches.latest() == []
+    assert client.send(email.replace(to="me@example.com")).new
+
+
+def test_a_template_that_ses_keeps_is_a_letter_by_its_name(client: Client, ses: Ses) -> None:
+    templates = {"spring": {"subject": "Hi {{name}}", "html": "<p>{{name}}</p>"}, "other": {"subject": "{{#if vip}}"}}
+    vars(client)["transport"].template = templates.__getitem__
+    batch = client.send_batch("spring", [("ann@example.org", {"name": "<Ann>"})], key="k", list="news")
+    work(client)
+    assert ses.emails[f"{batch.id}-0"].html == "<p>&lt;Ann&gt;</p>"
+    with pytest.raises(ConfigurationError, match="#if vip"):
+        client.send_batch("other", [], key="l", list="news")

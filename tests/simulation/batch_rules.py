@@ -39,8 +39,8 @@ class BatchRules:
         batch = self._model.batches.get((base, argv[0]))
         if batch is None or reply[0] != b"added":
             return
-        for place in range((len(argv) - 5) // 2):
-            rows = json.loads(zlib.decompress(argv[6 + 2 * place]))
+        for place in range((len(argv) - 5) // 3):
+            rows = json.loads(zlib.decompress(argv[6 + 3 * place]))
             for offset, row in enumerate(rows):
                 send_id = f"{batch.id}-{(reply[1] + place) * CHUNK + offset}"
                 if (base, send_id) not in self._model.sends:

@@ -107,7 +107,7 @@ SWEEPS = (
     _lua(
         "what is lost keeps its place",
         "sweep_lost",
-        "requeue(id, 'queued', own_lane, ARGV[4] == '1')",
+        "requeue(id, 'queued', own_lane, ARGV[4] == '1', 'ticket-lost')",
         "local _ = 0",
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
@@ -407,6 +407,7 @@ BATCHES = (
         "unknown += 0",
     ),
 )
+STORIES = (_lua("an end is not noted among the moves", "rows", "note_move(id, from, to, why or code)", ""),)
 MUTANTS: tuple[Bug, ...] = (
     *CLAIMS,
     *TICKETS,
@@ -420,4 +421,5 @@ MUTANTS: tuple[Bug, ...] = (
     *TELLING,
     *ANSWERING,
     *BATCHES,
+    *STORIES,
 )

@@ -17,6 +17,7 @@ from django.urls import reverse
 from sesmail.contrib.django.ledger_admin import PAGE, LedgerAdmin, may_see_addresses, moment, shown_address
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
+from sesmail.sending.story import story
 from sesmail.state.kept import kept_email
 from sesmail.vocabulary import FAILED, State
 
@@ -167,7 +168,7 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
-            moves=_moves(known, facts.due_at),
+            happened=_happened(known, facts.due_at),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
             email=self._email(send_id) if may_see_addresses(request) else None,
@@ -258,12 +259,10 @@ MEANINGS = {
 }
 
 
-def _moves(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
-    """What is known to have happened to it, in order."""
-    tries = f", after SES was asked {known.attempts} times" if known.attempts > 1 else ""
-    waits = f", having backed off {known.waits} times" if known.waits else ""
-    moves = [(moment(known.accepted_at), "accepted"), (moment(known.changed_at), f"{known.state}{tries}{waits}")]
-    return [*moves, (moment(due_at), "due")] if due_at else moves
+def _happened(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
+    """What is known to have happened to it, in order, and when it is due."""
+    told = [(moment(at), what) for at, what in story(known)]
+    return [*told, (moment(due_at), "due")] if due_at else told
 
 
 def _number(text: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import zlib
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.sending.batches.written import WrittenLetter
+from sesmail.sending.batches.written import WrittenLetter, personal
 from sesmail.sending.delivery import Stale
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
-from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sesmail.sending.batches.office import BatchOffice
     from sesmail.sending.delivery import Delivery
     from sesmail.settings import Settings
-    from sesmail.state.batches import Batches, Held
+    from sesmail.state.batches import Batches, Held, Row
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease
     from sesmail.unsubscribe import UnsubscribeLinks
@@ -81,6 +81,7 @@ class ChunkLedger:
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
         for_scope: str = "",  # noqa: ARG002
+        why: str = "",  # noqa: ARG002
     ) -> State:
         """It waits in its chunk."""
         self.backs_off = True if backs_off else self.backs_off
@@ -102,6 +103,7 @@ class ChunkLedger:
         record, blobs = pack(claim.email)
         addresses = [*map(normal_address, claim.email.recipients)]
         how = {"reason": reason, "code": code, "record": record, "blobs": blobs, "addresses": addresses}
+        how["metadata"] = json.dumps(claim.email.metadata) if claim.email.metadata else ""
         return self._batches.leave(self._held, number_of(claim), to, **how)  # type: ignore[arg-type]
 
 
@@ -127,21 +129,18 @@ class Letters:
             self._read[held.letter_digest] = WrittenLetter.unpack(self._batches.letter(held.batch_id))
         return self._read[held.letter_digest]
 
-    def email(self, held: Held, letter: WrittenLetter, number: int, row: list[str]) -> Email:
+    def email(self, held: Held, letter: WrittenLetter, number: int, row: Row) -> Email:
         """The email to one recipient. Raises `InvalidEmail`."""
-        url, headers = "", {}
-        if letter.has_door:
-            who = Unsubscription(
-                site=self._settings.site,
-                recipient=normal_address(bare_address(row[0])),
-                list=held.list_name,
-                send_id=f"{held.batch_id}-{number}",
-            )
-            url = self._links().link(who)
-            headers = one_click_headers(url)
-        return letter.for_one(row[0], row[1:], url=url, headers=headers)
+        return personal(
+            letter,
+            row,
+            site=self._settings.site,
+            list_name=held.list_name,
+            links=self._links,
+            send_id=f"{held.batch_id}-{number}",
+        )
 
-    def claims(self, held: Held, rows: Mapping[int, list[str]]) -> Iterator[Claim | int]:
+    def claims(self, held: Held, rows: Mapping[int, Row]) -> Iterator[Claim | int]:
         """A claim for each; the number alone of one that cannot be made into an email."""
         letter = self.of(held)
         for number, row in rows.items():
@@ -219,7 +218,7 @@ class ChunkWorker:
             for number in held.numbers("queued"):
                 yield self._broken(held, number)
 
-    def _rows(self, held: Held) -> dict[int, list[str]]:
+    def _rows(self, held: Held) -> dict[int, Row]:
         """Those of the chunk that still wait and have not opted out."""
         rows = unpacked(held.data)
         waiting = {number: rows[number % CHUNK] for number in held.numbers("queued")}

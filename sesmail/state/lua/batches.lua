@@ -89,7 +89,7 @@ end
 -- Keeps all of a batch for so long (ms); for ever, until it has ended, where that is nil.
 local function keep_for(id, lifetime_ms)
   local names = {redis.call('HGET', of_batch(id), 'key'), of_batch(id)}
-  for _, part in ipairs({'chunks', 'states', 'todo', 'seen', 'rows'}) do
+  for _, part in ipairs({'chunks', 'states', 'todo', 'seen', 'rows', 'metadata'}) do
     names[#names + 1] = of_batch(id, part)
   end
   for _, name in ipairs(names) do
