@@ -317,7 +317,8 @@ class Client(WayBack):
 
 def _transport(settings: Settings) -> SesTransport:
     """The way to the account of SES that these settings are of."""
-    from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+    from sesmail.ses.roles import Key  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+    from sesmail.ses.transport import SesTransport  # noqa: PLC0415
 
     return SesTransport(
         region=settings.region,

@@ -38,6 +38,8 @@ def erase(client: WayBack, address: str, *, why: str, dry_run: bool) -> Erased:
     if not dry_run:
         client.audit.note("erase", eraser.name.partition("@")[0], why)
     counts = eraser.erase()
+    if not dry_run:
+        _forget_what_ses_listed(client, normal)
     counts["waiting_email"] += client.batches.erase(normal, dry_run=dry_run)
     sites = sorted({client.settings.site, *client.hearing.sites()})
     counts["events"] = erase_events(client.event_store, sites, eraser.redaction, normal, dry_run=dry_run)
@@ -45,6 +47,14 @@ def erase(client: WayBack, address: str, *, why: str, dry_run: bool) -> Erased:
         now: Any = client.scripts.redis.time()
     elsewhere = (*([FORMER_NAMES] if _has_former_names(client) else []), *NOT_LOOKED_THROUGH)
     return _said(counts, eraser.name, now[0] + now[1] / 1e6, dry_run=dry_run, elsewhere=elsewhere)
+
+
+def _forget_what_ses_listed(client: WayBack, address: str) -> None:
+    """Of the lists of other accounts than `default`, while `sesmail suppress sync` runs."""
+    for account in client.settings.account_names:
+        scripts = client.scripts.of_account(account)
+        with reachable():
+            scripts.redis.srem(scripts.keys.of_account("ses-list"), address)
 
 
 def _has_former_names(client: WayBack) -> bool:

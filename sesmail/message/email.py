@@ -52,7 +52,7 @@ from sesmail.message.given import attachments_of
 from sesmail.message.headers import MAX_HEADERS, NOTHING, headers_of
 from sesmail.message.plain import AUTO, plain_text
 from sesmail.message.reading import MAX_ENCODED_BYTES
-from sesmail.message.ses_members import ses_members_of
+from sesmail.message.ses_members import names_of, ses_members_of
 from sesmail.message.shown import with_dispositions
 from sesmail.message.text import body, line
 
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 MAX_SUBJECT_LENGTH = 998 - len("Subject: ")
 """One line of a message: RFC 5322 §2.1.1."""
+MAX_TEMPLATE_HEADERS = 14
+"""Beside a template of SES's, which takes fifteen: one is ours."""
 REDIRECTED_HEADER = "X-Sesmail-Redirected-From"
 """Who an email was for that was redirected on a staging site."""
 MAX_REDIRECTED_LENGTH = 900
@@ -126,7 +128,9 @@ class Email:
     ses: Mapping[str, Any]
     """What else SES takes with an email, by the names of its `SendEmail`: `{"TenantName": "shop-17"}`,
     `FeedbackForwardingEmailAddress`, `FromEmailAddressIdentityArn`, `ListManagementOptions`, and what botocore's model
-    of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says."""
+    of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says. One of SES's own
+    templates, `{"Content": {"Template": {"TemplateName": "welcome", "TemplateData": "{}"}}}`, stands in place of
+    subject, bodies and files, with at most 14 headers and 262144 characters of data."""
     account: str | None
     """The SES account that it goes through, one of SESMAIL_ACCOUNTS. Without it, that of its sender's domain, or of its
     lane, or `default`."""
@@ -231,6 +235,12 @@ class Email:
     def sender_domain(self) -> str:
         """The domain of `from_email`; empty while there is none."""
         return bare_address(self.from_email or "").rpartition("@")[2]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What of the account at SES it goes out by, by kind: where SES refuses one of these, the others go on."""
+        own = {"identity": self.sender_domain, "configuration-set": self.configuration_set or ""}
+        return {kind: name for kind, name in own.items() if name} | (names_of(self.ses) if self.ses else {})
 
     def with_defaults(
         self,
@@ -389,6 +399,8 @@ def _check_as_a_whole(email: Email, *, least: int = 1) -> None:
     if not least <= email.recipient_count <= MAX_RECIPIENTS:
         problem = f"has {email.recipient_count} recipients, cc and bcc included"
         raise InvalidEmail("to", problem, f"1 to {MAX_RECIPIENTS}; better send one email to each")
+    if "Content" in email.ses:
+        _check_beside_template(email)
     if email.send_at and email.expires_at and email.expires_at <= email.send_at:
         raise InvalidEmail("expires_at", "is not after send_at")
     if (size := _encoded_size(email)) > MAX_ENCODED_BYTES:
@@ -396,6 +408,15 @@ def _check_as_a_whole(email: Email, *, least: int = 1) -> None:
         raise InvalidEmail(
             largest, f"the email has {size} bytes as encoded for sending", f"at most {MAX_ENCODED_BYTES}"
         )
+
+
+def _check_beside_template(email: Email) -> None:
+    for name in ("subject", "text", "html", "alternatives", "attachments"):
+        if getattr(email, name):
+            raise InvalidEmail(name, "stands beside a template of SES's, which says all of the email", "an empty one")
+    if len(email.headers) > MAX_TEMPLATE_HEADERS:
+        problem = f"has {len(email.headers)} headers beside a template of SES's"
+        raise InvalidEmail("headers", problem, f"at most {MAX_TEMPLATE_HEADERS}")
 
 
 def _put_together(kind: type[Email], values: dict[str, Any]) -> Email:

@@ -236,7 +236,9 @@ class Outbox:
         account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
         settings = self._of_account[account]
         complete = email.at_account(account).with_defaults(
-            from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
+            from_email=settings.from_email,
+            configuration_set=settings.configuration_set_of(email.lane),
+            ses=settings.ses,
         )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")

@@ -14,15 +14,16 @@ def _python(name: str, module: str, old: str, new: str, harmless: str = "") -> B
 
 
 STALE_BEGIN = "if f[2] ~= token then\n  return 0\nend\n"
-STALE_SLOT = "begins[2] ~= ARGV[8] or (begins[1] ~= 'claimed' and begins[1] ~= 'sending')"
 STALE_SETTLE = "if f[2] ~= token then\n  return ''\nend\n"
 NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 
 CLAIMS = (
     _lua("begin takes any token", "begin", STALE_BEGIN, ""),
     _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
-    _lua("a slot begins what another holds", "throttle_reserve", STALE_SLOT, "false"),
-    _lua("a slot begins before it is due", "throttle_reserve", "if begins and slot <= now and", "if begins and"),
+    _lua(
+        "a slot begins what another holds", "throttle_reserve", "if begins and begins[2] ~= token then", "if false then"
+    ),
+    _lua("a slot begins before it is due", "throttle_reserve", "if begins and first_slot <= now and", "if begins and"),
     _lua("settle takes any token", "settle", STALE_SETTLE, ""),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
     _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),
@@ -386,8 +387,8 @@ BATCHES = (
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
-        "if suppressed(ARGV[4]",
-        "if false and suppressed(''",
+        "(has_opt_outs and suppressed(",
+        "(false and suppressed(",
     ),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),

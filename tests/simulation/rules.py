@@ -308,13 +308,13 @@ class Rules(BatchRules):
             self._model.paused[name.removesuffix("line")] -= {str(field).partition(":")[2] for field in fields}
 
     def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
-        scopes = argv[11 + 2 * int(argv[10]) :]
+        scopes = argv[13 + 2 * int(argv[12]) :]
         if reply[0] == b"postponed" and reply[2] in (b"stopped", b"quota"):
             self._scheduler.current().refused_by.add(base)
-        send = self._model.sends.get((_rows(base), argv[6]))
+        send = self._model.sends.get((_rows(base), argv[8]))
         if send and reply[0] == b"begun":
             self.check("begins_when_its_slot_is_due", reply[2] <= self.redis_now() * 1e6 + 1, send.id)
-            self._begins(send, argv[7], argv[9], before)
+            self._begins(send, argv[9], argv[11], before)
         if reply[0] in (b"granted", b"begun"):
             if b"account" in reply[3:]:  # GetAccount tries it first
                 self._scheduler.current().refused_by.add(base)

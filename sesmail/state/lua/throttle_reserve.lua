@@ -1,24 +1,32 @@
 -- needs: rows, beginning, throttle
--- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away. A claimed send whose slot
--- is due at once begins in the same act.
+-- When may these recipients go? Reserves their slot, or several of them, or says when to ask again, or why to go away. A claimed
+-- send whose slot is due at once begins in the same act.
 -- Moves: claimed -> sending: its slot is due, and SES is asked now
 --
 -- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
---       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 id of the send that is to begin (or '': none),
---       8 its token, 9 longest that asking SES can take (ms), 10 the account that SES is asked through, where that is not the
---       email's own, else '', 11 number of shares, then per share: its name, recipients a second; then the scopes that must
+--       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 how many slots are of use to it, one for
+--       so many recipients each, 8 how long it is busy with each (us), 9 id of the send that is to begin (or '': none),
+--       10 its token, 11 longest that asking SES can take (ms), 12 the account that SES is asked through, where that is not the
+--       email's own, else '', 13 number of shares, then per share: its name, recipients a second; then the scopes that must
 --       be open
--- Answers {'begun', 0, the slot} where it has begun; {'stale'} where the claim is;
---         {'granted', microseconds until the slot, the slot, what this send probes...},
+-- Answers {'granted', microseconds until the slot, the slot, the same of each further slot..., what this send probes...}, or
+--         the same with 'begun' where the send has begun; {'stale'} where its claim is;
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; what has begun is given a new slot. Nothing else.
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local most, busy = tonumber(ARGV[7]), tonumber(ARGV[8])
+local FIRST_SHARE = 14
+local FIRST_SCOPE = FIRST_SHARE + 2 * ARGV[13]
+local LATE = 10000 -- us: less than the least margin, so that who is so late with a slot is in nobody's way
 local now = now_us()
-local begins = ARGV[7] ~= '' and held(ARGV[7])
-if begins and (begins[2] ~= ARGV[8] or (begins[1] ~= 'claimed' and begins[1] ~= 'sending')) then
+local begins, token = ARGV[9] ~= '' and held(ARGV[9]), ARGV[10]
+if begins and begins[2] ~= token then
+  return {'stale'}
+end
+if begins and begins[1] ~= 'claimed' and begins[1] ~= 'sending' then
   return {'stale'}
 end
 local row, newer = read_books()
@@ -39,7 +47,7 @@ local function closed()
   if redis.call('EXISTS', of_account('line')) == 0 then
     return nil, probes
   end
-  for i = 12 + 2 * ARGV[11], #ARGV do
+  for i = FIRST_SCOPE, #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
   end
@@ -72,7 +80,7 @@ local function braked()
   if lane ~= 'bulk' or redis.call('EXISTS', key('line')) == 0 then
     return nil, trials
   end
-  for i = 12 + 2 * ARGV[11], #ARGV do
+  for i = FIRST_SCOPE, #ARGV do
     scopes[#scopes + 1] = ARGV[i]
     fields[#fields + 1] = 'braked:' .. ARGV[i]
   end
@@ -116,12 +124,16 @@ end
 
 -- 3. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
 -- try whether that still holds: others may have used it, and nobody tells when their part leaves the 24 hours.
-local function over_quota(probes)
+local function excess_over_quota()
   if row.quota < 0 or counted == 0 then
-    return nil
+    return 0
   end
   local usable = lane == 'bulk' and math.floor(row.quota * (1 - row.reserve)) or row.quota
-  local excess = used_24_hours(row) + counted - usable
+  return used_24_hours(row) + counted - usable
+end
+
+local function over_quota(probes)
+  local excess = excess_over_quota()
   if excess <= 0 then
     return nil
   end
@@ -189,7 +201,7 @@ end
 -- 5. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
-  for i = 12, 11 + 2 * ARGV[11], 2 do
+  for i = FIRST_SHARE, FIRST_SCOPE - 2, 2 do
     local next_slot = tonumber(redis.call('ZSCORE', of_account('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
@@ -197,7 +209,7 @@ local function wait_for_shares(slot)
 end
 
 local function charge_shares(slot)
-  for i = 12, 11 + 2 * ARGV[11], 2 do
+  for i = FIRST_SHARE, FIRST_SCOPE - 2, 2 do
     local shares = of_account('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
@@ -274,9 +286,9 @@ if postponed then
   return postponed
 end
 
-local slot, next_slot, slot_length = now, now, 0
+local limit, slot, next_slot, slot_length = nil, now, now, 0
 if row.rate > 0 then
-  local limit = limit_at(row, now)
+  limit = limit_at(row, now)
   mend_clock(limit)
   slot, next_slot = account_slot(limit)
   slot_length = limit.window / limit.recipients
@@ -293,19 +305,43 @@ if wait > 0 then
   return {'wait', math.ceil(wait)}
 end
 
-book(slot, next_slot)
-charge_shares(slot)
-count_sent(row, now, counted)
+-- 7. Further slots for one that will use them one after the other, each at its own time: those that lie within the horizon, and
+-- for which it will not be late.
+local function take_slot()
+  book(slot, next_slot)
+  charge_shares(slot)
+  count_sent(row, now, counted)
+end
+
+local function has_further_slot(taken, first_slot)
+  if taken >= most or excess_over_quota() > 0 then
+    return false
+  end
+  if limit then
+    slot, next_slot = account_slot(limit)
+  end
+  return slot + LATE >= first_slot + taken * busy and slot - horizon <= now and wait_for_shares(slot) <= 0
+end
+
+local answer, first_slot, taken = {'granted'}, slot, 0
+local oldest, oldest_sum
+repeat
+  take_slot()
+  taken, searched, oldest, oldest_sum = taken + 1, {}, row.oldest, row.oldest_sum
+  answer[#answer + 1] = slot - now
+  answer[#answer + 1] = slot
+until #probes > 0 or #trials > 0 or not has_further_slot(taken, first_slot)
+put_back_searched()
+row.oldest, row.oldest_sum = oldest, oldest_sum
 take(probes)
 take_from(trials)
 write_books(row)
-if begins and slot <= now and #probes == 0 then
+if begins and first_slot <= now and #probes == 0 then
   if begins[1] == 'claimed' then
-    move_to_sending(ARGV[7], begins, ARGV[9], ARGV[10])
+    move_to_sending(ARGV[9], begins, ARGV[11], ARGV[12])
   end
-  return {'begun', 0, slot}
+  answer[1] = 'begun'
 end
-local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do
   answer[#answer + 1] = probe.field
   if probe.asks_first then
