@@ -47,8 +47,8 @@ batch = send_batch(
     without_unsubscribe=True,
 ).id
 held = current_client().batches.claim(Lane.BULK, "worker", "token")
-current_client().batches.begin(held, 0, tries=False)
-current_client().batches.settle(held, 0, "sent")
+current_client().batches.begin(held, {0: "reader0@example.org"}, tries=False)
+current_client().batches.settle(held, [0], "sent")
 current_client().batches.release(held)
 
 boss = User.objects.create_superuser("boss", password="p")
