@@ -345,6 +345,7 @@ class Delivery:
             quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
             shares=self._shares_of(claim, worker),
             scopes=scopes,
+            begins=self._claims.beginning(claim) if self._ledger is self._claims else None,
             patience_seconds=self._settings.patience_seconds,
             lease=self._slots,
         )
@@ -384,6 +385,8 @@ class Delivery:
 
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
+        if slot.has_begun:
+            return None
         throttle = self._account_of(claim).throttle
         try:
             if slot.probes:
