@@ -88,9 +88,9 @@ class BatchRules:
             batch.holders.pop(int(argv[1]), None)
 
     def _batch_begin(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
-        first = 5 + int(argv[4])
-        self._settled(base, argv[0], argv[1], argv[5:first], reply, before)  # type: ignore[attr-defined]
-        for number, answer in zip(argv[first::2], reply[int(argv[4]) :], strict=True):
+        first = 7 + int(argv[6])
+        self._settled(base, argv[0], argv[1], argv[7:first], reply, before)  # type: ignore[attr-defined]
+        for number, answer in zip(argv[first::2], reply[int(argv[6]) :], strict=True):
             send = self._model.sends.get((base, f"{argv[0]}-{number}"))
             if send is not None and send.batch is not None and answer == b"sending":
                 self._begun(send, send.batch, int(number), argv[1], before)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from sesmail.message.addresses import bare_address, normal_address
 from sesmail.sending.batches.written import WrittenLetter, personal
 from sesmail.sending.delivery import Stale
 from sesmail.sending.throttle import SlotLease
+from sesmail.state import guard
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
@@ -68,9 +69,19 @@ class ChunkLedger:
                 del self._taken[number]
         if answer == "closed":
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+        if answer.startswith("too-many"):
+            self._hold_back(claim, *answer.split()[1:])
+            raise StaleClaim("SES is not asked: the address has had too many emails within the hour")
         self.is_over = answer not in ("sending", "suppressed", "expired", "sent")
         if answer != "sending":
             raise StaleClaim(f"SES is not asked: {answer}")
+
+    def _hold_back(self, claim: Claim, whose: str, news: str) -> None:
+        """It is set aside, as any email beyond SESMAIL_HOURLY_LIMIT_PER_ADDRESS."""
+        limit = self._batches.hourly_limit
+        if news == "1":
+            guard.tell(limit, whose, claim.send_id)
+        self._leave(claim, State.ABANDONED, f"more than {limit} emails an hour to one of its recipients", "too-many")
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it."""
