@@ -83,6 +83,7 @@ class SesmailCollector(Collector):
         yield from _rate(accounts)
         yield from _quota(accounts)
         yield _line(accounts)
+        yield _in_batches(client)
         yield from _watched(client, accounts)
         yield from _histograms(client)
         yield from _events(client)
@@ -133,6 +134,14 @@ def _sends(counts: Mapping[str, int]) -> Metric:
     for total in (State.QUEUED, State.SCHEDULED):
         del by_state[total.value, ""]
     return _gauge("sesmail_sends", meaning, ("state", "lane"), by_state.items())
+
+
+def _in_batches(client: Client) -> Metric:
+    meaning = (
+        "Recipients of batches in each state, but those who have a send of their own; those that wait are always told."
+    )
+    counts = {State.QUEUED.value: 0, **client.batches.counts()}
+    return _gauge("sesmail_batch_recipients", meaning, ("state",), [((state,), n) for state, n in counts.items()])
 
 
 def _sweeps(swept: Mapping[str, int]) -> Metric:
