@@ -39,6 +39,7 @@ STATE_LEFT_BEHIND = {
     "after_claim": "claimed",
     "after_reserve": "claimed",
     "after_begin": "sending",
+    "after_begin_with_slot": "sending",
     "after_yes": "sending",
     "before_ack": "sent",
 }
