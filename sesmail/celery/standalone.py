@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
+from click import ClickException
 
 from sesmail.celery.addresses import celery_of_redis
 from sesmail.celery.internals import NEW_NAMES, import_configuration, misspelt
@@ -72,6 +75,10 @@ MERGED = ("broker_transport_options", "beat_schedule")
 """Settings that a user's file adds to, entry by entry, rather than replaces: its own schedule keeps our sweep."""
 
 
+class BrokenConfiguration(ConfigurationError, ClickException):
+    """The user's file cannot be loaded. Celery's commands, which are click's, say so in a line, without a traceback."""
+
+
 class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
     """Reads `celeryconfig.py` over our defaults. Celery's own `add_defaults` would put ours above the file."""
 
@@ -100,14 +107,20 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and error.name == name == DEFAULT_CONFIG_MODULE:
                 return {}
-            raise ConfigurationError(
-                f"The configuration `{name}` cannot be loaded ({type(error).__name__}: {error}). "
+            raise BrokenConfiguration(
+                f"The configuration `{name}` cannot be loaded ({type(error).__name__}: {error}{_where(error)}). "
                 "Nothing was started and no email was queued by this program. Mend the file and start again."
             ) from error
         self.configured = True
         said = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         _warn_of_misspelt(said, name)
         return {NEW_NAMES.get(key, key): value for key, value in said.items()}
+
+
+def _where(error: Exception) -> str:
+    """The line of the user's file at which an error came up, as far as that is known."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    return f", {Path(lines[-1].filename).name}, line {lines[-1].lineno}" if lines else ""
 
 
 def _names_a_broker(user: Mapping[str, Any]) -> bool:

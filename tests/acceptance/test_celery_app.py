@@ -171,6 +171,8 @@ def test_an_error_in_celeryconfig_is_raised_and_says_what_it_means(site, tmp_pat
     assert done.returncode == 1
     assert f"The configuration `celeryconfig` cannot be loaded ({named}" in done.stdout
     assert "Mend the file" in done.stdout.splitlines()[-1]
+    assert ("Traceback" in done.stdout) == (program == "producer"), "Celery's commands say it in a line"
+    assert "celeryconfig.py, line 1)" in done.stdout
 
 
 def test_a_configuration_that_is_asked_for_by_name_must_be_there(site, tmp_path):
