@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,14 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         user = self._users_settings(os.environ.get("CELERY_CONFIG_MODULE") or DEFAULT_CONFIG_MODULE)
         defaults = _with_broker(DEFAULTS) if not _names_a_broker(user) else DEFAULTS
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
+        if variable := os.environ.get("CELERY_BROKER_URL"):  # it counts in any case; what reads the file alone may know
+            merged["broker_url"] = variable
         return {**defaults, **user, **merged}
 
     def on_worker_init(self) -> None:
-        """For `celery -A sesmail beat -S django_celery_beat...`, whose schedule is in Django's database."""
-        if os.environ.get("DJANGO_SETTINGS_MODULE") and any("django_celery_beat" in word for word in sys.argv):
+        """For beat with django-celery-beat, whose schedule is in Django's database: `-S`, `beat_scheduler`, or a kind of it."""
+        is_beat = not {"beat", "-B", "--beat"}.isdisjoint(sys.argv)
+        if is_beat and os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django_celery_beat"):
             import django  # noqa: PLC0415  only who has it asks for this
 
             django.setup()

@@ -101,6 +101,7 @@ CONF = """
 import json, os
 from sesmail import app, current_client
 s = current_client().settings
+assert app.conf["broker_url"] == app.conf.broker_url  # schedulers and the like read either
 print(json.dumps({"broker": app.conf.broker_url, "ledger": s.redis_url, "schedule": sorted(app.conf.beat_schedule),
     "serializer": app.conf.task_serializer, "rate": s.max_send_rate}))
 """
