@@ -97,7 +97,7 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         return {**defaults, **user, **merged}
 
     def on_worker_init(self) -> None:
-        """For beat with django-celery-beat, whose schedule is in Django's database: `-S`, `beat_scheduler`, or a kind of it."""
+        """For a beat whose schedule django-celery-beat keeps in Django's database, however its scheduler is named."""
         is_beat = not {"beat", "-B", "--beat"}.isdisjoint(sys.argv)
         if is_beat and os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django_celery_beat"):
             import django  # noqa: PLC0415  only who has it asks for this

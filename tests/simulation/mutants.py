@@ -104,7 +104,7 @@ SWEEPS = (
     _lua(
         "what is lost keeps its place",
         "sweep_lost",
-        "requeue(id, 'queued', own_lane, ARGV[4] == '1')",
+        "requeue(id, 'queued', own_lane, ARGV[4] == '1', 'ticket-lost')",
         "local _ = 0",
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
@@ -383,8 +383,8 @@ BATCHES = (
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
-        "if suppressed(ARGV[4]",
-        "if false and suppressed(''",
+        "(has_opt_outs and suppressed(",
+        "(false and suppressed(",
     ),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
@@ -404,6 +404,7 @@ BATCHES = (
         "unknown += 0",
     ),
 )
+STORIES = (_lua("an end is not noted among the moves", "rows", "note_move(id, from, to, why or code)", ""),)
 MUTANTS: tuple[Bug, ...] = (
     *CLAIMS,
     *TICKETS,
@@ -417,4 +418,5 @@ MUTANTS: tuple[Bug, ...] = (
     *TELLING,
     *ANSWERING,
     *BATCHES,
+    *STORIES,
 )
