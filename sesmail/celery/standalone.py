@@ -92,9 +92,9 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         user = self._users_settings(os.environ.get("CELERY_CONFIG_MODULE") or DEFAULT_CONFIG_MODULE)
         defaults = _with_broker(DEFAULTS) if not _names_a_broker(user) else DEFAULTS
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
-        if variable := os.environ.get("CELERY_BROKER_URL"):  # it counts in any case; what reads the file alone may know
-            merged["broker_url"] = variable
-        return {**defaults, **user, **merged}
+        # The variable counts in any case, but to Celery alone: redbeat and the like read what is configured.
+        broker = {"broker_url": variable} if (variable := os.environ.get("CELERY_BROKER_URL")) else {}
+        return {**defaults, **user, **merged, **broker}
 
     def on_worker_init(self) -> None:
         """For a beat whose schedule django-celery-beat keeps in Django's database, however its scheduler is named."""
