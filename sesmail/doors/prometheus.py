@@ -83,11 +83,11 @@ class SesmailCollector(Collector):
         yield from _rate(accounts)
         yield from _quota(accounts)
         yield _line(accounts)
-        yield _in_batches(client)
         yield from _watched(client, accounts)
         yield from _histograms(client)
         yield from _events(client)
         yield from _reputation(client)
+        yield from _batches(client)
 
 
 def registry(client: Client | None = None) -> CollectorRegistry:
@@ -136,12 +136,15 @@ def _sends(counts: Mapping[str, int]) -> Metric:
     return _gauge("sesmail_sends", meaning, ("state", "lane"), by_state.items())
 
 
-def _in_batches(client: Client) -> Metric:
-    meaning = (
-        "Recipients of batches in each state, but those who have a send of their own; those that wait are always told."
-    )
-    counts = {State.QUEUED.value: 0, **client.batches.counts()}
-    return _gauge("sesmail_batch_recipients", meaning, ("state",), [((state,), n) for state, n in counts.items()])
+def _batches(client: Client) -> Iterator[Metric]:
+    """Those under way, the latest 25: each has an id of its own, and there is no end of them."""
+    under_way = client.batches.under_way()
+    meaning = "Recipients of the batches under way, by state."
+    counts = [((one.batch_id, one.list, state), count) for one in under_way for state, count in one.counts.items()]
+    yield _gauge("sesmail_batch_recipients", meaning, ("batch", "list", "state"), counts)
+    meaning = "What SES's events and readers' links have told of the batches under way so far."
+    told = [((one.batch_id, one.list, what), count) for one in under_way for what, count in one.events.items()]
+    yield _gauge("sesmail_batch_events", meaning, ("batch", "list", "event"), told)
 
 
 def _sweeps(swept: Mapping[str, int]) -> Metric:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from sesmail import Client, Letter, Settings
+from sesmail import Client, Settings
 from sesmail.doors import prometheus
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
@@ -208,10 +208,3 @@ def test_a_collector_is_registered_without_redis_and_then_fails_rather_than_tell
 def test_a_store_of_events_that_is_away_fails_it_too(redis_server: EmbeddedRedis) -> None:
     with pytest.raises(EventStoreUnavailable):
         prometheus.text(Client(Settings(redis_url=redis_server.url, event_store=NOWHERE)))
-
-
-def test_recipients_of_batches_are_counted_and_none_that_wait_is_0(client: Client) -> None:
-    assert told(client)["sesmail_batch_recipients"] == {("queued",): 0}
-    letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
-    client.send_batch(letter, ["ann@example.org", "bob@example.org"], key="k", without_unsubscribe=True)
-    assert told(client)["sesmail_batch_recipients"]["queued",] == 2
