@@ -527,6 +527,51 @@ def test_who_is_erased_gets_nothing_and_stands_in_no_chunk(client: Client, ses: 
     assert batch.status().counts == {"sent": 2, "cancelled": 1}
 
 
+# -- as people look for them ------------------------------------------------------------------------------------------
+
+
+def test_recipients_are_found_by_state_and_by_page_and_their_addresses_while_anybody_of_their_chunk_waits(
+    client: Client, ses: Ses
+) -> None:
+    def refuses(send_id: str) -> None:
+        if send_id.endswith("-3"):
+            raise SendRejected("no", code="MessageRejected")
+
+    opt_out(client, "reader5@example.org")
+    ses.before = refuses
+    batch = client.send_batch(LETTER, readers(*range(150)), key="k", list="news").id
+    client.batches.pause(batch)
+    of = client.recipients.of
+    assert of(batch, limit=1000) == [f"{batch}-{n}" for n in range(150)]
+    assert of(batch, State.QUEUED, skip=100, limit=2) == [f"{batch}-100", f"{batch}-101"]
+    assert client.recipients.addresses([f"{batch}-{n}" for n in (0, 149, 150)] + ["other"]) == {
+        f"{batch}-0": "reader0@example.org",
+        f"{batch}-149": "reader149@example.org",
+    }
+    client.batches.resume(batch)
+    work(client)
+    assert of(batch, State.REJECTED) == [f"{batch}-3"]
+    assert of(batch, State.SUPPRESSED) == [f"{batch}-5"]
+    assert len(of(batch, State.SENT, limit=1000)) == 148
+    assert of(batch, State.QUEUED) == of(batch, State.UNKNOWN) == of("batch_0000000000000000") == []
+    assert client.recipients.addresses([f"{batch}-0"]) == {}
+    assert (client.search.facts(f"{batch}-0").list, client.search.facts(f"{batch}-3").list) == ("news", "news")
+    assert [(move.state, move.why) for move in client.ledger.status(f"{batch}-3").moves] == [
+        (State.REJECTED, "MessageRejected")
+    ]
+
+
+def test_batches_under_way_are_those_that_have_not_ended_the_latest_first(client: Client, ses: Ses) -> None:
+    first, other = (client.send_batch(LETTER, readers(1, 2), key=key, list="news").id for key in ("a", "b"))
+    assert [each.batch_id for each in client.batches.under_way()] == [other, first]
+    client.batches.cancel(other)
+    assert client.batches.finish() == [other]
+    (left,) = client.batches.under_way()
+    assert left == client.batches.status(first)
+    assert (left.batch_id, left.recipients, left.done, left.site, left.account) == (first, 2, 0, "default", "default")
+    assert client.batches.latest(1, skip=1) == [first]
+
+
 # -- letters -------------------------------------------------------------------------------------------------------------
 
 
