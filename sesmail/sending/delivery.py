@@ -45,7 +45,6 @@ from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.ses.bulk import Entry
     from sesmail.ses.request import Composed
@@ -490,17 +489,21 @@ class Delivery:
             claim.lane,
             express=claim.express,
             quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
-            shares=self._shares_of(email, worker),
+            shares=self._shares_of(claim, worker),
             scopes=scopes,
+            begins=self._claims.beginning(claim) if self._ledger is self._claims else None,
             patience_seconds=self._settings.patience_seconds,
             lease=self._slots,
         )
 
-    def _shares_of(self, email: Email, worker: str | None) -> list[Share]:
+    def _shares_of(self, claim: Claim, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
-        rate = self._rates.of(worker) if worker else None
-        own = [] if rate is None else [Share(scope=f"worker:{worker}", rate=rate)]
-        return [*own, *self._shares.of(email)]
+        rates = {
+            f"worker:{worker}": self._rates.of(worker) if worker else None,
+            f"run:{claim.run}": claim.run_rate,
+        }
+        own = [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
+        return [*own, *self._shares.of(claim.email)]
 
     def _try_account(self, account: SesAccount, slot: Granted, transport: SesTransport) -> Postponed | None:
         """Before an email tries a line that the breaker has closed, `GetAccount` does: it makes no email uncertain.
@@ -528,6 +531,8 @@ class Delivery:
 
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
+        if slot.has_begun:
+            return None
         tries = {"tries": True} if slot.probes else {}
         return self._begin_by(self._account_of(claim), slot, lambda: self._ledger.begin(claim, **tries))
 

@@ -14,9 +14,11 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sesmail.errors import StaleClaim
 from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
 from sesmail.state.breaker import Breaker
+from sesmail.state.ledger import Beginning
 from sesmail.state.line import ACCOUNT, Line
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
@@ -35,6 +37,8 @@ SOON_SECONDS = 0.01
 """A wait that is not worth doing anything else first."""
 LONGEST_NAP_SECONDS = 1.0
 """Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
+
+NOTHING_BEGINS = Beginning("", "", 0, "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,8 @@ class Granted:
     quota_recipients: int
     probes: tuple[str, ...] = ()
     """What is closed and tried with this send; `accepted` opens it."""
+    has_begun: bool = False
+    """The claim that was to begin with it has."""
     asks_account_first: bool = False
     """The breaker has closed the line: before this send tries it, `GetAccount` is to have an answer."""
 
@@ -140,6 +146,7 @@ class SendThrottle:
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
         patience_seconds: float = 10.0,
+        begins: Beginning | None = None,
         lease: SlotLease | None = None,
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
@@ -150,6 +157,9 @@ class SendThrottle:
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
         Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
         `lease` is of the thread that asks, where it sends many.
+
+        `begins` is noted as being asked about where its slot is due at once: see `Granted.has_begun`. Raises
+        `StaleClaim` where it was given to another worker.
         """
         lease = lease or SlotLease()
         request = _Request(
@@ -161,6 +171,7 @@ class SendThrottle:
             scopes=(ACCOUNT, f"lane:{lane}", *scopes),
             patience_seconds=patience_seconds,
             deadline=self._clock() + patience_seconds,
+            begins=begins,
             lease=lease,
         )
         lease.ask(self, request.kind, self._clock())
@@ -262,8 +273,10 @@ class SendThrottle:
         """Ask Redis as often as Redis says; only one thread at a time does that for each turnstile."""
         while not self._stopping.is_set():
             kind, *details = self._run("throttle_reserve", *request.arguments(asker))
-            if kind == b"granted":
-                return self._reserved(request, *details)
+            if kind in (b"granted", b"begun"):
+                return self._reserved(request, *details, has_begun=kind == b"begun")
+            if kind == b"stale":
+                raise StaleClaim
             if kind == b"postponed":
                 return _postponed(*details)
             wait_seconds = details[0] / 1e6
@@ -273,7 +286,7 @@ class SendThrottle:
             self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
         return _SHUTDOWN
 
-    def _reserved(self, request: _Request, *details: int | bytes) -> _Reserved:
+    def _reserved(self, request: _Request, *details: int | bytes, has_begun: bool) -> _Reserved:
         """The first of the slots that Redis gave; the others are left with the lease."""
         times = [each for each in details if isinstance(each, int)]
         probes = [each for each in details if isinstance(each, bytes)]
@@ -284,6 +297,7 @@ class SendThrottle:
                 recipients=request.recipients,
                 quota_recipients=request.quota_recipients,
                 probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+                has_begun=has_begun and not request.lease.slots,
                 asks_account_first=b"account" in probes,
             )
             request.lease.slots.append(_Reserved(due=now + wait_us / 1e6, granted=granted))
@@ -363,6 +377,7 @@ class _Request:
     scopes: tuple[str, ...]
     patience_seconds: float
     deadline: float
+    begins: Beginning | None
     lease: SlotLease
 
     @property
@@ -377,7 +392,8 @@ class _Request:
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
         busy_us = round(self.lease.busy_seconds * 1e6)
         wanted = self.lease.wanted if busy_us or self.lease.together else 1
-        return (*head, wanted, "together" if self.lease.together else busy_us, len(self.shares), *shares, *self.scopes)
+        busy = "together" if self.lease.together else busy_us
+        return (*head, wanted, busy, *(self.begins or NOTHING_BEGINS), len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

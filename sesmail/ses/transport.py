@@ -173,15 +173,16 @@ class SesTransport:
     compose = staticmethod(compose)
 
     def send(self, email: Email, *, send_id: str) -> str:
-        """`compose` and `send_composed`. Raises as they do."""
+        """`prepare`, `compose` and `send_composed`. Raises as they do."""
+        self.prepare()
         return self.send_composed(self.compose(email, send_id=send_id))
 
     def send_composed(self, composed: Composed) -> str:
-        """Ask SES once to send it, and return the MessageId.
+        """Ask SES once to send it, and return the MessageId; where `prepare` has found SES, if that was called.
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda way: way.send_email(composed.request), composed.email)
+        answer = self._ask(lambda way: way.send_email(composed.request), composed.email, is_prepared=True)
         message_id: str = answer.get("MessageId") or ""
         if not message_id:
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
@@ -238,8 +239,10 @@ class SesTransport:
         parts: dict[str, Any] = {**answer["TemplateContent"]}
         return {name.lower(): text for name, text in parts.items() if text}
 
-    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None) -> Answer:
-        way = self._way_of_this_process()
+    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None, *, is_prepared: bool = False) -> Answer:
+        way = self._way if is_prepared else None
+        if way is None or way.place[0] != os.getpid():
+            way = self._way_of_this_process()
         try:
             return call(way)
         except (BotoCoreError, ClientError, ResponseParserError) as error:

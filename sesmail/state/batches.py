@@ -64,6 +64,10 @@ class Wanted:
     weight: float
     metadata: str = field(repr=False)
     """The caller's, as JSON; empty for none."""
+    rate: float | None
+    """Recipients a second that it may have at most."""
+    ramp: int | None
+    """How many on its first day, twice as many on each that follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -94,6 +98,8 @@ class Held:
     letter_digest: str
     data: bytes
     """Compressed; empty where Redis has lost it."""
+    rate: float | None
+    """Recipients a second that the batch may have at most."""
 
     def numbers(self, state: str) -> list[int]:
         """Those of its recipients that were in this state."""
@@ -104,6 +110,7 @@ _COUNTED = [f"n:{state}" for state in State]
 _FIELDS = [
     *_COUNTED,
     *("state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "site", "account"),
+    *("rate", "ramp"),
 ]
 STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
 """Of a recipient within a batch, by their codes: lua/batches.lua."""
@@ -148,6 +155,8 @@ class Batches:
             wanted.metadata,
             wanted.letter,
             wanted.letter_digest,
+            wanted.rate or "",
+            wanted.ramp or "",
         )
         if how == b"other":
             raise IdempotencyConflict("key", found.decode())
@@ -337,6 +346,17 @@ class Batches:
         """Take back all that has not begun. Raises as `pause`."""
         return self._steer(batch_id, "cancel", BatchState.CANCELLED)
 
+    def slow(self, batch_id: str, what: str, limit: float | None) -> None:
+        """Set its `rate` (recipients a second) or its `ramp` (how many on the first day), from now; None takes it off.
+
+        Raises `UnknownSend`, and `MoveRefused` for a batch of a newer release.
+        """
+        answer = self._run("batch_slow", batch_id, what, limit or "").decode()
+        if answer == "gone":
+            raise UnknownSend
+        if answer != "slowed":
+            raise MoveRefused(f"The batch is {answer}: upgrade this program to say how fast it may go.")
+
     def _steer(self, batch_id: str, wish: str, expected: BatchState) -> BatchState:
         following = 0
         while following >= 0:
@@ -480,13 +500,15 @@ def _status(batch_id: str, row: Mapping[str, str], left: Mapping[str, int]) -> B
         counts=counts,
         site=row.get("site", ""),
         account=row.get("account", DEFAULT_ACCOUNT),
+        rate=float(row["rate"]) if "rate" in row else None,
+        ramp=int(row["ramp"]) if "ramp" in row else None,
     )
 
 
 def _held(token: str, answer: Sequence[Any]) -> Held | None:
     if not answer:
         return None
-    batch_id, chunk, states, list_name, account, waits, digest, data = answer
+    batch_id, chunk, states, list_name, account, waits, digest, data, rate = answer
     return Held(
         batch_id=batch_id.decode(),
         chunk=int(chunk),
@@ -497,6 +519,7 @@ def _held(token: str, answer: Sequence[Any]) -> Held | None:
         waits=int(waits),
         letter_digest=digest.decode(),
         data=data,
+        rate=float(rate) if rate else None,
     )
 
 

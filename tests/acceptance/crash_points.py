@@ -24,6 +24,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "after_claim": (Ledger, "claim"),
     "after_reserve": (SendThrottle, "acquire"),
     "after_begin": (Ledger, "begin"),
+    "after_begin_with_slot": (SendThrottle, "acquire"),
     "after_yes": (SesTransport, "send_composed"),
     "before_ack": (Ledger, "sent"),
 }
@@ -40,7 +41,11 @@ def wrap(owner: type, name: str) -> None:
         if name == "claim":
             current.send_id = args[0]
             strike(["before_claim"])
+        if name == "acquire" and current.send_id.startswith(("after_reserve-", "after_begin-")):
+            kwargs["begins"] = None  # as where the slot is not due at once
         answer = method(self, *args, **kwargs)
+        while current.send_id.startswith("after_begin_with_slot-") and name == "acquire" and not answer.has_begun:
+            answer = method(self, *args, **kwargs)  # another send had the slot of this very moment
         strike(steps)
         return answer
 

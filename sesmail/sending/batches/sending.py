@@ -213,6 +213,8 @@ class Letters:
                 account=held.account,
                 through=held.account,
                 site=self._settings.site,
+                run=held.batch_id,
+                run_rate=held.rate,
             )
 
 
