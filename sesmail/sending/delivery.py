@@ -45,6 +45,7 @@ from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.ses.bulk import Entry
     from sesmail.ses.request import Composed

@@ -5,10 +5,10 @@
 --
 -- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
 --       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 how many slots are of use to it, one for
---       so many recipients each, 8 how long it is busy with each (us), or 'together': all of them at one
---       moment, 9 id of the send that is to begin (or '': none), 10 its token, 11 longest that asking SES can take (ms), 12 the account that SES is asked through, where that is not the
---       email's own, else '', 13 number of shares, then per share: its name, recipients a second; then the scopes that must
---       be open
+--       so many recipients each, 8 how long it is busy with each (us), or 'together': all of them at one moment, 9 id of
+--       the send that is to begin (or '': none), 10 its token, 11 longest that asking SES can take (ms), 12 the account that SES
+--       is asked through, where that is not the email's own, else '', 13 number of shares, then per share: its name, recipients
+--       a second; then the scopes that must be open
 -- Answers {'granted', microseconds until the slot, the slot, the same of each further slot..., what this send probes...}, or
 --         the same with 'begun' where the send has begun; {'stale'} where its claim is;
 --         {'wait', microseconds until it is worth asking again}, or
