@@ -308,9 +308,12 @@ class ChunkWorker:
         self._together = together
         self._busy_seconds = 0.0
 
-    def work(self, lane: Lane, worker: str | None) -> int | None:
+    def work(
+        self, lane: Lane, worker: str | None, *, on_end: Callable[[str, int], None] = lambda _batch_id, _count: None
+    ) -> int | None:
         """Send a part of the batch whose turn it is; how many recipients were dealt with. None where no batch waits.
 
+        `on_end` is told of which batch they are, too.
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis.
         """
         token, patience = new_token(), self._delivery.patience
@@ -332,6 +335,7 @@ class ChunkWorker:
             self._release(held, moves, slots, wait_seconds)
             raise
         self._release(held, moves, slots, wait_seconds)
+        on_end(held.batch_id, done)
         return done
 
     def _outcomes(self, held: Held, moves: ChunkLedger, slots: SlotLease, worker: str | None) -> Iterator[object]:
