@@ -305,3 +305,5 @@ class Postponed:
     """What SES answered, where it was asked."""
     scope: str = ""
     """The scope of the line that the brake has closed: as soon as it is open, the send is due."""
+    for_room: bool = False
+    """It keeps its place in the ledger among those that wait for room in the quota or the rate, and comes in its turn."""
