@@ -201,6 +201,10 @@ class BatchStatus:
     """When it goes on, where it waits for a time, the quota or a closed line."""
     counts: Mapping[str, int]
     """How many recipients are in each state; those without any are left out."""
+    site: str = ""
+    """Whose it is."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it goes through."""
 
     @property
     def recipients(self) -> int:
@@ -211,6 +215,11 @@ class BatchStatus:
     def waiting(self) -> int:
         """Those that have not come to an end."""
         return sum(self.counts.get(state, 0) for state in WAITING)
+
+    @property
+    def done(self) -> int:
+        """Those that have."""
+        return self.recipients - self.waiting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

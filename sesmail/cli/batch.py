@@ -70,7 +70,7 @@ def watch_batch(client: Client, batch_id: str, *, as_json: bool) -> None:
             while True:
                 status, now = client.batches.status(batch_id), time.monotonic()
                 seconds = now - before[1]
-                rate = (_done(status) - _done(before[0])) / seconds if seconds > LEAST_SECONDS else None
+                rate = (status.done - before[0].done) / seconds if seconds > LEAST_SECONDS else None
                 data = _data(client, status, rate)
                 if as_json:
                     screen.stop()
@@ -85,10 +85,6 @@ def watch_batch(client: Client, batch_id: str, *, as_json: bool) -> None:
             pass
 
 
-def _done(status: BatchStatus) -> int:
-    return status.recipients - status.waiting
-
-
 def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, Any]:
     """What is shown. The expected end is in seconds from now, by the rate that is seen, else by the account's."""
     by_rate = rate
@@ -98,7 +94,7 @@ def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, 
     return {
         **asdict(status),
         "recipients": status.recipients,
-        "done": _done(status),
+        "done": status.done,
         "a_second": None if rate is None else round(rate, 1),
         "expected_end_seconds": round(left / by_rate) if by_rate and left else None,
     }

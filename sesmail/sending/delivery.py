@@ -34,7 +34,11 @@ from sesmail.sending.crowd import WAITING_SECONDS, Crowd
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.shares import Shares
+<<<<<<< HEAD
 from sesmail.sending.throttle import CROWDED, Granted, Share
+=======
+from sesmail.sending.throttle import Granted, Share, SlotLease
+>>>>>>> main
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
 from sesmail.state.line import list_scope, site_scope
@@ -169,13 +173,17 @@ class Delivery:
         self._accounts = accounts
         self._fallback = FallBack(accounts)
         self._shares = Shares(settings)
+<<<<<<< HEAD
         self._crowd: Crowd | None = None
+=======
+        self._slots: SlotLease | None = None
+>>>>>>> main
         self.patience = Patience()
 
-    def over(self, moves: Moves) -> Delivery:
-        """The same, where what becomes of an email is written down elsewhere than in the ledger."""
+    def over(self, moves: Moves, slots: SlotLease) -> Delivery:
+        """The same for one thread, where what becomes of an email is written down elsewhere than in the ledger."""
         other = copy(self)
-        other._ledger = moves  # noqa: SLF001  its own kind
+        other._ledger, other._slots = moves, slots  # noqa: SLF001  its own kind
         return other
 
     def stop(self) -> None:
@@ -374,7 +382,11 @@ class Delivery:
             shares=self._shares_of(email, worker),
             scopes=scopes,
             patience_seconds=self._settings.patience_seconds,
+<<<<<<< HEAD
             crowded_seconds=crowded_seconds,
+=======
+            lease=self._slots,
+>>>>>>> main
         )
 
     def _shares_of(self, email: Email, worker: str | None) -> list[Share]:

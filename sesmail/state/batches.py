@@ -19,7 +19,7 @@ from sesmail.message.addresses import bare_address, normal_address
 from sesmail.state.callers import KeyDigest
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
-from sesmail.vocabulary import BatchState, BatchStatus, State
+from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, BatchStatus, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +38,8 @@ Row = list[Any]
 any, what else is its own: a mapping of tags, headers, metadata."""
 RECIPIENT_ID = re.compile(r"(batch_[0-9a-f]{16})-([0-9]{1,12})")
 """The id of a recipient's send. Callers cannot give a send of their own such an id."""
+COMPRESSION = 3
+"""Of zlib: 6 takes 6 % less room, and 40 % longer."""
 SWEEP_HOLDS_MS = 30_000
 """How long a sweep may take for what a dead worker held of one chunk."""
 CANCELLED_AT_ONCE = 20
@@ -99,8 +101,12 @@ class Held:
 
 
 _COUNTED = [f"n:{state}" for state in State]
-_FIELDS = [*_COUNTED, "state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until"]
-_STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
+_FIELDS = [
+    *_COUNTED,
+    *("state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "site", "account"),
+]
+STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
+"""Of a recipient within a batch, by their codes: lua/batches.lua."""
 
 
 class Batches:
@@ -207,12 +213,18 @@ class Batches:
         pairs = (part for number, address in addresses.items() for part in (number, address))
         return frozenset(self._run("batch_screen", held.batch_id, held.token, self._ignored, *pairs))
 
-    def begin(self, held: Held, number: int, address: str, *, tries: bool) -> str:
-        """Note that SES is asked for a recipient now. Answers `sending`, or why not: batch_begin.lua."""
-        answer = self._run_at(
-            held.account, "batch_begin", held.batch_id, number, held.token, address, int(tries), self._ignored
-        )
-        return str(answer.decode())
+    def begin(
+        self, held: Held, addresses: Mapping[int, str], *, tries: bool, taken: Sequence[int] = ()
+    ) -> tuple[list[str], list[bool]]:
+        """Note that SES is asked for these recipients now, in one call, and that it took those of the call before.
+
+        Answers `sending`, or why not (batch_begin.lua), for each by its number; and for each that was taken whether
+        that is written down: False where the claim is stale.
+        """
+        pairs = (part for number, address in addresses.items() for part in (number, address))
+        about: tuple[str | int, ...] = (held.batch_id, held.token, int(tries), self._ignored, len(taken), *taken)
+        answer = [each.decode() for each in self._run_at(held.account, "batch_begin", *about, *pairs)]
+        return answer[len(taken) :], [bool(each) for each in answer[: len(taken)]]
 
     def _run_at(self, account: str, name: str, *arguments: str | bytes | float) -> Any:
         """Run a script that touches what belongs to an account of SES."""
@@ -222,12 +234,14 @@ class Batches:
     def _ignored(self) -> str:
         return " ".join(self._settings.transactional_ignores)
 
-    def settle(self, held: Held, number: int, to: str) -> State:
-        """A recipient is `sent`, or `queued` again. `SENT` where an event has proved that. Raises `StaleClaim`."""
-        answer = self._run_at(held.account, "batch_settle", held.batch_id, number, held.token, to).decode()
-        if not answer:
-            raise StaleClaim
-        return State.SENT if answer == State.SENT else State.SCHEDULED
+    def settle(self, held: Held, numbers: Sequence[int], to: str) -> list[State | None]:
+        """Recipients are `sent`, or `queued` again; each is `SENT` where an event has proved that.
+
+        None where the claim is stale.
+        """
+        answer = self._run_at(held.account, "batch_settle", held.batch_id, held.token, to, *numbers)
+        states = {b"": None, b"sent": State.SENT}
+        return [states.get(each, State.SCHEDULED) for each in answer]
 
     def leave(
         self,
@@ -334,26 +348,40 @@ class Batches:
 
     def status(self, batch_id: str) -> BatchStatus:
         """How far a batch is. Raises `UnknownSend`."""
-        with reachable(self._redis):
-            found = cast("list[bytes | None]", self._redis.hmget(self._key("batch", batch_id), _FIELDS))
-        text = {name: value.decode() for name, value in zip(_FIELDS, found, strict=True) if value is not None}
-        if not text:
+        (row,) = self._read([batch_id])
+        if row is None:
             raise UnknownSend
-        counts = _counts(text)
-        for state, count in self._rows(batch_id).items():
-            counts[state] = counts.get(state, 0) + count
-        finished = text.get("finished_at")
-        return BatchStatus(
-            batch_id=batch_id,
-            state=BatchState(text["state"]),
-            lane=Lane(text["lane"]),
-            list=text["list"],
-            accepted_at=float(text["accepted_at"]) / 1000,
-            changed_at=float(text["moved_at"]) / 1000,
-            finished_at=float(finished) / 1000 if finished else None,
-            waits_until=float(text["wait_until"]) / 1000,
-            counts=counts,
-        )
+        return _status(batch_id, row, self._rows(batch_id))
+
+    def under_way(self, limit: int = 25) -> list[BatchStatus]:
+        """Those that have not ended, the latest first.
+
+        Who has left a batch for a row of the ledger, and is not counted yet, is `unknown` here.
+        """
+        with reachable(self._redis):
+            opened = cast("list[bytes]", self._redis.zrevrange(self._key("batches", "open"), 0, limit - 1))
+            latest = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), 0, limit - 1))
+            ids = [each.decode() for each in dict.fromkeys([*latest, *opened])]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for batch_id in ids:
+                    pipe.zcard(self._key("batch", batch_id, "rows"))
+                left = pipe.execute()
+        known = zip(ids, self._read(ids), left, strict=True)
+        found = [_status(batch_id, row, {State.UNKNOWN.value: count}) for batch_id, row, count in known if row]
+        under_way = [each for each in found if each.finished_at is None]
+        return sorted(under_way, key=lambda each: -each.accepted_at)[:limit]
+
+    def _read(self, ids: Sequence[str]) -> list[dict[str, str] | None]:
+        """What a row tells of how far a batch is, without its letter; None where there is none."""
+        with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hmget(self._key("batch", batch_id), _FIELDS)
+            found = pipe.execute()
+        rows = (dict(zip(_FIELDS, row, strict=True)) for row in found)
+        return [
+            {name: value.decode() for name, value in row.items() if value is not None} if row["state"] else None
+            for row in rows
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many recipients of all batches that are kept are in each state, but those who have a row of the ledger.
@@ -421,14 +449,36 @@ class Batches:
         if len(left := {place: said for place, said in kept.items() if int(place) not in places}) < len(kept):
             self._redis.hset(name, chunk, zlib.compress(json.dumps(left).encode()))
 
-    def latest(self, limit: int = 20) -> list[str]:
+    def latest(self, limit: int = 20, *, skip: int = 0) -> list[str]:
         """The ids of those that are known, the latest first."""
         with reachable(self._redis):
-            found = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), 0, limit - 1))
+            found = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), skip, skip + limit - 1))
             known = [each for each in found if self._redis.exists(self._key("batch", each.decode()))]
             if gone := set(found) - set(known):
                 self._redis.zrem(self._key("batches"), *gone)
         return [each.decode() for each in known]
+
+
+def _status(batch_id: str, row: Mapping[str, str], left: Mapping[str, int]) -> BatchStatus:
+    """What a row says, with the states of those who have left it and are not counted yet."""
+    counts = _counts(row)
+    for state, count in left.items():
+        if count:
+            counts[state] = counts.get(state, 0) + count
+    finished = row.get("finished_at")
+    return BatchStatus(
+        batch_id=batch_id,
+        state=BatchState(row["state"]),
+        lane=Lane(row["lane"]),
+        list=row["list"],
+        accepted_at=float(row["accepted_at"]) / 1000,
+        changed_at=float(row["moved_at"]) / 1000,
+        finished_at=float(finished) / 1000 if finished else None,
+        waits_until=float(row["wait_until"]) / 1000,
+        counts=counts,
+        site=row.get("site", ""),
+        account=row.get("account", DEFAULT_ACCOUNT),
+    )
 
 
 def _held(token: str, answer: Sequence[Any]) -> Held | None:
@@ -450,8 +500,8 @@ def _held(token: str, answer: Sequence[Any]) -> Held | None:
 
 def _states(packed: bytes) -> Iterable[str]:
     for byte in packed:
-        yield _STATES[byte >> 4]
-        yield _STATES[byte & 15]
+        yield STATES[byte >> 4]
+        yield STATES[byte & 15]
 
 
 def metadata_of(redis: Redis, key: Keys, batch_id: str, number: int) -> dict[str, Any]:
@@ -476,7 +526,10 @@ def _epoch_ms(when: datetime | None) -> int | str:
 
 def packed(rows: Sequence[Row]) -> bytes:
     """A chunk's rows as they are kept."""
-    return zlib.compress(json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode(), 6)
+    return zlib.compress(_written(rows).encode(), COMPRESSION)
+
+
+_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
 def unpacked(data: bytes) -> list[Row]:

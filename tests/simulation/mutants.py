@@ -383,8 +383,8 @@ BATCHES = (
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
-        "if suppressed(ARGV[4]",
-        "if false and suppressed(''",
+        "(has_opt_outs and suppressed(",
+        "(false and suppressed(",
     ),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
