@@ -315,4 +315,4 @@ class Postponed:
     scope: str = ""
     """The scope of the line that the brake has closed: as soon as it is open, the send is due."""
     for_room: bool = False
-    """It keeps its place in the ledger among those that wait for room in the quota or the rate, and comes in its turn."""
+    """It keeps its place among those that wait in the ledger for room in the quota or the rate, and comes in turn."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
-from sesmail.vocabulary import Postponed
+from sesmail.vocabulary import Cause, Postponed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +26,21 @@ log = logging.getLogger("sesmail")
 
 WAITING_SECONDS = 0.5
 """Threads of the worker may wait that have their turns within this."""
+LIMIT_HOLDS_SECONDS = 5.0
+"""How long what is known of an account's limit tells how many threads may wait for it."""
 LOOKS_EVERY_SECONDS = 0.5
 GONE_AFTER_LOOKS = 10
 """A thread that has found nothing so often ends."""
 
 Place: TypeAlias = "tuple[str, Lane]"
 """An account and a lane, among whose emails each has its place."""
+
+CROWDED = Postponed(
+    seconds=600.0,  # if nobody sends it before
+    cause=Cause.RATE,
+    reason="others of its account wait before it for the rate: it goes in its turn",
+    for_room=True,
+)
 
 
 class Crowd:
@@ -41,15 +52,34 @@ class Crowd:
         self._work = work
         self._lock = threading.Lock()
         self._threads: dict[Place, threading.Thread] = {}
+        self._inside: Counter[Place] = Counter()
+        self._limits: dict[str, tuple[float, float]] = {}
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """A shutdown has begun: what waits is left where it is."""
         self._stopping.set()
 
-    def waits_at(self, account: str, lane: Lane) -> bool:
-        """Whether some wait already, so that no other may overtake them."""
-        return (account, lane) in self._threads
+    def enter(self, account: str, lane: Lane, limit: Callable[[], float]) -> bool:
+        """Whether another thread of the worker may wait for the rate: then `leave` follows.
+
+        `limit` is in recipients a second. None may overtake what waits in the ledger.
+        """
+        place = account, lane
+        if time.monotonic() > self._limits.get(account, (0.0, 0.0))[1]:
+            self._limits[account] = limit(), time.monotonic() + LIMIT_HOLDS_SECONDS
+        known, _ = self._limits[account]
+        with self._lock:
+            is_full = known >= 0 and self._inside[place] >= max(1.0, known * WAITING_SECONDS)
+            if is_full or place in self._threads:
+                return False
+            self._inside[place] += 1
+        return True
+
+    def leave(self, account: str, lane: Lane) -> None:
+        """It has its slot, or waits no more."""
+        with self._lock:
+            self._inside[account, lane] -= 1
 
     def one_waits_at(self, account: str, lane: Lane) -> None:
         """One has gone back to the ledger: it will be sent from there."""

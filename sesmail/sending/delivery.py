@@ -30,15 +30,11 @@ from sesmail.errors import (
 )
 from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
-from sesmail.sending.crowd import WAITING_SECONDS, Crowd
+from sesmail.sending.crowd import CROWDED, Crowd
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.shares import Shares
-<<<<<<< HEAD
-from sesmail.sending.throttle import CROWDED, Granted, Share
-=======
 from sesmail.sending.throttle import Granted, Share, SlotLease
->>>>>>> main
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
 from sesmail.state.line import list_scope, site_scope
@@ -173,11 +169,8 @@ class Delivery:
         self._accounts = accounts
         self._fallback = FallBack(accounts)
         self._shares = Shares(settings)
-<<<<<<< HEAD
         self._crowd: Crowd | None = None
-=======
         self._slots: SlotLease | None = None
->>>>>>> main
         self.patience = Patience()
 
     def over(self, moves: Moves, slots: SlotLease) -> Delivery:
@@ -356,20 +349,23 @@ class Delivery:
         try:
             self.patience.unless_stopped(self._account_of(claim).watch.make_sure)
             crowd = self._crowd_of(claim)
-            if crowd and crowd.waits_at(claim.account, claim.lane):
+            if crowd is None:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            limit = self._account_of(claim).throttle.snapshot
+            if not crowd.enter(claim.account, claim.lane, lambda: self.patience.unless_stopped(limit).limit):
                 return CROWDED
-            crowded_seconds = WAITING_SECONDS if crowd else None
-            return self.patience.unless_stopped(lambda: self._acquire(claim, worker, crowded_seconds))
+            try:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            finally:
+                crowd.leave(claim.account, claim.lane)
         except LedgerUnavailable:
             return _SHUTDOWN
 
     def _crowd_of(self, claim: Claim) -> Crowd | None:
-        """Where it waits in the ledger if its account is slow. A chunk of a batch holds its thread for a moment alone."""
+        """Where it waits in the ledger if its account is slow; a chunk of a batch holds its thread for a moment."""
         return self._crowd if claim.through == claim.account and self._ledger is self._claims else None
 
-    def _acquire(
-        self, claim: Claim, worker: str | None, crowded_seconds: float | None = None
-    ) -> Granted | Postponed:
+    def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
         scopes = [f"{kind}:{name}" for kind, name in email.named.items()]
         if claim.lane is Lane.BULK:  # the brake holds up nothing else
@@ -382,11 +378,7 @@ class Delivery:
             shares=self._shares_of(email, worker),
             scopes=scopes,
             patience_seconds=self._settings.patience_seconds,
-<<<<<<< HEAD
-            crowded_seconds=crowded_seconds,
-=======
             lease=self._slots,
->>>>>>> main
         )
 
     def _shares_of(self, email: Email, worker: str | None) -> list[Share]:

@@ -10,13 +10,8 @@ import os
 import secrets
 import threading
 import time
-<<<<<<< HEAD
-from collections import Counter
-from dataclasses import dataclass
-=======
 from collections import deque
 from dataclasses import dataclass, field, replace
->>>>>>> main
 from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
@@ -36,13 +31,8 @@ HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
 """How far ahead a lane may reserve. A transactional email waits no longer than bulk's horizon and its own lane."""
 LATE_SECONDS = 0.05
 """Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
-<<<<<<< HEAD
-LIMIT_HOLDS_SECONDS = 5.0
-"""How long what is known of the limit tells how many threads may wait for it."""
-=======
 SOON_SECONDS = 0.01
 """A wait that is not worth doing anything else first."""
->>>>>>> main
 LONGEST_NAP_SECONDS = 1.0
 """Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
 
@@ -137,9 +127,6 @@ class SendThrottle:
         self._sleep = sleep or self._stopping.wait
         self._name = secrets.token_hex(4)
         self._turnstiles: dict[tuple[str, ...], Turnstile] = {}
-        self._lock = threading.Lock()
-        self._inside: Counter[Lane] = Counter()
-        self._limit = self._limit_until = 0.0
 
     # -- before SES is asked ----------------------------------------------------------------------------------------
 
@@ -153,11 +140,7 @@ class SendThrottle:
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
         patience_seconds: float = 10.0,
-<<<<<<< HEAD
-        crowded_seconds: float | None = None,
-=======
         lease: SlotLease | None = None,
->>>>>>> main
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
 
@@ -166,11 +149,7 @@ class SendThrottle:
         `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
         Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
-<<<<<<< HEAD
-        With `crowded_seconds`, it is postponed at once (`CROWDED`) where as many threads wait already as have their turns within that.
-=======
         `lease` is of the thread that asks, where it sends many.
->>>>>>> main
         """
         lease = lease or SlotLease()
         request = _Request(
@@ -184,16 +163,6 @@ class SendThrottle:
             deadline=self._clock() + patience_seconds,
             lease=lease,
         )
-<<<<<<< HEAD
-        if crowded_seconds is None:
-            return self._acquire(request)
-        if not self._enter(request.turns, crowded_seconds):
-            return CROWDED
-        try:
-            return self._acquire(request)
-        finally:
-            self._leave(request.turns)
-=======
         lease.ask(self, request.kind, self._clock())
         while not self._stopping.is_set():
             reserved = lease.slots.popleft() if lease.slots else self._reserve_in_turn(request)
@@ -204,7 +173,6 @@ class SendThrottle:
                 return reserved.granted
             self.unused(reserved.granted)
         return _SHUTDOWN
->>>>>>> main
 
     def stop(self) -> None:
         """Let go: whoever waits in this process is postponed at once, and whoever comes later."""
@@ -272,35 +240,6 @@ class SendThrottle:
         return _snapshot(told, self.line.closures())
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _enter(self, turns: Lane, crowded_seconds: float) -> bool:
-        """Whether another thread may wait: one always, and as many as have their turns soon."""
-        limit = self._limit_of_late()
-        with self._lock:
-            if limit >= 0 and self._inside[turns] >= max(1.0, limit * crowded_seconds):
-                return False
-            self._inside[turns] += 1
-        return True
-
-    def _leave(self, turns: Lane) -> None:
-        with self._lock:
-            self._inside[turns] -= 1
-
-    def _limit_of_late(self) -> float:
-        """Recipients a second that are given out, as of a few seconds ago; -1 is no limit."""
-        if self._clock() >= self._limit_until:
-            self._limit, self._limit_until = self.snapshot().limit, self._clock() + LIMIT_HOLDS_SECONDS
-        return self._limit
-
-    def _acquire(self, request: _Request) -> Granted | Postponed:
-        while not self._stopping.is_set():
-            reserved = self._reserve_in_turn(request)
-            if isinstance(reserved, Postponed):
-                return reserved
-            if self._arrive(reserved.due):
-                return reserved.granted
-            self.unused(reserved.granted)
-        return _SHUTDOWN
 
     def _reserve_in_turn(self, request: _Request) -> _Reserved | Postponed:
         turnstile = self._turnstile(request)
@@ -442,12 +381,6 @@ class _Reserved:
     granted: Granted
 
 
-CROWDED = Postponed(
-    seconds=600.0,  # if nobody lets it come before
-    cause=Cause.RATE,
-    reason="others of its account wait before it for the rate: it goes in its turn",
-    for_room=True,
-)
 _SHUTDOWN = Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")
 
 

@@ -276,9 +276,9 @@ class Ledger:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota or the rate, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
-        to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event has proved
-        that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
+        24-hour quota or the rate, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope
+        of the line to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event
+        has proved that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
         arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope, why)

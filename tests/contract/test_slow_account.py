@@ -13,8 +13,7 @@ from redis import Redis
 from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email, Lane
-from sesmail.sending.delivery import Sent
-from sesmail.sending.throttle import CROWDED
+from sesmail.sending.crowd import CROWDED
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim, State, Ticket
 from tests.acceptance.fleet import wait_until
@@ -147,7 +146,7 @@ def test_what_waits_for_a_slow_account_is_sent_in_the_order_of_acceptance(
 
 def test_who_finds_the_threads_of_a_slow_account_full_goes_back_and_is_sent_from_there(client: Client) -> None:
     client.send(an_email("slow"), send_id="a")
-    client.accounts["slow"].throttle._inside[Lane.TRANSACTIONAL] = 1000
+    client.delivery._crowd._inside["slow", Lane.TRANSACTIONAL] = 1000  # type: ignore[union-attr]
     assert client.delivery.work(claimed(client, "a"), None) is CROWDED
     wait_until(lambda: sent(client, ["a"]), "it is sent, though no ticket brings it", 60)
 
