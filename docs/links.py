@@ -9,9 +9,10 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+
+import click
+import urllib3
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"https://[a-z0-9.-]+\.[a-z]+/[^\s)<>\"'`|\]{}\\,;]*")
@@ -35,13 +36,12 @@ def host_of(link: str) -> str:
 def trouble_with(link: str) -> str:
     """Why it does not live; empty where it does."""
     try:
-        with urlopen(Request(link, headers={"User-Agent": "Mozilla/5.0"}), timeout=20):
-            return ""
-    except HTTPError as error:
-        with error:
-            return "" if error.code in {403, 405, 429} else f"answers {error.code}"  # those answer browsers only
-    except OSError as error:
-        return str(error)
+        answer = urllib3.request("GET", link, headers={"User-Agent": "Mozilla/5.0"}, timeout=20, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        return type(error).__name__
+    answers_browsers_only = answer.status in {403, 405, 429}
+    return "" if answer.status < 400 or answers_browsers_only else f"answers {answer.status}"
+
 
 
 def main() -> None:
@@ -51,8 +51,8 @@ def main() -> None:
         troubles = dict(zip(found, pool.map(trouble_with, found), strict=True))
     dead = {link: trouble for link, trouble in troubles.items() if trouble}
     for link, trouble in sorted(dead.items()):
-        print(f"{found[link].relative_to(ROOT)}: {link}: {trouble}")
-    print(f"{len(found) - len(dead)} of {len(found)} links live.")
+        click.echo(f"{found[link].relative_to(ROOT)}: {link}: {trouble}")
+    click.echo(f"{len(found) - len(dead)} of {len(found)} links live.")
     sys.exit(bool(dead))
 
 
