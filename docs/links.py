@@ -43,7 +43,6 @@ def trouble_with(link: str) -> str:
     return "" if answer.status < 400 or answers_browsers_only else f"answers {answer.status}"
 
 
-
 def main() -> None:
     """Ask each; exit code 1 where one does not live."""
     found = links()
