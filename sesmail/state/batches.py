@@ -251,6 +251,8 @@ class Batches:
 
         None where the claim is stale.
         """
+        if not numbers:
+            return []
         answer = self._run_at(held.account, "batch_settle", held.batch_id, held.token, to, *numbers)
         states = {b"": None, b"sent": State.SENT}
         return [states.get(each, State.SCHEDULED) for each in answer]
