@@ -209,6 +209,9 @@ class BatchStatus:
     """Recipients a second that it may have at most, where somebody has slowed it down."""
     ramp: int | None = None
     """How many may go on its first day, twice as many on each that follows, where it has a ramp."""
+    events: Mapping[str, int] = field(default_factory=dict)
+    """What SES's events, and readers by their links, have told of it so far: `delivered`, `bounced_permanent`,
+    `complained`, `unsubscribed` and the like, each with how often; what was never told is left out."""
     site: str = ""
     """Whose it is."""
     account: str = DEFAULT_ACCOUNT
@@ -322,3 +325,5 @@ class Postponed:
     """What SES answered, where it was asked."""
     scope: str = ""
     """The scope of the line that the brake has closed: as soon as it is open, the send is due."""
+    for_room: bool = False
+    """It keeps its place among those that wait in the ledger for room in the quota or the rate, and comes in turn."""

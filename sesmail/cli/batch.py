@@ -123,9 +123,12 @@ def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, 
 
 
 def _table(data: dict[str, Any]) -> Table:
-    hidden = {"counts", "accepted_at", "changed_at", "finished_at", "waits_until", "expected_end_seconds", "a_second"}
-    rows = [(name.replace("_", " "), value) for name, value in data.items() if name not in hidden and value != ""]
+    hidden = {"counts", "events", "accepted_at", "changed_at", "finished_at", "waits_until"}
+    hidden |= {"expected_end_seconds", "a_second"}
+    shown = {name: value for name, value in data.items() if name not in hidden and value not in ("", None)}
+    rows = [(name.replace("_", " "), value) for name, value in shown.items()]
     rows += [(f"  {state}", count) for state, count in data["counts"].items()]
+    rows += [(f"  {what.replace('_', ' ')}", count) for what, count in data["events"].items()]
     if data["a_second"] is not None:
         rows.append(("a second", data["a_second"]))
     if data["expected_end_seconds"] is not None:

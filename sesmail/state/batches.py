@@ -17,6 +17,7 @@ from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, Unknown
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
 from sesmail.state.callers import KeyDigest
+from sesmail.state.reputation import Counter as Told
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, BatchStatus, State
@@ -107,8 +108,10 @@ class Held:
 
 
 _COUNTED = [f"n:{state}" for state in State]
+_TOLD = [f"e:{counter}" for counter in Told]
 _FIELDS = [
     *_COUNTED,
+    *_TOLD,
     *("state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "site", "account"),
     *("rate", "ramp"),
 ]
@@ -248,6 +251,8 @@ class Batches:
 
         None where the claim is stale.
         """
+        if not numbers:
+            return []
         answer = self._run_at(held.account, "batch_settle", held.batch_id, held.token, to, *numbers)
         states = {b"": None, b"sent": State.SENT}
         return [states.get(each, State.SCHEDULED) for each in answer]
@@ -500,6 +505,7 @@ def _status(batch_id: str, row: Mapping[str, str], left: Mapping[str, int]) -> B
         account=row.get("account", DEFAULT_ACCOUNT),
         rate=float(row["rate"]) if "rate" in row else None,
         ramp=int(row["ramp"]) if "ramp" in row else None,
+        events={name[2:]: int(row[name]) for name in _TOLD if name in row},
     )
 
 

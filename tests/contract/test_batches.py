@@ -13,6 +13,7 @@ from redis import Redis
 
 from docs.source import moves_in_batches
 from sesmail import Client, Letter, Settings, signals
+from sesmail.doors import prometheus
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import (
     ConfigurationError,
@@ -24,10 +25,12 @@ from sesmail.errors import (
     SendThrottled,
     UnknownSend,
 )
+from sesmail.events.consequences import fact_of
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
 from sesmail.state.batches import Held, unpacked
+from sesmail.state.reputation import Counter, Fact
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
 from tests.tickets import Broker
@@ -711,3 +714,33 @@ def test_what_is_no_limit_is_refused_by_its_name(client: Client, limit: dict[str
     batch = client.send_batch(LETTER, readers(1), key="k", list="news")
     with pytest.raises(InvalidEmail, match=next(iter(limit))):
         batch.slow(**limit)
+
+
+# -- what SES tells of it ------------------------------------------------------------------------------------------------
+
+
+def fact(batch_id: str, counter: Counter, told_by: str) -> Fact:
+    today = datetime(2026, 1, 1, tzinfo=UTC).date()
+    what = {"key": f"{counter}-1", "told_by": told_by, "happened_on": today, "sent_on": today, "counter": counter}
+    return Fact(site="default", list="news", batch=batch_id, **what)
+
+
+def test_bounces_and_unsubscribes_of_a_batch_are_counted_once_each(client: Client) -> None:
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    client.reputation.count([fact(batch.id, Counter.BOUNCED_PERMANENT, "a"), fact("", Counter.DELIVERED, "b")])
+    client.reputation.count([fact(batch.id, Counter.BOUNCED_PERMANENT, "another notification of the same")])
+    client.reputation.count(
+        [fact(batch.id, Counter.UNSUBSCRIBED, "c"), fact("batch_0000000000000000", Counter.SENT, "d")]
+    )
+    assert batch.status().events == {"bounced_permanent": 1, "unsubscribed": 1}
+    assert not client.scripts.redis.exists(client.scripts.keys("batch", "batch_0000000000000000"))
+    shown = prometheus.text(client)
+    assert f'sesmail_batch_recipients{{batch="{batch.id}",list="news",state="queued"}} 3.0' in shown
+    assert f'sesmail_batch_events{{batch="{batch.id}",event="unsubscribed",list="news"}} 1.0' in shown
+
+
+def test_an_event_of_a_recipient_names_its_batch_and_one_of_another_send_none() -> None:
+    said = {"occurred_at": datetime(2026, 1, 1, tzinfo=UTC), "sent_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    for send_id, batch_id in (("batch_0123456789abcdef-7", "batch_0123456789abcdef"), ("7", ""), (None, "")):
+        event = SimpleNamespace(key="k", site="s", list="", counter=None, recipient="", send_id=send_id, **said)
+        assert fact_of(event, "a").batch == batch_id  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 -- Batches: one letter and many recipients. What is common to them stands once; a recipient has four bits.
 --
 -- `batch:<id>` is a hash: what the batch is (v, site, account, lane, list, content, state, accepted_at, expires_at, wait_until,
--- ...) and how many of its recipients are in which state (`n:<state>`). `batch:<id>:chunks` has a hundred recipients a field,
+-- ...) and how many of its recipients are in which state (`n:<state>`), what events have told (`e:<counter>`). `batch:<id>:chunks` has a hundred recipients a field,
 -- compressed, by the chunk's number, for as long as any of them waits. `batch:<id>:states` is a string of four bits a
 -- recipient, at the number `chunk * 100 + place`, which makes the id of its send: `<batch>-<number>`. `batch:<id>:todo` lists
 -- the chunks that wait for a worker. A recipient for which SES gave no clear answer, or whom it refused, leaves: it gets a row
