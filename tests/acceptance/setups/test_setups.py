@@ -89,7 +89,7 @@ def test_what_a_full_redis_evicts_is_lost_counted_and_told_and_all_else_goes_out
         site.hasten(parked)
         lost, doubled = site.settle()
         assert len(lost & {*parked}) >= 5
-        assert lost <= site.forgotten()
+        assert lost <= site.forgotten(lost)
         assert not doubled
         wait_until(lambda: "Set it to noeviction" in site.worker.said(), "the worker warns of that policy")
         site.client.redis_health.look()
