@@ -182,7 +182,8 @@ class SendThrottle:
             if self._arrive(reserved.due, lease):
                 lease.granted_at = self._clock()
                 return reserved.granted
-            self.unused(reserved.granted)
+            missed = [reserved.granted, *(lease.rest() if lease.together else ())]
+            self.unused(sum_of(missed))
         return _SHUTDOWN
 
     def stop(self) -> None:
@@ -315,6 +316,12 @@ class SendThrottle:
 def _nothing() -> None: ...
 
 
+def sum_of(slots: Sequence[Granted]) -> Granted:
+    """Several of one moment as one."""
+    recipients, counted = sum(slot.recipients for slot in slots), sum(slot.quota_recipients for slot in slots)
+    return replace(slots[0], recipients=recipients, quota_recipients=counted)
+
+
 @dataclass(kw_only=True, slots=True)
 class SlotLease:
     """Slots of one thread that sends one email after the other: taken several in one call, used each at its own moment.
@@ -325,6 +332,8 @@ class SlotLease:
 
     wanted: int = 1
     """How many emails its thread has in hand."""
+    together: bool = False
+    """Whether they are to be used at one moment, by one call."""
     before_waiting: Callable[[], object] = _nothing
     """What is to be done before its thread waits for longer than a moment."""
     busy_seconds: float = 0.0
@@ -344,13 +353,17 @@ class SlotLease:
             self.give_back()
             self._throttle, self._kind = throttle, kind
 
-    def give_back(self) -> None:
-        """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
+    def rest(self) -> list[Granted]:
+        """What is left of those for one moment, of which the first was granted."""
         left = [reserved.granted for reserved in self.slots]
         self.slots.clear()
+        return left
+
+    def give_back(self) -> None:
+        """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
+        left = self.rest()
         if self._throttle is not None and left:
-            counted = sum(granted.quota_recipients for granted in left)
-            self._throttle.unused(replace(left[0], quota_recipients=counted))
+            self._throttle.unused(sum_of(left))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -378,9 +391,9 @@ class _Request:
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
         busy_us = round(self.lease.busy_seconds * 1e6)
-        wanted = self.lease.wanted if busy_us else 1
-        begins = self.begins or NOTHING_BEGINS
-        return (*head, wanted, busy_us, *begins, len(self.shares), *shares, *self.scopes)
+        wanted = self.lease.wanted if busy_us or self.lease.together else 1
+        busy = "together" if self.lease.together else busy_us
+        return (*head, wanted, busy, *(self.begins or NOTHING_BEGINS), len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

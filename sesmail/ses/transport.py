@@ -21,10 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesError, SesMisconfigured, SesUnavailable
-from sesmail.ses.answers import hide_words, what_happens_next
+from sesmail.ses.answers import hide_words, what_happens_next, what_happens_to_entry
+from sesmail.ses.bulk import Entry, Template, send_bulk_email_request
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
-from sesmail.ses.request import Composed, compose, request_with_everything
+from sesmail.ses.request import Composed, compose, email_with_everything, request_with_everything
 from sesmail.ses.roles import Key, session_of
 
 if TYPE_CHECKING:
@@ -186,6 +187,30 @@ class SesTransport:
         if not message_id:
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
         return message_id
+
+    @property
+    def can_send_bulk(self) -> bool:
+        """Whether the installed botocore knows all that a call of `send_bulk` has. Raises as `said`."""
+        model = self._way_of_this_process().client.meta.service_model.operation_model("SendBulkEmail").input_shape
+        entry = Entry(send_id="-", mailbox="to@example.com", values={}, headers={}, tags={})
+        request = send_bulk_email_request(email_with_everything(), Template(subject="-", text="-", html="-"), [entry])
+        return not [*_unknown_members(model, request)]
+
+    def send_bulk(self, letter: Email, request: dict[str, Any]) -> list[str | SesError]:
+        """Ask SES once to send a letter to several (`send_bulk_email_request`): a MessageId for each, or why not.
+
+        Raises the `SesError` of what happens to all of them next.
+        """
+        answer = self._ask(lambda way: way.client.send_bulk_email(**request), letter)
+        results = answer.get("BulkEmailEntryResults") or []
+        if len(results) != len(request["BulkEmailEntries"]):
+            raise OutcomeUnknown("SES did not answer for each recipient: it may have sent the emails.")
+        return [
+            result["MessageId"]
+            if result.get("Status") == "SUCCESS" and result.get("MessageId")
+            else what_happens_to_entry(result.get("Status") or "", result.get("Error") or "", letter)
+            for result in results
+        ]
 
     def account(self) -> Account:
         """Ask for the account's limits and state. SES allows one such call a second. Raises `SesError`."""

@@ -1,7 +1,7 @@
 """Loaded by workers under test (`celery worker --include tests.acceptance.crash_points`): they die or freeze on the spot.
 
 A send whose id begins with the name of a step, such as `after_begin-1`, strikes its worker down there, once. What strikes
-is in STRIKE: `KILL self`, `KILL parent` or `STOP self`. The file named as the send tells the state that it was in.
+is in STRIKE: `KILL self`, `KILL parent`, `STOP self`, or `HOLD thread`, which goes no further. The file named as the send tells the state that it was in.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def strike(steps: list[str]) -> None:
         state = "none"
     Path(send_id).write_text(state)
     what, whom = os.environ["STRIKE"].split()
+    if what == "HOLD":
+        threading.Event().wait()
     os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{what}"])
     if what == "KILL":
         signal.pause()  # the kernel takes a moment to end the children of a killed parent
