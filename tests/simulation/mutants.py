@@ -399,12 +399,6 @@ BATCHES = (
         "(owner ~= 'sweep' and not is_alive(owner, now)) or",
         "true or",
     ),
-    _python(
-        "no answer to a call for several is none",
-        "sending.delivery",
-        "                return [outcome, *(self._no_answer(party.claim(number), str(error), error.code) for number in others)]",
-        "                self.patience.whatever_happens(lambda: party.put_back(others))",
-    ),
     _lua("a batch ends before its rows", "batch_finish", " + redis.call('ZCARD', of_batch(id, 'rows'))", ""),
     _lua("the rest of a chunk is forgotten", "batch_release", "if left == 0 then", "if true then"),
     _python(
