@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,7 +74,7 @@ class Texts:
     def _text(self, scripts: Scripts, name: str, *, former: bool) -> str:
         if former and (text := former_text(name)):
             return text
-        text = _source(scripts, name)
+        text = _todays_text(name, lambda: _source(scripts, name))
         for part in ("prelude", *_needs(_file(name)), name):
             for old, new in self._replacements.get(part, ()):
                 if part == name or old in text or old not in _file(part):  # else its function is not in this script
@@ -81,10 +82,25 @@ class Texts:
         return text
 
     def _register(self, name: str, text: str) -> str:
-        text = simulated(text)
-        script = Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text or NOTED_IN_BATCH in text)
-        self.by_text[text] = self.by_digest[script.digest] = script
-        return text
+        script = _script(name, text)
+        self.by_text[script.text] = self.by_digest[script.digest] = script
+        return script.text
+
+
+_todays: dict[str, str] = {}
+
+
+def _todays_text(name: str, read: Callable[[], str]) -> str:
+    """A script as the product makes it up, once for all seeds."""
+    if name not in _todays:
+        _todays[name] = read()
+    return _todays[name]
+
+
+@cache
+def _script(name: str, text: str) -> Script:
+    text = simulated(text)
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text or NOTED_IN_BATCH in text)
 
 
 def replaced(text: str, old: str, new: str) -> str:

@@ -22,6 +22,8 @@ BRAKE_SECONDS = 45.0
 BRAKE_STOPS_AT = 0.05
 HOLDING_SECONDS = 75.0
 """Less than what a worker may hold a send for, and less than what asking SES may take."""
+STIRS = ("accept", "put_events", "batch_add", "requeue", "reschedule", "brake")
+"""Scripts after which there is something for the duties of workers to see, also where they move nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Rules(BatchRules):
         self.used: Counter[str] = Counter()
         self.moves: Counter[str] = Counter()
         self.quiet_since = 0.0
+        self.stirred_at = 0.0
+        """When something last happened to an email."""
         self.hourly_limit = 0
         """How many emails an hour may go to one address; 0: any number."""
         self.leases_since = 0.0
@@ -86,6 +90,8 @@ class Rules(BatchRules):
         self, base: str, name: str, argv: tuple[Any, ...], reply: Any, moved: list[tuple[str, str, float]]
     ) -> None:
         """A script has run and has moved these sends: id, state, epoch seconds by Redis' clock."""
+        if moved or name in STIRS:
+            self.stirred_at = self._scheduler.now
         before = {send_id: send.state for send_id, _, _ in moved if (send := self._model.sends.get((base, send_id)))}
         for send_id, state, at_redis in moved:
             if send := self._model.sends.get((base, send_id)):
@@ -196,6 +202,7 @@ class Rules(BatchRules):
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if argv[0] in before:
             self._scheduler.current().begun[send.id] = self._scheduler.now
+            self._scheduler.current().erased[send.id] = send.erased
         else:
             self._scheduler.current().begun.setdefault(send.id, self._scheduler.now)
 
@@ -378,6 +385,8 @@ class Rules(BatchRules):
         self.check("begins_before_it_asks", send_id in fiber.begun, send_id)
         wanted = set(send.email.recipients) - fiber.opted_out.get((base, send_id), frozenset())
         self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
+        gone = fiber.erased.get(send_id, frozenset()) & set(email.recipients)
+        self.check("nobody_writes_to_who_was_erased", not gone or send.forgotten, send_id)
         self._asks_through(send, account, fiber)
 
     def _asks_through(self, send: Send, account: str, fiber: Fiber) -> None:
