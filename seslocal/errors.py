@@ -21,6 +21,8 @@ class Kind(StrEnum):
     PAUSED_BY_AWS = "paused_by_aws"  # AWS has paused the account
     PAUSED = "paused"  # the owner has paused the account
     CONFIGURATION_SET_PAUSED = "configuration_set_paused"  # the owner has paused the configuration set
+    TENANT_PAUSED = "tenant_paused"  # the owner, or SES, has paused the tenant
+    NOT_OF_TENANT = "not_of_tenant"  # an identity, configuration set or template that is not associated with the tenant
     SUSPENDED = "suspended"  # AWS has closed the account for sending
     MAIL_FROM = "mail_from_unverified"  # the custom MAIL FROM domain is not verified
     INVALID = "invalid"  # the request breaks a limit or is malformed
@@ -70,6 +72,16 @@ WIRE: dict[Kind, Wire] = {
         "ConfigurationSetSendingPausedException",
         400,
         "Sending paused for this configuration set.",
+    ),
+    Kind.TENANT_PAUSED: Wire(  # nothing that AWS documents: by analogy
+        "SendingPausedException",
+        400,
+        "MessageRejected",
+        400,
+        "Sending paused for this tenant.",
+    ),
+    Kind.NOT_OF_TENANT: Wire(
+        "BadRequestException", 400, "InvalidParameterValue", 400, "A resource is not associated with the tenant."
     ),
     Kind.SUSPENDED: Wire("AccountSuspendedException", 400, "AccountSuspended", 400, "This account is suspended."),
     Kind.MAIL_FROM: Wire(

@@ -13,7 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sesmail.api import cancel, erase, record_evidence, requeue, reschedule, send_batch, status, unsubscribe_headers
+    from sesmail.api import (
+        cancel,
+        erase,
+        preview_batch,
+        record_evidence,
+        requeue,
+        reschedule,
+        send_batch,
+        status,
+        unsubscribe_headers,
+    )
     from sesmail.celery.current import client_of, current_client
     from sesmail.celery.standalone import app
     from sesmail.celery.tasks import process_ses_events, send_ses_email, sweep
@@ -65,7 +75,7 @@ if TYPE_CHECKING:
         receiver,
         rendering_failed,
     )
-    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Erased, Reason, State, Status
+    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Erased, Move, Reason, State, Status
 
 __version__ = "0.1.0"
 
@@ -93,6 +103,7 @@ __all__ = [
     "LedgerUnavailable",
     "Letter",
     "MissingExtra",
+    "Move",
     "MoveRefused",
     "Opened",
     "Reason",
@@ -125,6 +136,7 @@ __all__ = [
     "email_sent",
     "email_unsubscribed",
     "erase",
+    "preview_batch",
     "process_ses_events",
     "receiver",
     "record_evidence",
@@ -162,6 +174,7 @@ _HOMES = {
     "LedgerUnavailable": "errors",
     "Letter": "sending.letters.letter",
     "MissingExtra": "errors",
+    "Move": "vocabulary",
     "MoveRefused": "errors",
     "Opened": "events.model",
     "Reason": "vocabulary",
@@ -194,6 +207,7 @@ _HOMES = {
     "email_sent": "signals",
     "email_unsubscribed": "signals",
     "erase": "api",
+    "preview_batch": "api",
     "process_ses_events": "celery.tasks",
     "receiver": "signals",
     "record_evidence": "api",

@@ -10,16 +10,17 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sesmail.errors import InvalidEmail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 DEFAULT = "default"
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CREDENTIALS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
+_SETS_OF_LANES = ("transactional_configuration_set", "bulk_configuration_set")
 _WHICH_EMAILS = ("lanes", "domains", "fallback", "identity_arn", "ses")
 
 
@@ -37,6 +38,8 @@ class AccountSettings(BaseModel):
     role_arn: str | None = None
     from_email: str | None = None
     configuration_set: str | None = None
+    transactional_configuration_set: str | None = None
+    bulk_configuration_set: str | None = None
     identity_arn: str | None = None
     """`FromEmailAddressIdentityArn`: of an identity in another account that may be sent from by this one."""
     ses: dict[str, Any] = {}
@@ -51,6 +54,11 @@ class AccountSettings(BaseModel):
     fallback: str | None = None
     """The account that transactional email goes through while this one is stopped, out of reach or out of quota."""
 
+    @field_validator("ses")
+    @classmethod
+    def _of_any_email(cls, ses: dict[str, Any]) -> dict[str, Any]:
+        return of_any_email(ses)
+
     def instead_of(self, ses: Mapping[str, Any]) -> dict[str, Any]:
         """The settings for all that are others for this account; `ses` is what they say of SES's other members.
 
@@ -59,8 +67,17 @@ class AccountSettings(BaseModel):
         said = {name: getattr(self, name) for name in self.model_fields_set if name not in _WHICH_EMAILS}
         if {"access_key_id", "profile"} & said.keys():
             said = {**dict.fromkeys(_CREDENTIALS), **said}
+        if "configuration_set" in said:  # a set of one account is unknown in another
+            said = {**dict.fromkeys(_SETS_OF_LANES), **said}
         arn = {"FromEmailAddressIdentityArn": self.identity_arn} if self.identity_arn else {}
         return {**said, "ses": {**ses, **arn, **self.ses}}
+
+
+def of_any_email(ses: dict[str, Any]) -> dict[str, Any]:
+    """Members of SendEmail that emails may have which do not say. Raises `ValueError`."""
+    if "Content" in ses:
+        raise ValueError("what an email says (Content) no setting can say for all")
+    return ses
 
 
 def checked(accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
@@ -78,6 +95,13 @@ def checked(accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
     return accounts
 
 
+def domains_above(domain: str) -> Iterator[str]:
+    """The domain itself, and those that it is below."""
+    while domain:
+        yield domain
+        domain = domain.partition(".")[2]
+
+
 def account_of(accounts: Mapping[str, AccountSettings], named: str | None, sender_domain: str, lane: str) -> str:
     """The account that an email goes through. Raises `InvalidEmail` for a name that no account has."""
     if named is not None:
@@ -86,9 +110,7 @@ def account_of(accounts: Mapping[str, AccountSettings], named: str | None, sende
             raise InvalidEmail("account", "is no account of SESMAIL_ACCOUNTS", f"one of {known}")
         return named
     by_domain = {domain.lower(): name for name, each in accounts.items() for domain in each.domains}
-    domain = sender_domain.lower()
-    while domain:
+    for domain in domains_above(sender_domain.lower()) if by_domain else ():
         if domain in by_domain:
             return by_domain[domain]
-        domain = domain.partition(".")[2]
     return next((name for name, each in accounts.items() if lane in each.lanes), DEFAULT)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from sesmail.message import Email
     from sesmail.sending.batches.batch import Batch
     from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.letters.letter import Letter
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def send_batch(
-    letter: Letter,
+    letter: Letter | Email | str,
     recipients: Iterable[Recipient],
     *,
     key: str,
@@ -37,6 +38,10 @@ def send_batch(
     skip_bad: bool = False,
 ) -> Batch:
     """Queue a letter to many: `recipients` are addresses or `(address, values)`, of any iterable, read as a stream.
+
+    `letter` is a `Letter`, an `Email` to `None`, whose texts may have `{{name}}` as a letter's, or the name of a
+    template that SES keeps: what it says now is sent. Behind the values, `(address, values, own)`, may stand what
+    else is the recipient's own: `{"tags": ..., "headers": ..., "metadata": ...}`, beside the letter's or instead.
 
     `{{name}}` in the letter stands for the recipient's value of that name, `{{email}}` for the address and
     `{{unsubscribe_url}}` for the link by which the reader leaves the `list`. Each row is checked before it is queued;
@@ -58,6 +63,21 @@ def send_batch(
     terms: dict[str, Any] = {"site": site, "account": account, "send_at": send_at, "expires_at": expires_at}
     terms |= {"weight": weight, "without_unsubscribe": without_unsubscribe, "skip_bad": skip_bad}
     return current_client().send_batch(letter, recipients, key=key, list=list, **terms)
+
+
+def preview_batch(
+    letter: Letter | Email | str,
+    recipient: Recipient,
+    *,
+    list: str | None = None,  # noqa: A002  the word of the field
+    account: str | None = None,
+) -> Email:
+    """The email that `send_batch` would send to this recipient, to look at; nothing is queued.
+
+    To send it to oneself: `send_ses_email.delay(preview_batch(...).replace(to="me@example.com"))`. Raises
+    `InvalidEmail` and `ConfigurationError` as `send_batch`.
+    """
+    return current_client().composer.preview(letter, recipient, list=list, account=account)
 
 
 def status(send_id: str) -> Status:

@@ -202,7 +202,8 @@ class LineStopped(SesError):
     def __init__(self, message: str | None = None, *, code: str = "", scope: str = "account") -> None:
         super().__init__(message, code=code)
         self.scope = scope
-        """What is stopped: `account`, or `configuration-set:NAME`, or `identity:DOMAIN` of the sender."""
+        """What is stopped: `account`, or what such emails go out by: `identity:DOMAIN` of the sender,
+        `configuration-set:NAME`, `tenant:NAME`, `template:NAME`, `contact-list:NAME`, `global-endpoint:ID`."""
 
 
 class SendingPaused(LineStopped):

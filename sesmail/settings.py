@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sesmail.accounts import DEFAULT, AccountSettings, checked
+from sesmail.accounts import DEFAULT, AccountSettings, checked, of_any_email
 from sesmail.errors import ConfigurationError
 from sesmail.hosts import django_settings
 
@@ -145,6 +145,14 @@ class Settings(BaseSettings):
     # What is put into an email that does not say
     from_email: str | None = Field(default=None, description="Sender of emails that name none.")
     configuration_set: str | None = Field(default=None, description="SES configuration set of emails that name none.")
+    transactional_configuration_set: str | None = Field(
+        default=None,
+        description="The same for transactional email alone, before the other: such as one whose `MaxDeliverySeconds` "
+        "has SES give up on a code that is worth nothing any more, or that has IP addresses of its own.",
+    )
+    bulk_configuration_set: str | None = Field(
+        default=None, description="The same for bulk alone; it goes before SESMAIL_CONFIGURATION_SET."
+    )
 
     ses: dict[str, Any] = Field(
         default={},
@@ -209,6 +217,16 @@ class Settings(BaseSettings):
     configuration_set_rate_limits: dict[str, RateLimit] = Field(
         default={},
         description='Recipients a second under a configuration set: `{"news": "5/s"}`; the account\'s rate holds too.',
+    )
+    tenant_rate_limits: dict[str, RateLimit] = Field(
+        default={},
+        description="Recipients a second for a tenant of SES's, by its `TenantName`; `*` is for each of the others by "
+        'itself: `{"shop-17": "20/s", "*": "5/s"}`. The account\'s rate holds too.',
+    )
+    sender_rate_limits: dict[str, RateLimit] = Field(
+        default={},
+        description="Recipients a second from a sender's domain and those below it; `*` is for each of the others by "
+        'itself: `{"news.example.com": "10/s"}`. The account\'s rate holds too.',
     )
     patience_seconds: Seconds = Field(
         default=10.0, description="How long a worker keeps a send that waits for its turn."
@@ -405,6 +423,11 @@ class Settings(BaseSettings):
         default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
     )
 
+    @field_validator("ses")
+    @classmethod
+    def _of_any_email(cls, ses: dict[str, Any]) -> dict[str, Any]:
+        return of_any_email(ses)
+
     @field_validator("accounts")
     @classmethod
     def _go_together(cls, accounts: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
@@ -429,6 +452,17 @@ class Settings(BaseSettings):
         """The evidence window that somebody has set for a lane; None where it is the ledger's own."""
         of_lane: float | None = getattr(self, f"{lane}_evidence_window_seconds")
         return of_lane or self.evidence_window_seconds
+
+    def configuration_set_of(self, lane: str) -> str | None:
+        """The configuration set of a lane's emails that name none."""
+        of_lane: str | None = getattr(self, f"{lane}_configuration_set")
+        return of_lane or self.configuration_set
+
+    @property
+    def configuration_sets(self) -> tuple[str, ...]:
+        """All that emails are sent under which name none."""
+        sets = (self.configuration_set, self.transactional_configuration_set, self.bulk_configuration_set)
+        return tuple(dict.fromkeys(filter(None, sets)))
 
     def queue_of(self, lane: str) -> str:
         """The name of the queue of a lane's tickets."""

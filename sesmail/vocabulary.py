@@ -94,6 +94,8 @@ class Erased:
     """Email to several that this release cannot read, and so could not take the address out of."""
     left_to_newer_release: int
     """Email of a newer release: run its `sesmail erase`."""
+    not_looked_through: tuple[str, ...]
+    """Where the person may be named as well, in words: for whoever has to see to it there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -125,6 +127,22 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A move by which a send left the common road, which is to be accepted, asked for and sent."""
+
+    at: float
+    """Epoch seconds by Redis' clock, in whole seconds; of several in a row, of the first."""
+    state: State
+    """Into which state."""
+    why: str
+    """In a word, such as `throttled`, `worker-gone`, or the code of SES's error; may be empty."""
+    worker: str
+    """The worker that held it, as host, process and a random part; empty where none did, and once it is sent."""
+    times: int = 1
+    """How often it was made in a row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
 
@@ -150,6 +168,8 @@ class Status:
     """The SES account that it is of."""
     through: str = DEFAULT_ACCOUNT
     """The one that SES was asked through last: another one where it fell back."""
+    moves: tuple[Move, ...] = ()
+    """The latest moves by which it left the common road, in order; once it is sent, the last few."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
 
@@ -181,6 +201,10 @@ class BatchStatus:
     """When it goes on, where it waits for a time, the quota or a closed line."""
     counts: Mapping[str, int]
     """How many recipients are in each state; those without any are left out."""
+    site: str = ""
+    """Whose it is."""
+    account: str = DEFAULT_ACCOUNT
+    """The SES account that it goes through."""
 
     @property
     def recipients(self) -> int:
@@ -191,6 +215,11 @@ class BatchStatus:
     def waiting(self) -> int:
         """Those that have not come to an end."""
         return sum(self.counts.get(state, 0) for state in WAITING)
+
+    @property
+    def done(self) -> int:
+        """Those that have."""
+        return self.recipients - self.waiting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

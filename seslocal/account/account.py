@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seslocal import clock
 from seslocal.account.faults import Faults
-from seslocal.account.identities import Identities, not_verified
+from seslocal.account.identities import Identities, names_of, not_verified
 from seslocal.account.limits import CallRate, DailyQuota, SendRate
 from seslocal.account.mailbox import Mailbox
 from seslocal.account.suppression import SuppressionList
@@ -18,9 +18,12 @@ from seslocal.options import ACCOUNT_ID
 from seslocal.typed import check_types
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from seslocal.account.configuration_sets import ConfigurationSet
     from seslocal.account.mailbox import Record
     from seslocal.account.templates import Template
+    from seslocal.account.tenants import Tenant
     from seslocal.message.submission import Submission
     from seslocal.options import Options
 
@@ -63,6 +66,7 @@ class Account:
         self.identities = Identities(options.identities)
         self.configuration_sets: dict[str, ConfigurationSet] = {}
         self.templates: dict[str, Template] = {}
+        self.tenants: dict[str, Tenant] = {}
         self.suppression = SuppressionList()
         self.faults = Faults(options.seed)
         self.rate = SendRate(options.rate, options.burst)
@@ -79,6 +83,7 @@ class Account:
         now = clock.now()
         self._check_account()
         submission = self._under_its_configuration_set(submission)
+        self._check_tenant(submission)
         self._check_identities(submission)
         self._check_limits(submission, now)
         return self._keep(submission, now)
@@ -112,6 +117,29 @@ class Account:
         if name not in self.templates:
             raise Refused(Kind.TEMPLATE_MISSING, f"Template {name} does not exist.")
         return self.templates[name]
+
+    def tenant(self, name: str) -> Tenant:
+        """A tenant by name, or SES's refusal."""
+        if name not in self.tenants:
+            raise Refused(Kind.NOT_FOUND, f"Tenant {name} does not exist.")
+        return self.tenants[name]
+
+    def suppression_of(self, tenant: str | None, options: Mapping[str, Any]) -> tuple[SuppressionList, tuple[str, ...]]:
+        """The list that holds for an email, and what puts an address on it.
+
+        The configuration set, by its SuppressionOptions, goes before the tenant, that before the account.
+        """
+        of = self.tenants.get(tenant or "")
+        scope = options.get("SuppressionScope") or (of.suppression_scope if of else "ACCOUNT")
+        kept = of.suppression if of and scope == "TENANT" else self.suppression
+        own = options.get("SuppressedReasons")
+        if own is None and of:
+            own = of.suppressed_reasons
+        return kept, self.suppression.reasons if own is None else tuple(own)
+
+    def arn(self, kind: str, name: str) -> str:
+        """Of an identity, a configuration set or a template of this account."""
+        return f"arn:aws:ses:{self.options.region}:{ACCOUNT_ID}:{kind}/{name}"
 
     def new_message_id(self) -> str:
         """In SES's form: the time in milliseconds, then chance."""
@@ -161,8 +189,19 @@ class Account:
             raise Refused(Kind.CONFIGURATION_SET_PAUSED)
         return submission if submission.configuration_set else replace(submission, configuration_set=name)
 
+    def _check_tenant(self, submission: Submission) -> None:
+        if submission.tenant is None:
+            return
+        address, *domains = names_of(submission.sender)
+        used = [("identity", *domains, address), ("configuration-set", submission.configuration_set or "")]
+        if submission.template_name:
+            used.append(("template", submission.template_name))
+        self.tenant(submission.tenant).check([[self.arn(kind, name) for name in names] for kind, *names in used])
+
     def _check_identities(self, submission: Submission) -> None:
         failed = [] if self.identities.may_send(submission.sender) else [submission.source]
+        for address, arn in submission.sent_as:
+            self.identities.check_authorized(address, arn)
         if not self.production_access:
             failed += [address for address in submission.recipients if not self._may_receive_in_sandbox(address)]
         if failed:

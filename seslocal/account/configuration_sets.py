@@ -18,6 +18,9 @@ EVENT_TYPES = (
     "SUBSCRIPTION",
 )
 
+LONGEST_DELIVERY_SECONDS = 50_400
+"""SES tries for fourteen hours: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_DeliveryOptions.html"""
+
 
 @dataclass(slots=True, kw_only=True)
 class EventDestination:
@@ -44,6 +47,12 @@ class ConfigurationSet:
     sending_enabled: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     event_destinations: dict[str, EventDestination] = field(default_factory=dict)
+
+    @property
+    def max_delivery_seconds(self) -> int | None:
+        """How long SES tries to deliver; None: as long as it ever does."""
+        seconds: int | None = self.options.get("DeliveryOptions", {}).get("MaxDeliverySeconds")
+        return seconds
 
     def publishes(self) -> bool:
         """Whether anybody gets its events."""

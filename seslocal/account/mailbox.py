@@ -37,6 +37,7 @@ class Record:
     size_bytes: int
     tags: dict[str, str]
     configuration_set: str | None
+    tenant: str | None
     events: list[str] = field(default_factory=list)
     """The types of the events published for it, in order."""
 
@@ -56,6 +57,7 @@ class Record:
             size_bytes=submission.content.size_bytes,
             tags=submission.tags,
             configuration_set=submission.configuration_set,
+            tenant=submission.tenant,
         )
 
     @property
@@ -81,6 +83,7 @@ class Record:
             "tags": self.tags,
             "sesmail_id": self.tags.get("sesmail-id"),
             "configuration_set": self.configuration_set,
+            "tenant": self.tenant,
             "events": self.events,
         }
 

@@ -11,7 +11,15 @@ from starlette.routing import Route
 
 from seslocal.api.answering import answer_call
 from seslocal.api.call import Call, Handler, Operation
-from seslocal.api.operations import account, configuration_sets, identities, sending, suppression, templates
+from seslocal.api.operations import (
+    account,
+    configuration_sets,
+    identities,
+    sending,
+    suppression,
+    templates,
+    tenants,
+)
 from seslocal.api.requests import validation
 from seslocal.errors import Kind, Refused, invalid
 
@@ -30,6 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *identities.OPERATIONS,
     *configuration_sets.OPERATIONS,
     *templates.OPERATIONS,
+    *tenants.OPERATIONS,
 )
 
 

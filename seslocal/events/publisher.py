@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from seslocal.account.account import Account
     from seslocal.account.configuration_sets import ConfigurationSet
+    from seslocal.account.suppression import SuppressionList
     from seslocal.sns.topics import Sns
 
 SUBJECT = "Amazon SES Email Event Notification"
@@ -158,19 +159,21 @@ class Publisher:
     def _plan(self, submission: Submission, configuration_set: ConfigurationSet) -> list[Planned]:
         if submission.rendering_failure is not None:
             return [Planned(0.1, Happening.RENDERING_FAILURE, submission.recipients)]
-        reasons = self._suppressed_reasons(configuration_set)
-        fates = [(address, self._outcome(address, reasons)) for address in submission.recipients]
-        return plan(fates, self._account.random)
+        kept, reasons = self._suppression(submission.tenant, configuration_set)
+        fates = [(address, self._outcome(address, kept, reasons)) for address in submission.recipients]
+        planned = plan(fates, self._account.random, configuration_set.max_delivery_seconds)
+        return [one for one in planned if one.happening not in submission.untracked]
 
-    def _outcome(self, address: str, reasons: tuple[str, ...]) -> Outcome:
-        reason = self._account.suppression.reason(address)
+    def _outcome(self, address: str, kept: SuppressionList, reasons: tuple[str, ...]) -> Outcome:
+        reason = kept.reason(address)
         if reason in reasons:
-            return _SUPPRESSED[reason]
+            return _SUPPRESSED[reason] if kept is self._account.suppression else Outcome.TENANT_SUPPRESSED
         return outcome_of(address, self.patterns)
 
-    def _suppressed_reasons(self, configuration_set: ConfigurationSet) -> tuple[str, ...]:
-        own = configuration_set.options.get("SuppressionOptions", {}).get("SuppressedReasons")
-        return self._account.suppression.reasons if own is None else tuple(own)
+    def _suppression(
+        self, tenant: str | None, configuration_set: ConfigurationSet
+    ) -> tuple[SuppressionList, tuple[str, ...]]:
+        return self._account.suppression_of(tenant, configuration_set.options.get("SuppressionOptions", {}))
 
     def _mail(
         self, record: Record, submission: Submission, configuration_set: ConfigurationSet
@@ -212,11 +215,12 @@ class Publisher:
 
     def _suppress(self, planned: Planned, record: Record, configuration_set: ConfigurationSet) -> None:
         reason = _REASONS.get(planned.happening)
-        if reason is None or reason not in self._suppressed_reasons(configuration_set):
+        kept, reasons = self._suppression(record.tenant, configuration_set)
+        if reason is None or reason not in reasons:
             return
         for address in planned.recipients:
             if not is_to_mailbox_simulator(address):
-                self._account.suppression.add(address, reason, clock.now(), MessageId=record.message_id)
+                kept.add(address, reason, clock.now(), MessageId=record.message_id)
 
     def _publish(self, topic_arn: str, event: dict[str, Any], subject: str | None) -> None:
         self.events_published += 1

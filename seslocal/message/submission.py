@@ -57,6 +57,11 @@ class Submission:
     content: Content
     tags: dict[str, str] = field(default_factory=dict)
     configuration_set: str | None = None
+    tenant: str | None = None
+    sent_as: tuple[tuple[str, str], ...] = ()
+    """Addresses with the ARN of the identity by which each is sent as: of the sender, of where feedback goes."""
+    untracked: frozenset[str] = frozenset()
+    """What is not to be told of it: `open`, `click`."""
     template_name: str | None = None
     rendering_failure: str | None = None
     """Why the template could not be filled in. SES accepts it, then publishes an event instead of sending."""

@@ -48,12 +48,11 @@ def batch(batch_id: str | None, watch: bool, wish: str | None, as_json: bool) ->
         getattr(client.real_batch_office, wish)(batch_id)
         client.audit.note(f"{wish} batch", batch_id, "")
     client = site_client()
-    before = client.batches.status(batch_id), time.monotonic()
-    if not watch:
-        data = _data(client, before[0], None)
-        emit(data, as_json=as_json, table=_table(data))
+    if watch:
+        watch_batch(client, batch_id, as_json=as_json)
         return
-    _watch(client, batch_id, before, as_json)
+    data = _data(client, client.batches.status(batch_id), None)
+    emit(data, as_json=as_json, table=_table(data))
 
 
 def _list(client: Client, as_json: bool) -> None:
@@ -63,13 +62,15 @@ def _list(client: Client, as_json: bool) -> None:
     emit(data, as_json=as_json, table="\n".join(lines) or "There are no batches.")
 
 
-def _watch(client: Client, batch_id: str, before: tuple[BatchStatus, float], as_json: bool) -> None:
+def watch_batch(client: Client, batch_id: str, *, as_json: bool) -> None:
+    """Show how far it is, again each second, until it has ended, or Ctrl-C."""
+    before = client.batches.status(batch_id), time.monotonic()
     with Live(console=Console(), refresh_per_second=4, screen=False) as screen:
         try:
             while True:
                 status, now = client.batches.status(batch_id), time.monotonic()
                 seconds = now - before[1]
-                rate = (_done(status) - _done(before[0])) / seconds if seconds > LEAST_SECONDS else None
+                rate = (status.done - before[0].done) / seconds if seconds > LEAST_SECONDS else None
                 data = _data(client, status, rate)
                 if as_json:
                     screen.stop()
@@ -84,10 +85,6 @@ def _watch(client: Client, batch_id: str, before: tuple[BatchStatus, float], as_
             pass
 
 
-def _done(status: BatchStatus) -> int:
-    return status.recipients - status.waiting
-
-
 def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, Any]:
     """What is shown. The expected end is in seconds from now, by the rate that is seen, else by the account's."""
     by_rate = rate
@@ -97,7 +94,7 @@ def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, 
     return {
         **asdict(status),
         "recipients": status.recipients,
-        "done": _done(status),
+        "done": status.done,
         "a_second": None if rate is None else round(rate, 1),
         "expected_end_seconds": round(left / by_rate) if by_rate and left else None,
     }

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
+from rich.console import Group
+from rich.text import Text
 
 from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
@@ -23,7 +25,7 @@ def erase(address: str, dry_run: bool, why: str, as_json: bool) -> None:
     Email to it that waits is not sent, and that which failed cannot be sent again; an email to several goes to the
     others. Events, deliveries and metadata name it no more. Opt-outs hold as before, under a keyed hash. What SES still
     tells of earlier email, within 30 days, is kept without the address; email that you accept afterwards is sent. What
-    was removed is said in numbers, with --json for the file.
+    was removed is said in numbers, and where else you may have to look in words; with --json for the file.
 
     The exit code is 1 where something was left: email of a newer release, or that cannot be read.
     """
@@ -32,8 +34,13 @@ def erase(address: str, dry_run: bool, why: str, as_json: bool) -> None:
     erased = client.erase(address, why=why, dry_run=dry_run)
     said = asdict(erased)
     at = datetime.fromtimestamp(erased.at, UTC).isoformat(timespec="seconds")
-    rows = [(name.replace("_", " "), value) for name, value in {**said, "at": at}.items() if name != "dry_run"]
+    rows = [
+        (name.replace("_", " "), value)
+        for name, value in {**said, "at": at}.items()
+        if name not in {"dry_run", "not_looked_through"}
+    ]
     title = "It would remove (--dry-run: nothing was done)" if dry_run else "Removed"
-    emit(said, as_json=as_json, table=two_columns(rows, title=title))
+    elsewhere = ["", "Not looked through", *erased.not_looked_through]
+    emit(said, as_json=as_json, table=Group(two_columns(rows, title=title), *map(Text, elsewhere)))
     if erased.left_unread or erased.left_to_newer_release:
         raise SystemExit(1)

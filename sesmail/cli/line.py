@@ -24,6 +24,7 @@ scope_options = [
     click.option("--lane", type=click.Choice([lane.value for lane in Lane]), help="One lane only."),
     click.option("--configuration-set", metavar="NAME", help="What goes out under this configuration set only."),
     click.option("--identity", metavar="DOMAIN", help="What comes from this sender's domain only."),
+    click.option("--tenant", metavar="NAME", help="What is sent for this tenant of SES's only."),
     click.option("--list", "list_name", metavar="NAME", help="Bulk to this list only."),
     click.option("--site", metavar="SITE", help="Of this site: its list, or all its bulk."),
     json_option,
@@ -123,15 +124,18 @@ def _scope(
     lane: str | None,
     configuration_set: str | None,
     identity: str | None,
+    tenant: str | None,
     list_name: str | None,
     site: str | None,
 ) -> str:
-    chosen = {"lane": lane, "configuration-set": configuration_set, "identity": identity}
+    chosen = {"lane": lane, "configuration-set": configuration_set, "identity": identity, "tenant": tenant}
     named = [f"{kind}:{name}" for kind, name in chosen.items() if name]
     if list_name:
         named.append(list_scope(site or client.settings.site, list_name))
     elif site:
         named.append(site_scope(site))
     if len(named) > 1:
-        raise click.UsageError("Name one of --lane, --configuration-set, --identity, --list, or none for everything.")
+        raise click.UsageError(
+            "Name one of --lane, --configuration-set, --identity, --tenant, --list, or none for everything."
+        )
     return named[0] if named else ACCOUNT

@@ -6,26 +6,27 @@ import codecs
 import re
 import secrets
 from array import array
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
+from sesmail.cli.batch import watch_batch
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
-from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable
-from sesmail.message import LIST_TAG, Lane
+from sesmail.errors import ConfigurationError, IdempotencyConflict, InvalidEmail, LedgerUnavailable, UnknownSend
+from sesmail.message import Lane
+from sesmail.message.fields import idempotency_key_of
+from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL, other_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesmail.client import Client
-    from sesmail.errors import IdempotencyConflict
-    from sesmail.message import Email
+    from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.letters.letter import BadRow, Letter
     from sesmail.sending.letters.lists import People, Person
     from sesmail.settings import Settings
@@ -46,6 +47,7 @@ OPTIONS = {
     "text": "--text",
     "html": "--html",
     "idempotency_key": "--key",
+    "list": "--list",
 }
 """What says which field of an email."""
 
@@ -102,11 +104,18 @@ def _pairs(_context: click.Context, _option: click.Parameter, said: tuple[str, .
     callback=_encoding,
     help="How the list is encoded, such as cp1252; without it UTF-8, or what can be told from the file.",
 )
-@click.option(
-    "--subject", required=True, help="The subject; {{column}} stands for the row's value, here and in bodies."
-)
+@click.option("--subject", help="The subject; {{column}} stands for the row's value, here and in bodies.")
 @click.option("--html", "html_path", type=a_file, help="The letter as HTML; values are escaped in it.")
 @click.option("--text", "text_path", type=a_file, help="The letter as plain text.")
+@click.option(
+    "--letter",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The letter as files: PATH.subject.txt, PATH.txt, PATH.html; instead of the options before.",
+)
+@click.option("--language", metavar="TAG", help="With --letter: read it from the folder of this language, such as de.")
+@click.option("--jinja", is_flag=True, help="Subject, text and HTML are Jinja templates.")
 @click.option(
     "--attach", "attach", type=a_file, multiple=True, help="A file for everybody; may be given several times."
 )
@@ -124,6 +133,8 @@ def _pairs(_context: click.Context, _option: click.Parameter, said: tuple[str, .
 )
 @click.option("--preview", is_flag=True, help="Show the first row's email, as it would go out; queue nothing.")
 @click.option("--test-to", metavar="ADDRESS", help="Queue the first row's email to this address alone.")
+@click.option("--cc-me", metavar="ADDRESS", help="Send it to this address, too: once, with the first row's values.")
+@click.option("--watch", is_flag=True, help="Show how it goes on, until it has ended or Ctrl-C.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A tag for SES's events.")
 @click.option(
     "--lane",
@@ -148,13 +159,16 @@ def send(
     key: str | None,
     preview: bool,
     test_to: str | None,
+    cc_me: str | None,
+    list_name: str | None,
+    watch: bool,
     **options: Any,
 ) -> None:
     """Queue a letter to everybody on a list; workers send it at the account's rate.
 
-    All rows are checked before the first is queued. The same run may be repeated with its key, after an interruption or
-    with more rows: whoever has been queued is not queued again. Of those who have been queued another letter under the
-    key, as the letter or their row was mended since, it is told how many they are: they are left with that one.
+    All rows are checked before the first is queued, and nothing goes out before the last is. The same run may be
+    repeated with its key, after an interruption or with more rows: whoever has been queued is not queued again. Another
+    letter under the key is refused. `sesmail batch` shows how far it is, pauses it and takes it back.
 
     The list may have commas, semicolons, tabs or pipes between its values, and be in UTF-8, UTF-16 or cp1252 (Excel's
     in Western Europe): what is told from it is said. What cannot be told for sure is refused; name it then. A mailbox
@@ -165,49 +179,53 @@ def send(
     from sesmail.sending.letters.lists import read_people
 
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
-    named, key = bool(key), key or secrets.token_hex(4)
+    key = key or secrets.token_hex(4)
     letter = _letter(**options)
     with ExitStack() as list_is_open:
         with _told_as_no_setting():
             people = list_is_open.enter_context(read_people(csv_path, column, delimiter=delimiter, encoding=encoding))
             if preview or test_to:
-                _try_one(letter, people, key, test_to, as_json=as_json)
+                _try_one(letter, people, list_name, test_to, as_json=as_json)
                 return
-            found = _checked(letter, people, key)
+            found = _checked(letter, people, list_name, key)
         if found.bad and not skip_bad:
             raise click.ClickException(
                 f"{found.bad} of {found.rows} rows cannot be mailed. Nothing was queued: mend them, or --skip-bad."
             )
-        _see_to_a_way_out(letter, options["list_name"])
-        if not named:
-            click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
-        queued = _queue(letter, found, people, key)
+        _see_to_a_way_out(letter, list_name)
+        recipients = _recipients(found.good_ones(people), cc_me)
+        queued = _queue(letter, recipients, found.good + bool(cc_me), key, list=list_name)
     summary: dict[str, Any] = {"queued": queued.new, "already_queued": queued.known}
-    summary |= {"bad": found.bad, "of": found.rows, "key": key}
-    if queued.otherwise:
-        summary["queued_another_letter"] = queued.otherwise
-        click.echo(
-            f"{queued.otherwise} of those queued before have another letter than this under the key {key}: nobody is "
-            "mailed twice under one key, so they are left with it. Another --key sends this one to everybody.",
-            err=True,
-        )
+    summary |= {"bad": found.bad, "of": found.rows, "key": key, "batch_id": queued.batch_id}
     emit(summary, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in summary.items()]))
     if queued.cut_off is not None:
         reason = str(queued.cut_off) or "Interrupted."
-        click.echo(f"{reason}\nWhat is queued goes out; `--key {key}` goes on with the rest.", err=True)
+        click.echo(f"{reason}\nNothing goes out before all are queued; `--key {key}` goes on with the rest.", err=True)
         raise SystemExit(queued.exit_code)
     if found.bad and not found.good:
         raise click.ClickException(f"None of {found.rows} rows can be mailed. Nothing was queued.")
+    if watch and queued.batch_id:
+        watch_batch(site_client(), queued.batch_id, as_json=as_json)
 
 
-def _try_one(letter: Letter, people: People, key: str, to: str | None, *, as_json: bool) -> None:
-    """The first row's email: shown, or queued to somebody else under a key that no run has."""
+def _recipients(people: Iterator[Person], cc_me: str | None) -> Iterator[Recipient]:
+    """What a batch takes; somebody else gets the first one's, too."""
+    for person in people:
+        yield person.address, person.values
+        if cc_me:
+            yield cc_me, person.values
+            cc_me = None
+
+
+def _try_one(letter: Letter, people: People, list_name: str | None, to: str | None, *, as_json: bool) -> None:
+    """The first row's email: shown, or queued to somebody else."""
     with _told_by_its_option():
-        letter.check(people.names, key)
+        _check_letter(letter, people, list_name)
         first = next(iter(people), None)
         if first is None or first.problem:
             raise click.ClickException("The list has no first row to try. Nothing was queued.")
-        email = letter.email(first if to is None else replace(first, address=to), f"test-{secrets.token_hex(4)}")
+        recipient = (to or first.address, first.values)
+        email = site_client().composer.preview(letter, recipient, list=list_name)
     if to is not None:
         from sesmail.celery.tasks import send_ses_email
 
@@ -222,14 +240,9 @@ def _try_one(letter: Letter, people: People, key: str, to: str | None, *, as_jso
     emit({"headers": head, **bodies}, as_json=as_json, table=escape(text))
 
 
-def _leaving(list_name: str | None) -> Callable[[str], str] | None:
-    """Makes the links by which people leave the list; None where there is no list, or no door behind links."""
-    if not list_name or not _has_door(settings := site_client().settings):
-        return None
-    from sesmail.unsubscribe import Unsubscription
-
-    links = site_client().unsubscribe_links
-    return lambda mailbox: links.link(Unsubscription(site=settings.site, recipient=mailbox, list=list_name))
+def _check_letter(letter: Letter, people: People, list_name: str | None) -> None:
+    door = [UNSUBSCRIBE_URL] if list_name and _has_door(site_client().settings) else []
+    letter.check([*people.names, *({ADDRESS} - {*people.names}), *door])
 
 
 def _has_door(settings: Settings) -> bool:
@@ -238,9 +251,9 @@ def _has_door(settings: Settings) -> bool:
 
 def _see_to_a_way_out(letter: Letter, list_name: str | None) -> None:
     """Gmail and Yahoo ask bulk senders for one: without it, a warning, or by setting a refusal."""
-    if letter.unsubscribe or letter.lane is not Lane.BULK:
-        return
     settings = site_client().settings
+    if letter.lane != Lane.BULK or (list_name and _has_door(settings)):
+        return
     missing = [] if list_name else ["--list NAME"]
     if not _has_door(settings):
         missing.append("SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS, with the door behind them")
@@ -255,30 +268,28 @@ def _see_to_a_way_out(letter: Letter, list_name: str | None) -> None:
 
 def _letter(
     *,
+    path: Path | None,
+    language: str | None,
+    subject: str | None,
     html_path: Path | None,
     text_path: Path | None,
     attach: tuple[Path, ...],
-    lane: str,
-    list_name: str | None,
-    tags: Mapping[str, str],
     **said: Any,
 ) -> Letter:
     from sesmail.message import Attachment
     from sesmail.sending.letters.letter import Letter
 
-    if html_path is None and text_path is None:
+    if path is None and subject is None:
+        raise click.UsageError("A letter needs --subject, or --letter.")
+    if path is None and html_path is None and text_path is None:
         raise click.UsageError("A letter needs --html or --text, or both.")
-    with _told_by_its_option():
-        attachments = [Attachment(path.name, path.read_bytes()) for path in attach]
-    return Letter(
-        html=_content(html_path) if html_path else None,
-        text=_content(text_path) if text_path else None,
-        attachments=attachments,
-        lane=Lane(lane),
-        tags={**tags, LIST_TAG: list_name} if list_name else tags,
-        unsubscribe=_leaving(list_name),
-        **said,
-    )
+    parts: dict[str, Any] = {} if subject is None else {"subject": subject}
+    parts |= {name: _content(file) for name, file in (("html", html_path), ("text", text_path)) if file}
+    with _told_by_its_option(), _told_as_no_setting():
+        said["attachments"] = [Attachment(each.name, each.read_bytes()) for each in attach]
+        if path is not None:
+            return Letter.from_folder(path.parent, path.name, language=language, **parts, **said)
+        return Letter(**parts, **said)
 
 
 def _content(path: Path) -> str:
@@ -340,19 +351,20 @@ class Found:
                 yield person
 
 
-def _checked(letter: Letter, people: People, key: str) -> Found:
+def _checked(letter: Letter, people: People, list_name: str | None, key: str) -> Found:
     """Go through the whole list once, and tell what is wrong with the letter, or with which rows."""
     from sesmail.sending.letters.letter import BadRow, check
 
     for remark in people.remarks:
         click.echo(remark, err=True)
     with _told_by_its_option():
-        letter.check(people.names, key)
+        idempotency_key_of(key)
+        _check_letter(letter, people, list_name)
     found = Found()
     shown: list[BadRow] = []
     with progress_bar() as bar:
         checking = bar.add_task("checking", total=None)
-        for row in check(letter, people, key):
+        for row in check(letter, people):
             bar.update(checking, advance=1)
             if not isinstance(row, BadRow):
                 found.good += 1
@@ -376,63 +388,58 @@ def _report_bad(shown: list[BadRow], count: int) -> None:
 
 @dataclass
 class Queued:
-    """How many were queued now, how many had been before, and what cut it off, if anything did."""
+    """How many were queued now, how many had been before, in which batch, and what cut it off, if anything did."""
 
     new: int = 0
     known: int = 0
-    otherwise: int = 0
-    """Those of them who had been queued another letter."""
-    cut_off: KeyboardInterrupt | LedgerUnavailable | ConfigurationError | None = None
-
-    def another_letter(self, _conflict: IdempotencyConflict) -> None:
-        """Somebody has got another under the same key."""
-        self.otherwise += 1
+    batch_id: str = ""
+    cut_off: KeyboardInterrupt | LedgerUnavailable | None = None
 
     @property
     def exit_code(self) -> int:
         """By what is to be done next."""
-        if isinstance(self.cut_off, KeyboardInterrupt):
-            return 130
-        return 75 if isinstance(self.cut_off, LedgerUnavailable) else 1
+        return 130 if isinstance(self.cut_off, KeyboardInterrupt) else 75
 
 
-def _queue(letter: Letter, found: Found, people: People, key: str) -> Queued:
-    from sesmail.celery.current import current_app
-    from sesmail.sending.outbox import lot_size
-
+def _queue(letter: Letter, people: Iterator[Recipient], count: int, key: str, **terms: Any) -> Queued:
+    """Queue the batch; `count` is how many there are, for the progress that is shown."""
     site_client().check_not_suppressed()
-    client, queued = client_with_workers(), Queued()
-    size = lot_size(letter.lane, client.throttle.snapshot().given_rate)
-    with current_app().producer_pool.acquire(block=True) as producer, progress_bar() as bar:
-        row = bar.add_task("queueing", total=found.good)
-        good = found.good_ones(people)
-        try:
-            while lot := list(islice(good, size)):
-                emails = _not_known_otherwise(client, letter, lot, key)
-                shown = {"kwargsrepr": _shown(key, queued.new + queued.known, len(lot), found.good)}
-                accepted = client.real_outbox.send_lot(
-                    emails, options={"producer": producer, **shown}, on_conflict=queued.another_letter
-                )
-                new = sum(one.new for one in accepted)
-                queued.new, queued.known = queued.new + new, queued.known + len(lot) - new
-                bar.update(row, advance=len(lot))
-        except (KeyboardInterrupt, LedgerUnavailable, ConfigurationError) as cut_off:
-            queued.cut_off = cut_off
+    queued = Queued()
+    try:
+        click.echo(f"If this is cut off, `--key {key}` goes on with the rest.", err=True)
+        former = _Formerly(client_with_workers(), key)
+        with progress_bar() as bar:
+            row = bar.add_task("queueing", total=count)
+            rows = former.left_out_of(people, lambda: bar.update(row, advance=1))
+            batch = site_client().real_batch_office.send(letter, rows, key=key, without_unsubscribe=True, **terms)
+        queued.new, queued.known, queued.batch_id = batch.queued, batch.known + former.count, batch.id
+    except (KeyboardInterrupt, LedgerUnavailable) as cut_off:
+        queued.cut_off = cut_off
+        if isinstance(cut_off, KeyboardInterrupt):
+            with suppress(LedgerUnavailable, UnknownSend):
+                queued.batch_id = site_client().batches.of_key(key)
+                queued.new = site_client().batches.status(queued.batch_id).recipients
+    except IdempotencyConflict:
+        raise click.ClickException(
+            f"Another letter, or list, was queued under the key {key}: nobody is mailed twice under one key, so "
+            "nothing was queued now. Another --key sends this one to everybody."
+        ) from None
     return queued
 
 
-def _shown(key: str, before: int, count: int, of: int) -> str:
-    """What Flower shows of a lot: its run and its numbers. A key with an address in it is nobody's to see."""
-    run = "a run" if "@" in key else f"run {key}"
-    return f"{{{run}: {before + 1} to {before + count} of {of}}}"
+class _Formerly:
+    """Whom a former release has queued under a key: it made a send of each."""
 
+    def __init__(self, client: Client, key: str) -> None:
+        self._client = client
+        self._key = key
+        self.count = 0
 
-def _not_known_otherwise(client: Client, letter: Letter, lot: Iterable[Person], key: str) -> list[Email]:
-    """The emails to those who were not queued under this key by a release that took another spelling for another."""
-    from sesmail.sending.letters.letter import other_keys
-
-    return [
-        letter.email(person, key)
-        for person in lot
-        if not any(client.ledger.knows(other) for other in other_keys(person, key))
-    ]
+    def left_out_of(self, people: Iterator[Recipient], passed: Callable[[], None]) -> Iterator[Recipient]:
+        """The others; `passed` is called for each."""
+        for person in people:
+            passed()
+            if any(map(self._client.ledger.knows, other_keys(person[0], self._key))):
+                self.count += 1
+            else:
+                yield person

@@ -12,6 +12,7 @@ from sesmail.cli.output import emit, json_option, shown_until_told, two_columns,
 from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.sending.story import story
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
+    from sesmail.vocabulary import Status
 
 
 @click.command()
@@ -39,8 +41,8 @@ def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: floa
         raise click.UsageError("--check and --watch are about all sends, not about one.")
     client = site_client()
     if send_id:
-        found = asdict(client.real_outbox.status(send_id))
-        emit(found, as_json=as_json, table=two_columns(_readable(dict(found))))
+        known = client.real_outbox.status(send_id)
+        emit(asdict(known), as_json=as_json, table=two_columns(_readable(known)))
         return
     if watch:
         shown_until_told(lambda: _everything(client), _table, every_seconds, as_json=as_json)
@@ -59,6 +61,7 @@ def _everything(client: Client) -> dict[str, Any]:
     return {
         "essence": essence.as_dict(),
         "sends": dict(essence.counts),
+        "batches": client.batches.counts(),
         "line": [
             {"account": name, **asdict(closure)}
             for name, throttle in essence.throttles.items()
@@ -79,6 +82,7 @@ def _everything(client: Client) -> dict[str, Any]:
 def _table(data: dict[str, Any]) -> RenderableType:
     kept = [f"{which.replace('_', ' ')} {size} MB" for which, size in data["kept_mb"].items() if size]
     rows: list[tuple[str, Any]] = [(name, count) for name, count in data["sends"].items() if count and ":" not in name]
+    rows += [(f"in batches {name}", count) for name, count in data["batches"].items()]
     rows += [
         (f"line {_of(c['account'])}{c['scope']}", f"{c['how']} since {_time(c['since'])}: {c['reason']}")
         for c in data["line"]
@@ -155,11 +159,13 @@ def _quota(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _readable(found: dict[str, Any]) -> list[tuple[str, Any]]:
+def _readable(known: Status) -> list[tuple[str, Any]]:
+    found = asdict(known)
+    happened = [(f"  {_time(at)}", what) for at, what in story(known)] if found.pop("moves") else []
     times = {name: _time(found[name]) for name in ("accepted_at", "changed_at")}
     deliveries = [(f"  {recipient}", reached) for recipient, reached in found.pop("deliveries").items()]
     rows = [(name.replace("_", " "), value) for name, value in (found | times).items() if value not in (None, "")]
-    return rows + deliveries
+    return [*rows, *([("what happened", ""), *happened] if happened else []), *deliveries]
 
 
 def _time(epoch_seconds: float) -> str:

@@ -13,7 +13,7 @@ import click
 
 from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
-from sesmail.cli.site import app_option, client_with_workers, site_client
+from sesmail.cli.site import account_option, accounts_of, app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
 from sesmail.state.audit import digest_of
 from sesmail.state.suppression import OptOut, Scope
@@ -21,6 +21,8 @@ from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from sesmail.client import Client
 
 COLUMNS = ("address", "scope", "reason", "since", "source", "until")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -77,7 +79,7 @@ def add(address: str, scope: Scope, reason: str, as_json: bool) -> None:
 @suppress.command()
 @click.argument("address")
 @scope_option
-@click.option("--also-at-ses", is_flag=True, help="Take it off SES's own suppression list of the account, too.")
+@click.option("--also-at-ses", is_flag=True, help="Take it off SES's own suppression list of each account, too.")
 @why_option
 @json_option
 def remove(address: str, scope: Scope, also_at_ses: bool, why: str, as_json: bool) -> None:
@@ -91,7 +93,7 @@ def remove(address: str, scope: Scope, also_at_ses: bool, why: str, as_json: boo
     removed = client.suppression.remove(address, scope)
     if removed:
         client.audit.note("opt-out removed", f"{digest_of(address)} of {scope}", why)
-    removed_at_ses = client.ses_suppression.delete(normal_address(address)) if also_at_ses else None
+    removed_at_ses = _off_ses_lists(client, address) if also_at_ses else None
     said = "Removed." if removed else f"It was not there ({scope})."
     if also_at_ses:
         said += " SES has it no more, either." if removed_at_ses else " It was not on SES's own list."
@@ -105,14 +107,26 @@ def remove(address: str, scope: Scope, also_at_ses: bool, why: str, as_json: boo
         raise SystemExit(1)
 
 
+def _off_ses_lists(client: Client, address: str) -> bool:
+    """Off those of all accounts; whether it was on any."""
+    normal = normal_address(address)
+    return _of_any(client.ses_suppression(name).delete(normal) for name in client.accounts)
+
+
+def _of_any(removals: Iterable[bool]) -> bool:
+    """Whether there was any, when all are made."""
+    return any([*removals])
+
+
 KEPT_AT_SES = {Reason.BOUNCED, Reason.COMPLAINED, Reason.SES_LIST}
 """The reasons for which SES puts an address on a list of its own."""
 
 
 @suppress.command()
+@account_option
 @json_option
-def sync(as_json: bool) -> None:
-    """Read SES's own suppression list of the account into ours, then put our hard bounces and complaints there.
+def sync(account: str | None, as_json: bool) -> None:
+    """Read SES's own suppression list of each account into ours, then put our hard bounces and complaints there.
 
     One call a second, as SES allows: 1,000 addresses read, or one put. Interrupted, it goes on where it was for a day.
     Unsubscribes are not given to SES.
@@ -121,15 +135,19 @@ def sync(as_json: bool) -> None:
 
     client = site_client()
     client.check_not_suppressed()
-    done = {"read": 0, "put": 0}
+    so_far = {"read": 0, "put": 0}
 
     def progress(what: str, count: int) -> None:
-        done[what] += count
-        click.echo(f"\r{done['read']} read, {done['put']} put at SES", nl=False, err=True)
+        so_far[what] += count
+        click.echo(f"\r{so_far['read']} read, {so_far['put']} put at SES", nl=False, err=True)
 
-    synced = ListSync(client.scripts, client.suppression, client.ses_suppression).run(progress)
+    synced: dict[str, int] = {}
+    for each in accounts_of(client, account):
+        scripts = client.scripts.of_account(each.name)
+        done = asdict(ListSync(scripts, client.suppression, client.ses_suppression(each.name)).run(progress))
+        synced = {name: count + synced.get(name, 0) for name, count in done.items()}
     click.echo("", err=True)
-    emit(asdict(synced), as_json=as_json, table=two_columns(asdict(synced).items()))
+    emit(synced, as_json=as_json, table=two_columns(synced.items()))
 
 
 @suppress.command("list")

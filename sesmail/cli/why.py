@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,14 +27,18 @@ def why(send_id: str | None, as_json: bool) -> None:
     """
     client = site_client()
     found = client.obstacles.look()
+    happened: list[tuple[float, str]] = []
     if send_id:
         status = client.real_outbox.status(send_id)
         found = _of_one(status, found)
-        said = _said_of_one(client, status)
+        said, happened = _said_of_one(client, status), _story(status)
     else:
         said = "" if found else _all_is_well(client)
     data: dict[str, Any] = {"said": said, "obstacles": [asdict(each) for each in found]}
+    if send_id:
+        data["happened"] = [{"at": at, "what": what} for at, what in happened]
     rows = [("", said)] if said else []
+    rows += [(datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), what) for at, what in happened]
     for each in found:
         rows += [(each.id, each.what), ("", each.do)]
     emit(data, as_json=as_json, table=two_columns(rows))
@@ -53,6 +58,12 @@ def _all_is_well(client: Client) -> str:
         later += f", the first for {duration(min(due) - client.obstacles.waiting.now())} more"
     now = f"{emails(waits)} on their way." if waits else "Nothing waits for a worker."
     return f"Nothing is in the way. {now}{later}{'.' if later else ''}"
+
+
+def _story(status: Status) -> list[tuple[float, str]]:
+    from sesmail.sending.story import story
+
+    return story(status)
 
 
 def _said_of_one(client: Client, status: Status) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sesmail.sending.account import AccountWatch
     from sesmail.sending.accounts import SesAccount, SesAccounts
     from sesmail.sending.batches.batch import Batch
+    from sesmail.sending.batches.composing import Composer
     from sesmail.sending.batches.in_memory import MemoryOffice
     from sesmail.sending.batches.office import BatchOffice
     from sesmail.sending.batches.queueing import Recipient
@@ -62,11 +63,15 @@ class Client(WayBack):
         """`send` for async code: the loop goes on while Redis is asked, in a thread."""
         return await asyncio.to_thread(self.send, email, send_id=send_id)
 
-    def send_batch(self, letter: Letter, recipients: Iterable[Recipient], *, key: str, **terms: Any) -> Batch:
+    def send_batch(
+        self, letter: Letter | Email | str, recipients: Iterable[Recipient], *, key: str, **terms: Any
+    ) -> Batch:
         """Queue a letter to many, as `sesmail.send_batch` says it."""
         return self.batch_office.send(letter, recipients, key=key, **terms)
 
-    async def asend_batch(self, letter: Letter, recipients: Iterable[Recipient], *, key: str, **terms: Any) -> Batch:
+    async def asend_batch(
+        self, letter: Letter | Email | str, recipients: Iterable[Recipient], *, key: str, **terms: Any
+    ) -> Batch:
         """`send_batch` for async code: the list is read in a thread."""
         return await asyncio.to_thread(self.send_batch, letter, recipients, key=key, **terms)
 
@@ -103,14 +108,23 @@ class Client(WayBack):
             return self.real_batch_office
         from sesmail.sending.batches.in_memory import MemoryOffice  # noqa: PLC0415  for tests
 
-        return MemoryOffice(self.settings, self.outbox, self.memory, lambda: self.unsubscribe_links)
+        return MemoryOffice(self.outbox, self.composer)
 
     @part
     def real_batch_office(self) -> BatchOffice:
         """The office over Redis."""
         from sesmail.sending.batches.office import BatchOffice  # noqa: PLC0415  few send batches
 
-        return BatchOffice(self.settings, self.batches, self.broker, self.real_outbox)
+        return BatchOffice(self.batches, self.broker, self.composer)
+
+    @property
+    def composer(self) -> Composer:
+        """Reads letters to many."""
+        from sesmail.sending.batches.composing import Composer  # noqa: PLC0415  few send batches
+
+        return Composer(
+            self.settings, self.outbox, lambda name: self.account(name).transport(), lambda: self.unsubscribe_links
+        )
 
     # -- a worker's parts ---------------------------------------------------------------------------------------------
 
@@ -303,7 +317,8 @@ class Client(WayBack):
 
 def _transport(settings: Settings) -> SesTransport:
     """The way to the account of SES that these settings are of."""
-    from sesmail.ses.transport import Key, SesTransport  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+    from sesmail.ses.roles import Key  # noqa: PLC0415  boto3 costs half a second: only who sends pays
+    from sesmail.ses.transport import SesTransport  # noqa: PLC0415
 
     return SesTransport(
         region=settings.region,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sesmail.state.batches import Batches
     from sesmail.state.health import RedisHealth
+    from sesmail.state.recipients import Recipients
     from sesmail.state.search import Search
 
 
@@ -96,6 +97,13 @@ class KeptInRedis(Base):
         from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
 
         return Search(self.scripts)
+
+    @part
+    def recipients(self) -> Recipients:
+        """Recipients of batches, as people look for them."""
+        from sesmail.state.recipients import Recipients  # noqa: PLC0415  who only sends has no use for it
+
+        return Recipients(self.scripts)
 
     @part
     def suppression(self) -> SuppressionList:

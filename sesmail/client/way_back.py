@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from sesmail.errors import ConfigurationError
 from sesmail.signals import heard_here
 from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import SoftBouncePolicy
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,32 +155,29 @@ class WayBack(KeptInRedis):
         dress = Dress(sender=self.settings.unsubscribe_sender, template=self.settings.unsubscribe_template)
         return UnsubscribeDoor(self.unsubscribe_links, opt_out, come_back=opt_out.come_back, dress=dress)
 
-    @part
-    def ses_suppression(self) -> SesSuppressionList:
-        """SES's own suppression list of the account; loads boto3."""
+    def ses_suppression(self, account: str = DEFAULT_ACCOUNT) -> SesSuppressionList:
+        """SES's own suppression list of an account; loads boto3."""
         from sesmail.ses.suppression import SesSuppressionList  # noqa: PLC0415
 
-        return SesSuppressionList(self._client_of("sesv2"))
+        return SesSuppressionList(self._client_of("sesv2", account=account))
 
-    def inspection(self, *, now: Callable[[], float] = time.time) -> Inspection:
+    def inspection(self, account: str = DEFAULT_ACCOUNT, *, now: Callable[[], float] = time.time) -> Inspection:
         """Asks SES, SNS and SQS how they are set up; loads boto3."""
         from sesmail.ses.inspection import Inspection  # noqa: PLC0415
 
-        return Inspection(self._client_of, now=now)
+        return Inspection(partial(self._client_of, account=account), now=now)
 
-    def _client_of(self, service: str, region: str | None = None, **options: Any) -> Any:
-        """boto3's client of SES as the settings have it, or of another service."""
+    def _client_of(
+        self, service: str, region: str | None = None, *, account: str = DEFAULT_ACCOUNT, **options: Any
+    ) -> Any:
+        """boto3's client of SES as the settings of an account have it, or of another service."""
         if service not in OF_SES:
             return _aws(service, region, **options)
-        import boto3  # noqa: PLC0415  costs half a second: only who talks to AWS pays
+        from sesmail.ses.roles import Key, session_of  # noqa: PLC0415  half a second: only who talks to AWS pays
 
-        from sesmail.ses.transport import Key  # noqa: PLC0415
-
-        settings = self.settings
+        settings = self.settings.of_account(account)
         key = Key.of(settings.access_key_id, settings.secret_access_key, settings.session_token)
-        session = boto3.Session(
-            profile_name=settings.profile, region_name=settings.region, **(key.as_boto3_says() if key else {})
-        )
+        session = session_of(settings.region, settings.profile, key, settings.role_arn)
         return session.client(service, endpoint_url=settings.endpoint_url, **options)  # type: ignore[call-overload]
 
     def sqs_client(self, queue_url: str) -> Any:

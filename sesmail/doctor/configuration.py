@@ -197,7 +197,7 @@ def configuration_set_none(of: Patient) -> str | None:
 
 def said_of_no_configuration_set(settings: Settings) -> str | None:
     """In words; None where one is named, or SES is a simulator, which has one by itself."""
-    if settings.configuration_set or settings.endpoint_url:
+    if settings.configuration_sets or settings.endpoint_url:
         return None
     topics = (
         "SESMAIL_TOPICS are set, but no SESMAIL_CONFIGURATION_SET"
@@ -218,6 +218,6 @@ def said_of_no_configuration_set(settings: Settings) -> str | None:
 )
 def topics_none(of: Patient) -> str | None:
     """SES publishes events, but no topic is believed: whatever comes through a door is refused."""
-    if of.settings.topics or not of.settings.configuration_set or of.settings.raw_delivery_site:
+    if of.settings.topics or not of.settings.configuration_sets or of.settings.raw_delivery_site:
         return None
     return "A configuration set is named, but no SESMAIL_TOPICS: no event of SES is believed, all are refused."

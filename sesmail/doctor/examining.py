@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sesmail.doctor import broker, configuration, events, flower, redis, ses
@@ -13,7 +13,7 @@ from sesmail.errors import SesmailError, in_a_line
 from sesmail.ses.inspection import Denied, NotThere
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from sesmail.doctor.patient import Patient
 
@@ -54,17 +54,29 @@ def in_order() -> list[Check]:
 
 
 def examine(of: Patient, *, skip: Collection[str] = (), only: Collection[str] | None = None) -> Report:
-    """Make all checks, or `only` those of these ids, without those to `skip`. Nothing is changed."""
-    findings, unseen = [], []
+    """Make all checks, or `only` those of these ids, without those to `skip`. Nothing is changed.
+
+    Those of SES are made for each of its accounts.
+    """
     wanted = [one for one in in_order() if one.id not in skip and (only is None or one.id in only)]
-    for one in wanted:
+    findings, unseen = _made(wanted, of)
+    for account in of.settings.account_names[1:]:
+        found, not_seen = _made(
+            [one for one in wanted if one.look.__module__ == ses.__name__], of.with_account(account)
+        )
+        findings += [replace(each, what=f"Account {account}: {each.what}") for each in found]
+        unseen += [replace(each, why=f"account {account}: {each.why}") for each in not_seen]
+    findings.sort(key=lambda finding: WEIGHT.index(finding.level))
+    return Report(findings=tuple(findings), unseen=tuple(unseen), looked_at=len(wanted))
+
+
+def _made(checks: Iterable[Check], of: Patient) -> tuple[list[Finding], list[Unseen]]:
+    findings, unseen = [], []
+    for one in checks:
         try:
             findings += one.findings(of)
-        except CannotLook as reason:
-            unseen.append(Unseen(id=one.id, why=str(reason)))
-        except (Denied, NotThere) as reason:
+        except (CannotLook, Denied, NotThere) as reason:
             unseen.append(Unseen(id=one.id, why=str(reason)))
         except SesmailError as error:
             unseen.append(Unseen(id=one.id, why=in_a_line(error).partition(". ")[0]))
-    findings.sort(key=lambda finding: WEIGHT.index(finding.level))
-    return Report(findings=tuple(findings), unseen=tuple(unseen), looked_at=len(wanted))
+    return findings, unseen

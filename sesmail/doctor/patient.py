@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sesmail.errors import SesError
 from sesmail.message.addresses import bare_address
 from sesmail.ses.inspection import Denied, NotThere
+from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,13 +52,20 @@ class Patient:
         *,
         now: Callable[[], float] = time.time,
         flower_url: str = "http://127.0.0.1:5555",
+        account: str = DEFAULT_ACCOUNT,
     ) -> None:
+        """`account` is the one of SES's that is looked at."""
         self.client, self.broker, self.now, self.flower_url = client, broker or BrokerSetup(), now, flower_url
+        self.account_name = account
+
+    def with_account(self, account: str) -> Patient:
+        """The same set-up, where another account of SES's is looked at."""
+        return Patient(self.client, self.broker, now=self.now, flower_url=self.flower_url, account=account)
 
     @property
     def settings(self) -> Settings:
-        """Its settings."""
-        return self.client.settings
+        """Its settings, as they are for the account that is looked at."""
+        return self.client.settings.of_account(self.account_name)
 
     # -- Redis --------------------------------------------------------------------------------------------------------
 
@@ -85,7 +93,7 @@ class Patient:
     @cached_property
     def aws(self) -> Any:
         """Asks SES, SNS and SQS."""
-        return self.client.inspection(now=self.now)
+        return self.client.inspection(self.account_name, now=self.now)
 
     def ses(self, call: str, **arguments: Any) -> dict[str, Any]:
         """An answer of SES. Raises `NotThere`, and `CannotLook` where there is no answer."""
@@ -124,23 +132,21 @@ class Patient:
                 continue
         raise NotThere(address)
 
-    @cached_property
-    def configuration_set(self) -> dict[str, Any]:
-        """What SES says of the configuration set. Raises `NotThere`, and `CannotLook`, also where none is named."""
-        return self.ses("get_configuration_set", ConfigurationSetName=self._named_configuration_set)
+    @property
+    def configuration_sets(self) -> tuple[str, ...]:
+        """The configuration sets that are named, one for all or one a lane. Raises `CannotLook` where none is."""
+        if not self.settings.configuration_sets:
+            raise CannotLook("no configuration set is named")
+        return self.settings.configuration_sets
 
-    @cached_property
-    def event_destinations(self) -> list[dict[str, Any]]:
-        """Where the configuration set's events go. Raises as `configuration_set`."""
-        name = self._named_configuration_set
+    def configuration_set(self, name: str) -> dict[str, Any]:
+        """What SES says of one. Raises `NotThere` and `CannotLook`."""
+        return self.ses("get_configuration_set", ConfigurationSetName=name)
+
+    def event_destinations(self, name: str) -> list[dict[str, Any]]:
+        """Where the events of one go. Raises as `configuration_set`."""
         answer = self.ses("get_configuration_set_event_destinations", ConfigurationSetName=name)
         return list(answer.get("EventDestinations", ()))
-
-    @property
-    def _named_configuration_set(self) -> str:
-        if not self.settings.configuration_set:
-            raise CannotLook("no configuration set is named")
-        return self.settings.configuration_set
 
     def subscriptions(self, topic: str) -> list[dict[str, Any]]:
         """Those to a topic. Raises `NotThere` and `CannotLook`."""

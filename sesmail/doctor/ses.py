@@ -58,7 +58,7 @@ def ses_right(of: Patient) -> Iterator[Said]:
 
 
 def _is_denied(of: Patient, action: str) -> bool:
-    sender, configuration_set = of.settings.from_email, of.settings.configuration_set
+    sender, configuration_set = of.settings.from_email, next(iter(of.settings.configuration_sets), None)
     arguments: dict[str, dict[str, Any] | None] = {
         "ses:GetEmailIdentity": {"EmailIdentity": bare_address(sender).lower()} if sender else None,
         "ses:GetConfigurationSet": {"ConfigurationSetName": configuration_set} if configuration_set else None,
@@ -137,9 +137,10 @@ def sandbox(of: Patient) -> str | None:
 )
 def suppression_off(of: Patient) -> Iterator[str]:
     """SES's own suppression list does not take who bounces or complains: the last net below ours is missing."""
-    reasons = of.account.get("SuppressionAttributes", {}).get("SuppressedReasons")
-    options = _options(of, "SuppressionOptions").get("SuppressedReasons")
-    for who, given in (("the account", reasons), (f"the configuration set {of.settings.configuration_set}", options)):
+    reasons = {"the account": of.account.get("SuppressionAttributes", {}).get("SuppressedReasons")}
+    for name in of.settings.configuration_sets:
+        reasons[f"the configuration set {name}"] = _options(of, name, "SuppressionOptions").get("SuppressedReasons")
+    for who, given in reasons.items():
         missing = [] if given is None else [reason for reason in ("BOUNCE", "COMPLAINT") if reason not in given]
         if missing:
             yield f"SES's own suppression list does not take each {' and '.join(missing)} of {who}."
@@ -210,10 +211,10 @@ def _shown(name: str) -> str:
 # -- The configuration set --------------------------------------------------------------------------------------------
 
 
-def _options(of: Patient, name: str) -> dict[str, Any]:
-    """Empty where there is no set, or none named: another check says so."""
+def _options(of: Patient, configuration_set: str, name: str) -> dict[str, Any]:
+    """Empty where there is no such set: another check says so."""
     try:
-        return dict(of.configuration_set.get(name) or {})
+        return dict(of.configuration_set(configuration_set).get(name) or {})
     except (NotThere, CannotLook):
         return {}
 
@@ -224,44 +225,62 @@ def _options(of: Patient, name: str) -> dict[str, Any]:
     "Mend SESMAIL_CONFIGURATION_SET, or make the set: deploy/ses-events.yaml.",
     "events-setup.md",
 )
-def configuration_set_missing(of: Patient) -> str | None:
+def configuration_set_missing(of: Patient) -> Iterator[str]:
     """There is no such configuration set in this Region: SES refuses every email that names it."""
-    try:
-        of.configuration_set  # noqa: B018  it is asked
-    except NotThere:
-        name = of.settings.configuration_set
-        return f"There is no configuration set {name} in this Region: SES refuses every email."
-    return None
+    for name in of.configuration_sets:
+        try:
+            of.configuration_set(name)
+        except NotThere:
+            yield f"There is no configuration set {name} in this Region: SES refuses every email."
 
 
 @_of_ses("configuration-set-paused", Level.ERROR, "Switch its sending on: SES console, configuration sets.")
-def configuration_set_paused(of: Patient) -> str | None:
+def configuration_set_paused(of: Patient) -> Iterator[str]:
     """Sending is switched off for the configuration set: SES refuses what names it."""
-    if _options(of, "SendingOptions").get("SendingEnabled", True):
-        return None
-    return (
-        f"Sending is switched off for the configuration set {of.settings.configuration_set}: SES refuses every email."
-    )
+    for name in of.configuration_sets:
+        if not _options(of, name, "SendingOptions").get("SendingEnabled", True):
+            yield f"Sending is switched off for the configuration set {name}: SES refuses every email."
 
 
 @_of_ses("delivery-short", Level.WARNING, "Raise MaxDeliverySeconds of its DeliveryOptions, or unset it.", "ses.md")
-def delivery_short(of: Patient) -> str | None:
-    """SES gives up so soon that a full mailbox or a greylist becomes a bounce."""
-    seconds = _options(of, "DeliveryOptions").get("MaxDeliverySeconds")
-    if not seconds or seconds >= SHORTEST_DELIVERY_SECONDS:
+def delivery_short(of: Patient) -> Iterator[str]:
+    """SES gives up so soon that a full mailbox or a greylist becomes a bounce, and not of transactional email alone."""
+    for name in of.configuration_sets:
+        seconds = _options(of, name, "DeliveryOptions").get("MaxDeliverySeconds")
+        if seconds and seconds < SHORTEST_DELIVERY_SECONDS and not _is_for_transactional_alone(of, name):
+            yield (
+                f"SES gives up after {seconds} s under the configuration set {name}: servers that ask to be tried "
+                "later count as bounces."
+            )
+
+
+def _is_for_transactional_alone(of: Patient, name: str) -> bool:
+    settings = of.settings
+    return name == settings.transactional_configuration_set != settings.configuration_set_of("bulk")
+
+
+@_of_ses(
+    "delivery-long",
+    Level.INFO,
+    "Set MaxDeliverySeconds of its DeliveryOptions, such as 600, where late ones are worth nothing.",
+    "ses.md#configuration-sets",
+)
+def delivery_long(of: Patient) -> str | None:
+    """Transactional email has a configuration set of its own, but SES tries for fourteen hours: codes come too late."""
+    name = of.settings.transactional_configuration_set
+    if not name or not _is_for_transactional_alone(of, name) or not _options(of, name, "SendingOptions"):
+        return None  # or SES does not know it
+    if _options(of, name, "DeliveryOptions").get("MaxDeliverySeconds"):
         return None
-    return (
-        f"SES gives up after {seconds} s under the configuration set {of.settings.configuration_set}: servers that ask "
-        "to be tried later count as bounces."
-    )
+    return f"SES tries for 14 hours to deliver what goes out under {name}, also a code that is worth nothing by then."
 
 
 @_of_ses("delivery-tls", Level.INFO, "Set TlsPolicy to OPTIONAL in its DeliveryOptions, unless it is meant.", "ses.md")
-def delivery_tls(of: Patient) -> str | None:
+def delivery_tls(of: Patient) -> Iterator[str]:
     """SES sends to servers that speak TLS alone; to others, email bounces."""
-    if _options(of, "DeliveryOptions").get("TlsPolicy") != "REQUIRE":
-        return None
-    return f"The configuration set {of.settings.configuration_set} requires TLS: email to servers without it bounces."
+    for name in of.configuration_sets:
+        if _options(of, name, "DeliveryOptions").get("TlsPolicy") == "REQUIRE":
+            yield f"The configuration set {name} requires TLS: email to servers without it bounces."
 
 
 @_of_ses(
@@ -270,26 +289,26 @@ def delivery_tls(of: Patient) -> str | None:
     "Add an event destination to the configuration set, to an SNS topic: deploy/ses-events.yaml.",
     "events-setup.md",
 )
-def destination_none(of: Patient) -> str | None:
+def destination_none(of: Patient) -> Iterator[str]:
     """The configuration set publishes to no SNS topic: bounces, complaints and unsubscribes go unheard."""
-    if _topics(of):
-        return None
-    off = any(each.get("SnsDestination") for each in _destinations(of))
-    what = "has its event destination switched off" if off else "has no event destination that is an SNS topic"
-    return f"The configuration set {of.settings.configuration_set} {what}: nobody hears of bounces and complaints."
+    for name in of.configuration_sets:
+        if not _topics(of, name):
+            off = any(each.get("SnsDestination") for each in _destinations(of, name))
+            what = "has its event destination switched off" if off else "has no event destination that is an SNS topic"
+            yield f"The configuration set {name} {what}: nobody hears of bounces and complaints."
 
 
-def _destinations(of: Patient) -> list[dict[str, Any]]:
+def _destinations(of: Patient, name: str) -> list[dict[str, Any]]:
     try:
-        return of.event_destinations
+        return of.event_destinations(name)
     except NotThere:
         raise CannotLook("there is no such configuration set") from None
 
 
-def _topics(of: Patient) -> dict[str, set[str]]:
-    """The topics that are published to, each with the types of events."""
+def _topics(of: Patient, name: str) -> dict[str, set[str]]:
+    """The topics that a configuration set publishes to, each with the types of events."""
     found: dict[str, set[str]] = {}
-    for each in _destinations(of):
+    for each in _destinations(of, name):
         arn = (each.get("SnsDestination") or {}).get("TopicArn")
         if arn and each.get("Enabled"):
             found.setdefault(arn, set()).update(each.get("MatchingEventTypes", ()))
@@ -304,17 +323,18 @@ def _topics(of: Patient) -> dict[str, set[str]]:
 )
 def destination_types(of: Patient) -> Iterator[Said]:
     """The event destination leaves out types of events that something rests on."""
-    topics = _topics(of)
-    told = set().union(*topics.values())
-    if missing := [kind for kind in TOLD_OF_FAILURE if topics and kind not in told]:
-        yield Said(
-            what=f"SES does not publish {' and '.join(missing)} events: whom they are about is written to again.",
-            level=Level.ERROR,
-        )
-    if topics and not told & set(EVIDENCE):
-        yield Said(
-            what="SES publishes neither SEND nor DELIVERY events: for want of evidence, unknown sends go out twice."
-        )
+    for name in of.configuration_sets:
+        topics = _topics(of, name)
+        told = set().union(*topics.values())
+        if missing := [kind for kind in TOLD_OF_FAILURE if topics and kind not in told]:
+            yield Said(
+                what=f"SES does not publish {' and '.join(missing)} events: whom they are about is written to again.",
+                level=Level.ERROR,
+            )
+        if topics and not told & set(EVIDENCE):
+            yield Said(
+                what="SES publishes neither SEND nor DELIVERY events: for want of evidence, unknown sends go out twice."
+            )
 
 
 @_of_ses(
@@ -326,7 +346,8 @@ def destination_types(of: Patient) -> Iterator[Said]:
 def topic_foreign(of: Patient) -> Iterator[str]:
     """SES publishes to a topic that is not in SESMAIL_TOPICS: its events are refused at the door."""
     if of.settings.topics:
-        for arn in sorted(set(_topics(of)) - set(of.settings.topics)):
+        published_to = {arn for name in of.configuration_sets for arn in _topics(of, name)}
+        for arn in sorted(published_to - set(of.settings.topics)):
             yield f"SES publishes to {arn}, which is not in SESMAIL_TOPICS: its events are refused."
 
 
@@ -342,7 +363,7 @@ def both_mechanisms(of: Patient) -> str | None:
     answer = of.ask("ses", "get_identity_notification_attributes", Identities=[name])
     said = answer.get("NotificationAttributes", {}).get(name, {})
     kinds = [kind for kind in ("Bounce", "Complaint", "Delivery") if said.get(f"{kind}Topic")]
-    if not kinds or not _topics(of):
+    if not kinds or not any(_topics(of, each) for each in of.configuration_sets):
         return None
     each = " and ".join(kinds).lower()
     return f"SES tells of each {each} twice: by event publishing, and by the identity's notifications."
@@ -362,7 +383,7 @@ def ses_call(of: Patient) -> str | None:
     if of.settings.ses_call == "boto3":
         return None
     try:
-        why = of.client.transport.why_not_lean
+        why = of.client.account(of.account_name).transport().why_not_lean
     except SesMisconfigured:
         return None
     return f"SES is asked by boto3's own call, not by the lean one: {why}." if why else None

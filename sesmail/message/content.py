@@ -33,6 +33,7 @@ def content_digest(email: Email) -> str:
     content: dict[str, Any] = {name: _mailboxes(getattr(email, name)) for name in ("to", "cc", "bcc", "reply_to")}
     content["from"] = _mailboxes([email.from_email] if email.from_email else [])
     content["subject"] = email.subject
+    content["template"] = email.ses.get("Content")
     content |= {"text": email.text, "html": email.html}
     content["alternatives"] = [_said(each) for each in email.alternatives]
     content["attachments"] = [[each.filename, _said(each)[1]] for each in email.attachments]

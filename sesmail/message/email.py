@@ -52,7 +52,7 @@ from sesmail.message.given import attachments_of
 from sesmail.message.headers import MAX_HEADERS, NOTHING, headers_of
 from sesmail.message.plain import AUTO, plain_text
 from sesmail.message.reading import MAX_ENCODED_BYTES
-from sesmail.message.ses_members import ses_members_of
+from sesmail.message.ses_members import names_of, ses_members_of
 from sesmail.message.shown import with_dispositions
 from sesmail.message.text import body, line
 
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 MAX_SUBJECT_LENGTH = 998 - len("Subject: ")
 """One line of a message: RFC 5322 §2.1.1."""
+MAX_TEMPLATE_HEADERS = 14
+"""Beside a template of SES's, which takes fifteen: one is ours."""
 REDIRECTED_HEADER = "X-Sesmail-Redirected-From"
 """Who an email was for that was redirected on a staging site."""
 MAX_REDIRECTED_LENGTH = 900
@@ -82,7 +84,8 @@ class Email:
     """Who gets it: `ann@example.org`, `Ann <ann@example.org>`, or several in a list, who see each other. Together with
     `cc` and `bcc` 1 to 50; who stands twice, in whatever spelling, gets it once, where he stands first. An address has
     at most 254 characters, 64 of them before the @; its domain is kept in lower-case ASCII, by IDNA 2008 and UTS 46. A
-    name that makes it longer than SES's 320 bytes, as encoded for a header, is shortened; a line of the log says so."""
+    name that makes it longer than SES's 320 bytes, as encoded for a header, is shortened; a line of the log says so.
+    `None` makes a letter of it, which `send_batch` alone takes."""
     subject: str
     """One line of at most 989 characters. It may be empty."""
     text: str | None
@@ -125,7 +128,9 @@ class Email:
     ses: Mapping[str, Any]
     """What else SES takes with an email, by the names of its `SendEmail`: `{"TenantName": "shop-17"}`,
     `FeedbackForwardingEmailAddress`, `FromEmailAddressIdentityArn`, `ListManagementOptions`, and what botocore's model
-    of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says."""
+    of SES knows besides; at most 4096 bytes as JSON. What it leaves open, SESMAIL_SES says. One of SES's own
+    templates, `{"Content": {"Template": {"TemplateName": "welcome", "TemplateData": "{}"}}}`, stands in place of
+    subject, bodies and files, with at most 14 headers and 262144 characters of data."""
     account: str | None
     """The SES account that it goes through, one of SESMAIL_ACCOUNTS. Without it, that of its sender's domain, or of its
     lane, or `default`."""
@@ -146,7 +151,7 @@ class Email:
     @shows_no_email
     def __init__(
         self,
-        to: Addresses,
+        to: Addresses | None,
         subject: str,
         text: str | None = None,
         html: str | None = None,
@@ -177,6 +182,7 @@ class Email:
 
         Raises `InvalidEmail` for any value that SES would not take.
         """
+        is_letter = to is None
         to, cc, bcc = folded(mailboxes("to", to), mailboxes("cc", cc), mailboxes("bcc", bcc))
         text, html, others = bodies_and_others(
             body("text", either("text", text, "message", message)),
@@ -208,7 +214,7 @@ class Email:
             expires_at=moment_of("expires_at", expires_at),
             idempotency_key=idempotency_key_of(idempotency_key),
         )
-        _check_as_a_whole(self)
+        _check_as_a_whole(self, least=0 if is_letter else 1)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -229,6 +235,12 @@ class Email:
     def sender_domain(self) -> str:
         """The domain of `from_email`; empty while there is none."""
         return bare_address(self.from_email or "").rpartition("@")[2]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What of the account at SES it goes out by, by kind: where SES refuses one of these, the others go on."""
+        own = {"identity": self.sender_domain, "configuration-set": self.configuration_set or ""}
+        return {kind: name for kind, name in own.items() if name} | (names_of(self.ses) if self.ses else {})
 
     def with_defaults(
         self,
@@ -268,9 +280,17 @@ class Email:
         return self._with(to=remaining(self.to), cc=remaining(self.cc), bcc=remaining(self.bcc))
 
     def personal(
-        self, to: str, *, subject: str, text: str | None, html: str | None, headers: Mapping[str, str] | None = None
+        self,
+        to: str,
+        *,
+        subject: str,
+        text: str | None,
+        html: str | None,
+        headers: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Self:
-        """The same email to one mailbox, with texts of its own and these `headers` besides.
+        """The same email to one mailbox, with texts of its own and these `headers`, `tags` and `metadata` besides.
 
         What is new is checked as in any email, what is common to all has been. Raises `InvalidEmail`.
         """
@@ -280,6 +300,8 @@ class Email:
             text=body("text", text),
             html=body("html", html),
             headers=headers_of({**self.headers, **headers}) if headers else self.headers,
+            tags=tags_of({**self.tags, **tags}) if tags else self.tags,
+            _metadata=metadata_of({**self._metadata, **metadata}) if metadata else self._metadata,
         )
         _check_as_a_whole(changed)
         return changed
@@ -324,6 +346,7 @@ class Email:
     def replace(self, **changes: Any) -> Self:
         """The same email with other values for these arguments, such as `subject`. Raises `InvalidEmail`."""
         kept = self._arguments()
+        kept["to"] = kept["to"] or None
         for name, alias in (("text", "message"), ("html", "html_message")):
             if alias in changes:
                 del kept[name]
@@ -372,10 +395,12 @@ def _with_header(headers: Mapping[str, str], name: str, value: str) -> Mapping[s
     return headers_of({**others, name: value}) if len(others) < MAX_HEADERS else headers
 
 
-def _check_as_a_whole(email: Email) -> None:
-    if not 1 <= email.recipient_count <= MAX_RECIPIENTS:
+def _check_as_a_whole(email: Email, *, least: int = 1) -> None:
+    if not least <= email.recipient_count <= MAX_RECIPIENTS:
         problem = f"has {email.recipient_count} recipients, cc and bcc included"
         raise InvalidEmail("to", problem, f"1 to {MAX_RECIPIENTS}; better send one email to each")
+    if "Content" in email.ses:
+        _check_beside_template(email)
     if email.send_at and email.expires_at and email.expires_at <= email.send_at:
         raise InvalidEmail("expires_at", "is not after send_at")
     if (size := _encoded_size(email)) > MAX_ENCODED_BYTES:
@@ -383,6 +408,15 @@ def _check_as_a_whole(email: Email) -> None:
         raise InvalidEmail(
             largest, f"the email has {size} bytes as encoded for sending", f"at most {MAX_ENCODED_BYTES}"
         )
+
+
+def _check_beside_template(email: Email) -> None:
+    for name in ("subject", "text", "html", "alternatives", "attachments"):
+        if getattr(email, name):
+            raise InvalidEmail(name, "stands beside a template of SES's, which says all of the email", "an empty one")
+    if len(email.headers) > MAX_TEMPLATE_HEADERS:
+        problem = f"has {len(email.headers)} headers beside a template of SES's"
+        raise InvalidEmail("headers", problem, f"at most {MAX_TEMPLATE_HEADERS}")
 
 
 def _put_together(kind: type[Email], values: dict[str, Any]) -> Email:

@@ -32,8 +32,8 @@ from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
-from sesmail.sending.throttle import Granted, Share
-from sesmail.settings import rate_limit
+from sesmail.sending.shares import Shares
+from sesmail.sending.throttle import Granted, Share, SlotLease
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
 from sesmail.state.line import list_scope, site_scope
@@ -140,6 +140,7 @@ class Moves(Protocol):
         backs_off: bool = False,
         for_room: bool = False,
         for_scope: str = "",
+        why: str = "",
     ) -> State:
         """It waits."""
 
@@ -165,13 +166,14 @@ class Delivery:
         self._rates = rates
         self._accounts = accounts
         self._fallback = FallBack(accounts)
-        self._set_rates = {name: rate_limit(text) for name, text in settings.configuration_set_rate_limits.items()}
+        self._shares = Shares(settings)
+        self._slots: SlotLease | None = None
         self.patience = Patience()
 
-    def over(self, moves: Moves) -> Delivery:
-        """The same, where what becomes of an email is written down elsewhere than in the ledger."""
+    def over(self, moves: Moves, slots: SlotLease) -> Delivery:
+        """The same for one thread, where what becomes of an email is written down elsewhere than in the ledger."""
         other = copy(self)
-        other._ledger = moves  # noqa: SLF001  its own kind
+        other._ledger, other._slots = moves, slots  # noqa: SLF001  its own kind
         return other
 
     def stop(self) -> None:
@@ -334,9 +336,7 @@ class Delivery:
 
     def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
-        scopes = [f"identity:{email.sender_domain}"]
-        if email.configuration_set:
-            scopes.append(f"configuration-set:{email.configuration_set}")
+        scopes = [f"{kind}:{name}" for kind, name in email.named.items()]
         if claim.lane is Lane.BULK:  # the brake holds up nothing else
             scopes += [site_scope(claim.site), list_scope(claim.site, email.tags.get(LIST_TAG, ""))]
         return self._account_of(claim).throttle.acquire(
@@ -344,19 +344,17 @@ class Delivery:
             claim.lane,
             express=claim.express,
             quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
-            shares=self._shares(email, worker),
+            shares=self._shares_of(email, worker),
             scopes=scopes,
             patience_seconds=self._settings.patience_seconds,
+            lease=self._slots,
         )
 
-    def _shares(self, email: Email, worker: str | None) -> list[Share]:
+    def _shares_of(self, email: Email, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
-        under = email.configuration_set or ""
-        rates = {
-            f"worker:{worker}": self._rates.of(worker) if worker else None,
-            f"configuration-set:{under}": self._set_rates.get(under),
-        }
-        return [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
+        rate = self._rates.of(worker) if worker else None
+        own = [] if rate is None else [Share(scope=f"worker:{worker}", rate=rate)]
+        return [*own, *self._shares.of(email)]
 
     def _try_account(self, account: SesAccount, slot: Granted, transport: SesTransport) -> Postponed | None:
         """Before an email tries a line that the breaker has closed, `GetAccount` does: it makes no email uncertain.
@@ -484,6 +482,7 @@ class Delivery:
                 backs_off=backs_off,
                 for_room=for_room,
                 for_scope=waiting.scope,
+                why="" if waiting.cause is Cause.LOT else waiting.cause,
             )
 
         try:

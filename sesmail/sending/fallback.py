@@ -70,9 +70,9 @@ def carried_over(email: Email, own: Settings, other: Settings) -> Email:
 
     Its sender stays: the other account must have that identity, too.
     """
-    is_own_set = email.configuration_set == own.configuration_set
+    is_own_set = email.configuration_set == own.configuration_set_of(email.lane)
     said = {name: value for name, value in email.ses.items() if own.ses.get(name) != value}
     return email.sent_with(
-        configuration_set=other.configuration_set if is_own_set else email.configuration_set,
+        configuration_set=other.configuration_set_of(email.lane) if is_own_set else email.configuration_set,
         ses={**other.ses, **said},
     )

@@ -45,9 +45,10 @@ class ListSync:
     """
 
     def __init__(self, scripts: Scripts, ours: SuppressionList, theirs: SesSuppressionList) -> None:
+        """`scripts` are those of the account: each has a place of its own."""
         self._redis = scripts.redis
-        self._listed = scripts.keys("ses-list")
-        self._place = scripts.keys("ses-list:place")
+        self._listed = scripts.keys.of_account("ses-list")
+        self._place = scripts.keys.of_account("ses-list:place")
         self._ours = ours
         self._theirs = theirs
 

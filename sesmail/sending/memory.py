@@ -37,6 +37,8 @@ class Kept:
     due_at: float
     expires_at: float | None
     token: str | None = None
+    owner: str = ""
+    """The worker that claimed it last."""
     express: bool = False
     content: str = ""
     """The digest of what it says; empty where nobody could mean another by its id or key."""

@@ -13,7 +13,7 @@ from uuid import uuid4
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.memory import Kept
-from sesmail.vocabulary import FAILED, Accepted, Claim, Delivery, State, Status, Ticket
+from sesmail.vocabulary import FAILED, Accepted, Cause, Claim, Delivery, Move, State, Status, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)
+MOST_MOVES, MOST_BYTES_ONCE_SENT = 10, 64
+"""Of a send's moves, as lua/rows.lua has it."""
 
 
 class MemoryLedger:
@@ -103,7 +105,7 @@ class MemoryLedger:
                 self._move(kept, State.QUEUED)
             return [Ticket(send_id=kept.status.send_id, lane=lane) for kept in due]
 
-    def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:  # noqa: ARG002  nobody dies here
+    def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:
         """Take a send for a worker; the state it is in when it is not to be had, None when there is no such send."""
         with self._sends() as sends:
             kept = sends.get(send_id)
@@ -115,16 +117,16 @@ class MemoryLedger:
                 return state
             if is_free and (ended := self._too_late(kept, now)):
                 return ended
-            return self._claimed(kept, is_free, token or uuid4().hex)
+            return self._claimed(kept, is_free, owner, token or uuid4().hex)
 
     def _too_late(self, kept: Kept, now: float) -> State | None:
         if kept.expires_at is not None and kept.expires_at <= now:
-            return self._move(kept, State.EXPIRED, reason="its expiry time passed before it could be sent", code=None)
+            return self._finish(kept, State.EXPIRED, "its expiry time passed before it could be sent")
         if now - kept.status.accepted_at > self._settings.max_age_seconds:
-            return self._move(kept, State.ABANDONED, reason="older than the greatest age", code=None)
+            return self._finish(kept, State.ABANDONED, "older than the greatest age", why="too-old")
         return None
 
-    def _claimed(self, kept: Kept, is_free: bool, token: str) -> Claim | State:
+    def _claimed(self, kept: Kept, is_free: bool, owner: str, token: str) -> Claim | State:
         email, status = kept.email, kept.status
         ignoring = self._settings.transactional_ignores if status.lane is Lane.TRANSACTIONAL else ()
         opted_out = self._memory.opt_outs.screen(
@@ -133,9 +135,9 @@ class MemoryLedger:
         self._memory.reputation.progress([(status.send_id, address, Delivery.SUPPRESSED) for address in opted_out])
         if len(opted_out) == email.recipient_count:
             reason = "every recipient has opted out, bounced or complained"
-            return self._move(kept, State.SUPPRESSED, reason=reason, code=[*opted_out.values()][-1])
+            return self._finish(kept, State.SUPPRESSED, reason, [*opted_out.values()][-1])
         if is_free:
-            kept.token = token
+            kept.token, kept.owner = token, owner
             self._move(kept, State.CLAIMED)
         return Claim(
             send_id=status.send_id,
@@ -171,7 +173,7 @@ class MemoryLedger:
         with self._held(claim, (*HELD, State.REJECTED, State.SENT)) as kept:
             if kept.status.state not in HELD:
                 return kept.status.state
-            return self._proved(kept) or self._move(kept, State.REJECTED, reason=reason, code=code or None)
+            return self._proved(kept) or self._finish(kept, State.REJECTED, reason, code)
 
     def outcome_unknown(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES may have it. `SENT` when an event has proved that already, else `UNKNOWN`."""
@@ -180,7 +182,7 @@ class MemoryLedger:
                 return kept.status.state
             if kept.evidence:
                 return self._finish_sent(kept, kept.evidence)
-            return self._move(kept, State.UNKNOWN, reason=reason, code=code or None)
+            return self._finish(kept, State.UNKNOWN, reason, code)
 
     def postpone(
         self,
@@ -191,6 +193,7 @@ class MemoryLedger:
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
         for_scope: str = "",  # noqa: ARG002
+        why: str = "",
     ) -> State:
         """Put it back to wait; an attempt that was begun is given back. Answers as the ledger in Redis."""
         with self._held(claim, (*HELD, State.SCHEDULED, State.SENT)) as kept:
@@ -201,6 +204,8 @@ class MemoryLedger:
             due_at = self._memory.now() + max(0.0, delay_seconds)
             kept.due_at = due_at if kept.expires_at is None else min(due_at, kept.expires_at)
             attempts, waits = kept.status.attempts - (kept.status.state is State.SENDING), kept.status.waits + backs_off
+            if why:
+                self._note(kept, State.SCHEDULED, why)
             return self._move(kept, State.SCHEDULED, reason=reason, attempts=attempts, waits=waits)
 
     def _proved(self, kept: Kept) -> State | None:
@@ -210,7 +215,8 @@ class MemoryLedger:
         return None
 
     def _finish_sent(self, kept: Kept, message_id: str) -> State:
-        return self._move(kept, State.SENT, message_id=message_id, reason=None, code=None)
+        moves = _once_sent(kept.status.moves)
+        return self._move(kept, State.SENT, message_id=message_id, reason=None, code=None, moves=moves)
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -219,13 +225,14 @@ class MemoryLedger:
         with self._one(send_id) as kept:
             _expect(kept, (State.QUEUED, State.SCHEDULED, State.CLAIMED, State.CANCELLED), "cancelled")
             if kept.status.state is not State.CANCELLED:
-                self._move(kept, State.CANCELLED, reason="cancelled by request", code=None)
+                self._finish(kept, State.CANCELLED, "cancelled by request")
 
     def reschedule(self, send_id: str, when: datetime) -> None:
         """Give a waiting send another time. Raises `UnknownSend`, `MoveRefused`."""
         with self._one(send_id) as kept:
             _expect(kept, (State.QUEUED, State.SCHEDULED), "rescheduled")
             kept.due_at = when.timestamp()
+            self._note(kept, State.SCHEDULED, "rescheduled")
             self._move(kept, State.SCHEDULED)
 
     def requeue(self, send_id: str) -> Ticket:
@@ -234,6 +241,7 @@ class MemoryLedger:
             _expect(kept, (*FAILED, State.UNKNOWN, State.QUEUED), "sent again")
             if kept.status.state is not State.QUEUED:
                 kept.express, kept.token, kept.expires_at = True, None, None
+                self._note(kept, State.QUEUED, "requeued", of_accepted=kept.status.accepted_at)
                 fresh = {"attempts": 0, "waits": 0, "reason": None, "code": None, "accepted_at": self._memory.now()}
                 self._move(kept, State.QUEUED, **fresh)
             return Ticket(send_id=send_id, lane=kept.status.lane)
@@ -271,6 +279,24 @@ class MemoryLedger:
             self._memory.untold[kept.status.send_id] = None
         return state
 
+    def _finish(self, kept: Kept, state: State, reason: str, code: str = "", why: str = "") -> State:
+        """Ended or parked, with a reason."""
+        self._note(kept, state, why or code)
+        return self._move(kept, state, reason=reason, code=code or None)
+
+    def _note(self, kept: Kept, state: State, why: str, *, of_accepted: float | None = None) -> None:
+        """A move off the common road; before the first that begins anew, when it was accepted."""
+        status = kept.status
+        moves = [*status.moves]
+        if of_accepted is not None and not any(move.why == "accepted" for move in moves):
+            moves.insert(0, Move(at=of_accepted // 1, state=State.QUEUED, why="accepted", worker=""))
+        move = Move(at=self._memory.now() // 1, state=state, why=why, worker=kept.owner if status.state in HELD else "")
+        if moves and (moves[-1].state, moves[-1].why) == (state, why):
+            moves[-1] = replace(moves[-1], worker=move.worker, times=moves[-1].times + 1)
+        else:
+            moves.append(move)
+        kept.status = replace(status, moves=tuple(moves[-MOST_MOVES:]))
+
     @contextmanager
     def _sends(self) -> Iterator[dict[str, Kept]]:
         """One act on the sends, which nobody else can come between."""
@@ -297,6 +323,20 @@ class MemoryLedger:
             if kept is None or kept.token != claim.token or kept.status.state not in states:
                 raise StaleClaim
             yield kept
+
+
+def _once_sent(moves: Sequence[Move]) -> tuple[Move, ...]:
+    """What a sent row keeps of them: see lua/rows.lua."""
+    kept: list[Move] = []
+    size = -1
+    for move in reversed(moves):
+        times = f"*{move.times}" if move.times > 1 else ""
+        size += len(f"{move.at:.0f}{times} {move.state} {move.why or '-'}") + 1
+        if size > MOST_BYTES_ONCE_SENT:
+            break
+        kept.insert(0, replace(move, worker=""))
+    tells = any((move.state, move.why) != (State.SCHEDULED, Cause.RATE) for move in kept)
+    return tuple(kept) if tells else ()
 
 
 def _expect(kept: Kept, states: Sequence[State], wish: str) -> None:

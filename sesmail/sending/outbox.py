@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
 from sesmail.accounts import account_of
-from sesmail.errors import IdempotencyConflict, InvalidEmail
+from sesmail.errors import InvalidEmail
 from sesmail.frames import shows_no_email
-from sesmail.message import Lane
 from sesmail.message.content import content_digest
 from sesmail.state.batches import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sesmail.message import Email
+    from sesmail.message import Email, Lane
     from sesmail.settings import Settings
     from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Status
 
@@ -175,25 +174,17 @@ class Outbox:
         emails: Sequence[Email],
         *,
         options: Mapping[str, Any] | None = None,
-        on_conflict: Callable[[IdempotencyConflict], None] | None = None,
     ) -> list[Accepted]:
         """`send` several bulk emails under one ticket: each is a send of its own, but Celery's part is paid once.
 
-        A lot is worked through one after the other, so it should be small against the account's rate: see `lot_size`.
-        Raises as `accept`; those before the one that failed are accepted, and have their ticket. For each whose key
-        stands for another email, `on_conflict` is called instead: it is left out of the answer.
+        A lot is worked through one after the other, so it should be small against the account's rate.
+        Raises as `accept`; those before the one that failed are accepted, and have their ticket.
         """
         accepted: list[Accepted] = []
         tickets: list[Ticket] = []
         try:
             for email in emails:
-                try:
-                    one = self.accept(email, in_a_hurry=False)
-                except IdempotencyConflict as conflict:
-                    if on_conflict is None:
-                        raise
-                    on_conflict(conflict)
-                    continue
+                one = self.accept(email, in_a_hurry=False)
                 accepted.append(one)
                 if _needs_a_ticket(one):
                     tickets.append(Ticket(send_id=one.send_id, lane=email.lane))
@@ -231,6 +222,8 @@ class Outbox:
         )
 
     def _accept(self, email: Email, send_id: str, *, is_named: bool, in_a_hurry: bool = True, **how: Any) -> Accepted:
+        if not email.recipient_count:
+            raise InvalidEmail("to", "has 0 recipients, cc and bcc included", "1 to 50; a letter goes to send_batch")
         complete = self._redirected(self.completed(email))
         # Of the email as it was given: what settings fill in may change between two tries.
         content = content_digest(email) if is_named or email.idempotency_key else ""
@@ -243,7 +236,9 @@ class Outbox:
         account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
         settings = self._of_account[account]
         complete = email.at_account(account).with_defaults(
-            from_email=settings.from_email, configuration_set=settings.configuration_set, ses=settings.ses
+            from_email=settings.from_email,
+            configuration_set=settings.configuration_set_of(email.lane),
+            ses=settings.ses,
         )
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
@@ -307,14 +302,3 @@ def checked_id(send_id: str | None) -> str:
     if RECIPIENT_ID.fullmatch(send_id):
         raise InvalidEmail("task_id", "is written as those of a batch's recipients are", "an id of another form")
     return send_id
-
-
-def lot_size(lane: Lane, max_send_rate: float) -> int:
-    """How many emails one ticket should name: of bulk a tenth of a second's work of the account, and 1 at small rates.
-
-    `max_send_rate` is in recipients a second, negative where there is no limit. With a worker's sixteen threads that is
-    less than two seconds of work that one worker holds.
-    """
-    if lane is not Lane.BULK:
-        return 1
-    return LARGEST_LOT if max_send_rate < 0 else max(1, min(LARGEST_LOT, int(max_send_rate / 10)))

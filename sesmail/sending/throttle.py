@@ -10,7 +10,8 @@ import os
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
@@ -30,6 +31,8 @@ HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
 """How far ahead a lane may reserve. A transactional email waits no longer than bulk's horizon and its own lane."""
 LATE_SECONDS = 0.05
 """Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
+SOON_SECONDS = 0.01
+"""A wait that is not worth doing anything else first."""
 LONGEST_NAP_SECONDS = 1.0
 """Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
 
@@ -137,6 +140,7 @@ class SendThrottle:
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
         patience_seconds: float = 10.0,
+        lease: SlotLease | None = None,
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
 
@@ -145,7 +149,9 @@ class SendThrottle:
         `shares` are kept to besides the account's rate; the tightest wins. `scopes` must be open in the line, besides
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
         Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
+        `lease` is of the thread that asks, where it sends many.
         """
+        lease = lease or SlotLease()
         request = _Request(
             recipients=recipients,
             quota_recipients=recipients if quota_recipients is None else quota_recipients,
@@ -155,12 +161,15 @@ class SendThrottle:
             scopes=(ACCOUNT, f"lane:{lane}", *scopes),
             patience_seconds=patience_seconds,
             deadline=self._clock() + patience_seconds,
+            lease=lease,
         )
+        lease.ask(self, request.kind, self._clock())
         while not self._stopping.is_set():
-            reserved = self._reserve_in_turn(request)
+            reserved = lease.slots.popleft() if lease.slots else self._reserve_in_turn(request)
             if isinstance(reserved, Postponed):
                 return reserved
-            if self._arrive(reserved.due):
+            if self._arrive(reserved.due, lease):
+                lease.granted_at = self._clock()
                 return reserved.granted
             self.unused(reserved.granted)
         return _SHUTDOWN
@@ -234,6 +243,8 @@ class SendThrottle:
 
     def _reserve_in_turn(self, request: _Request) -> _Reserved | Postponed:
         turnstile = self._turnstile(request)
+        if turnstile.is_taken:
+            request.lease.before_waiting()
         if not turnstile.enter(request.deadline - self._clock()):
             return _SHUTDOWN if self._stopping.is_set() else request.out_of_patience()
         try:
@@ -257,25 +268,75 @@ class SendThrottle:
             wait_seconds = details[0] / 1e6
             if self._clock() + wait_seconds > request.deadline:
                 return request.out_of_patience()
+            request.lease.before_waiting()
             self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
         return _SHUTDOWN
 
-    def _reserved(self, request: _Request, wait_us: int, slot: int, *probes: bytes) -> _Reserved:
-        granted = Granted(
-            slot=slot,
-            recipients=request.recipients,
-            quota_recipients=request.quota_recipients,
-            probes=tuple(probe.decode() for probe in probes if probe != b"account"),
-            asks_account_first=b"account" in probes,
-        )
-        return _Reserved(due=self._clock() + wait_us / 1e6, granted=granted)
+    def _reserved(self, request: _Request, *details: int | bytes) -> _Reserved:
+        """The first of the slots that Redis gave; the others are left with the lease."""
+        times = [each for each in details if isinstance(each, int)]
+        probes = [each for each in details if isinstance(each, bytes)]
+        now = self._clock()
+        for wait_us, slot in zip(times[::2], times[1::2], strict=True):
+            granted = Granted(
+                slot=slot,
+                recipients=request.recipients,
+                quota_recipients=request.quota_recipients,
+                probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+                asks_account_first=b"account" in probes,
+            )
+            request.lease.slots.append(_Reserved(due=now + wait_us / 1e6, granted=granted))
+        return request.lease.slots.popleft()
 
-    def _arrive(self, due: float) -> bool:
+    def _arrive(self, due: float, lease: SlotLease) -> bool:
         """Sleep until the slot. False if it was missed: called off, or woken far too late."""
+        if due - self._clock() > SOON_SECONDS:
+            lease.before_waiting()
         wait_seconds = due - self._clock()
         if wait_seconds > 0:
             self._sleep(wait_seconds)
         return not self._stopping.is_set() and self._clock() - due < LATE_SECONDS
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(kw_only=True, slots=True)
+class SlotLease:
+    """Slots of one thread that sends one email after the other: taken several in one call, used each at its own moment.
+
+    The rate is as exact as by one at a time. A slot that is not used passes, as one does whose holder has died: at most
+    a horizon of them.
+    """
+
+    wanted: int = 1
+    """How many emails its thread has in hand."""
+    before_waiting: Callable[[], object] = _nothing
+    """What is to be done before its thread waits for longer than a moment."""
+    busy_seconds: float = 0.0
+    """How long its thread is busy with each, as was seen; 0 is not known."""
+    slots: deque[_Reserved] = field(default_factory=deque)
+    granted_at: float | None = None
+    _throttle: SendThrottle | None = None
+    _kind: object = None
+
+    def ask(self, throttle: SendThrottle, kind: object, now: float) -> None:
+        """Its thread asks for a slot of this kind; it sees how long the email before kept it busy."""
+        if self.granted_at is not None:
+            seconds = now - self.granted_at
+            self.busy_seconds = 0.8 * self.busy_seconds + 0.2 * seconds if self.busy_seconds else seconds
+            self.granted_at = None
+        if (throttle, kind) != (self._throttle, self._kind):
+            self.give_back()
+            self._throttle, self._kind = throttle, kind
+
+    def give_back(self) -> None:
+        """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
+        left = [reserved.granted for reserved in self.slots]
+        self.slots.clear()
+        if self._throttle is not None and left:
+            counted = sum(granted.quota_recipients for granted in left)
+            self._throttle.unused(replace(left[0], quota_recipients=counted))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -289,13 +350,21 @@ class _Request:
     scopes: tuple[str, ...]
     patience_seconds: float
     deadline: float
+    lease: SlotLease
+
+    @property
+    def kind(self) -> object:
+        """Requests of one kind may use each other's slots."""
+        return self.recipients, self.quota_recipients, self.lane, self.turns, self.shares, self.scopes
 
     def arguments(self, asker: str) -> tuple[str | float, ...]:
         """As `lua/throttle_reserve.lua` lists them."""
         horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
-        return (*head, len(self.shares), *shares, *self.scopes)
+        busy_us = round(self.lease.busy_seconds * 1e6)
+        wanted = self.lease.wanted if busy_us else 1
+        return (*head, wanted, busy_us, len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

@@ -15,6 +15,11 @@ class Turnstile:
         self._taken = False
         self._waiting: deque[threading.Event] = deque()
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether `enter` would wait, as far as can be known."""
+        return self._taken
+
     def enter(self, timeout_seconds: float) -> bool:
         """Wait for one's turn; True when it has come, and then `leave` must follow."""
         with self._lock:

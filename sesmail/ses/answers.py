@@ -55,6 +55,12 @@ class _Rule(NamedTuple):
 _THROTTLES = "TooManyRequestsException Throttling ThrottlingException LimitExceededException 429"
 _IDENTITY = "identity"
 _CONFIGURATION_SET = "configuration-set"
+_TENANT, _TEMPLATE, _CONTACT_LIST = "tenant", "template", "contact-list"
+
+_NO_TENANT = (
+    "SES does not take the email for its tenant: there is none of that name in this Region, or its sender's identity, "
+    "its configuration set or its template is not associated with it."
+)
 
 # Code and words decide, not the HTTP status: AWS's own pages disagree on several statuses. The first match counts. The
 # words are SES's with the sender's own identity as <sender> and every other address as <address>. SES v1's spellings
@@ -72,6 +78,13 @@ _RULES = (
     _Rule("ConfigurationSetSendingPausedException", "", SendingPaused, scope=_CONFIGURATION_SET),
     _Rule(
         "SendingPausedException MessageRejected", r"paused.* configuration set", SendingPaused, scope=_CONFIGURATION_SET
+    ),
+    # How it says that a tenant is paused AWS does not document: by one of these, and by the word.
+    _Rule(
+        "SendingPausedException MessageRejected AccessDeniedException",
+        r"tenant.*(paused|disabled)|(paused|disabled).*tenant",
+        SendingPaused,
+        scope=_TENANT,
     ),
     _Rule("SendingPausedException AccountSendingPausedException AccountSuspendedException", "", SendingPaused),
     # An account paused by AWS says MessageRejected, as it does of one bad email.
@@ -104,7 +117,11 @@ _RULES = (
         SesMisconfigured,
         scope=_CONFIGURATION_SET,
     ),
-    _Rule("NotFoundException TemplateDoesNotExist TemplateDoesNotExistException", "", SesMisconfigured),
+    _Rule("NotFoundException BadRequestException MessageRejected", r"tenant", SesMisconfigured, _NO_TENANT, _TENANT),
+    _Rule("TemplateDoesNotExist TemplateDoesNotExistException", "", SesMisconfigured, scope=_TEMPLATE),
+    _Rule("NotFoundException", r"template", SesMisconfigured, scope=_TEMPLATE),
+    _Rule("NotFoundException", r"\blist\b", SesMisconfigured, scope=_CONTACT_LIST),
+    _Rule("NotFoundException", "", SesMisconfigured),
     _Rule("AccessDeniedException AccessDenied", r"identity/<sender>", SesMisconfigured, scope=_IDENTITY),
     _Rule(
         "AccessDeniedException AccessDenied NotAuthorized OptInRequired 401 403 ExpiredTokenException ExpiredToken"
@@ -144,11 +161,16 @@ def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
     if kind is SesUnavailable:
         return _error(kind, code, "", advice=_unreached(error))
     if kind is SesMisconfigured:
-        return _error(kind, code, _without_addresses(str(error), None), advice=_MEND.get(code, ""), who="boto3")
+        words = _without_addresses(str(error), None)
+        scope = _scope(_GLOBAL_ENDPOINT, email) if code == _NO_AWSCRT else "account"
+        return _error(kind, code, words, advice=_MEND.get(code, ""), scope=scope, who="boto3")
     return _error(kind, code, "")
 
 
+_GLOBAL_ENDPOINT, _NO_AWSCRT = "global-endpoint", "MissingDependencyException"
 _MEND = {
+    _NO_AWSCRT: "A global endpoint (EndpointId) wants a signature that boto3 makes by awscrt, which this worker lacks: "
+    "pip install 'sesmail[global]', and restart the workers.",
     "NoRegionError": "No Region is named, so it is not known which SES to ask. Set SESMAIL_REGION or AWS_REGION, such "
     "as eu-west-1.",
     "InvalidRegionError": "The Region is written as none is. Mend SESMAIL_REGION or AWS_REGION, such as eu-west-1.",
@@ -250,9 +272,8 @@ def _error(
 
 
 def _scope(kind: str, email: Email | None) -> str:
-    """`account`, or the identity or configuration set that the email names."""
-    names = {_IDENTITY: email.sender_domain, _CONFIGURATION_SET: email.configuration_set} if email else {}
-    return f"{kind}:{name}" if (name := names.get(kind)) else "account"
+    """`account`, or what the email goes out by: its identity, configuration set, tenant, ..."""
+    return f"{kind}:{name}" if email and (name := email.named.get(kind)) else "account"
 
 
 _ADDRESS = re.compile(r'(?:"[^"@]*"|(?<![^\s<>",;:()\[\]])[^\s<>",;:()\[\]@]+)@[^\s<>",;()\[\]]+')

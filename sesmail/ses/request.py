@@ -57,7 +57,7 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
     own = {ID_HEADER: send_id}
     request: dict[str, Any] = {
         "Destination": _destination(email),
-        "Content": _simple(email, own) if _is_simple(email) else {"Raw": {"Data": mime.build(email, own)}},
+        "Content": _content(email, own),
         "EmailTags": [{"Name": name, "Value": value} for name, value in _tags(email, send_id)],
     }
     if email.from_email:
@@ -66,8 +66,7 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
         request["ReplyToAddresses"] = [*map(encoded_mailbox, email.reply_to)]
     if email.configuration_set:
         request["ConfigurationSetName"] = email.configuration_set
-    request |= email.ses
-    return request
+    return {**email.ses, **request}
 
 
 def _tags(email: Email, send_id: str) -> Iterator[tuple[str, str]]:
@@ -81,6 +80,13 @@ def _tags(email: Email, send_id: str) -> Iterator[tuple[str, str]]:
 def _destination(email: Email) -> dict[str, list[str]]:
     lists = {"ToAddresses": email.to, "CcAddresses": email.cc, "BccAddresses": email.bcc}
     return {name: [*map(encoded_mailbox, mailboxes)] for name, mailboxes in lists.items() if mailboxes}
+
+
+def _content(email: Email, own: dict[str, str]) -> dict[str, Any]:
+    if "Content" in email.ses:
+        headers = [{"Name": name, "Value": value} for name, value in (encoded_headers(email.headers) | own).items()]
+        return {"Template": {**email.ses["Content"]["Template"], "Headers": headers}}
+    return _simple(email, own) if _is_simple(email) else {"Raw": {"Data": mime.build(email, own)}}
 
 
 def _is_simple(email: Email) -> bool:

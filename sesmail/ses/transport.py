@@ -20,12 +20,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sesmail.errors import ConfigurationError, OutcomeUnknown, SesMisconfigured, SesUnavailable
+from sesmail.errors import ConfigurationError, OutcomeUnknown, SesError, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import hide_words, what_happens_next
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
 from sesmail.ses.request import Composed, compose, request_with_everything
-from sesmail.ses.roles import in_role
+from sesmail.ses.roles import Key, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,36 +66,6 @@ class Account:
         return ", ".join(name for name, holds in said.items() if holds) or "healthy"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Key:
-    """What SES is asked with, where boto3's own chain is not to find it."""
-
-    access_key_id: str
-    secret_access_key: str
-    session_token: str | None = None
-
-    @classmethod
-    def of(cls, access_key_id: str | None, secret_access_key: str | None, session_token: str | None) -> Key | None:
-        """None where nothing is said. Raises `ConfigurationError` for half of a key."""
-        if not access_key_id and not secret_access_key:
-            return None
-        if not access_key_id or not secret_access_key:
-            half = "the secret of the key" if access_key_id else "the key of the secret"
-            raise ConfigurationError(
-                f"In the settings, {half} is missing, so SES cannot be asked. The emails wait. Set both "
-                "SESMAIL_ACCESS_KEY_ID and SESMAIL_SECRET_ACCESS_KEY, or neither: boto3 finds its own."
-            )
-        return cls(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token)
-
-    def as_boto3_says(self) -> dict[str, Any]:
-        """Arguments of `boto3.Session`."""
-        return {
-            "aws_access_key_id": self.access_key_id,
-            "aws_secret_access_key": self.secret_access_key,
-            "aws_session_token": self.session_token,
-        }
-
-
 log = logging.getLogger("sesmail")
 _wire_log = logging.getLogger("botocore")
 if _wire_log.level == logging.NOTSET:
@@ -127,7 +97,7 @@ class _Way:
 
     def send_email(self, request: dict[str, Any]) -> Any:
         """As boto3's."""
-        if self.lean:
+        if self.lean and "EndpointId" not in request:  # a global endpoint has an address and a signature of its own
             try:
                 return self.lean.send_email(request)
             except NotWritten as reason:  # SES was not asked
@@ -224,6 +194,25 @@ class SesTransport:
             raise SesUnavailable("SES did not say what the account's limits are: ask again.", code=error.code) from None
         return _account(answer)
 
+    def template(self, name: str) -> dict[str, str]:
+        """Ask for a template that SES keeps: its `subject`, and its `text` and `html` as far as it has them.
+
+        Raises `ConfigurationError` where there is none of that name, and `SesError`.
+        """
+        try:
+            answer = self._ask(lambda way: way.client.get_email_template(TemplateName=name))
+        except OutcomeUnknown as error:
+            raise SesUnavailable("SES did not say what stands in the template: ask again.", code=error.code) from None
+        except SesError as error:
+            if error.code != "NotFoundException":
+                raise
+            missing = (
+                f"SES keeps no template of this name in this account and Region ({self.said}). Nothing was queued."
+            )
+            raise ConfigurationError(missing) from None
+        parts: dict[str, Any] = {**answer["TemplateContent"]}
+        return {name.lower(): text for name, text in parts.items() if text}
+
     def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None) -> Answer:
         way = self._way_of_this_process()
         try:
@@ -245,11 +234,7 @@ class SesTransport:
 
     def _new_client(self) -> SESV2Client:
         try:
-            session = boto3.Session(
-                profile_name=self._profile, region_name=self._region, **(self._key.as_boto3_says() if self._key else {})
-            )
-            if self._role_arn:
-                session = in_role(session, self._role_arn)
+            session = session_of(self._region, self._profile, self._key, self._role_arn)
             client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         except BotoCoreError as error:
             raise what_happens_next(error) from None

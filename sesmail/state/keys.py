@@ -27,7 +27,7 @@ CATALOGUE: tuple[Key, ...] = (
         "send:<id>",
         "hash",
         "while waiting; then `sent_` or `failed_retention_seconds`",
-        "one send: `v` (version of the row), site, account, state, lane, text, ...",
+        "one send: `v` (version of the row), site, account, state, lane, text, `moves` off the common road, ...",
     ),
     Key(
         "metadata:<id>",
@@ -155,6 +155,12 @@ CATALOGUE: tuple[Key, ...] = (
         "hash",
         "as long as the batch",
         "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
+    ),
+    Key(
+        "batch:<id>:metadata",
+        "hash",
+        "as long as the batch",
+        "number of a chunk: metadata that its recipients have of their own, compressed, by their places",
     ),
     Key("batch:<id>:rows", "zset", "while any has not ended", "numbers of recipients that have a row of the ledger"),
     Key(

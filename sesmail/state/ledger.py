@@ -19,7 +19,7 @@ from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
 from sesmail.state import guard
-from sesmail.state.batches import RECIPIENT_ID
+from sesmail.state.batches import RECIPIENT_ID, metadata_of
 from sesmail.state.callers import KeyDigest, accepted, known
 from sesmail.state.newer import Newer, WarnOfSendsLeft
 from sesmail.state.queues import Queues
@@ -271,16 +271,17 @@ class Ledger:
         backs_off: bool = False,
         for_room: bool = False,
         for_scope: str = "",
+        why: str = "",
     ) -> State:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
         24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
-        to open, and goes on then. Answers `SENT` when an event has proved that
-        SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
+        to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event has proved
+        that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
-        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope)
+        arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope, why)
         answer = self._run_at(claim.account, "postpone", claim.send_id, claim.token, *arguments)
         if not answer:
             raise StaleClaim
@@ -382,7 +383,7 @@ class Ledger:
             text = cast("bytes | None", self._redis.hget(self._key("send", send_id), "metadata"))
             text = text or cast("bytes | None", self._redis.get(self._key("metadata", send_id)))
             if text is None and (of_batch := RECIPIENT_ID.fullmatch(send_id)):
-                text = cast("bytes | None", self._redis.hget(self._key("batch", of_batch[1]), "metadata"))
+                return metadata_of(self._redis, self._key, of_batch[1], int(of_batch[2]))
         return dict(json.loads(text)) if text else {}
 
     def counts(self) -> dict[str, int]:

@@ -6,6 +6,10 @@ A scope is one of
     lane:bulk                 a lane
     configuration-set:NAME    whatever goes out under it
     identity:DOMAIN           whatever comes from that sender
+    tenant:NAME               whatever is sent for that tenant of SES's
+    template:NAME             whatever SES makes of that template of its own
+    contact-list:NAME         whatever SES manages the subscriptions of by that list of its own
+    global-endpoint:ID        whatever goes through that global endpoint
     site:SITE                 the bulk email of a site
     list:SITE/LIST            the bulk email to a list of a site
 

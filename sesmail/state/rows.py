@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
-from sesmail.vocabulary import DEFAULT_ACCOUNT, State, Status, state_of
+from sesmail.vocabulary import DEFAULT_ACCOUNT, Move, State, Status, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["DEFAULT_ACCOUNT", "STATUS_FIELDS", "attempts_of", "status_of"]
+__all__ = ["DEFAULT_ACCOUNT", "STATUS_FIELDS", "attempts_of", "moves_of", "status_of"]
 
 
 def attempts_of(state: str, said: str | None) -> int:
@@ -31,6 +32,7 @@ STATUS_FIELDS = (
     "code",
     "account",
     "through",
+    "moves",
 )
 """What a status is made of, as a row has it."""
 
@@ -54,4 +56,22 @@ def status_of(send_id: str, row: Sequence[bytes | None]) -> Status:
         code=text["code"],
         account=text["account"] or DEFAULT_ACCOUNT,
         through=text["through"] or text["account"] or DEFAULT_ACCOUNT,
+        moves=tuple(moves_of(text["moves"] or "")),
     )
+
+
+_MOVE = re.compile(r"(\d+)(?:\*(\d+))? (\S+) (\S+)(?: (\S+))?")
+
+
+def moves_of(text: str) -> Iterator[Move]:
+    """The moves that a row's `moves` tells; a line that a newer release writes in another way is passed over."""
+    for line in text.split("\n"):
+        if found := _MOVE.match(line):
+            at, times, state, why, worker = found.groups()
+            yield Move(
+                at=float(at),
+                state=state_of(state),
+                why="" if why == "-" else why,
+                worker="" if worker in (None, "-") else worker,
+                times=int(times or 1),
+            )

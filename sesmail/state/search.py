@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
+from sesmail.state.batches import RECIPIENT_ID
 from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.rows import DEFAULT_ACCOUNT, STATUS_FIELDS, status_of
 from sesmail.state.trouble import reachable
@@ -165,8 +166,11 @@ class Search:
         """What a row says besides its status. Raises `UnknownSend`."""
         names = ("state", "lane", "site", "account", "list", "expires_at", "metadata")
         name = self._key("send", send_id)
+        of_batch = RECIPIENT_ID.fullmatch(send_id)
         with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(name, names))
+            if row[0] is None and of_batch:  # what is common to its recipients stands there
+                row = cast("list[bytes | None]", self._redis.hmget(self._key("batch", of_batch[1]), names))
             said = {name: (value or b"").decode() for name, value in zip(names, row, strict=True)}
             if not said["state"]:
                 raise UnknownSend

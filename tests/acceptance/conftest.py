@@ -17,6 +17,7 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import UnknownSend
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
+from sesmail.state.batches import Batches
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
 from sesmail.state.scripts import Scripts
@@ -87,6 +88,11 @@ class Site:
     def ledger(self) -> Ledger:
         """What its programs know of their sends."""
         return Ledger(Scripts(self.redis, Keys()), Settings())
+
+    @property
+    def batches(self) -> Batches:
+        """What its programs know of their batches."""
+        return Batches(Scripts(self.redis, Keys()), Settings())
 
     def status(self, send_id: str, state: str) -> Status:
         """What the ledger knows of a send, once it is in this state."""

@@ -32,6 +32,7 @@ def test_one_send_is_told_with_what_may_be_done_about_it(visit):
     for words in ("SES refused it for good", "Email address is not verified.", "MessageRejected", "Send again"):
         assert words in told
     assert "Subject of refused" in told
+    assert "rejected: MessageRejected (worker worker)" in told
     assert "mid-of-went" in visit["went"]
     assert "Send again" not in visit["went"]
     assert "it may go out twice" in visit["open"]
@@ -56,7 +57,7 @@ def test_sends_are_found_by_address_list_and_id(visit):
 
 
 def test_nobody_does_what_he_may_not_and_nothing_is_done_by_a_link(visit):
-    assert visit["refused_to"] == {"looks": [403] * 5, "stranger": [403] * 5}
+    assert visit["refused_to"] == {"looks": [403] * 7, "stranger": [403] * 7}
     assert visit["by_get"] == 403
     assert visit["untouched"] == ["rejected", "scheduled"]
 
@@ -87,11 +88,61 @@ def test_each_act_leaves_a_line_without_an_address_and_what_was_refused_leaves_n
         ("boss", "Sent again to another address"),
         ("boss", "Opt-out added (everything, manual)"),
         ("boss", "Opt-out removed (everything)"),
+        *(("boss", what) for what in ("Paused", "Resumed", "Cancelled")),
     ]
     assert [about for _, about, _ in visit["audit"]][:3] == ["refused", "waits", "wrong-address"]
-    added, removed = (about for _, about, _ in visit["audit"][3:])
+    added, removed = (about for _, about, _ in visit["audit"][3:5])
     assert added == removed
     assert "@" not in json.dumps(visit["audit"])
+
+
+def test_the_recipients_of_a_batch_are_found_by_it_and_by_state_with_their_addresses_for_those_who_may(visit):
+    told, looked = (visit["by_batch"][name].partition("<table>")[2] for name in ("boss", "looks"))
+    assert [told.count(f"reader{number}@example.org") for number in range(3)] == [1, 1, 1]
+    assert "…@example.org" in looked
+    assert "reader" not in looked
+    assert [visit["sent_of_batch"].count(f"-{number}</a>") for number in range(3)] == [1, 0, 0]
+    assert "<dt>List</dt><dd>news</dd>" in visit["of_batch"]
+
+
+def test_a_batch_shows_how_far_it_is_and_is_paused_resumed_and_cancelled_by_who_may(visit):
+    assert visit["batches"] == {"boss": 200, "looks": 200, "stranger": 403}
+    for told in visit["batch"].values():
+        assert "1 of 3 recipients" in told
+        assert "queued 2" in told
+    assert "Pause" in visit["batch"]["boss"].partition("<h2>")[0]
+    assert "Pause" not in visit["batch"]["looks"]
+    assert visit["steered"] == {
+        "pause": ["paused", "Paused."],
+        "resume": ["running", "Resumed."],
+        "cancel": ["cancelled", "Cancelled."],
+        "nosuch": ["cancelled"],
+    }
+    assert visit["batch_counts"] == {"sent": 1, "cancelled": 2}
+    assert visit["batch_acts"].count("boss") == 3
+
+
+def test_where_there_are_several_accounts_each_send_says_its_own_and_they_are_shown_one_by_one(visit, site):
+    script = """
+import json
+import django; django.setup()
+from django.contrib.auth.models import User
+from django.test import Client
+from sesmail import current_client
+from sesmail.message import Email
+email = Email("ann@example.org", "News", "Hi.", from_email="shop@example.com", account="bulk")
+for name in ("of-bulk", "of-none"):
+    current_client().ledger.accept(name, email if name == "of-bulk" else email.replace(account=None))
+client = Client()
+client.force_login(User.objects.get(username="boss"))
+HOME = "/admin/sesmail_django/send/?state=queued"
+pages = {name: client.get(HOME + more).content.decode() for name, more in (("all", ""), ("bulk", "&account=bulk"))}
+print(json.dumps({name: [told in page for told in ("of-bulk", "of-none", "Account", "every account")] for name, page in pages.items()}))
+"""
+    said = json.loads(
+        site.python(script, SESMAIL_ACCOUNTS='{"bulk": {"region": "eu-west-1"}}', **SETTINGS).splitlines()[-1]
+    )
+    assert said == {"all": [True, True, True, True], "bulk": [True, False, True, True]}
 
 
 def test_mailings_and_events_set_aside_have_pages(visit):

@@ -26,7 +26,7 @@ call_command("migrate", verbosity=0)
 from django.contrib.auth.models import User
 User.objects.create_superuser("boss", password="p")
 """
-PAGES = ["send/", "send/?state=queued", "send/refused/", "optout/", "mailing/", "setasideevent/"]
+PAGES = ["send/", "send/?state=queued", "batch/", "send/refused/", "optout/", "mailing/", "setasideevent/"]
 
 
 @pytest.fixture(scope="module")

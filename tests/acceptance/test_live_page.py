@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from sesmail import Client, Settings
+from sesmail import Client, Letter, Settings
 from sesmail.doors.live import LivePage
 from sesmail.doors.live.server import listen
 from sesmail.message import Email, Lane
@@ -70,6 +70,13 @@ def fill(client: Client) -> None:
     for number in range(3):
         email = Email("ann@example.org", "Hello", "Hi.", from_email="shop@example.com", lane="bulk")
         client.ledger.accept(f"b{number}", email, delay_seconds=0 if number else 3600)
+    for key in ("one", "other"):
+        people = [f"a{number}@example.org" for number in range(3)]
+        letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
+        batch = client.send_batch(
+            letter, people, key=key, list=f"a-list-with-a-long-name-{key}", without_unsubscribe=True
+        )
+    batch.pause()
     client.throttle.line.stop("account", "SES says: a reason that is as long as theirs are. " * 3)
     client.throttle.line.pause("lane:bulk", "a typo")
     client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=1000, standing="sandbox, probation", source="ses")
@@ -98,6 +105,7 @@ def test_it_can_be_read_by_everybody_at_every_width_and_asks_nobody_else(browser
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             contrast, text = page.evaluate(LOWEST_CONTRAST)
             assert contrast >= 4.5, text
+            assert page.locator("#batches .mark").all_text_contents() == (["paused"] if filled else [])
             assert page.told == []
             assert {url.startswith(server.address) for url in page.asked} == {True}
             assert server.address + "stream" in page.asked

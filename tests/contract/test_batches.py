@@ -26,7 +26,8 @@ from sesmail.errors import (
 )
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
-from sesmail.state.batches import unpacked
+from sesmail.sending.batches.sending import ChunkWorker
+from sesmail.state.batches import Held, unpacked
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
 from tests.tickets import Broker
@@ -91,15 +92,16 @@ def opt_out(client: Client, address: str, scope: Scope | None = None) -> None:
     client.suppression.add(why)
 
 
-def dies(_send_id: str) -> None:
-    raise SystemExit  # of a thread that is gone: nothing is caught, nothing is written
-
-
 def worker_dies(client: Client) -> None:
     """In the middle of a chunk, while it asks SES."""
     held = client.batches.claim(Lane.BULK, "a-dead-worker", "its-token")
     assert held
-    assert client.batches.begin(held, held.numbers("queued")[0], "reader0@example.org", tries=False) == "sending"
+    assert begins(client, held, held.numbers("queued")[0]) == "sending"
+
+
+def begins(client: Client, held: Held, number: int) -> str:
+    (answer,), _ = client.batches.begin(held, {number: f"reader{number}@example.org"}, tries=False)
+    return answer
 
 
 # -- queueing -----------------------------------------------------------------------------------------------------------
@@ -335,6 +337,79 @@ def test_what_a_dead_worker_asked_ses_is_unknown_and_the_rest_of_its_chunk_goes_
     assert batch.status().counts == {"sent": 2, "unknown": 1}
 
 
+class Killed(BaseException):
+    """Ends a worker wherever it is: nothing catches it."""
+
+
+def killed_at(client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch, step: int, *, done: bool) -> bool:
+    """Work as a process that is killed before, or right after, so many steps: what Redis or SES is asked.
+
+    Whether it came so far.
+    """
+    steps = iter(range(step))
+
+    def struck(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            is_last = next(steps, None) is None
+            if is_last and not done:
+                raise Killed
+            answer = act(*arguments)
+            if is_last:
+                raise Killed
+            return answer
+
+        return call
+
+    dead = SimpleNamespace(owner=lambda: f"dead-{step}-{done}")
+    worker = ChunkWorker(client.batches, client.ledger, client.delivery, dead, client._letters)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(client.scripts, "_execute", struck(client.scripts._execute))
+        patch.setattr(ses, "send_composed", struck(ses.send_composed))
+        try:
+            worker.work(Lane.BULK, None)
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_worker_killed_between_any_two_steps_of_a_chunk_leaves_one_in_doubt_at_most(
+    client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    step = 0
+    while True:
+        ses.emails.clear()
+        batch = client.send_batch(LETTER, readers(*range(4)), key=f"k{step}", list="news")
+        if not killed_at(client, ses, monkeypatch, step, done=done):
+            break
+        client.sweeper.sweep()
+        work(client)
+        counts = batch.status().counts
+        assert counts.get("unknown", 0) <= 1
+        assert counts.get("sent", 0) + counts.get("unknown", 0) == 4, f"step {step}: {counts}"
+        for send_id in client.ledger.ids(State.UNKNOWN):
+            if send_id in ses.emails:
+                assert client.ledger.record_evidence(send_id, f"ses-{send_id}") == "settled"
+        assert len(ses.emails) >= 3
+        step += 1
+    assert step >= 8, "it has looked at each step"
+
+
+def test_that_ses_took_one_is_written_down_in_the_act_that_begins_the_next(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = client.send_batch(LETTER, readers(*range(40)), key="k", list="news")
+    calls: list[str] = []
+    run = client.batches._run_at
+    monkeypatch.setattr(
+        client.batches, "_run_at", lambda account, name, *rest: calls.append(name) or run(account, name, *rest)
+    )
+    assert client.chunk_worker.work(Lane.BULK, None) == 40
+    assert batch.status().counts == {"sent": 40}
+    assert calls.count("batch_begin") == 40
+    assert "batch_leave" not in calls
+
+
 def test_an_event_that_comes_while_ses_is_asked_goes_before_what_ses_says(client: Client, ses: Ses) -> None:
     def comes_and_fails(send_id: str) -> None:
         if send_id.endswith("-0"):
@@ -352,12 +427,12 @@ def test_an_event_that_comes_while_ses_is_asked_goes_before_what_ses_says(client
 def test_a_worker_that_was_given_up_cannot_begin_or_settle_any_more(client: Client) -> None:
     client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
     held = client.batches.claim(Lane.BULK, "slow", "old")
-    assert client.batches.begin(held, 0, "reader0@example.org", tries=False) == "sending"
-    assert client.batches.begin(held, 0, "reader0@example.org", tries=False) == "sending", "repeated"
+    assert held
+    assert begins(client, held, 0) == "sending"
+    assert begins(client, held, 0) == "sending", "repeated"
     assert client.batches.take_over("new")
-    assert client.batches.begin(held, 1, "reader1@example.org", tries=False) == "stale"
-    with pytest.raises(Exception, match="no longer holds"):
-        client.batches.settle(held, 0, "sent")
+    assert begins(client, held, 1) == "stale"
+    assert client.batches.settle(held, [0], "sent") == [None]
 
 
 def test_two_workers_at_once_send_each_of_a_batch_once(client: Client, ses: Ses) -> None:
@@ -450,3 +525,126 @@ def test_who_is_erased_gets_nothing_and_stands_in_no_chunk(client: Client, ses: 
     assert "reader1" not in str(unpacked(chunk))
     work(client)
     assert batch.status().counts == {"sent": 2, "cancelled": 1}
+
+
+# -- as people look for them ------------------------------------------------------------------------------------------
+
+
+def test_recipients_are_found_by_state_and_by_page_and_their_addresses_while_anybody_of_their_chunk_waits(
+    client: Client, ses: Ses
+) -> None:
+    def refuses(send_id: str) -> None:
+        if send_id.endswith("-3"):
+            raise SendRejected("no", code="MessageRejected")
+
+    opt_out(client, "reader5@example.org")
+    ses.before = refuses
+    batch = client.send_batch(LETTER, readers(*range(150)), key="k", list="news").id
+    client.batches.pause(batch)
+    of = client.recipients.of
+    assert of(batch, limit=1000) == [f"{batch}-{n}" for n in range(150)]
+    assert of(batch, State.QUEUED, skip=100, limit=2) == [f"{batch}-100", f"{batch}-101"]
+    assert client.recipients.addresses([f"{batch}-{n}" for n in (0, 149, 150)] + ["other"]) == {
+        f"{batch}-0": "reader0@example.org",
+        f"{batch}-149": "reader149@example.org",
+    }
+    client.batches.resume(batch)
+    work(client)
+    assert of(batch, State.REJECTED) == [f"{batch}-3"]
+    assert of(batch, State.SUPPRESSED) == [f"{batch}-5"]
+    assert len(of(batch, State.SENT, limit=1000)) == 148
+    assert of(batch, State.QUEUED) == of(batch, State.UNKNOWN) == of("batch_0000000000000000") == []
+    assert client.recipients.addresses([f"{batch}-0"]) == {}
+    assert (client.search.facts(f"{batch}-0").list, client.search.facts(f"{batch}-3").list) == ("news", "news")
+    assert [(move.state, move.why) for move in client.ledger.status(f"{batch}-3").moves] == [
+        (State.REJECTED, "MessageRejected")
+    ]
+
+
+def test_batches_under_way_are_those_that_have_not_ended_the_latest_first(client: Client, ses: Ses) -> None:
+    first, other = (client.send_batch(LETTER, readers(1, 2), key=key, list="news").id for key in ("a", "b"))
+    assert [each.batch_id for each in client.batches.under_way()] == [other, first]
+    client.batches.cancel(other)
+    assert client.batches.finish() == [other]
+    (left,) = client.batches.under_way()
+    assert left == client.batches.status(first)
+    assert (left.batch_id, left.recipients, left.done, left.site, left.account) == (first, 2, 0, "default", "default")
+    assert client.batches.latest(1, skip=1) == [first]
+
+
+# -- letters -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_email_to_nobody_goes_to_many_with_all_that_it_says(client: Client, ses: Ses) -> None:
+    letter = Email(None, "Hello {{name}}", "Hi {{name|there}}", alternatives=[("<x/>", "text/xml")], tags={"a": "1"})
+    batch = client.send_batch(letter, [("ann@example.org", {"name": ""})], key="k", list="news")
+    work(client)
+    email = ses.emails[f"{batch.id}-0"]
+    assert (email.subject, email.text, email.to, email.lane) == ("Hello ", "Hi there", ("ann@example.org",), Lane.BULK)
+    assert (email.tags["a"], len(email.alternatives)) == ("1", 1)
+    with pytest.raises(InvalidEmail, match="recipients or an idempotency key"):
+        client.send_batch(letter.replace(to="bob@example.org"), [], key="l", list="news")
+    with pytest.raises(ConfigurationError, match="ulr"):
+        client.send_batch(letter.replace(text="{{email|ulr}}"), [], key="l", list="news")
+
+
+def test_a_letter_in_jinja_is_rendered_by_the_worker_and_its_rows_are_tried_before(client: Client, ses: Ses) -> None:
+    letter = Letter(subject="{{ n }}", text="{% for o in orders %}{{ o.name }} {% endfor %}{{ email }}", jinja=True)
+    people: list[Any] = [("ann@example.org", {"n": 1, "orders": [{"name": "Tea"}]})]
+    for context in ({"n": 1}, {"n": 1, "orders": [{}]}, {"n": 1, "orders": [object()]}):
+        with pytest.raises(InvalidEmail, match=r"recipients\[1\]"):
+            client.send_batch(letter, [*people, ("bob@example.org", context)], key="k", list="news")
+    batch = client.send_batch(letter, people, key="k", list="news")
+    work(client)
+    email = ses.emails[f"{batch.id}-0"]
+    assert (email.subject, email.text) == ("1", "Tea ann@example.org")
+    with pytest.raises(IdempotencyConflict):
+        client.send_batch(Letter(subject="{{ n }}", text="{{email}}"), people, key="k", list="news")
+
+
+def test_a_recipient_has_tags_headers_and_metadata_of_its_own_beside_the_letter_s(client: Client, ses: Ses) -> None:
+    letter = Letter(subject="s", text="t", tags={"a": "1"}, headers={"X-Shop": "us"}, metadata={"run": 1, "user": 0})
+    own = {"tags": {"b": 2}, "headers": {"X-Shop": "you", "X-Number": 7}, "metadata": {"user": 7}}
+    batch = client.send_batch(letter, [("ann@example.org", {}, own), "bob@example.org"], key="k", list="news")
+    work(client)
+    ann, bob = (ses.emails[f"{batch.id}-{n}"] for n in (0, 1))
+    assert (dict(ann.tags), ann.headers["X-Shop"]) == ({"a": "1", "sesmail-list": "news", "b": "2"}, "you")
+    assert (ann.headers["X-Number"], bob.headers["X-Shop"]) == ("7", "us")
+    assert client.ledger.metadata(f"{batch.id}-0") == {"run": 1, "user": 7}
+    assert client.ledger.metadata(f"{batch.id}-1") == {"run": 1, "user": 0}
+    for wrong in ({"tags": {"a b": 1}}, {"headers": {"Subject": "x"}}, {"subject": "x"}):
+        with pytest.raises(InvalidEmail, match=r"recipients\[0\]"):
+            client.send_batch(letter, [("zoe@example.org", {}, wrong)], key="l", list="news")
+
+
+def test_metadata_of_a_recipient_is_there_where_the_send_failed_and_goes_with_who_is_erased(
+    client: Client, ses: Ses
+) -> None:
+    def refuses(send_id: str) -> None:
+        raise SendRejected("Address is not valid.", code="MessageRejected")
+
+    ses.before = refuses
+    people: list[Any] = [(f"reader{n}@example.org", {}, {"metadata": {"user": n}}) for n in range(2)]
+    batch = client.send_batch(Letter(subject="s", text="t"), people, key="k", list="news")
+    client.erase("reader1@example.org")
+    work(client)
+    assert client.scripts.redis.hget(client.scripts.keys("send", f"{batch.id}-0"), "metadata") == b'{"user": 0}'
+    assert client.ledger.metadata(f"{batch.id}-1") == {}
+
+
+def test_a_recipient_s_email_is_seen_before_anything_is_queued(client: Client) -> None:
+    email = client.composer.preview(LETTER, ("ann@example.org", {"name": "Ann"}), list="news")
+    assert (email.subject, email.to) == ("Hello Ann", ("ann@example.org",))
+    assert email.headers["List-Unsubscribe"].strip("<>") in str(email.html)
+    assert client.batches.latest() == []
+    assert client.send(email.replace(to="me@example.com")).new
+
+
+def test_a_template_that_ses_keeps_is_a_letter_by_its_name(client: Client, ses: Ses) -> None:
+    templates = {"spring": {"subject": "Hi {{name}}", "html": "<p>{{name}}</p>"}, "other": {"subject": "{{#if vip}}"}}
+    vars(client)["transport"].template = templates.__getitem__
+    batch = client.send_batch("spring", [("ann@example.org", {"name": "<Ann>"})], key="k", list="news")
+    work(client)
+    assert ses.emails[f"{batch.id}-0"].html == "<p>&lt;Ann&gt;</p>"
+    with pytest.raises(ConfigurationError, match="#if vip"):
+        client.send_batch("other", [], key="l", list="news")

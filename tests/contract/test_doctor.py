@@ -154,7 +154,8 @@ def remembered(shop: Shop) -> Callable[..., Any]:
 
     def client_of_service(client: Client, service: str, region: str | None = None, **options: Any) -> Any:
         url = shop.urls[service]
-        if service in OF_SES and (client.settings.endpoint_url != url or not client.settings.region):
+        settings = client.settings.of_account(options["account"])
+        if service in OF_SES and (settings.endpoint_url != url or not settings.region):
             return real(client, service, region, **options)
         return boto3_client(service, region, url)
 
@@ -168,11 +169,12 @@ _inspections: dict[str, Inspection] = {}
 def inspected_once(shop: Shop) -> Callable[..., Inspection]:
     real = Client.inspection
 
-    def inspection(client: Client, **options: Any) -> Inspection:
-        where = f"{client.settings.endpoint_url} {client.settings.region}"
+    def inspection(client: Client, account: str = "default", **options: Any) -> Inspection:
+        settings = client.settings.of_account(account)
+        where = f"{settings.endpoint_url} {settings.region}"
         if shop.touches_aws or where != f"{shop.urls['sesv2']} us-east-1":
-            return real(client, **options)
-        return _inspections.setdefault(where, real(client, **options))
+            return real(client, account, **options)
+        return _inspections.setdefault(where, real(client, account, **options))
 
     return inspection
 
@@ -554,6 +556,13 @@ def ses_gives_up_soon(shop: Shop) -> None:
     deliver(shop, MaxDeliverySeconds=300)
 
 
+@broken("delivery-long", "tries for 14 hours to deliver what goes out under events")
+def ses_tries_for_too_long(shop: Shop) -> None:
+    shop.settings["configuration_set"] = "simulator"
+    shop.settings["transactional_configuration_set"] = "events"
+    shop.skip |= {"destination-none", "topic-foreign"}
+
+
 @broken("delivery-tls", "requires TLS")
 def ses_requires_tls(shop: Shop) -> None:
     deliver(shop, TlsPolicy="REQUIRE")
@@ -834,6 +843,25 @@ def test_a_subscription_by_http_has_no_dead_letter_queue(shop: Shop) -> None:
     sns.subscribe(TopicArn=arn, Protocol="https", Endpoint="https://shop.example.com/events")
     shop.settings["topics"] = {arn: "default"}
     assert f"https to {arn} has no dead-letter queue" in only(shop, "subscription-no-dead-letters")
+
+
+def test_a_short_time_is_meant_where_it_is_that_of_transactional_email_alone(shop: Shop) -> None:
+    ses_gives_up_soon(shop)
+    shop.settings["configuration_set"] = "simulator"
+    shop.settings["transactional_configuration_set"] = "events"
+    found = json.loads(shop.doctor("--json", "--only", "delivery-short", "--only", "delivery-long").stdout)
+    assert found["findings"] == []
+
+
+def test_the_checks_of_ses_are_made_for_each_account(shop: Shop) -> None:
+    shop.settings["accounts"] = {"marketing": {"configuration_set": "evnets", "from_email": "news@example.net"}}
+    found = json.loads(
+        shop.doctor("--json", "--only", "configuration-set-missing", "--only", "identity-unknown").stdout
+    )
+    told = {each["id"]: each["what"] for each in found["findings"]}
+    assert told.keys() == {"configuration-set-missing", "identity-unknown"}
+    assert told["configuration-set-missing"].startswith("Account marketing: There is no configuration set evnets")
+    assert "example.net in this Region" in told["identity-unknown"]
 
 
 def test_what_cannot_be_seen_is_told_with_its_reason_and_is_no_finding(shop: Shop) -> None:

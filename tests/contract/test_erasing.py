@@ -7,13 +7,18 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from click.testing import CliRunner
 
-from sesmail import Client
+from sesmail import Client, Settings
+from sesmail.cli import main
 from sesmail.errors import InvalidEmail, MoveRefused, StaleClaim
 from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.sending.list_sync import ListSync
 from sesmail.ses.suppression import Listed
+from sesmail.state.keys import Keys
+from sesmail.state.ledger import Ledger
+from sesmail.state.scripts import Scripts
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Caller, Claim, Delivery, Reason, State
@@ -301,3 +306,64 @@ def test_erased_again_what_has_come_since_goes_too(client) -> None:
 def test_what_is_no_address_is_refused(client) -> None:
     with pytest.raises(InvalidEmail, match="bare address"):
         client.erase("Ann <ann@example.org>")
+
+
+# -- as operators do it
+
+
+@pytest.fixture
+def sesmail(client, monkeypatch):
+    """The command, in this process, on the test's ledger."""
+    monkeypatch.setattr("sesmail.cli.site.load_application", lambda *_: "a test")
+    monkeypatch.setattr("sesmail.celery.current.current_client", lambda: client)
+    return lambda *arguments: CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def test_the_command_says_for_the_file_what_it_removed_and_where_else_to_look_without_the_address(
+    client, sesmail
+) -> None:
+    accept(client, "waits", ANN)
+    accept(client, "both", ANN, BOB)
+    opt_out(client, ANN)
+    done = sesmail("erase", ANN, "--why", "asked for", "--json")
+    said = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert (said["waiting_email"], said["taken_out_of_email_to_others"], said["opt_outs_kept"]) == (1, 1, 1)
+    assert any("suppression list that SES keeps" in each for each in said["not_looked_through"])
+    assert "ann@" not in done.output
+    assert client.ledger.status("waits").state is State.CANCELLED
+    (act,) = client.audit.read(1)
+    assert (act.what, act.why) == ("erase", "asked for")
+
+
+def test_the_commands_dry_run_says_that_nothing_was_done_and_does_nothing(client, sesmail) -> None:
+    accept(client, "waits", ANN)
+    done = sesmail("erase", ANN, "--dry-run")
+    assert done.exit_code == 0
+    assert "nothing was done" in done.stdout
+    assert "Not looked through" in done.stdout
+    assert json.loads(sesmail("erase", ANN, "--dry-run", "--json").stdout)["dry_run"] is True
+    assert client.ledger.status("waits").state is State.QUEUED
+
+
+def test_the_command_ends_with_1_where_email_of_a_newer_release_was_left(client, sesmail) -> None:
+    accept(client, "newer", ANN)
+    client.scripts.redis.hset(client.scripts.keys("send", "newer"), "v", 99)
+    done = sesmail("erase", ANN, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["left_to_newer_release"]) == (1, 1)
+
+
+def test_what_is_no_address_is_refused_by_the_command_in_words(sesmail) -> None:
+    done = sesmail("erase", "ann")
+    assert done.exit_code == 1
+    assert "bare address" in done.output
+
+
+def test_it_says_that_former_names_are_not_looked_through_where_something_stands_there(redis, redis_server) -> None:
+    client = Client(Settings(redis_url=redis_server.url, global_key_prefix="alpha:"))
+    try:
+        assert not any("prefix" in each for each in client.erase(ANN).not_looked_through)
+        Ledger(Scripts(redis, Keys()), Settings()).accept("old", Email(ANN, "s", "t", from_email="shop@example.com"))
+        assert any("sesmail migrate" in each for each in client.erase(ANN).not_looked_through)
+    finally:
+        client.close()

@@ -129,7 +129,8 @@ class BothLedgers(RuleBasedStateMachine):
             return
         claim = data.draw(st.sampled_from(self.claims[-2:]) | st.sampled_from(self.claims))
         arguments = {"begin": (), "sent": ("ses-3",), "postpone": (data.draw(st.sampled_from([0.0, 30.0])), "later")}
-        options = {"backs_off": data.draw(st.booleans())} if move == "postpone" else {}
+        whys = st.sampled_from(["", "rate", "throttled"])
+        options = {"backs_off": data.draw(st.booleans()), "why": data.draw(whys)} if move == "postpone" else {}
         self.ask(move, claim, *arguments.get(move, ("words", "Code")), **options)
 
     @rule(lane=st.sampled_from(list(Lane)))

@@ -16,7 +16,7 @@ from celery import Celery
 from flask import Flask
 from redis import Redis
 
-from sesmail import Client, Settings
+from sesmail import Client, Letter, Settings
 from sesmail.celery.current import client_of
 from sesmail.contrib.flask import live_page
 from sesmail.doors.live import FIGURES, MOST_STREAMS, STREAM, LivePage
@@ -79,6 +79,21 @@ def test_lanes_rate_quota_lists_and_what_is_in_the_way_are_told_and_nothing_of_a
     (news,) = told["lists"]
     assert (news["bounces"], news["bounces_level"], news["complaints_level"]) == (0.051, "error", "error")
     assert "zyzzyva" not in json.dumps(told)
+
+
+def test_batches_under_way_are_told_with_how_far_they_are_and_whether_somebody_paused_them(client: Client) -> None:
+    letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
+    ids = [
+        client.send_batch(letter, [f"a{n}@example.org" for n in range(3)], key=key, without_unsubscribe=True).id
+        for key in ("one", "two", "done")
+    ]
+    client.real_batch_office.pause(ids[1])
+    client.real_batch_office.cancel(ids[2])
+    client.batches.finish()
+    told = {each["id"]: each for each in LivePage(client).figures()["batches"]}
+    assert {name: each["state"] for name, each in told.items()} == {ids[0]: "running", ids[1]: "paused"}
+    assert (told[ids[0]]["recipients"], told[ids[0]]["done"], told[ids[0]]["waits_seconds"]) == (3, 0, 0.0)
+    assert "example.org" not in json.dumps(told)
 
 
 def test_other_ses_accounts_are_told_by_their_names(redis_server: EmbeddedRedis, redis: Redis) -> None:

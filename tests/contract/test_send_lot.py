@@ -9,7 +9,6 @@ from redis import Redis
 
 import sesmail.tasks  # noqa: F401  the app finds them
 from sesmail.celery.current import client_of
-from sesmail.cli.send import _shown
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from tests.contract.conftest import NOBODY
@@ -33,15 +32,14 @@ def test_when_ses_is_out_of_reach_the_rest_of_a_lot_is_given_back_untried(
     client.close()
 
 
-def test_a_lot_is_told_apart_in_flower_by_its_run_or_by_its_first_send(
+def test_a_lot_is_told_apart_in_flower_by_its_first_send_or_by_what_is_said_of_it(
     redis: Redis, redis_server: EmbeddedRedis
 ) -> None:
     app = Celery("lots", broker=redis_server.url, set_as_current=False)
     client = client_of(app)
     emails = [Email("ann@example.org", f"s{n}", "t", from_email="shop@example.com", lane="bulk") for n in range(2)]
-    for options in ({"kwargsrepr": _shown("monthly", 50, 2, 120)}, {}):
-        accepted = client.outbox.send_lot(emails, options=options)
+    client.outbox.send_lot(emails, options={"kwargsrepr": "{run monthly: 51 to 52 of 120}"})
+    accepted = client.outbox.send_lot(emails)
     said = [json.loads(each)["headers"]["kwargsrepr"] for each in redis.lrange("sesmail.bulk", 0, -1)]
     assert said == [f"{{2 sends, the first {accepted[0].send_id}}}", "{run monthly: 51 to 52 of 120}"]
-    assert "ann@" not in _shown("ann@example.org", 0, 2, 2)
     client.close()

@@ -173,3 +173,16 @@ def test_rates_fit_a_terminal_and_mark_what_aws_would(client: Client, sesmail: A
     assert ("6.0%!!" in of["burning"], "1.00%!!" in of["burning"]) == (True, True)
     marks = {each["list"]: each["bounce_mark"] for each in json.loads(sesmail("rates", "--json").stdout)}
     assert marks == {"good": "", "a-list-with-a-long-name": "high", "burning": "reviewed"}
+
+
+def test_status_and_why_tell_one_sends_story(client: Client, redis: Redis, sesmail: Any) -> None:
+    accept(client, "refused")
+    client.ledger.begin(held := claim(client, "refused"))
+    client.ledger.rejected(held, "Email address is not verified.", "MessageRejected")
+    client.ledger.requeue("refused")
+    for told in (sesmail("status", "refused").stdout, sesmail("why", "refused").stdout):
+        assert "rejected: MessageRejected (worker worker)" in told
+        assert "an operator sent it again" in told
+    told = json.loads(sesmail("why", "refused", "--json").stdout)["happened"]
+    assert [each["what"].partition(":")[0] for each in told] == ["accepted", "rejected", "queued"]
+    assert json.loads(sesmail("status", "refused", "--json").stdout)["moves"][1]["why"] == "MessageRejected"

@@ -238,6 +238,11 @@ def test_a_recorded_answer_becomes_what_happens_next_after_one_request(name, ser
     assert len(server.requests) == 1
 
 
+NAMED = {
+    "TenantName": "shop-17",
+    "ListManagementOptions": {"ContactListName": "readers"},
+    "Content": {"Template": {"TemplateName": "hello"}},
+}
 FORBIDDEN_SENDER = "x is not authorized to perform: ses:SendEmail on arn:aws:ses:eu-west-1:1:identity/mail.example.com"
 
 
@@ -255,7 +260,13 @@ FORBIDDEN_SENDER = "x is not authorized to perform: ses:SendEmail on arn:aws:ses
         (400, "BadRequestException", "Missing final '@domain'", SendRejected, None),
         (400, "BadRequestException", "Configuration set <alpha-events> does not exist", SesMisconfigured, "configuration-set:alpha-events"),
         (400, "InvalidParameterValue", "Illegal address", SendRejected, None),
-        (404, "NotFoundException", "Template x does not exist", SesMisconfigured, "account"),
+        (404, "NotFoundException", "Template x does not exist", SesMisconfigured, "template:hello"),
+        (404, "NotFoundException", "List with name: x doesn't exist", SesMisconfigured, "contact-list:readers"),
+        (404, "NotFoundException", "Tenant x does not exist", SesMisconfigured, "tenant:shop-17"),
+        (404, "NotFoundException", "Something else does not exist", SesMisconfigured, "account"),
+        (400, "BadRequestException", "Resource x is not associated with tenant y", SesMisconfigured, "tenant:shop-17"),
+        (400, "SendingPausedException", "Sending paused for this tenant", SendingPaused, "tenant:shop-17"),
+        (400, "MessageRejected", "Sending paused for tenant y", SendingPaused, "tenant:shop-17"),
         (413, "RequestEntityTooLarge", "", SendRejected, None),
         (408, "RequestTimeoutException", "", SesUnavailable, None),
         (403, "AccessDeniedException", FORBIDDEN_SENDER, SesMisconfigured, "identity:mail.example.com"),
@@ -268,8 +279,9 @@ FORBIDDEN_SENDER = "x is not authorized to perform: ses:SendEmail on arn:aws:ses
 )  # fmt: skip
 def test_an_answer_is_told_by_its_code_and_its_words(server, transport, status, code, words, error, scope):
     server.reply = answer(status, {"message": words}, code)
+    email = Email("ann@example.org", "", from_email=SENDER, configuration_set="alpha-events", ses=NAMED)
     with pytest.raises(Exception) as caught:
-        transport.send(an_email(), send_id="id-1")
+        transport.send(email, send_id="id-1")
     assert type(caught.value) is error
     assert getattr(caught.value, "scope", None) == scope
     assert caught.value.code == (code or str(status))

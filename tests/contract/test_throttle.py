@@ -11,8 +11,9 @@ import pytest
 from redis import Redis
 
 from sesmail.message import Lane
-from sesmail.sending.throttle import Granted, SendThrottle, Share
+from sesmail.sending.throttle import Granted, SendThrottle, Share, SlotLease
 from sesmail.state.keys import CATALOGUE, Keys
+from sesmail.state.line import ACCOUNT
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Cause, Postponed
 from tests.contract.throttle_clock import SimulatedTime
@@ -171,7 +172,7 @@ def test_bulk_whose_ticket_was_issued_again_does_not_wait_behind_bulk(simulated:
 
 
 def ask(scripts: Scripts, asker: str, lane: str = "bulk") -> list[object]:
-    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 0, "account")
+    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 1, 0, 0, "account")
 
 
 def last_slot(scripts: Scripts) -> float:
@@ -218,6 +219,91 @@ def test_bulk_without_patience_is_postponed_and_reserves_nothing(
     granted = throttle.snapshot().granted
     assert postpone(throttle, patience_seconds=0.0).cause is Cause.RATE
     assert throttle.snapshot().granted == granted
+
+
+# -- several slots at once ------------------------------------------------------------------------------------------------
+
+
+def lease_of(throttle: SendThrottle, simulated: SimulatedTime, busy_seconds: float, emails: int) -> list[Granted]:
+    """The slots of a thread that has so many emails in hand and is busy for so long with each."""
+    lease, granted = SlotLease(busy_seconds=busy_seconds), []
+    for left in range(emails, 0, -1):
+        lease.wanted = left
+        granted.append(grant(throttle, lease=lease))
+        assert simulated.clock() + simulated.START_SECONDS <= granted[-1].slot / 1e6 + 0.0100001, "it was late"
+        simulated.sleep(busy_seconds)
+    lease.give_back()
+    return granted
+
+
+def calls_of(redis: Redis, monkeypatch: pytest.MonkeyPatch, throttle: SendThrottle) -> list[str]:
+    names: list[str] = []
+    run = throttle._run
+    monkeypatch.setattr(throttle, "_run", lambda name, *rest: names.append(name) or run(name, *rest))
+    return names
+
+
+@pytest.mark.parametrize("busy_seconds", [0.001, 0.004, 0.03])
+def test_slots_that_are_leased_are_as_exact_as_those_asked_for_one_by_one(
+    throttle: SendThrottle,
+    simulated: SimulatedTime,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    busy_seconds: float,
+) -> None:
+    throttle.update_account(rate=100, quota_24h=-1, sent_24h=0)
+    calls = calls_of(redis, monkeypatch, throttle)
+    granted = lease_of(throttle, simulated, busy_seconds, 400)
+    assert min(seconds_between(granted)) >= 1.015 / 100 - 1e-6
+    if busy_seconds < 0.01:
+        assert max(seconds_between(granted)) == pytest.approx(1.015 / 100, abs=1e-4), "none was lost"
+        assert len(calls) < 400 / 10, "a horizon of them at a time"
+
+
+def test_a_lease_reaches_no_further_than_the_horizon_and_keeps_off_what_it_would_be_late_for(
+    throttle: SendThrottle, simulated: SimulatedTime
+) -> None:
+    throttle.update_account(rate=1000, quota_24h=-1, sent_24h=0)
+
+    def slots(busy_us: int) -> int:
+        answer = simulated.run("throttle_reserve", 1, 0, "bulk", "bulk", 250_000, "me", 5000, busy_us, 0, "account")
+        simulated.sleep(10)
+        return (len(answer) - 1) // 2
+
+    assert slots(500) == pytest.approx(250, abs=10)
+    assert slots(3000) == pytest.approx(5, abs=1)
+    assert slots(30_000) == 1
+
+
+def test_a_lease_counts_to_the_quota_and_what_is_left_of_it_does_not(throttle: SendThrottle) -> None:
+    throttle.update_account(rate=1000, quota_24h=10, sent_24h=0, bulk_reserve=0.2)
+    lease = SlotLease(busy_seconds=0.001, wanted=50)
+    grant(throttle, lease=lease)
+    assert throttle.snapshot().quota_used == 8, "the reserve is left alone"
+    lease.give_back()
+    assert throttle.snapshot().quota_used == 1
+
+
+def test_a_lease_keeps_to_the_shares_and_of_a_closed_line_it_is_one_slot_that_tries(
+    throttle: SendThrottle, simulated: SimulatedTime
+) -> None:
+    lease = SlotLease(busy_seconds=0.001, wanted=50)
+    granted = [grant(throttle, lease=lease, shares=(Share(scope="worker:a", rate=2),)) for _ in range(5)]
+    assert min(seconds_between(granted)) >= 0.44
+    lease.give_back()
+    throttle.line.stop(ACCOUNT, "SES said so", probe_every_seconds=0.001)
+    simulated.sleep(1)
+    assert grant(throttle, lease=lease).probes
+    assert not lease.slots
+
+
+def test_who_waits_longer_than_a_moment_first_does_what_is_to_be_done(throttle: SendThrottle) -> None:
+    done: list[str] = []
+    lease = SlotLease(before_waiting=lambda: done.append("flush"))
+    grant(throttle, lease=lease)
+    assert not done
+    grant(throttle, lease=lease)
+    assert done
 
 
 # -- shares -----------------------------------------------------------------------------------------------------------------

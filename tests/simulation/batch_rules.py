@@ -39,8 +39,8 @@ class BatchRules:
         batch = self._model.batches.get((base, argv[0]))
         if batch is None or reply[0] != b"added":
             return
-        for place in range((len(argv) - 5) // 2):
-            rows = json.loads(zlib.decompress(argv[6 + 2 * place]))
+        for place in range((len(argv) - 5) // 3):
+            rows = json.loads(zlib.decompress(argv[6 + 3 * place]))
             for offset, row in enumerate(rows):
                 send_id = f"{batch.id}-{(reply[1] + place) * CHUNK + offset}"
                 if (base, send_id) not in self._model.sends:
@@ -88,30 +88,42 @@ class BatchRules:
             batch.holders.pop(int(argv[1]), None)
 
     def _batch_begin(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
-        send = self._model.sends.get((base, f"{argv[0]}-{argv[1]}"))
-        if send is None or send.batch is None or reply != b"sending":
-            return
+        first = 5 + int(argv[4])
+        self._settled(base, argv[0], argv[1], argv[5:first], reply, before)  # type: ignore[attr-defined]
+        for number, answer in zip(argv[first::2], reply[int(argv[4]) :], strict=True):
+            send = self._model.sends.get((base, f"{argv[0]}-{number}"))
+            if send is not None and send.batch is not None and answer == b"sending":
+                self._begun(send, send.batch, int(number), argv[1], before)  # type: ignore[attr-defined]
+
+    def _begun(self: Judge, send: Send, batch: Batch, number: int, held_by: str, before: dict[str, str]) -> None:
         fiber, now = self._scheduler.current(), self._scheduler.now
-        token = send.batch.holders.get(int(argv[1]) // CHUNK, ("",))[0]
-        self.check("only_the_holder_begins", token == argv[2] or send.forgotten, send.id)
+        token = batch.holders.get(number // CHUNK, ("",))[0]
+        self.check("only_the_holder_begins", token == held_by or send.forgotten, send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if send.id in before:
             self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
-            self.check("nothing_begins_in_a_pause", not send.batch.is_paused or send.forgotten, send.id)
+            self.check("nothing_begins_in_a_pause", not batch.is_paused or send.forgotten, send.id)
             fiber.begun[send.id] = now
         else:
             fiber.begun.setdefault(send.id, now)
 
     def _batch_settle(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
-        send_id = f"{argv[0]}-{argv[1]}"
-        if reply:
-            self._scheduler.current().yes.discard(send_id)
-        send = self._model.sends.get((base, send_id))
-        if send and send.batch and send_id in before:
-            token = send.batch.holders.get(int(argv[1]) // CHUNK, ("",))[0]
-            self.check("only_the_holder_moves_it", token == argv[2] or send.forgotten, send_id)
+        self._settled(base, argv[0], argv[1], argv[3:], reply, before)  # type: ignore[attr-defined]
 
-    _batch_leave = _batch_settle
+    def _batch_leave(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        self._settled(base, argv[0], argv[2], argv[1:2], [reply], before)  # type: ignore[attr-defined]
+
+    def _settled(
+        self: Judge, base: str, batch_id: str, held_by: str, numbers: Any, reply: Any, before: dict[str, str]
+    ) -> None:
+        for number, answer in zip(numbers, reply, strict=False):
+            send_id = f"{batch_id}-{number}"
+            if answer:
+                self._scheduler.current().yes.discard(send_id)
+            send = self._model.sends.get((base, send_id))
+            if send and send.batch and send_id in before:
+                token = send.batch.holders.get(int(number) // CHUNK, ("",))[0]
+                self.check("only_the_holder_moves_it", token == held_by or send.forgotten, send_id)
 
     def _batch_steer(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         if not (batch := self._model.batches.get((base, argv[0]))):

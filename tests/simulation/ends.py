@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from sesmail.state.keys import CATALOGUE
 from sesmail.state.ledger import PART_IS_MISSING
 from sesmail.state.reputation import Counter as Rate
+from sesmail.state.rows import moves_of
+from sesmail.vocabulary import FAILED
 from tests.simulation.lua import EXPIRIES, MOVES
 from tests.simulation.model import ENDS, Send
 from tests.simulation.scheduler import START
@@ -24,6 +26,7 @@ UNTOLD = ("untold", "events:unprocessed", "batches:untold")
 RATE_TOLERANCE = 1.2
 CALLS_TO_LEARN = 700
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
+MOST_MOVES = 10
 KEYS = [(re.compile(fnmatch.translate(re.sub(r"<[^>]+>", "*", key.pattern))), key) for key in CATALOGUE]
 PASSING_KEYS = re.compile(r"(blob|in:queued|in:scheduled):|(in:(claimed|sending|unknown)|unanswered)$")
 """What must be gone, or empty, when nothing waits."""
@@ -89,8 +92,18 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
         _judge_failure(world, send, row)
+    _judge_story(world, send, row)
     _judge_telling(world, send, state)
     _judge_callers(world, send, state)
+
+
+def _judge_story(world: World, send: Send, row: dict[str, str]) -> None:
+    """How it came to its end is told, where that was not the common road and nobody moved it who keeps no moves."""
+    moves, state = [*moves_of(row.get("moves", ""))], row["state"]
+    world.rules.check("few_moves_are_kept", len(moves) <= MOST_MOVES, send.id, str(len(moves)))
+    if state in FAILED and not send.silent and not send.forgotten and row.get("code") != "broken":
+        told = moves[-1].state if moves else "nothing"
+        world.rules.check("its_end_is_among_its_moves", told == state, send.id, f"{told}, not {state}")
 
 
 def _state_in_batch(world: World, send: Send) -> str:

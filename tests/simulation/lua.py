@@ -33,7 +33,7 @@ end
 """
 ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())"
 NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
-MOVES_IN_BATCH = "redis.call('HSET', of_batch(id), 'moved_at', now_ms())"
+MOVES_IN_BATCH = "moves.counts[to] = (moves.counts[to] or 0) + 1"
 NOTED_IN_BATCH = (
     MOVES_IN_BATCH
     + """\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. '-' .. string.format('%d', number) .. ' ' .. to"""

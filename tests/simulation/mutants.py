@@ -107,7 +107,7 @@ SWEEPS = (
     _lua(
         "what is lost keeps its place",
         "sweep_lost",
-        "requeue(id, 'queued', own_lane, ARGV[4] == '1')",
+        "requeue(id, 'queued', own_lane, ARGV[4] == '1', 'ticket-lost')",
         "local _ = 0",
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
@@ -133,7 +133,7 @@ SWEEPS = (
     _python(
         "nobody sweeps",
         "celery.worker.duties",
-        'if client.turns.take("sweep", settings.sweep_interval_seconds * 0.9):',
+        'if client.turns.take(f"sweep:{settings.site}", settings.sweep_interval_seconds * 0.9):',
         "if False:",
     ),
     _python(
@@ -399,8 +399,8 @@ BATCHES = (
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
-        "if suppressed(ARGV[4]",
-        "if false and suppressed(''",
+        "(has_opt_outs and suppressed(",
+        "(false and suppressed(",
     ),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
@@ -435,6 +435,9 @@ BRAKE = (
 )
 
 
+STORIES = (_lua("an end is not noted among the moves", "rows", "note_move(id, from, to, why or code)", ""),)
+
+
 def _needing(what: str, bugs: tuple[Bug, ...]) -> Iterator[Bug]:
     return (replace(bug, needs=what) for bug in bugs)
 
@@ -456,4 +459,5 @@ MUTANTS: tuple[Bug, ...] = (
     *TELLING,
     *ANSWERING,
     *_needing("batches", BATCHES),
+    *STORIES,
 )

@@ -306,7 +306,7 @@ class Rules(BatchRules):
             self._model.paused[name.removesuffix("line")] -= {str(field).partition(":")[2] for field in fields}
 
     def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
-        scopes = argv[7 + 2 * int(argv[6]) :]
+        scopes = argv[9 + 2 * int(argv[8]) :]
         if reply[0] == b"postponed" and reply[2] in (b"stopped", b"quota"):
             self._scheduler.current().refused_by.add(base)
         if reply[0] == b"granted":

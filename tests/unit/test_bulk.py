@@ -29,6 +29,10 @@ def person(**values: str) -> Person:
     return Person(line=2, address="ann@example.org", values={"email": "ann@example.org", **values})
 
 
+def row(of: Person) -> tuple[str, Any]:
+    return of.address, of.values
+
+
 @pytest.fixture
 def read(tmp_path):
     """Reads what a file of this content holds."""
@@ -46,7 +50,7 @@ def bad_rows(read):
     """The refused rows of a file, by line."""
 
     def bad_rows(content: str, of: Letter | None = None) -> dict[int, str]:
-        checked = check(of or letter("For {{name}}"), read(content), "key")
+        checked = check(of or letter("For {{name}}"), read(content))
         return {row.line: row.problem for row in checked if isinstance(row, BadRow)}
 
     return bad_rows
@@ -134,7 +138,7 @@ def test_a_column_that_is_asked_for_and_missing_is_named(read):
 def test_the_columns_that_a_letter_needs_and_the_list_has_not_are_named_all_at_once():
     wrong = letter("For {{ name }} of {{city}}", "{{Name}}", "<p>{{street}}</p>")
     with pytest.raises(ConfigurationError, match=re.escape("{{Name}}, {{city}}, {{street}}")) as error:
-        wrong.check(["email", "name"], "key")
+        wrong.check(["email", "name"])
     assert "it has email, name" in str(error.value)
 
 
@@ -179,7 +183,7 @@ def test_a_bad_row_does_not_cost_its_address_a_good_one(bad_rows):
 @example("ann>")
 @example("<")
 def test_no_address_is_a_surprise(address):
-    (row,) = check(letter(), [Person(line=2, address=address, values={})], "key")
+    (row,) = check(letter(), [Person(line=2, address=address, values={})])
     assert row.line == 2
 
 
@@ -187,20 +191,20 @@ def test_no_address_is_a_surprise(address):
 
 
 def test_placeholders_are_filled_in_the_subject_and_both_bodies_with_or_without_spaces():
-    email = letter("For {{name}}", "Dear {{ name }} of {{city}}", "<p>{{name}}, {{  city  }}</p>").email(
-        person(name="Ann", city="Bath"), "key"
+    email = letter("For {{name}}", "Dear {{ name }} of {{city}}", "<p>{{name}}, {{  city  }}</p>").filled(
+        *row(person(name="Ann", city="Bath"))
     )
     assert (email.subject, email.text, email.html) == ("For Ann", "Dear Ann of Bath", "<p>Ann, Bath</p>")
 
 
 @pytest.mark.parametrize("html", ["a { color: red } {x}", "{{}}", "{ {name} }", "{{{{"])
 def test_other_braces_stay_as_they_are(html):
-    email = letter(html=html).email(person(name="Ann"), "key")
+    email = letter(html=html).filled(*row(person(name="Ann")))
     assert email.html == html
 
 
 def test_a_value_that_looks_like_a_placeholder_is_only_a_value():
-    email = letter(text="{{a}}{{b}}").email(person(a="{{b}}", b="{{a}}"), "key")
+    email = letter(text="{{a}}{{b}}").filled(*row(person(a="{{b}}", b="{{a}}")))
     assert email.text == "{{b}}{{a}}"
 
 
@@ -208,20 +212,12 @@ def test_everybody_s_parts_are_in_each_email():
     attachment = Attachment("terms.txt", b"Terms")
     email = letter(
         attachments=[attachment], tags={"list": "news"}, configuration_set="events", reply_to=["help@example.com"]
-    ).email(person(), "key")
-    assert email.lane is Lane.BULK
+    ).filled(*row(person()))
+    assert email.lane is Lane.TRANSACTIONAL, "one email is no bulk, unless the letter says so"
+    assert letter().to_nobody().lane is Lane.BULK
     assert [one.filename for one in email.attachments] == ["terms.txt"]
     assert (dict(email.tags), email.configuration_set) == ({"list": "news"}, "events")
     assert tuple(email.reply_to) == ("help@example.com",)
-
-
-def test_a_person_has_one_idempotency_key_a_mailing_however_the_address_is_spelt():
-    def key(address: str, mailing: str = "november") -> str | None:
-        return letter().email(Person(line=2, address=address, values={}), mailing).idempotency_key
-
-    assert key("ann@example.org") == key("Ann Lee <Ann@Example.org>")
-    assert key("ann@example.org") != key("bob@example.org")
-    assert key("ann@example.org") != key("ann@example.org", "december")
 
 
 # What other systems would fill in
@@ -279,7 +275,7 @@ def test_placeholders_of_another_syntax_are_refused_by_name(foreign):
     text = f"Dear {foreign} of {{{{name}}}}"
     for of in (letter(text), letter(text=text), letter(html=f"<p>{text}</p>")):
         with pytest.raises(ConfigurationError, match=re.escape(foreign)) as error:
-            of.check(COLUMNS, "key")
+            of.check(COLUMNS)
         assert "{{column}}" in str(error.value)
         assert "Nothing was queued" in str(error.value)
 
@@ -299,34 +295,34 @@ def test_placeholders_of_another_syntax_are_refused_by_name(foreign):
     ],
 )
 def test_ordinary_writing_is_no_placeholder(ordinary):
-    letter(html=ordinary, text=ordinary).check(COLUMNS, "key")
+    letter(html=ordinary, text=ordinary).check(COLUMNS)
 
 
 def test_all_of_them_are_named_at_once_each_once_and_shortly():
     text = "{% if a %} {% if a %} *|B|* " + "".join(f"${{{number}}}" for number in range(20)) + "{% " + "x" * 90 + "%}"
     with pytest.raises(ConfigurationError, match=re.escape("{% if a %}, *|B|*, ${0}")) as error:
-        letter(text=text).check(COLUMNS, "key")
+        letter(text=text).check(COLUMNS)
     assert str(error.value).count("{% if a %}") == 1
     assert len(str(error.value)) < 500
 
 
 def test_who_writes_about_placeholders_can_say_so():
     about = letter(text="Write {% if %} and ${x}, dear {{name}}", verbatim=True)
-    about.check(COLUMNS, "key")
-    assert about.email(person(name="Ann"), "key").text == "Write {% if %} and ${x}, dear Ann"
+    about.check(COLUMNS)
+    assert about.filled(*row(person(name="Ann"))).text == "Write {% if %} and ${x}, dear Ann"
 
 
 def test_a_value_may_look_like_any_placeholder(read):
     (ann,) = read("email,name\nann@example.org,{% if x %}${y}\n")
-    (checked,) = check(letter(text="Dear {{name}}"), [ann], "key")
+    (checked,) = check(letter(text="Dear {{name}}"), [ann])
     assert checked is ann
 
 
 def test_placeholders_and_columns_are_compared_as_they_look(read):
     (ann,) = read('email,gro\u0308\u00dfe,"First\nName"\nann@example.org,L,Ann\n')
     of = letter(text="{{gr\u00f6\u00dfe}} {{First\u00a0Name}} {{\u200bFirst  Name}}")
-    of.check(list(ann.values), "key")
-    assert of.email(ann, "key").text == "L Ann Ann"
+    of.check(list(ann.values))
+    assert of.filled(*row(ann)).text == "L Ann Ann"
 
 
 # What is wrong with the letter itself
@@ -348,13 +344,8 @@ def test_placeholders_and_columns_are_compared_as_they_look(read):
 def test_it_is_told_once_and_not_as_wrong_rows(said, field):
     of = Letter(**{"subject": "Hello", "text": "Hello", "html": None, "from_email": "shop@example.com"} | said)
     with pytest.raises(InvalidEmail) as error:
-        of.check(COLUMNS, "key")
+        of.check(COLUMNS)
     assert error.value.field == field
-
-
-def test_a_key_that_is_too_long_for_anybody_is_the_letter_s_mistake():
-    with pytest.raises(InvalidEmail, match="idempotency_key"):
-        letter().check(COLUMNS, "k" * 250)
 
 
 # A value is never more than a value
@@ -402,7 +393,7 @@ markup = st.text(st.sampled_from("<>/\"'=&;!-[] \n\0abc#x2{}`"), max_size=40)
 @example("{{value}}")
 def test_a_value_never_changes_the_structure_of_the_html_and_reads_as_it_was_written(value):
     try:
-        email = letter(html=TEMPLATE).email(person(value=value), "key")
+        email = letter(html=TEMPLATE).filled(*row(person(value=value)))
     except InvalidEmail:
         return  # not a character of HTML, such as half a surrogate pair
     page, plain = Structure(email.html or ""), Structure(TEMPLATE.replace("{{value}}", "x"))
@@ -413,14 +404,14 @@ def test_a_value_never_changes_the_structure_of_the_html_and_reads_as_it_was_wri
 @given(value=st.one_of(names, nasty, st.sampled_from(["a\r\nBcc: x@example.org", "a\nX: y", "a\r", "\u2028", "\x85"])))
 def test_a_value_in_the_subject_is_refused_or_stays_in_the_subject(value):
     try:
-        email = letter("For {{name}}").email(person(name=value), "key")
+        email = letter("For {{name}}").filled(*row(person(name=value)))
     except InvalidEmail as error:
         if error.field != "subject":
             raise
         return
     assert email.subject == f"For {value}"
     built = message_from_bytes(mime.build(email, {}), policy=default)
-    plain = message_from_bytes(mime.build(letter().email(person(), "key"), {}), policy=default)
+    plain = message_from_bytes(mime.build(letter().filled(*row(person())), {}), policy=default)
     assert sorted(built.keys()) == sorted(plain.keys())
 
 
@@ -439,12 +430,12 @@ def test_a_value_in_the_subject_is_refused_or_stays_in_the_subject(value):
 )
 def test_an_empty_value_has_a_stand_in_and_a_link_an_encoded_one(text, name, filled):
     made = letter(text=text)
-    made.check(["email", "name"], "key")
-    assert made.email(person(name=name), "key").text == filled
+    made.check(["email", "name"])
+    assert made.filled(*row(person(name=name))).text == filled
 
 
 def test_a_stand_in_is_escaped_in_html_as_a_value_is():
-    assert letter(html="{{name|<you>}}").email(person(name=""), "key").html == "&lt;you&gt;"
+    assert letter(html="{{name|<you>}}").filled(*row(person(name=""))).html == "&lt;you&gt;"
 
 
 @pytest.mark.parametrize(
@@ -452,19 +443,10 @@ def test_a_stand_in_is_escaped_in_html_as_a_value_is():
 )
 def test_what_stands_behind_a_name_and_means_nothing_is_refused(wrong):
     with pytest.raises(ConfigurationError, match=re.escape(wrong)):
-        letter(text=wrong).check(["email", "name"], "key")
+        letter(text=wrong).check(["email", "name"])
 
 
 @pytest.mark.parametrize("wrong", ["{{nmae|there}}", "{{emial|url}}", "{{unsubscribe_url}}"])
 def test_a_misspelt_column_is_refused_whatever_stands_behind_it(wrong):
     with pytest.raises(ConfigurationError, match="no such column"):
-        letter(text=wrong).check(["email", "name"], "key")
-
-
-def test_a_list_that_can_be_left_has_a_link_of_its_own_for_each():
-    made = letter(text="{{unsubscribe_url}}", unsubscribe=lambda mailbox: f"https://example.com/{mailbox}")
-    made.check(["email"], "key")
-    email = made.email(person(), "key")
-    assert email.text == "https://example.com/ann@example.org"
-    assert email.headers["List-Unsubscribe"] == "<https://example.com/ann@example.org>"
-    assert email.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        letter(text=wrong).check(["email", "name"])

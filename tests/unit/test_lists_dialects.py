@@ -63,7 +63,7 @@ def test_a_header_in_one_piece_is_told_what_to_type(tmp_path: Path, separator: s
 def test_a_placeholder_of_another_system_is_refused_as_it_stands(text: str) -> None:
     letter = Letter(subject="s", text=None, html=f"<p>Dear {text}", from_email="shop@example.com")
     with pytest.raises(ConfigurationError) as caught:
-        letter.check(["email", "name"], "key")
+        letter.check(["email", "name"])
     assert " ".join(text.split()) in str(caught.value)
 
 
@@ -71,7 +71,7 @@ def test_a_placeholder_of_another_system_is_refused_as_it_stands(text: str) -> N
     "text", ["100 % (name)", "a@name.example", "#name", "(name)", "{a.b}", "name|friend", "<p>", "&#123;"]
 )
 def test_what_people_write_is_no_placeholder(text: str) -> None:
-    Letter(subject="s", text=text, html=None, from_email="shop@example.com").check(["email", "name"], "key")
+    Letter(subject="s", text=text, html=None, from_email="shop@example.com").check(["email", "name"])
 
 
 def test_the_line_where_somebody_stood_first_is_told_from_however_far_back() -> None:

@@ -14,6 +14,7 @@ import pytest
 from sesmail.errors import InvalidEmail
 from sesmail.message import Attachment, Email, Lane
 from sesmail.message.addresses import encoded_mailbox
+from sesmail.message.content import content_digest
 from sesmail.message.record import PLAIN, RICH, attach, detach, version_of
 from sesmail.message.text import encoded_words
 
@@ -187,7 +188,6 @@ def test_what_is_not_an_address_is_refused_by_field_and_never_repeated(field, ad
     [
         ({"to": ["a@example.org", "b"]}, "to[1]"),
         ({"to": []}, "to"),
-        ({"to": None}, "to"),
         ({"to": 5}, "to"),
         ({"to": {"a@example.org": 1}}, "to"),
         ({"to": b"a@example.org"}, "to"),
@@ -483,7 +483,11 @@ def test_encoded_words_stay_within_75_characters_and_on_one_line():
             {"Destination": {"ToAddresses": ["zyzzyva@example.org"]}},
             "says Destination, which to, cc and bcc of the email",
         ),
-        ({"EndpointId": "abc.123"}, "a signature that is not made here"),
+        ({"Content": {"Simple": {"Subject": {"Data": "zyzzyva"}, "Body": {}}}}, "says Content that is no Template"),
+        ({"Content": {"Template": {"TemplateData": "{}"}}}, "without TemplateName, TemplateArn or TemplateContent"),
+        ({"Content": {"Template": {"TemplateName": "a", "TemplateData": "zyzzyva"}}}, "no JSON object in a text"),
+        ({"Content": {"Template": {"TemplateName": "a", "TemplateData": "[]"}}}, "no JSON object in a text"),
+        ({"Content": {"Template": {"TemplateName": "a", "Headers": []}}}, "which headers of the email say"),
         ({"TenantNme": "shop"}, "which this botocore's SendEmail does not know"),
         ({"TenantName": 17}, "in another form"),
         ({"TenantName": ""}, "in another form"),
@@ -511,6 +515,26 @@ def test_what_an_email_says_to_ses_goes_before_what_the_settings_say():
     assert filled.with_defaults(ses={"TenantName": "other"}) is filled
     with pytest.raises(InvalidEmail):
         email.with_defaults(ses={"Nobody": "knows"})
+
+
+TEMPLATE = {"Content": {"Template": {"TemplateName": "welcome", "TemplateData": '{"name": "Ann"}'}}}
+
+
+def test_one_of_ses_s_own_templates_stands_in_place_of_subject_and_bodies():
+    email = Email("ann@example.org", "", ses=TEMPLATE | {"TenantName": "shop"}, configuration_set="events")
+    assert email.named == {"template": "welcome", "tenant": "shop", "configuration-set": "events"}
+    for name, value in {"subject": "Hi", "text": "Hi", "html": "<p>", "attachments": [("a.txt", "a")]}.items():
+        with pytest.raises(InvalidEmail, match=rf"^{name}: stands beside a template of SES's"):
+            email.replace(**{name: value})
+    email.replace(headers={f"X-{n}": "1" for n in range(14)})
+    with pytest.raises(InvalidEmail, match=r"^headers: has 15 headers beside a template"):
+        email.replace(headers={f"X-{n}": "1" for n in range(15)})
+
+
+def test_the_data_of_a_template_count_to_what_an_email_says():
+    other = {"Content": {"Template": {"TemplateName": "welcome", "TemplateData": '{"name": "Bob"}'}}}
+    emails = [Email("ann@example.org", "", ses=ses) for ses in (TEMPLATE, other)]
+    assert len({*map(content_digest, emails)}) == 2
 
 
 def test_what_is_said_to_ses_is_left_for_releases_that_know_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,6 +98,12 @@ def attached(**changes: Any) -> dict[str, Any]:
     return {"attachments": [{"filename": "a.txt", "content": "Hi.", **changes}]}
 
 
+def filled(data: dict[str, str], headers: int = 0) -> dict[str, Any]:
+    template = {"TemplateName": "a", "TemplateData": json.dumps(data)}
+    named = {f"X-{n}": "a" for n in range(headers)}
+    return {"subject": "", "text": None, "headers": named, "ses": {"Content": {"Template": template}}}
+
+
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 LIMITS = [
     ("to", "50", {"to": people(50)}, {"to": people(51)}),
@@ -114,6 +121,8 @@ LIMITS = [
     ("metadata", "16384", {"metadata": {"a": "b" * (16384 - 9)}}, {"metadata": {"a": "b" * (16384 - 8)}}),
     ("metadata", "20", {"metadata": deep(20)}, {"metadata": deep(21)}),
     ("configuration_set", "64", {"configuration_set": "a" * 64}, {"configuration_set": "a" * 65}),
+    ("ses", "14", filled({}, headers=14), filled({}, headers=15)),
+    ("ses", "262144", filled({"a": "b" * (262_144 - 9)}), filled({"a": "b" * (262_144 - 8)})),
     ("ses", "4096", {"ses": {"TenantName": "a" * 4078}}, {"ses": {"TenantName": "a" * 4079}}),
     ("expires_at", "after it", {"send_at": SOON, "expires_at": SOON + timedelta(1)}, {"send_at": SOON, "expires_at": SOON}),
     ("idempotency_key", "256", {"idempotency_key": "a" * 256}, {"idempotency_key": "a" * 257}),

@@ -68,6 +68,8 @@ OTHER_VALUES = {
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",
     "configuration_set_rate_limits": '{"news": "5/s"}',
+    "tenant_rate_limits": '{"shop-17": "5/s", "*": "1/s"}',
+    "sender_rate_limits": '{"news.example.com": "5/s"}',
     "share": "0.5",
     "quota_reserve": "0.5",
     "brake": "warn",

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from seslocal.account.configuration_sets import EVENT_TYPES, ConfigurationSet, EventDestination
+from seslocal.account.configuration_sets import (
+    EVENT_TYPES,
+    LONGEST_DELIVERY_SECONDS,
+    ConfigurationSet,
+    EventDestination,
+)
 from seslocal.account.suppression import REASONS
+from seslocal.account.tenants import SUPPRESSION_SCOPES
 from seslocal.api.requests import validation
 from seslocal.api.requests.listing import page
-from seslocal.errors import Kind, Refused
+from seslocal.errors import Kind, Refused, invalid
 
 if TYPE_CHECKING:
     from seslocal.api.call import Call, Handler, Operation
@@ -88,6 +94,11 @@ def put_options(option: str) -> Handler:
 
 def _options(given: Any, option: str) -> dict[str, Any]:
     options = validation.mapping(given, option)
+    seconds = options.get("MaxDeliverySeconds")
+    if seconds is not None and not (isinstance(seconds, int) and 300 <= seconds <= LONGEST_DELIVERY_SECONDS):
+        raise invalid(f"MaxDeliverySeconds must be between 300 and {LONGEST_DELIVERY_SECONDS}.")
+    if options.get("SuppressionScope") is not None:
+        validation.one_of(options["SuppressionScope"], "suppressionScope", SUPPRESSION_SCOPES)
     for reason in validation.items(options.get("SuppressedReasons"), "SuppressedReasons"):
         validation.one_of(reason, "suppressedReasons", REASONS)
     return dict(options)

@@ -9,7 +9,7 @@ from seslocal.api.requests.listing import page
 from seslocal.errors import Kind, Refused
 
 if TYPE_CHECKING:
-    from seslocal.api.call import Call, Operation
+    from seslocal.api.call import Call, Handler, Operation
     from seslocal.ses import Ses
 
 
@@ -29,7 +29,7 @@ def get(ses: Ses, call: Call) -> dict[str, Any]:
     status = "SUCCESS" if ses.account.identities.known[name] else "PENDING"
     return _described(ses, name) | {
         "FeedbackForwardingStatus": True,
-        "Policies": {},
+        "Policies": dict(ses.account.identities.policies.get(name, {})),
         "Tags": [],
         "VerificationStatus": status,
     }
@@ -37,7 +37,9 @@ def get(ses: Ses, call: Call) -> dict[str, Any]:
 
 def delete(ses: Ses, call: Call) -> dict[str, Any]:
     """DeleteEmailIdentity."""
-    del ses.account.identities.known[_existing(ses, call)]
+    name = _existing(ses, call)
+    del ses.account.identities.known[name]
+    ses.account.identities.policies.pop(name, None)
     return {}
 
 
@@ -101,6 +103,41 @@ def put_mail_from(ses: Ses, call: Call) -> dict[str, Any]:
     return {}
 
 
+def put_policy(*, anew: bool) -> Handler:
+    """CreateEmailIdentityPolicy and UpdateEmailIdentityPolicy: who else may send as the identity."""
+
+    def put(ses: Ses, call: Call) -> dict[str, Any]:
+        policies = ses.account.identities.policies.setdefault(_existing(ses, call), {})
+        name, policy = call.path["PolicyName"], validation.required(call.body, "Policy")
+        if anew and name in policies:
+            raise Refused(Kind.ALREADY_EXISTS, f"Policy {name} already exists.")
+        if not anew and name not in policies:
+            raise Refused(Kind.NOT_FOUND, f"Policy {name} does not exist.")
+        _check_policy(validation.json_value(validation.text(policy, "Policy"), "Policy"))
+        policies[name] = policy
+        return {}
+
+    return put
+
+
+def _check_policy(policy: Any) -> None:
+    statements = policy.get("Statement") if isinstance(policy, dict) else None
+    for each in statements if isinstance(statements, list) else [statements]:
+        if not isinstance(each, dict) or not {"Effect", "Action", "Principal"} <= each.keys():
+            raise Refused(Kind.INVALID, "Policy must have a Statement with Effect, Action and Principal.")
+
+
+def get_policies(ses: Ses, call: Call) -> dict[str, Any]:
+    """GetEmailIdentityPolicies."""
+    return {"Policies": dict(ses.account.identities.policies.get(_existing(ses, call), {}))}
+
+
+def delete_policy(ses: Ses, call: Call) -> dict[str, Any]:
+    """DeleteEmailIdentityPolicy."""
+    ses.account.identities.policies.get(_existing(ses, call), {}).pop(call.path["PolicyName"], None)
+    return {}
+
+
 def _type(name: str) -> str:
     return "EMAIL_ADDRESS" if "@" in name else "DOMAIN"
 
@@ -112,10 +149,16 @@ def _existing(ses: Ses, call: Call) -> str:
     return name
 
 
+_POLICY = "/v2/email/identities/{EmailIdentity}/policies/{PolicyName}"
+
 OPERATIONS: tuple[Operation, ...] = (
     ("POST", "/v2/email/identities", "CreateEmailIdentity", create),
     ("PUT", "/v2/email/identities/{EmailIdentity}/dkim", "PutEmailIdentityDkimAttributes", put_dkim),
     ("PUT", "/v2/email/identities/{EmailIdentity}/mail-from", "PutEmailIdentityMailFromAttributes", put_mail_from),
+    ("POST", _POLICY, "CreateEmailIdentityPolicy", put_policy(anew=True)),
+    ("PUT", _POLICY, "UpdateEmailIdentityPolicy", put_policy(anew=False)),
+    ("DELETE", _POLICY, "DeleteEmailIdentityPolicy", delete_policy),
+    ("GET", "/v2/email/identities/{EmailIdentity}/policies", "GetEmailIdentityPolicies", get_policies),
     ("GET", "/v2/email/identities/{EmailIdentity:path}", "GetEmailIdentity", get),
     ("DELETE", "/v2/email/identities/{EmailIdentity:path}", "DeleteEmailIdentity", delete),
     ("GET", "/v2/email/identities", "ListEmailIdentities", list_all),

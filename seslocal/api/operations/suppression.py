@@ -12,7 +12,7 @@ from seslocal.api.requests.listing import page, query
 from seslocal.errors import Kind, Refused, invalid
 
 if TYPE_CHECKING:
-    from seslocal.account.suppression import Suppressed
+    from seslocal.account.suppression import Suppressed, SuppressionList
     from seslocal.api.call import Call, Operation
     from seslocal.ses import Ses
 
@@ -23,7 +23,7 @@ def put(ses: Ses, call: Call) -> dict[str, Any]:
         raise Refused(Kind.ACCESS_DENIED, "The suppression list cannot be changed in the sandbox.")
     address = validation.address(validation.text(validation.required(call.body, "EmailAddress"), "EmailAddress"))
     reason = validation.one_of(validation.required(call.body, "Reason"), "reason", REASONS)
-    ses.account.suppression.add(address, reason, clock.now())
+    _list(ses, call).add(address, reason, clock.now())
     return {}
 
 
@@ -36,7 +36,7 @@ def get(ses: Ses, call: Call) -> dict[str, Any]:
 
 def delete(ses: Ses, call: Call) -> dict[str, Any]:
     """DeleteSuppressedDestination."""
-    del ses.account.suppression.entries[_existing(ses, call).address]
+    del _list(ses, call).entries[_existing(ses, call).address]
     return {}
 
 
@@ -45,9 +45,7 @@ def list_all(ses: Ses, call: Call) -> dict[str, Any]:
     reasons = [validation.one_of(reason, "reasons", REASONS) for reason in call.query.get("Reason", ())] or REASONS
     start, end = _moment(query(call, "StartDate"), 0.0), _moment(query(call, "EndDate"), float("inf"))
     wanted = [
-        one
-        for one in ses.account.suppression.entries.values()
-        if one.reason in reasons and start <= one.updated_at <= end
+        one for one in _list(ses, call).entries.values() if one.reason in reasons and start <= one.updated_at <= end
     ]
     found, more = page(wanted, call)
     return {"SuppressedDestinationSummaries": [one.summary() for one in found]} | more
@@ -60,11 +58,17 @@ def put_account_attributes(ses: Ses, call: Call) -> dict[str, Any]:
     return {}
 
 
+def _list(ses: Ses, call: Call) -> SuppressionList:
+    """The account's, or that of the tenant that is named."""
+    tenant = call.body.get("TenantName") or query(call, "TenantName")
+    return ses.account.tenant(str(tenant)).suppression if tenant else ses.account.suppression
+
+
 def _existing(ses: Ses, call: Call) -> Suppressed:
-    address = call.path["EmailAddress"].lower()
-    if address not in ses.account.suppression.entries:
+    address, entries = call.path["EmailAddress"].lower(), _list(ses, call).entries
+    if address not in entries:
         raise Refused(Kind.NOT_FOUND, f"Email address {address} does not exist on your suppression list.")
-    return ses.account.suppression.entries[address]
+    return entries[address]
 
 
 def _moment(given: str | None, default: float) -> float:

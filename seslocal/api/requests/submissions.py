@@ -49,6 +49,18 @@ def parse_send_email(account: Account, call: Call) -> Submission:
     return addressed(call, call.body, _simple(part))
 
 
+def _on_behalf(body: Mapping[str, Any], sender: str) -> dict[str, Any]:
+    """For which tenant, as whose identities, and what is to be told of it."""
+    tenant, feedback = body.get("TenantName"), body.get("FeedbackForwardingEmailAddress")
+    address = validation.address(validation.text(feedback, "FeedbackForwardingEmailAddress")) if feedback else sender
+    named = ((sender, "FromEmailAddressIdentityArn"), (address, "FeedbackForwardingEmailAddressIdentityArn"))
+    return {
+        "tenant": None if tenant is None else validation.text(tenant, "TenantName"),
+        "untracked": _untracked(body),
+        "sent_as": tuple((each, validation.text(body[name], name)) for each, name in named if body.get(name)),
+    }
+
+
 def parse_bulk_entry(account: Account, call: Call, template: Mapping[str, Any], entry: Any) -> Submission:
     """The email of one entry of a SendBulkEmail request, by the template that all entries share."""
     entry = validation.mapping(entry, "BulkEmailEntries")
@@ -60,6 +72,18 @@ def parse_bulk_entry(account: Account, call: Call, template: Mapping[str, Any], 
     body = dict(call.body) | {"Destination": validation.required(entry, "Destination")}
     submission = _templated(call, body, replace(rendered, content=replace(rendered.content, headers=headers)))
     return replace(submission, tags=tags)
+
+
+def _untracked(body: Mapping[str, Any]) -> frozenset[str]:
+    overrides = validation.mapping(body.get("ConfigurationOverrides"), "ConfigurationOverrides")
+    tracking = validation.mapping(overrides.get("Tracking"), "Tracking")
+    named = {"open": "OpenTrackingEnabled", "click": "ClickTrackingEnabled"}
+    said = {kind: tracking[name] for kind, name in named.items() if tracking.get(name) is not None}
+    return frozenset(
+        kind
+        for kind, value in said.items()
+        if validation.one_of(value, named[kind], ("ENABLED", "DISABLED")) == "DISABLED"
+    )
 
 
 def _simple(simple: Mapping[str, Any]) -> Content:
@@ -87,7 +111,8 @@ def _raw(call: Call, raw: Mapping[str, Any]) -> Submission:
         tags=validation.tags(call.body.get("EmailTags")),
         configuration_set=validation.configuration_set_name(call.body.get("ConfigurationSetName")),
     )
-    return replace(submission, operation=call.action, source_ip=call.source_ip)
+    on_behalf = _on_behalf(call.body, submission.sender)
+    return replace(submission, operation=call.action, source_ip=call.source_ip, **on_behalf)
 
 
 def _templated(call: Call, body: Mapping[str, Any], rendered: Rendered) -> Submission:
@@ -101,12 +126,12 @@ def addressed(call: Call, body: Mapping[str, Any], content: Content) -> Submissi
     to, cc, bcc = destination(body.get("Destination"))
     validation.check_recipients(len(to) + len(cc) + len(bcc))
     validation.check_size(content.size_bytes)
-    if body.get("FeedbackForwardingEmailAddress"):
-        validation.address(validation.text(body["FeedbackForwardingEmailAddress"], "FeedbackForwardingEmailAddress"))
+    sender = validation.address(source)
     return Submission(
         operation=call.action,
         source=source,
-        sender=validation.address(source),
+        sender=sender,
+        **_on_behalf(body, sender),
         to=to,
         cc=cc,
         bcc=bcc,

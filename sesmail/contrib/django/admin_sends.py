@@ -1,8 +1,10 @@
-"""Sends in Django's admin: by state, or by id, address or list; each with its story and what can be done about it."""
+"""Sends in Django's admin: by state, id, address, list or batch; each with its story and what can be done about it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -14,22 +16,33 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from sesmail.contrib.django.ledger_admin import PAGE, LedgerAdmin, may_see_addresses, moment, shown_address
+from sesmail.contrib.django.ledger_admin import (
+    PAGE,
+    LedgerAdmin,
+    may_see_addresses,
+    may_see_batches,
+    moment,
+    page_start,
+    shown_address,
+)
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
+from sesmail.sending.story import story
 from sesmail.state.kept import kept_email
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from django.http import HttpRequest
 
-    from sesmail.state.search import Found
     from sesmail.vocabulary import Status
 
 CANCELLABLE = (State.QUEUED, State.SCHEDULED, State.CLAIMED)
 REQUEUED = (*FAILED, State.UNKNOWN)
+BATCH_ID = re.compile(r"batch_[0-9a-f]{16}")
+LOOKED_AT, READ_AT_ONCE = 5_000, 500
+"""Of the sends in a state, to find those of one account."""
 
 DONE = {"requeue": "Sent again", "cancel": "Cancelled", "resend": "Sent again to another address"}
 """Acts, as the line about them says it."""
@@ -75,26 +88,35 @@ class SendAdmin(LedgerAdmin):
     # -- many ---------------------------------------------------------------------------------------------------------
 
     def listed(self, request: HttpRequest) -> HttpResponse:
-        """By state, or by list, or by what an address is called in the index: no URL has an address.
+        """By state, list or batch, or by what an address is called in the index: no URL has an address.
 
         A search is posted, and answered by where its result is.
         """
         if request.method == "POST":
             return redirect(self._where_it_is(request.POST.get("q", "").strip()))
-        asked = {name: request.GET[name] for name in ("address", "list") if request.GET.get(name)}
-        start, state = _number(request.GET.get("start")), _state(request.GET.get("state"))
-        found = self._searched(asked, start) if asked else self.client.search.in_state(state, skip=start, limit=PAGE)
-        sends, recipients = self._known(found.ids), self._recipients(request, found.ids)
+        asked = {name: request.GET[name] for name in ("address", "list", "batch") if request.GET.get(name)}
+        start, state, account = page_start(request), _state(request.GET.get("state")), self._account(request)
+        if "batch" not in asked:
+            state = None if asked else state or State.REJECTED
+        ids = self._found(asked, state, account, start)
+        sends, recipients = self._known(ids), self._recipients(request, ids)
+        here = {**asked, **({"state": state.value} if state else {}), **({"account": account} if account else {})}
         return self.page(
             request,
             "sends",
             states=self._counted(None if asked else state),
+            accounts=self._accounts(account) if not asked else [],
+            has_several_accounts=len(self.client.settings.account_names) > 1,
             sends=[self._row(each, recipients.get(each.send_id, "")) for each in sends],
             asked=asked,
-            query=urlencode(asked or {"state": state.value}),
+            looked_for=asked.get("list") or asked.get("batch") or "",
+            batch_url=self._batch_url(request, asked.get("batch")),
+            query=urlencode(here),
             state=state,
+            account=account,
+            looked_at=LOOKED_AT,
             later=max(0, start - PAGE) if start else None,
-            earlier=start + PAGE if len(found.ids) == PAGE else None,
+            earlier=start + PAGE if len(ids) == PAGE else None,
             may_change=self.may(request, "change"),
         )
 
@@ -102,15 +124,48 @@ class SendAdmin(LedgerAdmin):
         here = reverse(f"{self.admin_site.name}:sesmail_django_send_changelist")
         if "@" in asked:
             return f"{here}?{urlencode({'address': self.client.search.pseudonym(asked)})}"
+        if BATCH_ID.fullmatch(asked):
+            return f"{here}?{urlencode({'batch': asked})}"
         if asked and self._is_known(asked):
             return self._story_of(asked)
         return f"{here}?{urlencode({'list': asked})}" if asked else here
 
-    def _searched(self, asked: Mapping[str, str], start: int) -> Found:
-        search = self.client.search
+    def _found(self, asked: Mapping[str, str], state: State | None, account: str, start: int) -> Sequence[str]:
+        search, settings = self.client.search, self.client.settings
+        if "batch" in asked:
+            return self.client.recipients.of(asked["batch"], state, skip=start, limit=PAGE)
         if "address" in asked:
-            return search.by_pseudonym(asked["address"], skip=start, limit=PAGE)
-        return search.by_list(self.client.settings.site, asked["list"], skip=start, limit=PAGE)
+            return search.by_pseudonym(asked["address"], skip=start, limit=PAGE).ids
+        if "list" in asked:
+            return search.by_list(settings.site, asked["list"], skip=start, limit=PAGE).ids
+        state = state or State.REJECTED
+        if not account:
+            return search.in_state(state, skip=start, limit=PAGE).ids
+        return [*islice(self._of_account(state, account), start, start + PAGE)]
+
+    def _of_account(self, state: State, account: str) -> Iterator[str]:
+        """Of the latest in a state, those of one account: no index has them."""
+        for skip in range(0, LOOKED_AT, READ_AT_ONCE):
+            page = self.client.search.in_state(state, skip=skip, limit=READ_AT_ONCE).ids
+            yield from (each.status.send_id for each in self.client.search.listed(page) if each.account == account)
+            if len(page) < READ_AT_ONCE:
+                return
+
+    def _account(self, request: HttpRequest) -> str:
+        """The SES account that is asked for; empty for all."""
+        name = request.GET.get("account", "")
+        return name if name in self.client.settings.account_names else ""
+
+    def _accounts(self, chosen: str) -> list[dict[str, Any]]:
+        """To choose from, where there are several."""
+        names = self.client.settings.account_names
+        return [{"name": name, "chosen": name == chosen} for name in ("", *names)] if len(names) > 1 else []
+
+    def _batch_url(self, request: HttpRequest, batch_id: str | None) -> str:
+        """Of its page, for those who may see it."""
+        if not batch_id or not may_see_batches(request):
+            return ""
+        return reverse(f"{self.admin_site.name}:sesmail_django_batch_change", args=[batch_id])
 
     def _is_known(self, send_id: str) -> bool:
         return bool(self._known([send_id]))
@@ -141,7 +196,8 @@ class SendAdmin(LedgerAdmin):
     def _recipients(self, request: HttpRequest, ids: Iterable[str]) -> dict[str, str]:
         """The first recipient of each whose text is kept, and how many there are besides."""
         kept = self.client.search.recipients([*ids])
-        return {
+        in_batches = self.client.recipients.addresses([*ids])
+        return {send_id: shown_address(request, address) for send_id, address in in_batches.items()} | {
             send_id: shown_address(request, first) + (f" +{len(others)}" if others else "")
             for send_id, (first, *others) in kept.items()
         }
@@ -167,7 +223,7 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
-            moves=_moves(known, facts.due_at),
+            happened=_happened(known, facts.due_at),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
             email=self._email(send_id) if may_see_addresses(request) else None,
@@ -258,17 +314,11 @@ MEANINGS = {
 }
 
 
-def _moves(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
-    """What is known to have happened to it, in order."""
-    tries = f", after SES was asked {known.attempts} times" if known.attempts > 1 else ""
-    waits = f", having backed off {known.waits} times" if known.waits else ""
-    moves = [(moment(known.accepted_at), "accepted"), (moment(known.changed_at), f"{known.state}{tries}{waits}")]
-    return [*moves, (moment(due_at), "due")] if due_at else moves
+def _happened(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
+    """What is known to have happened to it, in order, and when it is due."""
+    told = [(moment(at), what) for at, what in story(known)]
+    return [*told, (moment(due_at), "due")] if due_at else told
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 9 else 0
-
-
-def _state(name: str | None) -> State:
-    return State(name) if name and name in [*State] else State.REJECTED
+def _state(name: str | None) -> State | None:
+    return State(name) if name and name in [*State] else None

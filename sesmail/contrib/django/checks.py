@@ -92,11 +92,11 @@ def check_installed() -> Found:
 OF_DJANGO_SES = {
     "AWS_SES_AUTO_THROTTLE": "the workers share one throttle, at the rate that SES allows (docs/throttle.md)",
     "AWS_SES_CONFIG": "SESMAIL has the timeouts; boto3 reads the rest of its own files and variables",
-    "AWS_SES_FROM_ARN": "SES is asked as the account that owns the identity",
-    "AWS_SES_GLOBAL_ENDPOINT_ID": "SES is asked in one Region",
-    "AWS_SES_RETURN_PATH": "SES writes it, by the MAIL FROM domain of the identity",
-    "AWS_SES_RETURN_PATH_ARN": "SES is asked as the account that owns the identity",
-    "AWS_SES_SOURCE_ARN": "SES is asked as the account that owns the identity",
+    "AWS_SES_FROM_ARN": "SESMAIL's SES says it as FromEmailAddressIdentityArn (docs/ses.md)",
+    "AWS_SES_GLOBAL_ENDPOINT_ID": "SESMAIL's SES says it as EndpointId (docs/ses.md)",
+    "AWS_SES_RETURN_PATH": "SESMAIL's SES says it as FeedbackForwardingEmailAddress (docs/ses.md)",
+    "AWS_SES_RETURN_PATH_ARN": "SESMAIL's SES says it as FeedbackForwardingEmailAddressIdentityArn (docs/ses.md)",
+    "AWS_SES_SOURCE_ARN": "SESMAIL's SES says it as FromEmailAddressIdentityArn (docs/ses.md)",
     "AWS_SES_USE_BLACKLIST": "who bounced or complained is left out in any case (`manage.py sesmail suppress`)",
     "DKIM_PRIVATE_KEY": "SES signs, where the identity has DKIM",
 }

@@ -114,6 +114,11 @@ def may_see_addresses(request: HttpRequest) -> bool:
     return _has_permission(request, "sesmail_django.see_addresses")
 
 
+def may_see_batches(request: HttpRequest) -> bool:
+    """Whether whoever asks may see batches."""
+    return _has_permission(request, "sesmail_django.view_batch")
+
+
 def _has_permission(request: HttpRequest, name: str) -> bool:
     user: Any = request.user  # a project may have a user model of its own
     return bool(user.has_perm(name))
@@ -122,6 +127,12 @@ def _has_permission(request: HttpRequest, name: str) -> bool:
 def shown_address(request: HttpRequest, address: str) -> str:
     """An address for those who may see it, its domain for others."""
     return address if may_see_addresses(request) else f"…@{address.rpartition('@')[2]}"
+
+
+def page_start(request: HttpRequest) -> int:
+    """Where in the list the page that is asked for begins."""
+    text = request.GET.get("start", "")
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
 def moment(seconds: float | None) -> datetime | None:

@@ -18,6 +18,18 @@ class Send(models.Model):
         verbose_name_plural = "sends"
 
 
+class Batch(models.Model):
+    """A letter to many."""
+
+    id: models.CharField[str, str] = models.CharField(primary_key=True, max_length=128)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change")
+        verbose_name = "batch"
+        verbose_name_plural = "batches"
+
+
 class OptOut(models.Model):
     """An address that is not written to."""
 

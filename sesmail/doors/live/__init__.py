@@ -21,6 +21,7 @@ from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
 from sesmail.state.line import ACCOUNT
 from sesmail.state.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
+from sesmail.vocabulary import BatchState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ MOST_STREAMS = 20
 """At a time, of a process; others ask now and then instead."""
 RATED_DAYS = 7
 MOST_LISTS = 25
+MOST_BATCHES = 25
 REVIEWED = {"bounces": BOUNCES_MARKED, "complaints": COMPLAINTS_MARKED}
 """Where AWS would frown, and from where on it reviews an account.
 
@@ -170,6 +172,7 @@ def figures(client: Client) -> dict[str, Any]:
         "lanes": _lanes(client, seen.lanes),
         "states": seen.states,
         "events": _events(client, seen.at),
+        "batches": _batches(client, seen.at),
         "lists": _lists(client),
     }
 
@@ -229,6 +232,22 @@ def _events(client: Client, at: float) -> dict[str, Any]:
         "heard_ago_seconds": None if heard_at is None else max(0.0, at - heard_at),
         "delay_seconds": client.hearing.delay_seconds(site),
     }
+
+
+def _batches(client: Client, at: float) -> list[dict[str, Any]]:
+    """Letters to many that have not ended, the latest first; the page sees their rate by itself."""
+    return [
+        {
+            "id": each.batch_id,
+            "list": each.list,
+            "account": each.account,
+            "state": str(each.state),
+            "recipients": each.recipients,
+            "done": each.done,
+            "waits_seconds": max(0.0, each.waits_until - at) if each.state is BatchState.RUNNING else 0.0,
+        }
+        for each in client.batches.under_way(MOST_BATCHES)
+    ]
 
 
 def _lists(client: Client) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ const KEPT_SECONDS = 120;
 const at = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const percent = (ratio, digits) => (ratio === null ? "–" : `${(100 * ratio).toFixed(digits)} %`);
-const history = [];
+const RATE_SECONDS = 10;
+const history = [], batchesSeen = new Map();
 let held = false, latest = null, asking = null;
 
 function duration(seconds) {
@@ -141,6 +142,45 @@ function showOthers(others) {
   }));
 }
 
+// How many a second end, by the last ten seconds in which this page has seen the batch.
+function rateOf(batch, now) {
+  const seen = batchesSeen.get(batch.id) || [];
+  seen.push([now, batch.done]);
+  while (seen.length > 2 && seen[0][0] < now - RATE_SECONDS) seen.shift();
+  batchesSeen.set(batch.id, seen);
+  const seconds = now - seen[0][0];
+  return seconds > 0.5 ? (batch.done - seen[0][1]) / seconds : null;
+}
+
+function stateOf(batch, rate) {
+  if (batch.state === "paused") return element("span", "paused", "mark warning");
+  if (batch.state !== "running") return batch.state;
+  if (batch.waits_seconds > 0) return element("span", `waits, ${duration(batch.waits_seconds)} more`, "mark warning");
+  return rate > 0 ? `running, ${duration((batch.recipients - batch.done) / rate)} left` : "running";
+}
+
+function doneOf(batch) {
+  const made = element("progress", "");
+  made.max = batch.recipients || 1;
+  made.value = batch.done;
+  made.setAttribute("aria-label", "done");
+  const shown = element("span", percent(batch.recipients ? batch.done / batch.recipients : null, 0));
+  shown.prepend(made, " ");
+  return shown;
+}
+
+function showBatches(batches, now) {
+  at("batches-card").hidden = batches.length === 0;
+  for (const id of batchesSeen.keys()) if (!batches.some((each) => each.id === id)) batchesSeen.delete(id);
+  at("batches").replaceChildren(...batches.map((each) => {
+    const rate = rateOf(each, now);
+    const name = element("span", each.list || each.id);
+    name.title = each.id;
+    return row([name, doneOf(each), number.format(each.recipients), rate === null ? "–" : `${number.format(rate)}/s`,
+      stateOf(each, rate)], 2);
+  }));
+}
+
 function showEvents(events) {
   const late = events.set_aside ? element("span", number.format(events.set_aside), "mark warning") : "none";
   pairs("events", [
@@ -177,6 +217,7 @@ function show(now) {
   pairs("states", states.length ? states.map(([name, count]) => [name, number.format(count)]) : [["None", "yet"]]);
   showEvents(now.events);
   showOthers(now.others);
+  showBatches(now.batches, now.at);
   showLists(now.lists);
 }
 

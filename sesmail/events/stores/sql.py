@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, MissingExtra
@@ -41,8 +43,8 @@ class SqlEventStore:
             raise ConfigurationError(
                 f"Events cannot be kept in {self.engine.dialect.name}: none are accepted. Use PostgreSQL or SQLite."
             ) from None
-        # Not `returning` what is new: SQLAlchemy puts that together anew for each write, half of the write's cost.
         self._versioned: bool | None = None
+        # Not `returning` what is new: SQLAlchemy puts that together anew for each write, half of the write's cost.
         self._insert = insert(self.table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _make_sqlite_durable)
@@ -97,8 +99,14 @@ class SqlEventStore:
         with _reached():
             version = {"v": EVENT_VERSION} if self._says_versions() else {}
         rows = [_row(event) | version for event in in_order]
+        if not rows:
+            return 0
         with self._begun() as connection:
-            return connection.execute(self._insert, rows).rowcount if rows else 0
+            if self.engine.dialect.name == "postgresql":
+                return connection.execute(
+                    _insert_from_json(self.table, tuple(rows[0])), {"rows": json.dumps(rows)}
+                ).rowcount
+            return connection.execute(self._insert, rows).rowcount
 
     def gather(self, source: str, *, limit: int, lease_seconds: float, now: float) -> list[StoredEvent]:
         t = self.table.c
@@ -234,6 +242,16 @@ def _row(event: StoredEvent) -> dict[str, object]:
         "received_at": event.received_at,
         "due_at": event.first_due_at,
     }
+
+
+@cache
+def _insert_from_json(table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
+    """PostgreSQL's, of all rows by one parameter: one statement for each costs the door half as much again."""
+    text = sa.cast(sa.bindparam("rows", type_=sa.Text), postgresql.JSON)
+    columns = [sa.column(name, table.c[name].type) for name in names]
+    rows = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)
+    insert = postgresql.insert(table).from_select(names, sa.select(*rows.c)).on_conflict_do_nothing()
+    return insert.execution_options(preserve_rowcount=True)
 
 
 def _is(state: EventState, t: sa.ColumnCollection[str, Any]) -> sa.ColumnElement[bool]:

@@ -14,6 +14,8 @@
   the way of every email: `Delivery.work` with the throttle, the line, the breaker and the table of SES's errors. Only
   what is written down differs: `ChunkLedger` moves four bits instead of a row. `begin` is the last act before SES is
   asked; there it is asked once more whether the recipient has opted out, the batch is paused, cancelled or expired.
+  In the same act it is written down that SES took the one before, so that at most one is ever in doubt. Slots are
+  leased several at a time, each with its own moment (`SlotLease`).
   What waits (throttle, quota, a closed line, SES out of reach) makes the batch wait, not the recipient. No clear
   answer, or a refusal, makes a row of the ledger: evidence, the evidence window, `sesmail unknown` and `failed` know
   what to do with it.

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, InvalidEmail
-from sesmail.message import LIST_TAG, Lane
+from sesmail.message import Lane
 from sesmail.message.addresses import MAX_ADDRESS_LENGTH, MAX_LOCAL_LENGTH, bare_address, mailbox_of, normal_address
 from sesmail.message.email import MAX_SUBJECT_LENGTH
-from sesmail.message.fields import idempotency_key_of, moment_of
+from sesmail.message.fields import idempotency_key_of, metadata_of, moment_of, tags_of
+from sesmail.message.headers import headers_of
 from sesmail.message.text import as_text_or_number
 from sesmail.sending.batches.batch import Batch
-from sesmail.sending.batches.written import ADDRESS, UNSUBSCRIBE_URL, WrittenLetter, digest_of
+from sesmail.sending.batches.written import OWN, WrittenLetter, digest_of
 from sesmail.sending.letters.columns import column_name
-from sesmail.sending.letters.placeholders import placeholders
-from sesmail.state.batches import CHUNK, Block, Wanted, packed
+from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
+from sesmail.state.batches import CHUNK, Block, Row, Wanted, packed, packed_metadata
 from sesmail.state.ledger import new_token
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from sesmail.message import Email
     from sesmail.sending.batches.batch import Desk
-    from sesmail.sending.letters.letter import Letter
+    from sesmail.sending.letters.texts import Texts
     from sesmail.settings import Settings
     from sesmail.state.batches import Batches
 
-Recipient = str | tuple[str, "Mapping[str, object]"]
-"""An address, with or without a name; or that and the values of the letter's placeholders."""
+Context = Mapping[str, object]
+Recipient = str | tuple[str, Context] | tuple[str, Context, Context]
+"""An address, with or without a name; or that and the values that the letter uses; or these two and what else is the
+recipient's own: `{"tags": ..., "headers": ..., "metadata": ...}`, beside the letter's or instead."""
 
 BLOCK = 10 * CHUNK
 """Recipients that are added in one act."""
@@ -78,9 +82,9 @@ class Terms:
         return cls(key=named, list_name=list_name, send_at=at, expires_at=until, weight=weight, **flags)
 
 
-def written(letter: Letter, terms: Terms, settings: Settings, complete: Email) -> WrittenLetter:
+def written(complete: Email, terms: Terms, settings: Settings, texts: Texts) -> WrittenLetter:
     """The letter as it is kept; `complete` is it as an email, by the settings. Raises `ConfigurationError`."""
-    used = letter.columns()
+    used = texts.names()
     has_door = bool(terms.list_name and settings.unsubscribe_url and settings.unsubscribe_secrets)
     if complete.lane is Lane.BULK and not has_door and not terms.without_unsubscribe:
         missing = "SESMAIL_UNSUBSCRIBE_URL and _SECRETS are not set" if terms.list_name else "no list= is named"
@@ -99,7 +103,7 @@ def written(letter: Letter, terms: Terms, settings: Settings, complete: Email) -
         redirected = {"redirect_to": tuple(settings.redirect_to)}
         redirected["redirect_except_domains"] = tuple(settings.redirect_except_domains)
     columns = tuple(sorted(used - {ADDRESS, UNSUBSCRIBE_URL}))
-    return WrittenLetter(email=complete, columns=columns, has_door=has_door, **redirected)
+    return WrittenLetter(email=complete, columns=columns, has_door=has_door, jinja=texts.jinja, **redirected)
 
 
 class Queueing:
@@ -149,7 +153,7 @@ class Queueing:
             metadata=json.dumps(metadata) if metadata else "",
         )
 
-    def _checked(self, recipients: Iterable[Recipient]) -> Iterator[tuple[str, list[str]]]:
+    def _checked(self, recipients: Iterable[Recipient]) -> Iterator[tuple[str, Row]]:
         """Normal address and row of each; those that are bad are counted, or raised with their place."""
         read = self._rows.read
         for place, recipient in enumerate(recipients):
@@ -162,12 +166,13 @@ class Queueing:
                 continue
             yield row
 
-    def _add(self, batch_id: str, number: int, rows: list[tuple[str, list[str]]]) -> int:
+    def _add(self, batch_id: str, number: int, rows: list[tuple[str, Row]]) -> int:
         """Add those who are not there yet; answers the number of the next block."""
         by_digest = {blake2b(normal.encode(), digest_size=8).digest(): (normal, row) for normal, row in rows}
         self.known += len(rows) - len(by_digest)
+        width = 1 + len(self._letter.columns)
         while by_digest:
-            opted_out, known = self._batches.add(batch_id, self._token, number, _block(by_digest))
+            opted_out, known = self._batches.add(batch_id, self._token, number, _block(by_digest, width))
             if not known:
                 self.recipients, self.opted_out = self.recipients + len(by_digest), self.opted_out + opted_out
                 return number + 1
@@ -184,55 +189,87 @@ class Rows:
     def __init__(self, letter: WrittenLetter) -> None:
         self._letter = letter
         self._columns = letter.columns
-        used_in_subject = placeholders(letter.email.subject)
-        self._in_subject = [place for place, name in enumerate(self._columns) if name in used_in_subject]
         self._room = MAX_SUBJECT_LENGTH - len(letter.email.subject) - MAX_ADDRESS_LENGTH
 
-    def read(self, recipient: Recipient) -> tuple[str, list[str]]:
-        """The normal address, and the row as it is kept: the mailbox and its values. Raises `InvalidEmail`."""
-        address, context = _taken_apart(recipient)
+    def read(self, recipient: Recipient) -> tuple[str, Row]:
+        """The normal address, and the row as it is kept: the mailbox, its values, what else is its own.
+
+        Raises `InvalidEmail`.
+        """
+        address, context, own = _taken_apart(recipient)
         normal, mailbox = _normal(address)
+        row: Row
+        if self._letter.jinja:  # a program: whether it can be rendered, it tells only when it is
+            row = [mailbox, *(_json(name, _of(name, context)) for name in self._columns)]
+            self._try([*row, *_own(own)])
+            return normal, [*row, *_own(own)]
         row = [mailbox]
         for name in self._columns:
             value = context.get(name)
             if type(value) is not str:
-                value = self._value(name, context)
+                value = _text(name, _of(name, context))
             row.append(value)
         joined = "".join(row)
-        if len(joined) > self._room or _UNUSUAL.search(joined):
+        if own:
+            row += _own(own)
+        if own or len(joined) > self._room or _UNUSUAL.search(joined):
             self._try(row)
         return normal, row
 
-    def _value(self, name: str, context: Mapping[str, object]) -> str:
-        if name not in context:
-            by_looks = {column_name(str(key)): value for key, value in context.items()}
-            if name not in by_looks:
-                raise InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
-            value = by_looks[name]
-        else:
-            value = context[name]
-        text = as_text_or_number(f"context[{name!r}]", value)
-        if not isinstance(text, str):
-            raise InvalidEmail(f"context[{name!r}]", "is neither a text nor a number")
-        return text
-
-    def _try(self, row: Sequence[str]) -> None:
+    def _try(self, row: Row) -> None:
         """Make the email of an unusual row, so that nothing is found out half-way."""
-        self._letter.for_one(row[0], row[1:], url="https://example.com/", headers={})
+        self._letter.for_one(row, url="https://example.com/", headers={})
 
 
-_NO_CONTEXT: Mapping[str, Any] = {}
+def _of(name: str, context: Context) -> object:
+    """A value by its name, or by one that looks the same. Raises `InvalidEmail`."""
+    if name in context:
+        return context[name]
+    by_looks = {column_name(str(key)): value for key, value in context.items()}
+    if name not in by_looks:
+        raise InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
+    return by_looks[name]
 
 
-def _taken_apart(recipient: Recipient) -> tuple[str, Mapping[str, object]]:
-    if isinstance(recipient, str):
-        return recipient, _NO_CONTEXT
+def _text(name: str, value: object) -> str:
+    text = as_text_or_number(f"context[{name!r}]", value)
+    if not isinstance(text, str):
+        raise InvalidEmail(f"context[{name!r}]", "is neither a text nor a number")
+    return text
+
+
+def _json(name: str, value: object) -> object:
+    """What a Jinja template may be given: what JSON has. Raises `InvalidEmail`."""
     try:
-        address, context = recipient
-        context.get  # noqa: B018
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidEmail(f"context[{name!r}]", "is not what JSON has", "texts, numbers, lists, mappings") from None
+
+
+def _own(given: Context) -> list[dict[str, Any]]:
+    """What a recipient has of its own, checked; nothing where there is none. Raises `InvalidEmail`."""
+    if unknown := sorted(map(str, given.keys() - OWN)):
+        raise InvalidEmail("recipient", f"has {', '.join(unknown)} of its own", f"only {', '.join(sorted(OWN))}")
+    tags: Any = given.get("tags")
+    headers: Any = given.get("headers")
+    metadata: Any = given.get("metadata")
+    own = {"tags": {**tags_of(tags)}, "headers": {**headers_of(headers)}, "metadata": metadata_of(metadata)}
+    return [said] if (said := {name: value for name, value in own.items() if value}) else []
+
+
+_NOTHING: Context = {}
+
+
+def _taken_apart(recipient: Recipient) -> tuple[str, Context, Context]:
+    if isinstance(recipient, str):
+        return recipient, _NOTHING, _NOTHING
+    try:
+        address, context, own = recipient if len(recipient) == 3 else (*recipient, _NOTHING)
+        context.get, own.get  # noqa: B018
     except (TypeError, ValueError, AttributeError):
-        raise InvalidEmail("recipient", "is neither an address nor (address, mapping of values)") from None
-    return address, context
+        problem = "is neither an address nor (address, mapping of values)"
+        raise InvalidEmail("recipient", problem, "behind these, a mapping of tags, headers, metadata") from None
+    return address, context, own
 
 
 def _normal(address: str) -> tuple[str, str]:
@@ -245,16 +282,11 @@ def _normal(address: str) -> tuple[str, str]:
     return normal_address(bare_address(mailbox)), mailbox
 
 
-def _block(by_digest: Mapping[bytes, tuple[str, list[str]]]) -> Block:
+def _block(by_digest: Mapping[bytes, tuple[str, Row]], width: int) -> Block:
     rows = list(by_digest.values())
     chunks = [[row for _, row in rows[first : first + CHUNK]] for first in range(0, len(rows), CHUNK)]
     return Block(
         digests=b"".join(by_digest),
         addresses="\n".join(normal for normal, _ in rows),
-        chunks=[(len(chunk), packed(chunk)) for chunk in chunks],
+        chunks=[(len(chunk), packed(chunk), packed_metadata(chunk, width)) for chunk in chunks],
     )
-
-
-def with_list(letter: Letter, list_name: str) -> Mapping[str, str] | None:
-    """The letter's tags, with the list's name among them, by which rates are counted."""
-    return {**(letter.tags or {}), LIST_TAG: list_name} if list_name else letter.tags

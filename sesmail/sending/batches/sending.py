@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import zlib
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.sending.batches.written import WrittenLetter
+from sesmail.sending.batches.written import WrittenLetter, personal
 from sesmail.sending.delivery import Stale
+from sesmail.sending.throttle import SlotLease
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
-from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sesmail.sending.batches.office import BatchOffice
     from sesmail.sending.delivery import Delivery
     from sesmail.settings import Settings
-    from sesmail.state.batches import Batches, Held
+    from sesmail.state.batches import Batches, Held, Row
     from sesmail.state.ledger import Ledger
     from sesmail.state.workers import WorkerLease
     from sesmail.unsubscribe import UnsubscribeLinks
@@ -42,7 +43,10 @@ NO_ADDRESS = "its address or the letter cannot be read in Redis: was it evicted,
 
 
 class ChunkLedger:
-    """The moves of one recipient after the other of a held chunk, as `Delivery` asks a ledger for them."""
+    """The moves of one recipient after the other of a held chunk, as `Delivery` asks a ledger for them.
+
+    That SES took one is written down in the act that begins the next, which is asked for at once; else by `flush`.
+    """
 
     def __init__(self, batches: Batches, ledger: Ledger, held: Held) -> None:
         self._batches = batches
@@ -52,11 +56,16 @@ class ChunkLedger:
         """Whether nothing more of the chunk may be begun: the batch is paused or taken back, or the chunk another's."""
         self.backs_off: bool | None = None
         """Whether the batch's next back-off is to be longer; `False` once one was sent."""
+        self._taken: dict[int, str] = {}
+        """Whom SES took, of which that is not written down yet, by number; with its message id."""
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
         """Note that SES is asked now. Raises `StaleClaim` where it must not be, and `SendPostponed`."""
-        address = normal_address(claim.email.recipients[0])
-        answer = self._batches.begin(self._held, number_of(claim), address, tries=tries)
+        addresses, taken = {number_of(claim): normal_address(claim.email.recipients[0])}, [*self._taken]
+        (answer,), written = self._batches.begin(self._held, addresses, tries=tries, taken=taken)
+        for number, is_written in zip(taken, written, strict=True):
+            if is_written:
+                del self._taken[number]
         if answer == "closed":
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
         self.is_over = answer not in ("sending", "suppressed", "expired", "sent")
@@ -64,13 +73,19 @@ class ChunkLedger:
             raise StaleClaim(f"SES is not asked: {answer}")
 
     def sent(self, claim: Claim, message_id: str) -> State:
-        """SES took it; what it says late still counts."""
+        """SES took it."""
         self.backs_off = False
-        try:
-            return self._batches.settle(self._held, number_of(claim), "sent")
-        except StaleClaim:
-            self._ledger.record_evidence(claim.send_id, message_id)
-            raise
+        self._taken[number_of(claim)] = message_id
+        return State.SENT
+
+    def flush(self) -> None:
+        """Write down whom SES took; what it says late still counts. May be repeated. Raises `LedgerUnavailable`."""
+        taken = self._taken.copy()
+        states = self._batches.settle(self._held, [*taken], "sent") if taken else ()
+        for (number, message_id), state in zip(taken.items(), states, strict=True):
+            if state is None:
+                self._ledger.record_evidence(f"{self._held.batch_id}-{number}", message_id)
+            del self._taken[number]
 
     def postpone(
         self,
@@ -81,10 +96,14 @@ class ChunkLedger:
         backs_off: bool = False,
         for_room: bool = False,  # noqa: ARG002
         for_scope: str = "",  # noqa: ARG002
+        why: str = "",  # noqa: ARG002
     ) -> State:
         """It waits in its chunk."""
         self.backs_off = True if backs_off else self.backs_off
-        return self._batches.settle(self._held, number_of(claim), "queued")
+        (state,) = self._batches.settle(self._held, [number_of(claim)], "queued")
+        if state is None:
+            raise StaleClaim
+        return state
 
     def rejected(self, claim: Claim, reason: str, code: str = "") -> State:
         """SES refused it for good: it gets a row of the ledger."""
@@ -102,6 +121,7 @@ class ChunkLedger:
         record, blobs = pack(claim.email)
         addresses = [*map(normal_address, claim.email.recipients)]
         how = {"reason": reason, "code": code, "record": record, "blobs": blobs, "addresses": addresses}
+        how["metadata"] = json.dumps(claim.email.metadata) if claim.email.metadata else ""
         return self._batches.leave(self._held, number_of(claim), to, **how)  # type: ignore[arg-type]
 
 
@@ -127,21 +147,18 @@ class Letters:
             self._read[held.letter_digest] = WrittenLetter.unpack(self._batches.letter(held.batch_id))
         return self._read[held.letter_digest]
 
-    def email(self, held: Held, letter: WrittenLetter, number: int, row: list[str]) -> Email:
+    def email(self, held: Held, letter: WrittenLetter, number: int, row: Row) -> Email:
         """The email to one recipient. Raises `InvalidEmail`."""
-        url, headers = "", {}
-        if letter.has_door:
-            who = Unsubscription(
-                site=self._settings.site,
-                recipient=normal_address(bare_address(row[0])),
-                list=held.list_name,
-                send_id=f"{held.batch_id}-{number}",
-            )
-            url = self._links().link(who)
-            headers = one_click_headers(url)
-        return letter.for_one(row[0], row[1:], url=url, headers=headers)
+        return personal(
+            letter,
+            row,
+            site=self._settings.site,
+            list_name=held.list_name,
+            links=self._links,
+            send_id=f"{held.batch_id}-{number}",
+        )
 
-    def claims(self, held: Held, rows: Mapping[int, list[str]]) -> Iterator[Claim | int]:
+    def claims(self, held: Held, rows: Mapping[int, Row]) -> Iterator[Claim | int]:
         """A claim for each; the number alone of one that cannot be made into an email."""
         letter = self.of(held)
         for number, row in rows.items():
@@ -175,6 +192,7 @@ class ChunkWorker:
         self._delivery = delivery
         self._lease = lease
         self._letters = letters
+        self._busy_seconds = 0.0
 
     def work(self, lane: Lane, worker: str | None) -> int | None:
         """Send a part of the batch whose turn it is; how many recipients were dealt with. None where no batch waits.
@@ -186,31 +204,35 @@ class ChunkWorker:
         if held is None:
             return None
         moves = ChunkLedger(self._batches, self._ledger, held)
+        slots = SlotLease(
+            busy_seconds=self._busy_seconds, before_waiting=lambda: patience.whatever_happens(moves.flush)
+        )
         wait_seconds, done = 0.0, 0
         try:
-            for outcome in self._outcomes(held, moves, worker):
+            for outcome in self._outcomes(held, moves, slots, worker):
                 if isinstance(outcome, Postponed):
                     wait_seconds = min(outcome.seconds, LONGEST_WAIT_SECONDS)
                     break
                 done += 1
         except Exception:  # not what ends the process: then a sweep takes the chunk over
-            self._release(held, wait_seconds, moves.backs_off)
+            self._release(held, moves, slots, wait_seconds)
             raise
-        self._release(held, wait_seconds, moves.backs_off)
+        self._release(held, moves, slots, wait_seconds)
         return done
 
-    def _outcomes(self, held: Held, moves: ChunkLedger, worker: str | None) -> Iterator[object]:
-        delivery = self._delivery.over(moves)
+    def _outcomes(self, held: Held, moves: ChunkLedger, slots: SlotLease, worker: str | None) -> Iterator[object]:
+        delivery = self._delivery.over(moves, slots)
         end = time.monotonic() + HOLD_SECONDS
         try:
-            claims = self._letters.claims(held, self._rows(held))
-            for claim in claims:
+            rows = self._rows(held)
+            for place, claim in enumerate(self._letters.claims(held, rows)):
                 if isinstance(claim, int):
                     yield self._broken(held, claim)
                     continue
-                outcome = delivery.work(claim, worker)
-                yield outcome
-                if moves.is_over or time.monotonic() >= end:
+                is_in_time = time.monotonic() < end
+                slots.wanted = len(rows) - place if is_in_time else 1
+                yield delivery.work(claim, worker)
+                if moves.is_over or (not slots.slots and time.monotonic() >= end):
                     return
         except Newer as newer:
             log.warning("a batch is left to another worker: %s", newer, extra={"batch_id": held.batch_id})
@@ -219,7 +241,7 @@ class ChunkWorker:
             for number in held.numbers("queued"):
                 yield self._broken(held, number)
 
-    def _rows(self, held: Held) -> dict[int, list[str]]:
+    def _rows(self, held: Held) -> dict[int, Row]:
         """Those of the chunk that still wait and have not opted out."""
         rows = unpacked(held.data)
         waiting = {number: rows[number % CHUNK] for number in held.numbers("queued")}
@@ -234,11 +256,15 @@ class ChunkWorker:
             return Stale()
         return None
 
-    def _release(self, held: Held, wait_seconds: float, backs_off: bool | None) -> None:
+    def _release(self, held: Held, moves: ChunkLedger, slots: SlotLease, wait_seconds: float) -> None:
         """Where Redis is away and this worker stops, a sweep takes the chunk over."""
+        self._busy_seconds = slots.busy_seconds
+        patience = self._delivery.patience
+        patience.whatever_happens(moves.flush)
         try:
-            self._delivery.patience.unless_stopped(
-                lambda: self._batches.release(held, wait_seconds=wait_seconds, backs_off=backs_off)
+            patience.unless_stopped(slots.give_back)
+            patience.unless_stopped(
+                lambda: self._batches.release(held, wait_seconds=wait_seconds, backs_off=moves.backs_off)
             )
         except LedgerUnavailable:
             log.warning("Redis cannot be reached and this worker stops: another takes over its chunk of a batch")

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sesmail.message.addresses import bare_address
+from sesmail.message.addresses import bare_address, normal_address
 from sesmail.message.record import attach, detach
-from sesmail.sending.letters.placeholders import filled
+from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
+from sesmail.sending.letters.texts import Texts
 from sesmail.state.newer import Newer
+from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sesmail.message import Email
+    from sesmail.unsubscribe import UnsubscribeLinks
 
 VERSION = 1
 """Of the form in which a letter is kept."""
-ADDRESS, UNSUBSCRIBE_URL = "email", "unsubscribe_url"
-"""The values that everybody has: the bare address, and where the reader leaves the list."""
+OWN = frozenset({"headers", "tags", "metadata"})
+"""What a recipient may have of its own, beside values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -31,25 +33,37 @@ class WrittenLetter:
     """What everybody gets, with its placeholders, and what each row has to say."""
 
     email: Email
-    """To a made-up reader; its texts have the placeholders."""
+    """To nobody; its texts have places for values."""
     columns: tuple[str, ...]
-    """The values of a row, in this order."""
+    """The values of a row, in this order; behind them may stand what else is its own, of `OWN`."""
     has_door: bool
     """Whether each email says by its headers how to leave the list."""
+    jinja: bool = False
+    """Whether its texts are Jinja templates."""
     redirect_to: tuple[str, ...] = ()
     redirect_except_domains: tuple[str, ...] = field(default=())
 
-    def for_one(self, mailbox: str, values: Sequence[str], *, url: str, headers: Mapping[str, str]) -> Email:
-        """The email to one recipient. Raises `InvalidEmail`."""
-        letter = self.email
-        known = dict(zip(self.columns, values, strict=True))
+    @property
+    def texts(self) -> Texts:
+        """What is written in it."""
+        email = self.email
+        return Texts(subject=email.subject, text=email.text, html=email.html, jinja=self.jinja)
+
+    def for_one(self, row: Sequence[Any], *, url: str, headers: Mapping[str, str]) -> Email:
+        """The email to one recipient, from its mailbox and what follows. Raises `InvalidEmail`."""
+        mailbox, count = row[0], 1 + len(self.columns)
+        known = dict(zip(self.columns, row[1:count], strict=True))
         known |= {ADDRESS: bare_address(mailbox), UNSUBSCRIBE_URL: url}
-        email = letter.personal(
+        subject, text, html = self.texts.filled(known)
+        own = row[count] if len(row) > count else {}
+        email = self.email.personal(
             mailbox,
-            subject=filled(letter.subject, known, str),
-            text=None if letter.text is None else filled(letter.text, known, str),
-            html=None if letter.html is None else filled(letter.html, known, html.escape),
-            headers=headers,
+            subject=subject,
+            text=text,
+            html=html,
+            headers={**own.get("headers", {}), **headers},
+            tags=own.get("tags"),
+            metadata=own.get("metadata"),
         )
         if not self.redirect_to:
             return email
@@ -60,6 +74,7 @@ class WrittenLetter:
         record, parts = detach(self.email)
         said: dict[str, Any] = {"v": VERSION, "email": record, "parts": [b64encode(part).decode() for part in parts]}
         said |= {"columns": self.columns, "door": self.has_door}
+        said["jinja"] = self.jinja
         said |= {"redirect_to": self.redirect_to, "redirect_except": self.redirect_except_domains}
         return zlib.compress(json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode())
 
@@ -73,9 +88,27 @@ class WrittenLetter:
             email=attach(said["email"], [*map(b64decode, said["parts"])]),
             columns=tuple(said["columns"]),
             has_door=said["door"],
+            jinja=said["jinja"],
             redirect_to=tuple(said["redirect_to"]),
             redirect_except_domains=tuple(said["redirect_except"]),
         )
+
+
+def personal(
+    letter: WrittenLetter,
+    row: Sequence[Any],
+    *,
+    site: str,
+    list_name: str,
+    links: Callable[[], UnsubscribeLinks],
+    send_id: str = "",
+) -> Email:
+    """The email to one recipient, with the reader's own way off the list. Raises `InvalidEmail`."""
+    if not letter.has_door:
+        return letter.for_one(row, url="", headers={})
+    recipient = normal_address(bare_address(row[0]))
+    url = links().link(Unsubscription(site=site, recipient=recipient, list=list_name, send_id=send_id))
+    return letter.for_one(row, url=url, headers=one_click_headers(url))
 
 
 def digest_of(packed: bytes) -> str:

@@ -1,26 +1,27 @@
-"""A letter to a list: one email a row, with the row's own values in it."""
+"""A letter to many, or to one: a text with places for the reader's own values."""
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from sesmail.errors import ConfigurationError, InvalidEmail
+from sesmail.errors import InvalidEmail
 from sesmail.message import Email, Lane
-from sesmail.sending.letters.lists import Person
-from sesmail.sending.letters.placeholders import filled, foreign_placeholders, misspelt_placeholders, placeholders
+from sesmail.message.addresses import bare_address, mailbox_of
+from sesmail.sending.letters.folder import parts_in
+from sesmail.sending.letters.lists import spellings
 from sesmail.sending.letters.seen import Seen, seen
-from sesmail.unsubscribe.links import one_click_headers
+from sesmail.sending.letters.texts import Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sesmail.message import Attachment
+    from sesmail.sending.letters.lists import Person
 
-SHOWN_PLACEHOLDERS = 10
-UNSUBSCRIBE_URL = "unsubscribe_url"
+ADDRESS, UNSUBSCRIBE_URL = "email", "unsubscribe_url"
+"""The values that every recipient of a batch has: the bare address, and where the reader leaves the list."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +34,10 @@ class BadRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Letter:
-    """What everybody gets; `{{column}}` in subject, text and HTML stands for the row's value, escaped in HTML."""
+    """What everybody gets; `{{name}}` in subject, text and HTML stands for the reader's value, escaped in HTML.
+
+    `{{name|there}}` stands for `there` where the value is empty, `{{email|url}}` for the value as a link may hold it.
+    """
 
     subject: str
     text: str | None = None
@@ -46,99 +50,101 @@ class Letter:
     metadata: Mapping[str, Any] | None = None
     """A JSON object of your own, handed to your receivers of signals with every email of it."""
     configuration_set: str | None = None
-    lane: Lane = Lane.BULK
+    lane: Lane | str | None = None
+    """Without one, a letter to many is `bulk`, and one `email` is `transactional`."""
     verbatim: bool = False
     """Whether placeholders of other systems are text like any other."""
-    unsubscribe: Callable[[str], str] | None = None
-    """Makes the link by which an address leaves the letter's list; it is in two headers, and is {{unsubscribe_url}}."""
+    jinja: bool = False
+    """Whether subject, text and HTML are Jinja templates (`pip install 'sesmail[jinja]'`), rendered in its sandbox."""
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, name: str, *, language: str | None = None, **more: Any) -> Self:
+        """Read `NAME.subject.txt` and `NAME.txt` or `NAME.html`, or both, in UTF-8; `more` are arguments as above.
+
+        With a `language` such as `de-AT`, they are read from the folder `de-AT` in it, or from `de`, or, where neither
+        has the letter, from the folder itself; all from one of them. Raises `ConfigurationError` where there is none.
+        """
+        return cls(**(parts_in(Path(folder), name, language) | more))
+
+    @property
+    def texts(self) -> Texts:
+        """What is written in it."""
+        return Texts(subject=self.subject, text=self.text, html=self.html, jinja=self.jinja)
 
     def columns(self) -> set[str]:
-        """The columns that it uses."""
-        return set[str]().union(*map(placeholders, self._parts()))
+        """The values that it uses."""
+        return self.texts.names()
 
-    def check(self, columns: Sequence[str], key: str) -> None:
+    def check(self, columns: Sequence[str]) -> None:
         """See that the letter itself can be sent to a list with these columns, whatever its rows hold.
 
         Raises `ConfigurationError` when it uses a column that the list does not have, or placeholders of another
         system, and `InvalidEmail` for what would be wrong in everybody's email.
         """
-        self._refuse_foreign(columns)
-        self._refuse_misspelt()
-        own = {UNSUBSCRIBE_URL} if self.unsubscribe else set()
-        if missing := self.columns() - set(columns) - own:
-            raise ConfigurationError(
-                f"The letter uses {', '.join(f'{{{{{name}}}}}' for name in sorted(missing))}, but the list has no such "
-                f"column (it has {', '.join(filter(None, columns))}). Nothing was queued."
-            )
-        self.email(Person(line=1, address="a@example.org", values=dict.fromkeys(columns, "x")), key)
+        self.texts.check(columns, verbatim=self.verbatim)
+        self.to_nobody()
 
-    def email(self, person: Person, key: str) -> Email:
-        """The email to one person; `key` with their address is its idempotency key. Raises `InvalidEmail`."""
-        link = self.unsubscribe(person.mailbox) if self.unsubscribe else ""
-        values = person.values if not link else {UNSUBSCRIBE_URL: link, **person.values}
-        email = Email(
-            person.address,
-            filled(self.subject, values, str),
-            None if self.text is None else filled(self.text, values, str),
-            None if self.html is None else filled(self.html, values, html.escape),
-            from_email=self.from_email,
-            reply_to=self.reply_to,
-            headers={**(self.headers or {}), **(one_click_headers(link) if link else {})} or None,
-            attachments=self.attachments,
-            tags=self.tags,
-            metadata=self.metadata,
-            configuration_set=self.configuration_set,
-            lane=self.lane,
-            idempotency_key=f"{key}:{person.mailbox}",
-        )
-        if email.text is None and email.html is None:  # which an alert may be, but no letter to a list
+    def to_nobody(self) -> Email:
+        """The letter as an email without recipients, its places as they stand. Raises `InvalidEmail`."""
+        email = Email(None, self.subject, self.text, self.html, **self._terms(Lane.BULK))
+        if email.text is None and email.html is None:  # which an alert may be, but no letter
             raise InvalidEmail("text", "there is no body in it")
         return email
 
-    def _parts(self) -> tuple[str, str, str]:
-        return self.subject, self.text or "", self.html or ""
+    def email(self, address: str, context: Mapping[str, object] | None = None, **more: Any) -> Email:
+        """The email to one reader, to send or to look at; `more` are arguments of `Email` beside or instead.
 
-    def _refuse_misspelt(self) -> None:
-        if found := dict.fromkeys(each for part in self._parts() for each in misspelt_placeholders(part)):
-            raise ConfigurationError(
-                f"The letter has {', '.join([*found][:SHOWN_PLACEHOLDERS])}: behind the | stands what a row without a "
-                "value gets, as {{name|there}}, or the word url, which makes the value fit for a link, as "
-                "{{email|url}}. Nothing was queued."
-            )
+        Raises `ConfigurationError` where the letter uses a value that is not in `context`, or is no template, and
+        `InvalidEmail`.
+        """
+        values = {ADDRESS: bare_address(mailbox_of("to", address)), **(context or {})}
+        self.texts.check(sorted(values), verbatim=self.verbatim)
+        return self.filled(address, values, **more)
 
-    def _refuse_foreign(self, columns: Sequence[str]) -> None:
-        if self.verbatim:
-            return
-        found = dict.fromkeys(each for part in self._parts() for each in foreign_placeholders(part, columns))
-        if found:
-            shown = ", ".join(list(found)[:SHOWN_PLACEHOLDERS]) + (", ..." if len(found) > SHOWN_PLACEHOLDERS else "")
-            raise ConfigurationError(
-                f"The letter has {shown}: nothing is put in its place, it would go out to everybody as it stands. "
-                "A column's value is written {{column}}, and there are no conditions. If it is meant to be read so, "
-                "say --verbatim. Nothing was queued."
-            )
+    def filled(self, address: str, values: Mapping[str, object], **more: Any) -> Email:
+        """As `email`, of a letter that has been checked."""
+        subject, text, html = self.texts.filled(values)
+        made = Email(address, subject, text, html, **(self._terms(Lane.TRANSACTIONAL) | more))
+        if made.text is None and made.html is None:
+            raise InvalidEmail("text", "there is no body in it")
+        return made
+
+    def _terms(self, lane: Lane) -> dict[str, Any]:
+        return {
+            "from_email": self.from_email,
+            "reply_to": self.reply_to,
+            "headers": self.headers,
+            "attachments": self.attachments,
+            "tags": self.tags,
+            "metadata": self.metadata,
+            "configuration_set": self.configuration_set,
+            "lane": self.lane or lane,
+        }
 
 
-def other_keys(person: Person, key: str) -> list[str]:
-    """The idempotency keys by which earlier releases may know the email to the person of a valid row."""
-    return [f"{key}:{spelling}" for spelling in sorted(person.other_spellings)]
+def other_keys(address: str, key: str) -> list[str]:
+    """The idempotency keys by which earlier releases, that made a send of each row, may know the one to an address."""
+    return [f"{key}:{spelling}" for spelling in sorted(spellings(address))]
 
 
-def check(letter: Letter, people: Iterable[Person], key: str) -> Iterator[Person | BadRow]:
+def check(letter: Letter, people: Iterable[Person]) -> Iterator[Person | BadRow]:
     """Each row, or what is wrong with it: made into its email once, so that nothing is found out half-way.
 
     A mailbox that stands twice in the list, however it is spelt, is mailed once.
     """
     with seen() as mailboxes:
         for person in people:
-            problem = person.problem or _problem(letter, person, key, mailboxes)
+            problem = person.problem or _problem(letter, person, mailboxes)
             yield BadRow(line=person.line, problem=problem) if problem else person
 
 
-def _problem(letter: Letter, person: Person, key: str, mailboxes: Seen) -> str:
+_A_URL = "https://example.com/"
+
+
+def _problem(letter: Letter, person: Person, mailboxes: Seen) -> str:
     try:
-        email = letter.email(person, key)
+        letter.filled(person.address, {ADDRESS: person.address, UNSUBSCRIBE_URL: _A_URL, **person.values})
     except InvalidEmail as error:
         return f"{error.field}: {error.problem}" + (f" ({error.limit})" if error.limit else "")
-    line = mailboxes.first_line(email.idempotency_key or "", person.line)
+    line = mailboxes.first_line(person.mailbox, person.line)
     return "" if line == person.line else f"the same address stands in line {line}"

@@ -49,13 +49,13 @@ class Person:
         """The address alone, in the one form of all its spellings. Raises `InvalidEmail` where it is none."""
         return normal_address_of("to", self.address)
 
-    @property
-    def other_spellings(self) -> set[str]:
-        """By which earlier releases may have known the mailbox of a valid row: they kept it as the list had it."""
-        mailbox = self.mailbox
-        local, _, domain = mailbox.rpartition("@")
-        as_given = self.address.rpartition("<")[2].removesuffix(">").lower()
-        return {as_given, f"{local}@{_international(domain)}"} - {mailbox}
+
+def spellings(address: str) -> set[str]:
+    """All by which this release and earlier ones, which kept a mailbox as the list had it, may know a valid address."""
+    mailbox = normal_address_of("to", address)
+    local, _, domain = mailbox.rpartition("@")
+    as_given = address.rpartition("<")[2].removesuffix(">").lower()
+    return {mailbox, as_given, f"{local}@{_international(domain)}"}
 
 
 @contextmanager

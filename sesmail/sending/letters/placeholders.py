@@ -70,8 +70,8 @@ class _Place:
     otherwise: str | None
     """What stands there for an empty value; None where nothing is said behind the name."""
 
-    def of(self, values: Mapping[str, str]) -> str:
-        value = values[self.column]
+    def of(self, values: Mapping[str, object]) -> str:
+        value = str(values[self.column])
         if self.otherwise == URL:
             return quote(value, safe="")
         return value if value.strip() or self.otherwise is None else self.otherwise
@@ -82,7 +82,7 @@ def placeholders(text: str) -> set[str]:
     return {place.column for place in _split(text)[1]}
 
 
-def filled(text: str, values: Mapping[str, str], quoted: Callable[[str], str]) -> str:
+def filled(text: str, values: Mapping[str, object], quoted: Callable[[str], str]) -> str:
     """The text with a row's values, each `quoted`; what they hold is never a placeholder."""
     between, places = _split(text)
     parts = [*between, *between]

@@ -3,7 +3,8 @@
 -- Moves: nothing -> queued: it goes out when the whole list has been read
 --
 -- ARGV: 1 id, 2 token of who adds, 3 how many blocks it has added before, 4 digests of the addresses (8 bytes each), 5 the
---       addresses as opt-outs have them, one a line, then for each chunk: how many recipients, and their data
+--       addresses as opt-outs have them, one a line, then for each chunk: how many recipients, their data,
+--       and the metadata that are their own (compressed, or '')
 -- Answers {'added', number of the first chunk, how many have opted out by now}; {'known', places among these, ...}: nothing
 --         was done; {'lost'}: somebody else adds to it now; or {'gone'}.
 local id, seen = ARGV[1], of_batch(ARGV[1], 'seen')
@@ -59,16 +60,19 @@ for address in string.gmatch(#scopes > 0 and ARGV[5] or '', '[^\n]+') do
 end
 
 local first_chunk, count = tonumber(f[3]), 0
-for i = 6, #ARGV, 2 do
-  local number, size = first_chunk + (i - 6) / 2, tonumber(ARGV[i])
+for i = 6, #ARGV, 3 do
+  local number, size = first_chunk + (i - 6) / 3, tonumber(ARGV[i])
   local states = string.rep('\17', math.floor(size / 2)) .. (size % 2 == 1 and '\16' or '')
   redis.call('HSET', of_batch(id, 'chunks'), string.format('%d', number), ARGV[i + 1])
+  if ARGV[i + 2] ~= '' then
+    redis.call('HSET', of_batch(id, 'metadata'), string.format('%d', number), ARGV[i + 2])
+  end
   redis.call('SETRANGE', of_batch(id, 'states'), string.format('%d', number * CHUNK / 2), states)
   redis.call('RPUSH', of_batch(id, 'todo'), string.format('%d', number))
   count = count + size
 end
 redis.call('HINCRBY', of_batch(id), 'n:queued', count)
-redis.call('HSET', of_batch(id), 'chunks', string.format('%d', first_chunk + (#ARGV - 5) / 2),
+redis.call('HSET', of_batch(id), 'chunks', string.format('%d', first_chunk + (#ARGV - 5) / 3),
   'added', this .. ' ' .. string.format('%d %d', first_chunk, out))
 if f[6] == 'queueing' then
   keep_for(id, redis.call('HGET', of_batch(id), 'lifetime'))

@@ -5,7 +5,7 @@
 --        sending -> unknown: SES gave no clear answer, or the worker died while SES was asked
 --
 -- ARGV: 1 id, 2 number, 3 token, 4 state (rejected or unknown), 5 reason, 6 code, 7 email (JSON), 8 recipients, 9 addresses, as
---       opt-outs have them, one a line, then for each blob: digest, data
+--       opt-outs have them, one a line, 10 the caller's metadata (JSON or ''), then for each blob: digest, data
 -- Answers the state that it has now, or '' when the claim is stale. What an event has proved meanwhile that SES took stays sent.
 local batch, number, to = ARGV[1], tonumber(ARGV[2]), ARGV[4]
 local id = batch .. '-' .. ARGV[2]
@@ -16,7 +16,8 @@ end
 if state == 'sent' then
   return 'sent'
 end
-if not hold_of(batch, number, ARGV[3]) or (state ~= 'sending' and not (state == 'queued' and to == 'rejected')) then
+local hold = hold_of(batch, number, ARGV[3])
+if not hold or (state ~= 'sending' and not (state == 'queued' and to == 'rejected')) then
   return ''
 end
 if is_proved(batch, number) then
@@ -24,16 +25,16 @@ if is_proved(batch, number) then
   return 'sent'
 end
 local digests = {}
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   digests[#digests + 1] = ARGV[i]
   redis.call('HSETNX', key('blob', ARGV[i]), 'data', ARGV[i + 1])
   redis.call('HINCRBY', key('blob', ARGV[i]), 'references', 1)
 end
-local f = redis.call('HMGET', of_batch(batch), 'site', 'account', 'lane', 'list', 'accepted_at', 'expires_at', 'metadata')
+local f = redis.call('HMGET', of_batch(batch), 'site', 'account', 'lane', 'list', 'accepted_at', 'expires_at')
 redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', f[1], 'account', f[2], 'lane', f[3], 'recipients', ARGV[8],
   'email', ARGV[7], 'blobs', table.concat(digests, ' '), 'accepted_at', f[5], 'expires_at', f[6] or '', 'addresses', ARGV[9],
   'attempts', to == 'unknown' and 1 or 0, 'reason', ARGV[5], 'code', ARGV[6])
-for name, value in pairs({list = f[4] or '', metadata = f[7] or ''}) do
+for name, value in pairs({list = f[4] or '', metadata = ARGV[10]}) do
   if value ~= '' then
     redis.call('HSET', key('send', id), name, value)
   end
@@ -41,6 +42,7 @@ end
 if state == 'sending' and to == 'rejected' then
   redis.call('DEL', of_account('unclear'))
 end
+redis.call('HSET', key('send', id), 'moves', with_move('', to, ARGV[6], string.match(hold, '^%S+')))
 enter(id, to, f[3], now_ms())
 if to == 'rejected' then
   to_be_told(id)

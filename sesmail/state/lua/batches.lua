@@ -25,16 +25,54 @@ local function split_id(send_id)
   return id, tonumber(number)
 end
 
-local function state_in_batch(id, number)
-  return NAMES[redis.call('BITFIELD', of_batch(id, 'states'), 'GET', 'u4', '#' .. string.format('%d', number))[1]]
+-- The states of recipients by their numbers.
+local function states_in_batch(id, numbers)
+  local asked, answer = {}, {}
+  for _, number in ipairs(numbers) do
+    asked[#asked + 1] = 'GET'
+    asked[#asked + 1] = 'u4'
+    asked[#asked + 1] = '#' .. string.format('%d', number)
+  end
+  for i, code in ipairs(redis.call('BITFIELD', of_batch(id, 'states'), unpack(asked))) do
+    answer[i] = NAMES[code]
+  end
+  return answer
 end
 
--- Moves a recipient, and counts.
-local function move_in_batch(id, number, from, to)
-  redis.call('BITFIELD', of_batch(id, 'states'), 'SET', 'u4', '#' .. string.format('%d', number), CODES[to])
-  redis.call('HINCRBY', of_batch(id), 'n:' .. from, -1)
-  redis.call('HINCRBY', of_batch(id), 'n:' .. to, 1)
+local function state_in_batch(id, number)
+  return states_in_batch(id, {number})[1]
+end
+
+-- Moves of several recipients, each of another one, for `write_moves` to write at once, with what they do to the batch's counts.
+local function new_moves()
+  return {states = {}, counts = {}}
+end
+
+local function add_move(moves, id, number, from, to)
+  for _, part in ipairs({'SET', 'u4', '#' .. string.format('%d', number), CODES[to]}) do
+    moves.states[#moves.states + 1] = part
+  end
+  moves.counts[from] = (moves.counts[from] or 0) - 1
+  moves.counts[to] = (moves.counts[to] or 0) + 1
+end
+
+local function write_moves(moves, id)
+  if #moves.states == 0 then
+    return
+  end
+  redis.call('BITFIELD', of_batch(id, 'states'), unpack(moves.states))
+  for state, change in pairs(moves.counts) do
+    if change ~= 0 then
+      redis.call('HINCRBY', of_batch(id), 'n:' .. state, change)
+    end
+  end
   redis.call('HSET', of_batch(id), 'moved_at', now_ms())
+end
+
+local function move_in_batch(id, number, from, to)
+  local moves = new_moves()
+  add_move(moves, id, number, from, to)
+  write_moves(moves, id)
 end
 
 -- Whether an event has proved meanwhile that SES took it; asked once.
@@ -59,6 +97,22 @@ end
 local function hold_of(id, number, token)
   local hold = redis.call('HGET', key('batches', 'held'), name_of_hold(id, math.floor(number / CHUNK)))
   return hold and string.match(hold, '^%S+ (%S+)') == token and hold
+end
+
+-- What becomes of a recipient that SES took, or that waits again: `to` is 'sent' or 'queued'. Answers the state that it has
+-- then, or '' where its chunk is not held any more. What an event has proved meanwhile that SES took stays sent.
+local function settle_in_batch(moves, id, number, state, is_held, to)
+  if state == 'sent' or (is_held and state ~= 'sending') then
+    return state
+  end
+  if not is_held then
+    return ''
+  end
+  if is_proved(id, number) then
+    to = 'sent'
+  end
+  add_move(moves, id, number, 'sending', to)
+  return to
 end
 
 -- How many recipients of a chunk still wait or are being asked for, and how many of them are being asked for.
@@ -89,7 +143,7 @@ end
 -- Keeps all of a batch for so long (ms); for ever, until it has ended, where that is nil.
 local function keep_for(id, lifetime_ms)
   local names = {redis.call('HGET', of_batch(id), 'key'), of_batch(id)}
-  for _, part in ipairs({'chunks', 'states', 'todo', 'seen', 'rows'}) do
+  for _, part in ipairs({'chunks', 'states', 'todo', 'seen', 'rows', 'metadata'}) do
     names[#names + 1] = of_batch(id, part)
   end
   for _, name in ipairs(names) do

@@ -71,7 +71,7 @@ if free and tonumber(f[4]) and tonumber(f[4]) <= now then
   return {'expired'}
 end
 if free and now - tonumber(f[5]) > tonumber(ARGV[4]) then
-  finish(id, state, 'abandoned', lane, 'older than the greatest age', '')
+  finish(id, state, 'abandoned', lane, 'older than the greatest age', '', 'too-old')
   return {'abandoned'}
 end
 

@@ -23,6 +23,7 @@ end
 if ARGV[3] ~= '' then
   redis.call('HSET', row, 'email', ARGV[3], 'addresses', ARGV[4], 'recipients', ARGV[5])
   if state == 'claimed' then
+    note_move(id, state, 'scheduled', 'somebody-erased')
     redis.call('HDEL', row, 'token', 'owner')
     move(id, state, 'scheduled', lane, now_ms())
   end

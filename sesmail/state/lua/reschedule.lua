@@ -15,6 +15,7 @@ end
 if state == 'queued' or state == 'scheduled' then
   redis.call('HDEL', key('send', ARGV[1]), 'waits_for')
   redis.call('HSET', key('send', ARGV[1]), 'wanted_at', ARGV[2])
+  note_move(ARGV[1], state, 'scheduled', 'rescheduled')
   move(ARGV[1], state, 'scheduled', f[2], tonumber(ARGV[2]))
   return 'scheduled'
 end

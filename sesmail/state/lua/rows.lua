@@ -60,15 +60,69 @@ local function enter(id, state, lane, score)
   redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())
 end
 
+-- How a send came where it is, for people who ask: the moves by which it left the common road (accepted, claimed, asked,
+-- sent), which is all that most ever make. `moves` has a line of each, the latest last, and no more than so many:
+--
+--   <when, epoch s>[*<how often in a row>] <state> <why, in a word> <the worker, or ->
+--
+-- A sent row keeps the last of them that fit into a small hash's value, without their workers; and none where it has waited
+-- for its turn alone, as the most part of a large run may.
+local MOST_MOVES = 10
+local MOST_BYTES_ONCE_SENT = 64 -- a longer value makes a hash large: hash-max-listpack-value
+local HELD = {claimed = 1, sending = 1}
+
+local function lines_of(moves)
+  local lines = {}
+  for line in string.gmatch(moves or '', '[^\n]+') do
+    lines[#lines + 1] = line
+  end
+  return lines
+end
+
+local function with_move(moves, state, why, worker)
+  local lines, word = lines_of(moves), string.gsub(why or '', '%s', '-')
+  local said = state .. ' ' .. (word == '' and '-' or word)
+  local at, times, before = string.match(lines[#lines] or '', '^(%d+)%*?(%d*) (%S+ %S+)')
+  if before == said then
+    lines[#lines] = string.format('%s*%d %s %s', at, (tonumber(times) or 1) + 1, said, worker or '-')
+  else
+    lines[#lines + 1] = string.format('%.0f %s %s', math.floor(now_ms() / 1000), said, worker or '-')
+  end
+  return table.concat(lines, '\n', math.max(1, #lines - MOST_MOVES + 1))
+end
+
+local function note_move(id, from, to, why)
+  local f = redis.call('HMGET', key('send', id), 'moves', 'owner')
+  redis.call('HSET', key('send', id), 'moves', with_move(f[1], to, why, HELD[from] and f[2] or '-'))
+end
+
+local function moves_once_sent(moves)
+  local lines, kept, bytes, tells = lines_of(moves), {}, 0, false
+  for i = #lines, 1, -1 do
+    local line, state_and_why = string.match(lines[i], '^(%S+ (%S+ %S+))')
+    bytes = bytes + #(line or '') + 1
+    if not line or bytes - 1 > MOST_BYTES_ONCE_SENT then
+      break
+    end
+    tells = tells or state_and_why ~= 'scheduled rate'
+    table.insert(kept, 1, line)
+  end
+  return tells and table.concat(kept, '\n')
+end
+
 -- Moves a send; `score` places it in the new state's index (a time in ms, see keys.py).
 local function move(id, from, to, lane, score)
   redis.call('ZREM', index(from, id, lane), id)
   enter(id, to, lane, score)
 end
 
--- Back to the queue with a ticket that overtakes bulk (`express`), or at the end of its lane.
-local function requeue(id, from, lane, express)
+-- Back to the queue with a ticket that overtakes bulk (`express`), or at the end of its lane. `why` is noted, unless it was
+-- to come back at this time anyhow.
+local function requeue(id, from, lane, express, why)
   redis.call('ZREM', index(from, id, lane), id)
+  if why then
+    note_move(id, from, 'queued', why)
+  end
   if express then
     redis.call('HSET', key('send', id), 'express', '1')
   else
@@ -83,6 +137,7 @@ local function leave(id, from, lane, reason)
   local times = redis.call('HINCRBY', key('send', id), 'left', 1)
   redis.call('HSET', key('send', id), 'reason', reason)
   redis.call('HDEL', key('send', id), 'waits_for')
+  note_move(id, from, 'scheduled', 'for-another-worker')
   move(id, from, 'scheduled', lane, now_ms() + math.min(5 * times, 60) * 1000)
 end
 
@@ -176,8 +231,11 @@ local function write_anew(id, message_id)
   for i = 1, #fields, 2 do
     local name, value = fields[i], fields[i + 1]
     local is_told = name == 'message_id' or (name == 'evidence' and value == message_id)
+    if name == 'moves' then
+      value = moves_once_sent(value)
+    end
     tried = tried or name == 'attempts'
-    if not is_told and not OF_NO_USE_ONCE_SENT[name] and UNDERSTOOD_ONCE_SENT[name] ~= value then
+    if value and not is_told and not OF_NO_USE_ONCE_SENT[name] and UNDERSTOOD_ONCE_SENT[name] ~= value then
       kept[#kept + 1] = name
       kept[#kept + 1] = value
     end
@@ -201,8 +259,10 @@ local function finish_sent(id, from, lane, message_id, retention_ms)
   to_be_answered(id)
 end
 
--- Ends or parks a send with a reason. Its text stays, so that an operator can send it again.
-local function finish(id, from, to, lane, reason, code)
+-- Ends or parks a send with a reason, and in a word `why`, which is most often the code. Its text stays, so that an operator
+-- can send it again.
+local function finish(id, from, to, lane, reason, code, why)
+  note_move(id, from, to, why or code)
   move(id, from, to, lane, now_ms())
   redis.call('HSET', key('send', id), 'reason', reason, 'code', code or '')
   if to ~= 'unknown' then
@@ -222,10 +282,10 @@ local function finish_proved(id, from, lane, retention_ms)
 end
 
 -- No answer from SES: parked as unknown, unless an event has proved that SES took it.
-local function finish_unknown(id, from, lane, reason, code, retention_ms)
+local function finish_unknown(id, from, lane, reason, code, retention_ms, why)
   if finish_proved(id, from, lane, retention_ms) then
     return 'sent'
   end
-  finish(id, from, 'unknown', lane, reason, code)
+  finish(id, from, 'unknown', lane, reason, code, why)
   return 'unknown'
 end

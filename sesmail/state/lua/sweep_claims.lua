@@ -24,9 +24,10 @@ for i = 1, #found, 2 do
   elseif is_known(f[3]) and (not is_alive(f[1], now) or score + tonumber(ARGV[5]) < now) then
     moved = moved + 1
     if state == 'claimed' then
-      requeue(id, state, f[2], true)
+      requeue(id, state, f[2], true, 'worker-gone')
       add_ticket(answer, id, f[2])
-    elseif finish_unknown(id, state, f[2], 'the worker died or got no answer while SES was asked', '', ARGV[6]) == 'sent' then
+    elseif finish_unknown(id, state, f[2], 'the worker died or got no answer while SES was asked', '', ARGV[6],
+        'worker-gone') == 'sent' then
       settled = settled + 1
     else
       unknown = unknown + 1

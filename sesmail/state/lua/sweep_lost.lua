@@ -29,7 +29,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('in', 'queued', lane), '-inf
   0, ARGV[5])) do
   if is_there(id, key('in', 'queued', lane)) then
     local own_lane = redis.call('HGET', key('send', id), 'lane')
-    requeue(id, 'queued', own_lane, ARGV[4] == '1')
+    requeue(id, 'queued', own_lane, ARGV[4] == '1', 'ticket-lost')
     add_ticket(answer, id, own_lane)
   end
 end

@@ -39,10 +39,11 @@ for i = 1, #found, 2 do
   elseif since > now - window(f[1], f[6] or '') then
     left = left + 1
   elseif tonumber(f[2] or 0) >= tonumber(ARGV[3]) then
-    finish(id, 'unknown', 'abandoned', f[1], 'SES gave no clear answer, however often it was asked; it may have sent it', '')
+    finish(id, 'unknown', 'abandoned', f[1], 'SES gave no clear answer, however often it was asked; it may have sent it', '',
+      'no-evidence')
     abandoned = abandoned + 1
   else
-    requeue(id, 'unknown', f[1], true)
+    requeue(id, 'unknown', f[1], true, 'no-evidence')
     add_ticket(answer, id, f[1])
   end
 end

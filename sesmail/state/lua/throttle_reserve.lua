@@ -1,16 +1,21 @@
 -- needs: throttle
--- When may these recipients go? Reserves their slot, or says when to ask again, or why to go away.
+-- When may these recipients go? Reserves their slot, or several of them, or says when to ask again, or why to go away.
 --
 -- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
---       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 number of shares, then per share: its
---       name, recipients a second; then the scopes that must be open
--- Answers {'granted', microseconds until the slot, the slot, what this send probes...},
+--       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 how many slots are of use to it, one for
+--       so many recipients each, 8 how long it is busy with each (us), 9 number of shares, then per share: its name,
+--       recipients a second; then the scopes that must be open
+-- Answers {'granted', microseconds until the slot, the slot, the same of each further slot..., what this send probes...},
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
 -- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local most, busy = tonumber(ARGV[7]), tonumber(ARGV[8])
+local FIRST_SHARE = 10
+local FIRST_SCOPE = FIRST_SHARE + 2 * ARGV[9]
+local LATE = 10000 -- us: less than the least margin, so that who is so late with a slot is in nobody's way
 local now = now_us()
 local row, newer = read_books()
 if not row then
@@ -30,7 +35,7 @@ local function closed()
   if redis.call('EXISTS', of_account('line')) == 0 then
     return nil, probes
   end
-  for i = 8 + 2 * ARGV[7], #ARGV do
+  for i = FIRST_SCOPE, #ARGV do
     fields[#fields + 1] = 'paused:' .. ARGV[i]
     fields[#fields + 1] = 'stopped:' .. ARGV[i]
   end
@@ -63,7 +68,7 @@ local function braked()
   if lane ~= 'bulk' or redis.call('EXISTS', key('line')) == 0 then
     return nil, trials
   end
-  for i = 8 + 2 * ARGV[7], #ARGV do
+  for i = FIRST_SCOPE, #ARGV do
     scopes[#scopes + 1] = ARGV[i]
     fields[#fields + 1] = 'braked:' .. ARGV[i]
   end
@@ -107,12 +112,16 @@ end
 
 -- 3. The 24-hour quota: bulk leaves the reserve alone. Where SES said that it is used up, now and then a single send may
 -- try whether that still holds: others may have used it, and nobody tells when their part leaves the 24 hours.
-local function over_quota(probes)
+local function excess_over_quota()
   if row.quota < 0 or counted == 0 then
-    return nil
+    return 0
   end
   local usable = lane == 'bulk' and math.floor(row.quota * (1 - row.reserve)) or row.quota
-  local excess = used_24_hours(row) + counted - usable
+  return used_24_hours(row) + counted - usable
+end
+
+local function over_quota(probes)
+  local excess = excess_over_quota()
   if excess <= 0 then
     return nil
   end
@@ -180,7 +189,7 @@ end
 -- 5. Shares of it: those of a worker, a configuration set, a site. How long until the tightest has room at `slot`?
 local function wait_for_shares(slot)
   local longest = 0
-  for i = 8, 7 + 2 * ARGV[7], 2 do
+  for i = FIRST_SHARE, FIRST_SCOPE - 2, 2 do
     local next_slot = tonumber(redis.call('ZSCORE', of_account('throttle', 'shares'), ARGV[i])) or 0
     longest = math.max(longest, next_slot - slot)
   end
@@ -188,7 +197,7 @@ local function wait_for_shares(slot)
 end
 
 local function charge_shares(slot)
-  for i = 8, 7 + 2 * ARGV[7], 2 do
+  for i = FIRST_SHARE, FIRST_SCOPE - 2, 2 do
     local shares = of_account('throttle', 'shares')
     local rate = tonumber(ARGV[i + 1])
     local next_slot = tonumber(redis.call('ZSCORE', shares, ARGV[i])) or 0
@@ -265,9 +274,9 @@ if postponed then
   return postponed
 end
 
-local slot, next_slot, slot_length = now, now, 0
+local limit, slot, next_slot, slot_length = nil, now, now, 0
 if row.rate > 0 then
-  local limit = limit_at(row, now)
+  limit = limit_at(row, now)
   mend_clock(limit)
   slot, next_slot = account_slot(limit)
   slot_length = limit.window / limit.recipients
@@ -284,13 +293,37 @@ if wait > 0 then
   return {'wait', math.ceil(wait)}
 end
 
-book(slot, next_slot)
-charge_shares(slot)
-count_sent(row, now, counted)
+-- 7. Further slots for one that will use them one after the other, each at its own time: those that lie within the horizon, and
+-- for which it will not be late.
+local function take_slot()
+  book(slot, next_slot)
+  charge_shares(slot)
+  count_sent(row, now, counted)
+end
+
+local function has_further_slot(taken, first_slot)
+  if taken >= most or excess_over_quota() > 0 then
+    return false
+  end
+  if limit then
+    slot, next_slot = account_slot(limit)
+  end
+  return slot + LATE >= first_slot + taken * busy and slot - horizon <= now and wait_for_shares(slot) <= 0
+end
+
+local answer, first_slot, taken = {'granted'}, slot, 0
+local oldest, oldest_sum
+repeat
+  take_slot()
+  taken, searched, oldest, oldest_sum = taken + 1, {}, row.oldest, row.oldest_sum
+  answer[#answer + 1] = slot - now
+  answer[#answer + 1] = slot
+until #probes > 0 or #trials > 0 or not has_further_slot(taken, first_slot)
+put_back_searched()
+row.oldest, row.oldest_sum = oldest, oldest_sum
 take(probes)
 take_from(trials)
 write_books(row)
-local answer = {'granted', slot - now, slot}
 for _, probe in ipairs(probes) do
   answer[#answer + 1] = probe.field
   if probe.asks_first then

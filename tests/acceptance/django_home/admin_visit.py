@@ -12,11 +12,12 @@ call_command("migrate", verbosity=0)
 from django.contrib.admin.models import LogEntry  # noqa: E402
 from django.contrib.auth.models import Permission, User  # noqa: E402
 
-from sesmail import current_client, status  # noqa: E402
-from sesmail.message import Email  # noqa: E402
+from sesmail import Letter, current_client, send_batch, status  # noqa: E402
+from sesmail.message import Email, Lane  # noqa: E402
 
 SENDS = "/admin/sesmail_django/send/"
 OPT_OUTS = "/admin/sesmail_django/optout/"
+BATCHES = "/admin/sesmail_django/batch/"
 
 ledger = current_client().ledger
 
@@ -38,9 +39,21 @@ for name in ("refused", "wrong-address"):
 ledger.sent(claimed("went", "bob@example.org"), "mid-of-went")
 ledger.outcome_unknown(claimed("open", "carl@example.org"), "no answer within 60 s")
 
+batch = send_batch(
+    Letter(subject="News", text="Hi.", from_email="shop@example.com"),
+    [f"reader{number}@example.org" for number in range(3)],
+    key="november",
+    list="news",
+    without_unsubscribe=True,
+).id
+held = current_client().batches.claim(Lane.BULK, "worker", "token")
+current_client().batches.begin(held, {0: "reader0@example.org"}, tries=False)
+current_client().batches.settle(held, [0], "sent")
+current_client().batches.release(held)
+
 boss = User.objects.create_superuser("boss", password="p")
 looks = User.objects.create_user("looks", password="p", is_staff=True)
-looks.user_permissions.set(Permission.objects.filter(codename__in=["view_send", "view_optout"]))
+looks.user_permissions.set(Permission.objects.filter(codename__in=["view_send", "view_optout", "view_batch"]))
 stranger = User.objects.create_user("stranger", password="p", is_staff=True)
 
 
@@ -73,6 +86,11 @@ def search(who: str, asked: str) -> str:
 done["by_address"] = {name: search(name, "Ann@Example.org") for name in ("boss", "looks")}
 done["by_list"] = search("boss", "news")
 done["by_id"] = search("boss", "went")
+done["by_batch"] = {name: search(name, batch) for name in ("boss", "looks")}
+done["sent_of_batch"] = by["boss"].get(f"{SENDS}?batch={batch}&state=sent").content.decode()
+done["of_batch"] = by["boss"].get(f"{SENDS}{batch}-1/").content.decode()
+done["batches"] = {name: client.get(BATCHES).status_code for name, client in by.items()}
+done["batch"] = {name: by[name].get(f"{BATCHES}{batch}/").content.decode() for name in ("boss", "looks")}
 done["by_nothing"] = search("boss", "nosuch")
 
 done["refused_to"] = {
@@ -84,6 +102,7 @@ done["refused_to"] = {
             ("do/cancel/", {"ids": ["waits"]}),
         )
     ]
+    + [by[name].post(f"{BATCHES}{batch}/{act}/").status_code for act in ("pause", "cancel")]
     + [
         by[name].post(OPT_OUTS + "add-one/", {"address": "x@example.org", "scope": "everything"}).status_code,
         by[name].post(OPT_OUTS + "remove/", {"address": "x@example.org", "scope": "everything"}).status_code,
@@ -110,7 +129,16 @@ by["boss"].post(OPT_OUTS + "remove/", {"address": "gone@example.org", "scope": "
 done["removed"] = [each.address for each in current_client().suppression.find("gone@example.org")]
 by["boss"].post(OPT_OUTS + "add-one/", {"address": "nobody", "scope": "everything"})
 
+done["steered"] = {}
+for act in ("pause", "resume", "cancel", "nosuch"):
+    by["boss"].post(f"{BATCHES}{batch}/{act}/")
+    page = by["boss"].get(BATCHES).content.decode()
+    said = [each for each in ("Paused.", "Resumed.", "Cancelled.") if each in page]
+    done["steered"][act] = [current_client().batches.status(batch).state, *said]
+done["batch_counts"] = current_client().batches.status(batch).counts
+
 done["audit"] = [[each.user.username, each.object_id, each.change_message] for each in LogEntry.objects.order_by("pk")]
+done["batch_acts"] = by["boss"].get(f"{BATCHES}{batch}/").content.decode().partition("Done by staff")[2]
 done["pages"] = {
     path: by["boss"].get(f"/admin/sesmail_django/{path}/").status_code for path in ("mailing", "setasideevent")
 }

@@ -18,7 +18,7 @@ from sesmail import InvalidEmail, LedgerUnavailable, current_client
 from sesmail.celery.current import close_clients
 from sesmail.contrib.django import EmailBackend, outgoing
 from sesmail.doors.prometheus import text
-from sesmail.ses.transport import Key
+from sesmail.ses.roles import Key
 from sesmail.settings import load
 
 

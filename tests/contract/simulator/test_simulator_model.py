@@ -88,6 +88,25 @@ def walk(client) -> None:
     walk_suppression(client)
     walk_configuration_sets(client)
     walk_identities(client)
+    walk_tenants(client)
+
+
+def walk_tenants(client) -> None:
+    made = client.create_tenant(TenantName="shop", SuppressionAttributes={"SuppressionScope": "TENANT"})
+    client.put_tenant_suppression_attributes(TenantName="shop", SuppressedReasons=["BOUNCE"])
+    assert client.get_tenant(TenantName="shop")["Tenant"]["SuppressionAttributes"] == {
+        "SuppressionScope": "TENANT",
+        "SuppressedReasons": ["BOUNCE"],
+    }
+    named = {"TenantName": "shop", "ResourceArn": "arn:aws:ses:us-east-1:123456789012:identity/example.com"}
+    client.create_tenant_resource_association(**named)
+    client.list_tenants()
+    client.list_tenant_resources(TenantName="shop")
+    client.delete_tenant_resource_association(**named)
+    client.update_reputation_entity_customer_managed_status(
+        ReputationEntityType="RESOURCE", ReputationEntityReference=made["TenantArn"], SendingStatus="DISABLED"
+    )
+    client.delete_tenant(TenantName="shop")
 
 
 def walk_templates(client) -> None:
@@ -165,6 +184,12 @@ def walk_identities(client) -> None:
     assert [one["IdentityName"] for one in client.list_email_identities()["EmailIdentities"]] == ["example.net"]
     client.put_email_identity_dkim_attributes(EmailIdentity="example.net", SigningEnabled=True)
     client.put_email_identity_mail_from_attributes(EmailIdentity="example.net", MailFromDomain="mail.example.net")
+    policy = {"EmailIdentity": "example.net", "PolicyName": "shop"}
+    said = '{"Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Principal": "*", "Resource": "*"}]}'
+    client.create_email_identity_policy(**policy, Policy=said)
+    client.update_email_identity_policy(**policy, Policy=said)
+    assert client.get_email_identity_policies(EmailIdentity="example.net")["Policies"] == {"shop": said}
+    client.delete_email_identity_policy(**policy)
     client.delete_email_identity(EmailIdentity="example.net")
     assert send(client, FromEmailAddress="news@example.net")
 

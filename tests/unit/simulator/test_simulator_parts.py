@@ -73,6 +73,8 @@ def test_a_plan_begins_with_send_and_goes_forward_in_time(outcomes, seed):
     assert times == sorted(times)
     told = {(one.happening, address) for one in planned for address in one.recipients}
     expected = {(h, f"r{n}@example.org") for n, outcome in enumerate(outcomes) for h, _ in STORIES[outcome]}
+    unreachable = [f"r{n}@example.org" for n, outcome in enumerate(outcomes) if outcome is Outcome.UNREACHABLE]
+    expected |= {(Happening.GIVEN_UP, address) for address in unreachable}
     assert told == expected | {(Happening.SEND, address) for address in planned[0].recipients}
 
 

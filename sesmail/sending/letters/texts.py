@@ -1,0 +1,87 @@
+"""A letter's subject and bodies before a reader's values are in them, in `{{column}}` or in Jinja."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sesmail.errors import ConfigurationError
+from sesmail.sending.letters import jinja
+from sesmail.sending.letters.placeholders import filled, foreign_placeholders, misspelt_placeholders, placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+SHOWN_PLACEHOLDERS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Texts:
+    """What is written in a letter; `jinja` says in which language its values are named."""
+
+    subject: str
+    text: str | None = None
+    html: str | None = None
+    jinja: bool = False
+
+    def names(self) -> set[str]:
+        """The values that it uses. Raises `ConfigurationError` for what is no Jinja template."""
+        names = jinja.names if self.jinja else placeholders
+        return set[str]().union(*map(names, self._parts()))
+
+    def filled(self, values: Mapping[str, object]) -> tuple[str, str | None, str | None]:
+        """Subject, text and HTML with one reader's values, which are escaped in HTML.
+
+        Raises `InvalidEmail` where a Jinja template cannot be rendered with them, `KeyError` where one is missing.
+        """
+        if self.jinja:
+            return (
+                jinja.rendered("subject", self.subject, values),
+                None if self.text is None else jinja.rendered("text", self.text, values),
+                None if self.html is None else jinja.rendered("html", self.html, values, in_html=True),
+            )
+        return (
+            filled(self.subject, values, str),
+            None if self.text is None else filled(self.text, values, str),
+            None if self.html is None else filled(self.html, values, html.escape),
+        )
+
+    def check(self, columns: Collection[str], *, verbatim: bool = False) -> None:
+        """See that all values that it uses are among these. Raises `ConfigurationError`.
+
+        Refused is, too, what is misspelt, and what looks like a placeholder of another system, unless it is `verbatim`.
+        """
+        if not self.jinja:
+            self._refuse_misspelt()
+            if not verbatim:
+                self._refuse_foreign(columns)
+        if missing := self.names() - set(columns):
+            raise ConfigurationError(
+                f"The letter uses {', '.join(f'{{{{{name}}}}}' for name in sorted(missing))}, but the list has no such "
+                f"column (it has {', '.join(filter(None, columns))}). Nothing was queued."
+            )
+
+    def _parts(self) -> tuple[str, str, str]:
+        return self.subject, self.text or "", self.html or ""
+
+    def _refuse_misspelt(self) -> None:
+        if found := _each_once(misspelt_placeholders(part) for part in self._parts()):
+            raise ConfigurationError(
+                f"The letter has {', '.join(found[:SHOWN_PLACEHOLDERS])}: behind the | stands what a row without a "
+                "value gets, as {{name|there}}, or the word url, which makes the value fit for a link, as "
+                "{{email|url}}. Nothing was queued."
+            )
+
+    def _refuse_foreign(self, columns: Collection[str]) -> None:
+        if found := _each_once(foreign_placeholders(part, columns) for part in self._parts()):
+            shown = ", ".join(found[:SHOWN_PLACEHOLDERS]) + (", ..." if len(found) > SHOWN_PLACEHOLDERS else "")
+            raise ConfigurationError(
+                f"The letter has {shown}: nothing is put in its place, it would go out to everybody as it stands. "
+                "A column's value is written {{column}}, and there are no conditions. If it is meant to be read so, "
+                "say --verbatim (in code, Letter(verbatim=True)). Nothing was queued."
+            )
+
+
+def _each_once(found: Iterable[list[str]]) -> list[str]:
+    return list(dict.fromkeys(each for part in found for each in part))
