@@ -24,7 +24,7 @@ from typing import TypeVar
 from tests.simulation.bugs import Bug
 from tests.simulation.faults import Plan, known
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.report import Total, again, story
+from tests.simulation.report import Total, story
 from tests.simulation.shrink import only, shrink
 from tests.simulation.wire import QuickRedis, Wire
 from tests.simulation.world import TRAITS, Result, Run, simulate
@@ -110,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="for how long")
     parser.add_argument("--emails", type=int, default=EMAILS, help=f"of each seed; {EMAILS}")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=WEIGHT", help="instead of the seed's own")
+    parser.add_argument("--among", choices=HUNTS, default=next(iter(HUNTS)), help="these misfortunes alone")
     parser.add_argument("--trait", action="append", default=[], choices=TRAITS, help="what each is to have")
     parser.add_argument("--json", action="store_true", help="the figures alone, as JSON")
     parser.add_argument("--mutants", action="store_true", help="does it see bugs that are planted?")
@@ -117,7 +118,7 @@ def _arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     pairs = [text.partition("=") for text in asked.fault]
     known([name for name, _, _ in pairs])
-    asked.weights = {name: float(weight or 1) for name, _, weight in pairs}
+    asked.weights = {**_among(asked.among), **{name: float(weight or 1) for name, _, weight in pairs}}
     return asked
 
 
@@ -171,7 +172,7 @@ def _live(asked: argparse.Namespace, seed: int, wire: Wire) -> Total:
     run = Run(seed=seed, emails=asked.emails, plan=Plan(weights=asked.weights), traits=frozenset(asked.trait))
     began = time.process_time()
     result = simulate(run, wire)
-    if not asked.json and asked.seed is not None:
+    if not asked.json and (asked.seed is not None or asked.of_commit):
         said = f"seed {seed}: {result.digest}, {result.virtual_seconds:.0f} s, {result.faults.total()} misfortunes"
         print(said, flush=True)
     lived = Total.of(result, time.process_time() - began)
@@ -202,12 +203,27 @@ def _of_commit() -> int | None:
 def _tell(run: Run, result: Result, wire: Wire, out: object) -> None:
     rules = sorted({violation.rule for violation in result.violations})
     print(f"\nFAILED seed {run.seed} (digest {result.digest}): {', '.join(rules)}", file=out, flush=True)  # type: ignore[call-overload]
-    print(f"again with: {again(run)}", file=out, flush=True)  # type: ignore[call-overload]
+    print(f"again with: {_again(run)}", file=out, flush=True)  # type: ignore[call-overload]
     shortest, its = shrink(run, result, lambda candidate: simulate(candidate, wire), SHRINKING_SECONDS)
     print(story(shortest, its), file=out, flush=True)  # type: ignore[call-overload]
 
 
+def _again(run: Run) -> str:
+    """The command that repeats it."""
+    weights = run.plan.weights
+    among = next((name for name in HUNTS if _among(name) == weights), "")
+    words = [f"--among {among!r}"] if among and weights else [f"--fault {kind}={n:g}" for kind, n in weights.items()]
+    words += [f"--emails {run.emails}"] if run.emails != EMAILS else []
+    words += [f"--trait {trait}" for trait in sorted(run.traits)]
+    return " ".join([f"python3 run.py simulate --seed {run.seed}", *words])
+
+
 # --- Planted bugs
+
+
+def _among(name: str) -> dict[str, float]:
+    """The weights of a hunt."""
+    return {**only(set()), **HUNTS[name]} if HUNTS[name] else {}
 
 
 def _find_mutants(asked: argparse.Namespace) -> int:
@@ -236,11 +252,11 @@ def _find(asked: argparse.Namespace, bug: Bug, wire: Wire) -> dict[str, object]:
             break
         seeds += 1
         name = bug.needs if seed % 2 and bug.needs in HUNTS else [*HUNTS][seed // 2 % len(HUNTS)]
-        plan = Plan(weights={**only(set()), **HUNTS[name]} if HUNTS[name] else {})
-        run = Run(seed=seed, emails=asked.emails, plan=plan, bug=bug, traits=frozenset({bug.needs}) & TRAITS.keys())
+        traits = frozenset({bug.needs}) & TRAITS.keys()
+        run = Run(seed=seed, emails=asked.emails, plan=Plan(weights=_among(name)), bug=bug, traits=traits)
         if found := simulate(run, wire).violations:
             if simulate(replace(run, bug=None), wire).violations:
-                raise SystemExit(f"Seed {seed} fails without a planted bug: see to that first. {again(run)}")
+                raise SystemExit(f"Seed {seed} fails without a planted bug: see to that first. {_again(run)}")
             rule = found[0].rule
             break
     seconds = round(time.process_time() - began, 1)

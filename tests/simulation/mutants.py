@@ -137,6 +137,12 @@ SWEEPS = (
         "if False:",
     ),
     _python(
+        "all sites share one turn to sweep",
+        "celery.worker.duties",
+        'client.turns.take(f"sweep:{settings.site}", ',
+        'client.turns.take("sweep", ',
+    ),
+    _python(
         "a lease is renewed too late",
         "state.workers",
         "pause_seconds = self._lease_seconds / 4\n",

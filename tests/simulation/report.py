@@ -109,10 +109,3 @@ def story(run: Run, result: Result) -> str:
 
 def _shown(line: Line) -> str:
     return str(line)
-
-
-def again(run: Run) -> str:
-    """The command that repeats it."""
-    faults = "".join(f" --fault {kind}={weight:g}" for kind, weight in run.plan.weights.items())
-    traits = "".join(f" --trait {trait}" for trait in sorted(run.traits))
-    return f"python3 run.py simulate --seed {run.seed} --emails {run.emails}{faults}{traits}"
