@@ -11,7 +11,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
 from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
@@ -47,6 +47,17 @@ PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evi
 
 CLOSED_SECONDS = 1.0
 """How long a send waits whose line was closed just before SES was to be asked; the sweeper knows when it is open."""
+
+
+class Beginning(NamedTuple):
+    """What the scripts that note it must know of a claim about which SES is asked now."""
+
+    send_id: str
+    token: str
+    longest_ms: int
+    """That asking can take."""
+    through: str
+    """The account that SES is asked through, where that is not the email's own, else empty."""
 
 
 class Ledger:
@@ -235,13 +246,21 @@ class Ledger:
 
         Raises `SendPostponed` when the breaker has closed the line meanwhile, unless the email is there to try that.
         """
-        longest_ms = round(self._settings.asking_seconds * 1000)
-        through = "" if claim.through == claim.account else claim.through
-        answer = self._run_at(claim.through, "begin", claim.send_id, claim.token, longest_ms, int(tries), through)
+        send_id, token, longest_ms, through = self._beginning(claim)
+        answer = self._run_at(claim.through, "begin", send_id, token, longest_ms, int(tries), through)
         if answer == 0:
             raise StaleClaim
         if answer < 0:
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+
+    def beginning(self, claim: Claim) -> Beginning | None:
+        """For a slot with which it begins; None where `begin` has more to do than to write it down."""
+        return None if self._scripts.are_waited_for("begin") else self._beginning(claim)
+
+    def _beginning(self, claim: Claim) -> Beginning:
+        longest_ms = round(self._settings.asking_seconds * 1000)
+        through = "" if claim.through == claim.account else claim.through
+        return Beginning(claim.send_id, claim.token, longest_ms, through)
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""
