@@ -325,3 +325,5 @@ class Postponed:
     """What SES answered, where it was asked."""
     scope: str = ""
     """The scope of the line that the brake has closed: as soon as it is open, the send is due."""
+    for_room: bool = False
+    """It keeps its place among those that wait in the ledger for room in the quota or the rate, and comes in turn."""

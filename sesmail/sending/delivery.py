@@ -32,6 +32,7 @@ from sesmail.errors import (
 )
 from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
+from sesmail.sending.crowd import CROWDED, Crowd
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.shares import Shares
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
+    from sesmail.sending.crowd import Place
     from sesmail.ses.bulk import Entry
     from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
@@ -206,6 +208,7 @@ class Delivery:
         self._accounts = accounts
         self._fallback = FallBack(accounts)
         self._shares = Shares(settings)
+        self._crowd: Crowd | None = None
         self._slots: SlotLease | None = None
         self._single_calls_until: dict[SesTransport, float] = {}
         self.patience = Patience()
@@ -221,6 +224,21 @@ class Delivery:
         self.patience.stop()
         for account in self._accounts.values():
             account.throttle.stop()
+        if self._crowd:
+            self._crowd.stop()
+
+    def spare_threads(self, worker: str | None) -> None:
+        """Where there are several accounts: what waits for a slow one leaves the threads to others. See `crowd.py`."""
+        if len(self._accounts) > 1 and self._crowd is None:
+            patient = copy(self)  # whose emails wait for their turns
+            self._crowd = Crowd(self._next_waiting, lambda claim: patient.work(claim, worker))
+
+    def _next_waiting(self, place: Place) -> Claim | None:
+        account, lane = place
+        for ticket in self._claims.queue_for_room(lane, 1, account=account, one_went=True):
+            if isinstance(claim := self.claim(ticket.send_id), Claim):
+                return claim
+        return None
 
     def claim(self, send_id: str) -> Claim | State | None:
         """Take a send for this worker; its state when it is not to be had, None when the ledger knows no such send.
@@ -476,9 +494,22 @@ class Delivery:
     def _wait_for_slot(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         try:
             self.patience.unless_stopped(self._account_of(claim).watch.make_sure)
-            return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            crowd = self._crowd_of(claim)
+            if crowd is None:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            limit = self._account_of(claim).throttle.snapshot
+            if not crowd.enter(claim.account, claim.lane, lambda: self.patience.unless_stopped(limit).limit):
+                return CROWDED
+            try:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            finally:
+                crowd.leave(claim.account, claim.lane)
         except LedgerUnavailable:
             return _SHUTDOWN
+
+    def _crowd_of(self, claim: Claim) -> Crowd | None:
+        """Where it waits in the ledger if its account is slow; a chunk of a batch holds its thread for a moment."""
+        return self._crowd if claim.through == claim.account and self._ledger is self._claims else None
 
     def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
@@ -627,7 +658,7 @@ class Delivery:
         """
 
         def give_back() -> State:
-            for_room = waiting.cause is Cause.QUOTA
+            for_room = waiting.cause is Cause.QUOTA or waiting.for_room
             return self._ledger.postpone(
                 claim,
                 waiting.seconds,
@@ -646,6 +677,8 @@ class Delivery:
                 extra={"send_id": claim.send_id},
             )
             return waiting
+        if waiting is CROWDED and self._crowd:
+            self._crowd.one_waits_at(claim.account, claim.lane)
         return self._proved(claim) if state is State.SENT else waiting
 
     def _proved(self, claim: Claim) -> Sent:

@@ -295,9 +295,9 @@ class Ledger:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
-        to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event has proved
-        that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
+        24-hour quota or the rate, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope
+        of the line to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event
+        has proved that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
         arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope, why)
@@ -483,9 +483,14 @@ class Ledger:
         _, *found = self._run("sweep_due", lane, most, f"braked:lane:{lane}", 0, "")
         return _tickets(found)
 
-    def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:
-        """Up to `page` sends of a lane that wait for an account's 24-hour quota and have room in it, now queued."""
-        return _tickets(self._run_at(account, "sweep_room", lane, page))
+    def queue_for_room(
+        self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT, one_went: bool = False
+    ) -> list[Ticket]:
+        """Up to `page` sends of a lane that wait for an account's quota or rate and have room in it, now queued.
+
+        No more than go out at the rate within a few seconds, unless `one_went`: one of them has just had its slot.
+        """
+        return _tickets(self._run_at(account, "sweep_room", lane, page, int(one_went)))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up.
