@@ -31,8 +31,9 @@ local function sim_expire(milliseconds_each, name, lifetime)
   return 1
 end
 """
-ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms(), ...)"
-NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
+ENTERS = re.compile(r"redis\.call\('HSET', key\('send', id\), 'state', state, 'moved_at', now_ms\(\)(, \.\.\.)?\)")
+"""How today's scripts write a state, and the former release's."""
+NOTE_MOVE = "redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
 MOVES_IN_BATCH = "moves.counts[to] = (moves.counts[to] or 0) + 1"
 NOTED_IN_BATCH = (
     MOVES_IN_BATCH
@@ -100,7 +101,7 @@ def _todays_text(name: str, read: Callable[[], str]) -> str:
 @cache
 def _script(name: str, text: str) -> Script:
     text = simulated(text)
-    return Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text or NOTED_IN_BATCH in text)
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTE_MOVE in text or NOTED_IN_BATCH in text)
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -118,7 +119,7 @@ def simulated(text: str) -> str:
     body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace(
         "redis.call('EXPIRE', ", "sim_expire(1000, "
     )
-    body = body.replace(ENTERS, NOTED).replace(MOVES_IN_BATCH, NOTED_IN_BATCH)
+    body = ENTERS.sub(rf"\g<0>\n  {NOTE_MOVE}", body).replace(MOVES_IN_BATCH, NOTED_IN_BATCH)
     body = body.replace("redis.call('PERSIST', ", "redis.call('ZREM', 'sim:expiries', ")
     if re.search(r"'(PX|EX|PXAT|EXAT|TIME)'", body):
         raise LookupError("a script has a lifetime or a clock that the simulation does not know")

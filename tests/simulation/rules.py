@@ -103,7 +103,12 @@ class Rules(BatchRules):
             if send := self._model.sends.get((rows, send_id)):
                 self._move(send, name, state, at_redis)
         if handler := getattr(self, f"_{name}", None):
-            handler(base, argv, reply, before)
+            try:
+                handler(base, argv, reply, before)
+            except (
+                Exception
+            ) as error:  # a script has changed: the product, which has called it, would try again and again
+                self.check("scripts_are_read_as_they_are", False, "", f"{name}: {error!r}")
 
     def _move(self, send: Send, script: str, state: str, at_redis: float) -> None:
         came_from, unknown_since = send.state, send.state_at_redis
@@ -371,7 +376,7 @@ class Rules(BatchRules):
 
     def _count_facts(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         for place, sight in enumerate(reply):
-            site, _day, counter, sent_ms = argv[3 + 7 * place + 3 : 3 + 7 * place + 7]
+            site, _day, counter, sent_ms = argv[3 + 8 * place + 3 : 3 + 8 * place + 7]
             kind, _, list_name = counter.partition(" ")
             if sight != b"first" or not argv[2] or kind not in ("sent", "bounced_permanent"):
                 continue
