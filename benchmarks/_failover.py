@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from kombu.exceptions import OperationalError
 
-from benchmarks._sides import OurSide
+from benchmarks._sides import OurSide, Outcome
 from sesmail import Client, Settings
 from sesmail.errors import LedgerUnavailable
 from sesmail.message import Email
@@ -17,7 +17,6 @@ from tests.redis_servers import Server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sesmail.embedded import EmbeddedRedis
     from sesmail.simulator import Simulator
 
 
@@ -72,14 +71,20 @@ class ReplicatedSide(OurSide):
 
     name = "replicated"
 
-    def __init__(self, folder: Path, redis: EmbeddedRedis, ses: Simulator, proxy: Proxy, **environment: str) -> None:
+    def __init__(self, folder: Path, redis: FailingOver, ses: Simulator, proxy: Proxy, **environment: str) -> None:
         waits = {"SESMAIL_ACCEPT_WAITS_FOR": "replica"}
         super().__init__(folder, redis, ses, proxy, **waits, **environment)
+        self._redis = redis
         self._client = Client(Settings(redis_url=redis.url, accept_waits_for="replica"))
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
         self._client.close()
+
+    def outcome(self) -> Outcome:
+        outcome = super().outcome()
+        outcome.failovers = self._redis.failovers
+        return outcome
 
     def accept(self, send_id: str, lane: str) -> bool:
         """As `OurSide`, by a client that waits."""

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 from sesmail.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from random import Random
 
     from redis import Redis
@@ -74,6 +75,13 @@ def schedule(random: Random, seconds: float, workers: int) -> Iterator[Misfortun
             at_seconds=at, kind=kind, whom=random.randrange(workers), lasting_seconds=random.uniform(1.0, 4.0)
         )
         at += random.expovariate(0.5)
+
+
+def with_failovers(misfortunes: Iterable[Misfortune], seconds: float) -> list[Misfortune]:
+    """The same, and three times more that Redis is killed, however the seed has it."""
+    kind = "Redis is killed and restarted"
+    more = [Misfortune(at_seconds=seconds * part, kind=kind, whom=0, lasting_seconds=2.0) for part in (0.25, 0.5, 0.75)]
+    return sorted([*misfortunes, *more], key=attrgetter("at_seconds"))
 
 
 class Fate:

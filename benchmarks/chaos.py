@@ -9,7 +9,8 @@ throttles, fails, resets and hangs, before and after it accepted. All counts are
 a window shortened to 10 s. `duplicates_with_events` is of a second run with a window of 200 s, in which SES's events come by
 SNS to a `sesmail webhook`, which is behind the proxy, killed and redeployed, too; SNS tries again by the policy of
 `deploy/ses-events.yaml`, ten times faster than life. `..._with_failovers` are of a third run, whose Redis is three servers behind
-a name: each time it is killed, a replica takes over; acceptance waits for a replica (SESMAIL_ACCEPT_WAITS_FOR). `recovery_seconds_max`: from `kill -9` or freezing of a worker until
+a name: each time it is killed, which here is three times more, a replica takes over; acceptance waits for a replica
+(SESMAIL_ACCEPT_WAITS_FOR). `recovery_seconds_max`: from `kill -9` or freezing of a worker until
 SES was asked for the last email that it had claimed, the time that Redis was away not counted. Those whose new ticket was
 lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere
 in Redis any more; what waits there for a visibility timeout is `late`.
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from benchmarks._failover import FailingOver, ReplicatedSide
-from benchmarks._misfortunes import Fate, Misfortune, schedule
+from benchmarks._misfortunes import Fate, Misfortune, schedule, with_failovers
 from benchmarks._report import Report, parser
 from benchmarks._sides import WORKERS, OurSide, OurSideWithEvents, Outcome, Side, StockSide
 from sesmail.embedded import EmbeddedRedis
@@ -66,7 +67,8 @@ def main() -> None:
     misfortunes = list(schedule(Random(options.seed), seconds, len(WORKERS)))
     ours = suffer(OurSide, RATE, emails, seconds, misfortunes, **SETTINGS)
     told = suffer(OurSideWithEvents, RATE, emails, seconds, misfortunes, **SETTINGS_WITH_EVENTS)
-    replicated = suffer(ReplicatedSide, RATE, emails, seconds, misfortunes, FailingOver, **SETTINGS)
+    failing_over = with_failovers(misfortunes, seconds)
+    replicated = suffer(ReplicatedSide, RATE, emails, seconds, failing_over, FailingOver, **SETTINGS)
     stock = suffer(StockSide, UNLIMITED, emails, seconds, misfortunes)
     fill(
         report,
@@ -95,10 +97,11 @@ def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dic
     ours, told, replicated, stock = outcomes.values()
     for kind, times in sorted(Counter(one.kind for one in misfortunes).items()):
         report.cases.append({"case": f"seed {seed}: {kind}", "times": times})
-    for side, outcome in (("", ours), ("with events, ", told)):
+    for side, outcome in (("", ours), ("with events, ", told), ("with failovers, ", replicated)):
         for cause, numbers in outcome.causes.items():
             report.cases.append({"case": f"{side}unknown: {cause}", **numbers})
     report.cases.append({"case": "with events, SNS", **told.notifications})
+    report.cases.append({"case": "with failovers: failovers", "times": replicated.failovers})
     for name, outcome in outcomes.items():
         numbers = {name: getattr(outcome, name) for name in ("accepted", "lost", "late", "duplicates")}
         report.cases.append({"case": name, **numbers})
@@ -113,6 +116,7 @@ def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dic
     report.figure("duplicates_with_events", told.duplicates, "0")
     report.figure("lost_with_failovers", replicated.lost + replicated.late, "0")
     report.figure("duplicates_with_failovers", replicated.duplicates)
+    report.figure("duplicates_with_failovers_explained", replicated.explained, "all")
     report.figure("recovery_seconds_max", max(ours.tried_again_seconds, told.tried_again_seconds), "<= 15")
     report.figure("stock_lost", stock.lost)
     report.figure("stock_duplicates", stock.duplicates)

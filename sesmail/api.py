@@ -34,6 +34,8 @@ def send_batch(
     send_at: datetime | str | None = None,
     expires_at: datetime | str | None = None,
     weight: float = 1.0,
+    rate: str | float | None = None,
+    ramp: int | None = None,
     without_unsubscribe: bool = False,
     skip_bad: bool = False,
 ) -> Batch:
@@ -54,6 +56,8 @@ def send_batch(
                              SESMAIL_UNSUBSCRIBE_URL each email has the headers of one-click unsubscribe.
         send_at, expires_at  when it goes out at the earliest; when it is worth nothing any more.
         weight               its share of the lane beside other batches: 2 gets twice of what 1 gets.
+        rate                 how fast it may go at most: `"5/s"`, `"300/m"`; beside the account's rate.
+        ramp                 how many recipients on its first day, twice as many on each that follows: for a new sender.
         without_unsubscribe  let a bulk mailing go that readers cannot leave by a link.
         skip_bad             leave out bad rows, which are counted in `Batch.bad`, instead of raising at the first.
 
@@ -61,7 +65,13 @@ def send_batch(
     `MoveRefused` where somebody else queues or has cancelled the same batch meanwhile, and `LedgerUnavailable`.
     """
     terms: dict[str, Any] = {"site": site, "account": account, "send_at": send_at, "expires_at": expires_at}
-    terms |= {"weight": weight, "without_unsubscribe": without_unsubscribe, "skip_bad": skip_bad}
+    terms |= {
+        "weight": weight,
+        "rate": rate,
+        "ramp": ramp,
+        "without_unsubscribe": without_unsubscribe,
+        "skip_bad": skip_bad,
+    }
     return current_client().send_batch(letter, recipients, key=key, list=list, **terms)
 
 

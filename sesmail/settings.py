@@ -261,6 +261,12 @@ class Settings(BaseSettings):
         "the CPU; by itself as `boto3` where something would be missed, such as a proxy or a tracer of boto3's calls.",
     )
 
+    batch_call: Literal["single", "bulk"] = Field(
+        default="single",
+        description="How SES is asked for the recipients of a batch: one call each, or `bulk`: SendBulkEmail for up to "
+        "50, for a fraction of the CPU, where the letter allows it; see docs/batches.md.",
+    )
+
     # The brake
     brake: Literal["stop", "warn", "off"] = Field(
         default="stop",

@@ -24,6 +24,12 @@ def _loaded() -> Any:
     return sys.modules.get("opentelemetry.trace")
 
 
+def _nobody_traces(trace: Any) -> bool:
+    """Whether OpenTelemetry is only there, as redis-py loads it: a span that nobody gets costs as much as any."""
+    is_set_up = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return not (is_set_up or trace.get_current_span().get_span_context().is_valid)
+
+
 def _propagator() -> Any:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
@@ -55,7 +61,7 @@ def span(name: str, *, after: str | None = None, kind: str = "INTERNAL", **ids: 
     email.
     """
     trace = _loaded()
-    if trace is None or after == "":
+    if trace is None or after == "" or (after is None and _nobody_traces(trace)):
         yield _Span(None)
         return
     how: dict[str, Any] = {"kind": getattr(trace.SpanKind, kind), "attributes": _attributes(ids)}

@@ -121,6 +121,10 @@ class Claim:
     """The SES account that it is of."""
     through: str = DEFAULT_ACCOUNT
     """The one that SES is asked through now: its own, or the fall-back."""
+    run: str = ""
+    """The batch that it is of."""
+    run_rate: float | None = None
+    """Recipients a second that the batch may have at most."""
 
     def __repr__(self) -> str:
         return f"Claim({self.send_id}, {self.lane}, attempts={self.attempts}, waits={self.waits})"
@@ -201,6 +205,13 @@ class BatchStatus:
     """When it goes on, where it waits for a time, the quota or a closed line."""
     counts: Mapping[str, int]
     """How many recipients are in each state; those without any are left out."""
+    rate: float | None = None
+    """Recipients a second that it may have at most, where somebody has slowed it down."""
+    ramp: int | None = None
+    """How many may go on its first day, twice as many on each that follows, where it has a ramp."""
+    events: Mapping[str, int] = field(default_factory=dict)
+    """What SES's events, and readers by their links, have told of it so far: `delivered`, `bounced_permanent`,
+    `complained`, `unsubscribed` and the like, each with how often; what was never told is left out."""
     site: str = ""
     """Whose it is."""
     account: str = DEFAULT_ACCOUNT
@@ -314,3 +325,5 @@ class Postponed:
     """What SES answered, where it was asked."""
     scope: str = ""
     """The scope of the line that the brake has closed: as soon as it is open, the send is due."""
+    for_room: bool = False
+    """It keeps its place among those that wait in the ledger for room in the quota or the rate, and comes in turn."""

@@ -60,19 +60,23 @@ class Envelopes:
 
     def composed(self, task_id: str, lane: Lane, *, named: bool) -> Composed | None:
         """A ticket in its envelope, not composed by Celery; None where it has to be. `named` ids are the caller's."""
-        form = None if self._is_watched() else self._form(lane)
+        form = self._watched() or self._form(lane)
         if not isinstance(form, _Form):
             return None
         return form.composed(task_id, self._app.thread_oid, named=named)
 
     def why_not(self, lane: Lane) -> str:
         """Why tickets go Celery's way; empty where they go with the email."""
-        form = "each carries what is going on, or somebody is told of it" if self._is_watched() else self._form(lane)
+        form = self._watched() or self._form(lane)
         return form if isinstance(form, str) else ""
 
-    def _is_watched(self) -> bool:
-        """Then each ticket is its own, and none may be the form of others: a trace in it would be everybody's."""
-        return is_watched(self._app) or bool(tracing.current())
+    def _watched(self) -> str:
+        """Why each ticket is its own by now, and none may be the form of others: a trace in it would be everybody's."""
+        if is_watched(self._app) or tracing.current():
+            return "each carries what is going on, or somebody is told of it"
+        if is_instrumented(self._app):  # at any time: Sentry may start after the first emails
+            return "somebody has wrapped how Celery publishes, to trace it"
+        return ""
 
     def _form(self, lane: Lane) -> _Form | str:
         found = self._forms.get(lane)
@@ -102,8 +106,6 @@ class Envelopes:
             raise Unusual("there is a global_keyprefix")
         if not self._is_of_ledger():
             raise Unusual("the broker is not the server and database of the ledger, by the same name")
-        if is_instrumented(app):
-            raise Unusual("somebody has wrapped how Celery publishes, to trace it")
         if not routes_by_name_alone(app):
             raise Unusual("a function routes tasks")
         if tells_backend_of_calls(app):

@@ -10,11 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.loaders.default import DEFAULT_CONFIG_MODULE
 from celery.loaders.default import Loader as DefaultLoader
+from click import ClickException
 
 from sesmail.celery.addresses import celery_of_redis
 from sesmail.celery.internals import NEW_NAMES, import_configuration, misspelt
@@ -72,6 +76,10 @@ MERGED = ("broker_transport_options", "beat_schedule")
 """Settings that a user's file adds to, entry by entry, rather than replaces: its own schedule keeps our sweep."""
 
 
+class BrokenConfiguration(ConfigurationError, ClickException):
+    """The user's file cannot be loaded. Celery's commands, which are click's, say so in a line, without a traceback."""
+
+
 class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
     """Reads `celeryconfig.py` over our defaults. Celery's own `add_defaults` would put ours above the file."""
 
@@ -84,11 +92,14 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         user = self._users_settings(os.environ.get("CELERY_CONFIG_MODULE") or DEFAULT_CONFIG_MODULE)
         defaults = _with_broker(DEFAULTS) if not _names_a_broker(user) else DEFAULTS
         merged = {name: {**defaults[name], **(user.get(name) or {})} for name in MERGED}
-        return {**defaults, **user, **merged}
+        # The variable counts in any case, but to Celery alone: redbeat and the like read what is configured.
+        broker = {"broker_url": variable} if (variable := os.environ.get("CELERY_BROKER_URL")) else {}
+        return {**defaults, **user, **merged, **broker}
 
     def on_worker_init(self) -> None:
-        """For `celery -A sesmail beat -S django_celery_beat...`, whose schedule is in Django's database."""
-        if os.environ.get("DJANGO_SETTINGS_MODULE") and any("django_celery_beat" in word for word in sys.argv):
+        """For a beat whose schedule django-celery-beat keeps in Django's database, however its scheduler is named."""
+        is_beat = not {"beat", "-B", "--beat"}.isdisjoint(sys.argv)
+        if is_beat and os.environ.get("DJANGO_SETTINGS_MODULE") and find_spec("django_celery_beat"):
             import django  # noqa: PLC0415  only who has it asks for this
 
             django.setup()
@@ -100,14 +111,20 @@ class Loader(DefaultLoader):  # type: ignore[misc]  # Celery has no types
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and error.name == name == DEFAULT_CONFIG_MODULE:
                 return {}
-            raise ConfigurationError(
-                f"The configuration `{name}` cannot be loaded ({type(error).__name__}: {error}). "
+            raise BrokenConfiguration(
+                f"The configuration `{name}` cannot be loaded ({type(error).__name__}: {error}{_where(error)}). "
                 "Nothing was started and no email was queued by this program. Mend the file and start again."
             ) from error
         self.configured = True
         said = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         _warn_of_misspelt(said, name)
         return {NEW_NAMES.get(key, key): value for key, value in said.items()}
+
+
+def _where(error: Exception) -> str:
+    """The line of the user's file at which an error came up, as far as that is known."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    return f", {Path(lines[-1].filename).name}, line {lines[-1].lineno}" if lines else ""
 
 
 def _names_a_broker(user: Mapping[str, Any]) -> bool:

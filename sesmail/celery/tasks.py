@@ -120,17 +120,21 @@ def send_lot(self: Any, send_ids: list[str]) -> dict[str, int]:
     ignore_result=True,
 )
 @shows_no_email
-def send_batches(self: Any, site: str, lane: str) -> int:
-    """Send a part of the batch whose turn it is; answers for how many recipients. The rest gets tickets anew."""
+def send_batches(self: Any, site: str, lane: str) -> dict[str, int]:
+    """Send a part of the batch whose turn it is; the rest gets tickets anew.
+
+    Answers its id and for how many recipients, which Flower shows beside the task.
+    """
     client = client_of(self.app)
     if site != client.settings.site:  # it came by a queue that somebody named: its own workers issue another
-        return 0
+        return {}
+    worked: dict[str, int] = {}
     try:
-        done = client.chunk_worker.work(Lane(lane), self.request.hostname) or 0
+        client.chunk_worker.work(Lane(lane), self.request.hostname, on_end=worked.__setitem__)
         client.real_batch_office.issue_tickets(Lane(lane))
     except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
         raise Reject(error, requeue=True) from None
-    return done
+    return worked
 
 
 class QueuedTask(UnpacedTask):

@@ -13,6 +13,7 @@ from rich.live import Live
 
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import client_with_workers, site_client
+from sesmail.errors import InvalidEmail
 from sesmail.vocabulary import BatchState
 
 if TYPE_CHECKING:
@@ -31,15 +32,21 @@ LEAST_SECONDS = 0.05
 @click.option("--pause", "wish", flag_value="pause", help="Begin nothing more of it until --resume.")
 @click.option("--resume", "wish", flag_value="resume", help="Go on after a pause.")
 @click.option("--cancel", "wish", flag_value="cancel", help="Take back all that has not begun, for good.")
+@click.option("--rate", metavar="RATE", help="Go on at this rate at most, such as 5/s or 300/m; `none` takes it off.")
+@click.option(
+    "--ramp", metavar="N", help="From now on N in 24 hours, and twice as many in each that follow; or `none`."
+)
 @json_option
-def batch(batch_id: str | None, watch: bool, wish: str | None, as_json: bool) -> None:
+def batch(
+    *, batch_id: str | None, watch: bool, wish: str | None, rate: str | None, ramp: str | None, as_json: bool
+) -> None:
     """Show how far a batch is: recipients by state, the rate, when it will be done. Without an ID, the latest batches.
 
     A recipient's send has the id ID-NUMBER: `sesmail find`, `cancel`, `unknown` and `failed` know it as any other. With
     --watch and --json, one object a line each time.
     """
     if batch_id is None:
-        if watch or wish:
+        if watch or wish or rate or ramp:
             raise click.UsageError("Name the batch: `sesmail batch` lists the latest.")
         _list(site_client(), as_json)
         return
@@ -47,12 +54,27 @@ def batch(batch_id: str | None, watch: bool, wish: str | None, as_json: bool) ->
         client = client_with_workers()
         getattr(client.real_batch_office, wish)(batch_id)
         client.audit.note(f"{wish} batch", batch_id, "")
+    if rate or ramp:
+        _slow(batch_id, rate, ramp)
     client = site_client()
     if watch:
         watch_batch(client, batch_id, as_json=as_json)
         return
     data = _data(client, client.batches.status(batch_id), None)
     emit(data, as_json=as_json, table=_table(data))
+
+
+def _slow(batch_id: str, rate: str | None, ramp: str | None) -> None:
+    client = client_with_workers()
+    limits: dict[str, Any] = {} if rate is None else {"rate": None if rate == "none" else rate}
+    if ramp is not None:
+        limits["ramp"] = None if ramp == "none" else int(ramp) if ramp.isdecimal() else ramp
+    try:
+        client.real_batch_office.slow(batch_id, **limits)
+    except InvalidEmail as error:
+        raise click.BadParameter(f"--{error.field} {error.problem}: {error.limit}, or none.") from None
+    said = ", ".join(f"{name} {limit or 'none'}" for name, limit in limits.items())
+    client.audit.note(f"slow batch: {said}", batch_id, "")
 
 
 def _list(client: Client, as_json: bool) -> None:
@@ -101,9 +123,12 @@ def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, 
 
 
 def _table(data: dict[str, Any]) -> Table:
-    hidden = {"counts", "accepted_at", "changed_at", "finished_at", "waits_until", "expected_end_seconds", "a_second"}
-    rows = [(name.replace("_", " "), value) for name, value in data.items() if name not in hidden and value != ""]
+    hidden = {"counts", "events", "accepted_at", "changed_at", "finished_at", "waits_until"}
+    hidden |= {"expected_end_seconds", "a_second"}
+    shown = {name: value for name, value in data.items() if name not in hidden and value not in ("", None)}
+    rows = [(name.replace("_", " "), value) for name, value in shown.items()]
     rows += [(f"  {state}", count) for state, count in data["counts"].items()]
+    rows += [(f"  {what.replace('_', ' ')}", count) for what, count in data["events"].items()]
     if data["a_second"] is not None:
         rows.append(("a second", data["a_second"]))
     if data["expected_end_seconds"] is not None:

@@ -83,7 +83,7 @@ def resume(why: str, account: str | None, as_json: bool, **scope: str | None) ->
     waiting = client.ledger.waiting_for_room()
     said = f"{_audited(name, account)}: {'open again' if changed else 'was open'}"
     if waiting:
-        said += f"\n{waiting} waiting for the 24-hour quota go on as far as it has room; a worker asks SES for it now"
+        said += f"\n{waiting} waiting for the 24-hour quota or the rate go on where there is room: a worker asks SES"
     of = [each.name for each in accounts]
     data = {"scope": name, "accounts": of, "changed": changed, "waiting_for_quota": waiting}
     emit(data, as_json=as_json, table=said)

@@ -20,6 +20,7 @@ from sesmail.cli.site import client_with_workers, site_client
 from sesmail.errors import ConfigurationError, IdempotencyConflict, InvalidEmail, LedgerUnavailable, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.fields import idempotency_key_of
+from sesmail.sending.batches.queueing import rate_of
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL, other_keys
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ OPTIONS = {
     "html": "--html",
     "idempotency_key": "--key",
     "list": "--list",
+    "rate": "--rate",
 }
 """What says which field of an email."""
 
@@ -134,6 +136,8 @@ def _pairs(_context: click.Context, _option: click.Parameter, said: tuple[str, .
 @click.option("--preview", is_flag=True, help="Show the first row's email, as it would go out; queue nothing.")
 @click.option("--test-to", metavar="ADDRESS", help="Queue the first row's email to this address alone.")
 @click.option("--cc-me", metavar="ADDRESS", help="Send it to this address, too: once, with the first row's values.")
+@click.option("--rate", metavar="RATE", help="How fast it may go at most, such as 5/s or 300/m.")
+@click.option("--ramp", type=click.IntRange(1), metavar="N", help="N on the first day, twice as many on each after it.")
 @click.option("--watch", is_flag=True, help="Show how it goes on, until it has ended or Ctrl-C.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A tag for SES's events.")
 @click.option(
@@ -161,6 +165,8 @@ def send(
     test_to: str | None,
     cc_me: str | None,
     list_name: str | None,
+    rate: str | None,
+    ramp: int | None,
     watch: bool,
     **options: Any,
 ) -> None:
@@ -194,7 +200,9 @@ def send(
             )
         _see_to_a_way_out(letter, list_name)
         recipients = _recipients(found.good_ones(people), cc_me)
-        queued = _queue(letter, recipients, found.good + bool(cc_me), key, list=list_name)
+        with _told_by_its_option():
+            terms = {"list": list_name, "rate": rate_of(rate), "ramp": ramp}
+        queued = _queue(letter, recipients, found.good + bool(cc_me), key, **terms)
     summary: dict[str, Any] = {"queued": queued.new, "already_queued": queued.known}
     summary |= {"bad": found.bad, "of": found.rows, "key": key, "batch_id": queued.batch_id}
     emit(summary, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in summary.items()]))

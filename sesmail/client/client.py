@@ -140,7 +140,8 @@ class Client(WayBack):
         """What a worker does with a ticket for batches."""
         from sesmail.sending.batches.sending import ChunkWorker  # noqa: PLC0415  who only accepts has no use for it
 
-        return ChunkWorker(self.batches, self.ledger, self.delivery, self.lease, self._letters)
+        together = self.settings.batch_call == "bulk"
+        return ChunkWorker(self.batches, self.ledger, self.delivery, self.lease, self._letters, together=together)
 
     @part
     def _letters(self) -> Letters:
@@ -297,8 +298,9 @@ class Client(WayBack):
         from sesmail.state.waiting import Waiting  # noqa: PLC0415
 
         return Obstacles(
-            self.settings.site,
+            self.settings,
             self.ledger,
+            self.batches,
             Waiting(self.scripts),
             self.fleet,
             self.accounts,

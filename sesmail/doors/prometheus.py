@@ -87,6 +87,7 @@ class SesmailCollector(Collector):
         yield from _histograms(client)
         yield from _events(client)
         yield from _reputation(client)
+        yield from _batches(client)
 
 
 def registry(client: Client | None = None) -> CollectorRegistry:
@@ -133,6 +134,17 @@ def _sends(counts: Mapping[str, int]) -> Metric:
     for total in (State.QUEUED, State.SCHEDULED):
         del by_state[total.value, ""]
     return _gauge("sesmail_sends", meaning, ("state", "lane"), by_state.items())
+
+
+def _batches(client: Client) -> Iterator[Metric]:
+    """Those under way, the latest 25: each has an id of its own, and there is no end of them."""
+    under_way = client.batches.under_way()
+    meaning = "Recipients of the batches under way, by state."
+    counts = [((one.batch_id, one.list, state), count) for one in under_way for state, count in one.counts.items()]
+    yield _gauge("sesmail_batch_recipients", meaning, ("batch", "list", "state"), counts)
+    meaning = "What SES's events and readers' links have told of the batches under way so far."
+    told = [((one.batch_id, one.list, what), count) for one in under_way for what, count in one.events.items()]
+    yield _gauge("sesmail_batch_events", meaning, ("batch", "list", "event"), told)
 
 
 def _sweeps(swept: Mapping[str, int]) -> Metric:

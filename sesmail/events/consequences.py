@@ -15,6 +15,7 @@ from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, S
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
+from sesmail.state.batches import RECIPIENT_ID
 from sesmail.state.reputation import Fact, Sight
 from sesmail.state.suppression import OptOut, Passing
 from sesmail.vocabulary import Reason
@@ -266,4 +267,5 @@ def fact_of(event: Event, told_by: str) -> Fact:
         counter=event.counter,
         # AWS's mailbox simulator counts for nobody's reputation.
         sent_at=None if event.recipient.lower().endswith(MAILBOX_SIMULATOR) else event.sent_at,
+        batch=of_batch[1] if (of_batch := RECIPIENT_ID.fullmatch(event.send_id or "")) else "",
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import random
+import time
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sesmail import tracing
 from sesmail.errors import (
@@ -30,20 +32,24 @@ from sesmail.errors import (
 )
 from sesmail.frames import forget_variables
 from sesmail.message import LIST_TAG, Lane
+from sesmail.sending.crowd import CROWDED, Crowd
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
 from sesmail.sending.shares import Shares
-from sesmail.sending.throttle import Granted, Share, SlotLease
+from sesmail.sending.throttle import Granted, Share, SlotLease, sum_of
+from sesmail.ses.bulk import MOST_ENTRIES
 from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.state.ledger import new_token
 from sesmail.state.line import list_scope, site_scope
 from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sesmail.message import Email
     from sesmail.sending.accounts import SesAccount, SesAccounts
+    from sesmail.sending.crowd import Place
+    from sesmail.ses.bulk import Entry
     from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
@@ -68,6 +74,9 @@ TRIED_AGAIN_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 600.0
 """AWS advises to wait up to ten minutes when the send rate is exceeded."""
 
+
+SINGLE_CALLS_SECONDS = 300.0
+"""How long SES is asked by single calls after it took no call for several."""
 
 CLAIMED_AT_ONCE = 10
 """Of a lot, in one round trip: their bodies come with one answer."""
@@ -148,6 +157,38 @@ class Moves(Protocol):
         """What is known of it."""
 
 
+class Party(Protocol):
+    """Recipients of one letter, for whom SES is asked together."""
+
+    @property
+    def letter(self) -> Email:
+        """What all of them get."""
+
+    def first(self) -> Claim:
+        """Of the one whose turn it is: what holds for it, holds for all."""
+
+    def alike(self, most: int) -> int:
+        """How many, the first among them, count to the quota as that one does."""
+
+    def begin(self, most: int, *, tries: bool) -> dict[int, Entry]:
+        """Note that SES is asked for so many now; those for whom it may be."""
+
+    def request(self, entries: Mapping[int, Entry]) -> dict[str, Any]:
+        """What SES is asked."""
+
+    def took(self, number: int, message_id: str) -> None:
+        """SES took one."""
+
+    def claim(self, number: int) -> Claim:
+        """Of one of those that were begun."""
+
+    def put_back(self, numbers: Sequence[int]) -> None:
+        """SES took none of these: they are to be asked for again."""
+
+    def undo(self) -> None:
+        """Those of the last `begin`, whose answer was lost, are not asked for."""
+
+
 class Delivery:
     """Delivers claimed emails to SES; one object a process, for all its threads."""
 
@@ -167,7 +208,9 @@ class Delivery:
         self._accounts = accounts
         self._fallback = FallBack(accounts)
         self._shares = Shares(settings)
+        self._crowd: Crowd | None = None
         self._slots: SlotLease | None = None
+        self._single_calls_until: dict[SesTransport, float] = {}
         self.patience = Patience()
 
     def over(self, moves: Moves, slots: SlotLease) -> Delivery:
@@ -181,6 +224,21 @@ class Delivery:
         self.patience.stop()
         for account in self._accounts.values():
             account.throttle.stop()
+        if self._crowd:
+            self._crowd.stop()
+
+    def spare_threads(self, worker: str | None) -> None:
+        """Where there are several accounts: what waits for a slow one leaves the threads to others. See `crowd.py`."""
+        if len(self._accounts) > 1 and self._crowd is None:
+            patient = copy(self)  # whose emails wait for their turns
+            self._crowd = Crowd(self._next_waiting, lambda claim: patient.work(claim, worker))
+
+    def _next_waiting(self, place: Place) -> Claim | None:
+        account, lane = place
+        for ticket in self._claims.queue_for_room(lane, 1, account=account, one_went=True):
+            if isinstance(claim := self.claim(ticket.send_id), Claim):
+                return claim
+        return None
 
     def claim(self, send_id: str) -> Claim | State | None:
         """Take a send for this worker; its state when it is not to be had, None when the ledger knows no such send.
@@ -300,6 +358,112 @@ class Delivery:
             return held_up
         return _Ready(claim=claim, slot=slot, transport=transport, composed=composed)
 
+    # -- several by one call ------------------------------------------------------------------------------------------
+
+    def work_together(self, party: Party, worker: str | None) -> list[Outcome] | None:
+        """Send to some of these by one SendBulkEmail, and write down what became of each.
+
+        None where SES should be asked by single calls, and none of those left was asked for.
+        """
+        claim = party.first()
+        account = self._account_of(claim)
+        transport = account.transport()
+        if self._asks_singly(transport):
+            return None
+        try:
+            slots = self._slots_together(claim, party, worker)
+            held_up = slots if isinstance(slots, Postponed) else self._try_account(account, slots[0], transport)
+            if isinstance(slots, Postponed) or held_up:
+                return [self._postpone(claim, held_up or _SHUTDOWN)]
+            begun: dict[int, Entry] = {}
+            if held_up := self._begin_by(
+                account, sum_of(slots), lambda: begun.update(party.begin(len(slots), tries=bool(slots[0].probes)))
+            ):
+                with suppress(LedgerUnavailable):  # then a sweep finds them
+                    self.patience.unless_stopped(party.undo)
+                return [self._postpone(claim, held_up)]
+        except StaleClaim:
+            return [Stale()]
+        if spare := slots[len(begun) :]:
+            self.patience.whatever_happens(lambda: account.throttle.unused(sum_of(spare)))
+        return self._ask_together(party, begun, slots, transport) if begun else []
+
+    def _asks_singly(self, transport: SesTransport) -> bool:
+        """Whether calls for several are of no use now: an older botocore, or a SES that does not take them."""
+        if self._prepare(transport) or time.monotonic() < self._single_calls_until.get(transport, 0.0):
+            return True
+        try:
+            can = transport.can_send_bulk
+        except SesError:
+            return True
+        if not can:
+            self._make_single_calls(transport, "the installed botocore does not know all that SendBulkEmail has")
+        return not can
+
+    def _make_single_calls(self, transport: SesTransport, why: str) -> None:
+        self._single_calls_until[transport] = time.monotonic() + SINGLE_CALLS_SECONDS
+        log.warning(
+            "SendBulkEmail is of no use (%s): nobody was sent to by it, and SES is asked by single calls for %d s",
+            why,
+            SINGLE_CALLS_SECONDS,
+            extra={"action": "single_calls"},
+        )
+
+    def _slots_together(self, claim: Claim, party: Party, worker: str | None) -> list[Granted] | Postponed:
+        assert self._slots is not None, "only who holds several sends them together"
+        self._slots.wanted = party.alike(MOST_ENTRIES)
+        slot = self._wait_for_slot(claim, worker)
+        return slot if isinstance(slot, Postponed) else [slot, *self._slots.rest()]
+
+    def _ask_together(
+        self, party: Party, begun: dict[int, Entry], slots: list[Granted], transport: SesTransport
+    ) -> list[Outcome] | None:
+        """Ask, and write the answers down."""
+        numbers = [*begun]
+        slots = slots[: len(numbers)]
+        try:
+            with tracing.span("SES SendBulkEmail", kind="CLIENT"):
+                answers = transport.send_bulk(party.letter, party.request(begun))
+        except SesError as error:
+            return self._none_answered(party, numbers, slots, error, transport)
+        except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
+            return [self._cut_off(party.claim(number), bug) for number in numbers]
+        return [
+            self._answered(party, number, slot, answer)
+            for number, slot, answer in zip(numbers, slots, answers, strict=True)
+        ]
+
+    def _answered(self, party: Party, number: int, slot: Granted, answer: str | SesError) -> Outcome:
+        try:
+            if isinstance(answer, SesError):
+                return self._not_sent(party.claim(number), slot, answer)
+            if slot.probes:
+                return self._sent(party.claim(number), slot, answer)
+        except StaleClaim:
+            return Stale()
+        party.took(number, answer)
+        return Sent(message_id=answer)
+
+    def _none_answered(
+        self, party: Party, numbers: list[int], slots: list[Granted], error: SesError, transport: SesTransport
+    ) -> list[Outcome] | None:
+        """Why SES answers nothing but an error to a whole call, single calls find out better: it took none."""
+        first, *others = numbers
+        if error.is_answer and not isinstance(error, OutcomeUnknown):
+            throttle = self._account_of(party.claim(first)).throttle
+            self.patience.whatever_happens(lambda: throttle.unused(sum_of(slots)))
+            self.patience.whatever_happens(lambda: party.put_back(numbers))
+            self._make_single_calls(transport, str(error))
+            return None
+        try:
+            outcome = self._not_sent(party.claim(first), sum_of(slots), error)
+            if isinstance(error, OutcomeUnknown):
+                return [outcome, *(self._no_answer(party.claim(number), str(error), error.code) for number in others)]
+            self.patience.whatever_happens(lambda: party.put_back(others))
+        except StaleClaim:
+            return [Stale()]
+        return [outcome]
+
     def _account_of(self, claim: Claim) -> SesAccount:
         """The one that SES is asked through."""
         return self._accounts[claim.through]
@@ -330,9 +494,22 @@ class Delivery:
     def _wait_for_slot(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         try:
             self.patience.unless_stopped(self._account_of(claim).watch.make_sure)
-            return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            crowd = self._crowd_of(claim)
+            if crowd is None:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            limit = self._account_of(claim).throttle.snapshot
+            if not crowd.enter(claim.account, claim.lane, lambda: self.patience.unless_stopped(limit).limit):
+                return CROWDED
+            try:
+                return self.patience.unless_stopped(lambda: self._acquire(claim, worker))
+            finally:
+                crowd.leave(claim.account, claim.lane)
         except LedgerUnavailable:
             return _SHUTDOWN
+
+    def _crowd_of(self, claim: Claim) -> Crowd | None:
+        """Where it waits in the ledger if its account is slow; a chunk of a batch holds its thread for a moment."""
+        return self._crowd if claim.through == claim.account and self._ledger is self._claims else None
 
     def _acquire(self, claim: Claim, worker: str | None) -> Granted | Postponed:
         email = claim.email
@@ -344,17 +521,21 @@ class Delivery:
             claim.lane,
             express=claim.express,
             quota_recipients=sum(not to.lower().endswith(SIMULATOR_DOMAIN) for to in email.recipients),
-            shares=self._shares_of(email, worker),
+            shares=self._shares_of(claim, worker),
             scopes=scopes,
+            begins=self._claims.beginning(claim) if self._ledger is self._claims else None,
             patience_seconds=self._settings.patience_seconds,
             lease=self._slots,
         )
 
-    def _shares_of(self, email: Email, worker: str | None) -> list[Share]:
+    def _shares_of(self, claim: Claim, worker: str | None) -> list[Share]:
         """What this email keeps to besides the account's rate."""
-        rate = self._rates.of(worker) if worker else None
-        own = [] if rate is None else [Share(scope=f"worker:{worker}", rate=rate)]
-        return [*own, *self._shares.of(email)]
+        rates = {
+            f"worker:{worker}": self._rates.of(worker) if worker else None,
+            f"run:{claim.run}": claim.run_rate,
+        }
+        own = [Share(scope=scope, rate=rate) for scope, rate in rates.items() if rate is not None]
+        return [*own, *self._shares.of(claim.email)]
 
     def _try_account(self, account: SesAccount, slot: Granted, transport: SesTransport) -> Postponed | None:
         """Before an email tries a line that the breaker has closed, `GetAccount` does: it makes no email uncertain.
@@ -382,12 +563,15 @@ class Delivery:
 
     def _begin(self, claim: Claim, slot: Granted) -> Postponed | None:
         """From here on, SES may have it. A slot that waited for Redis is old by then, so that is not waited for."""
-        throttle = self._account_of(claim).throttle
+        if slot.has_begun:
+            return None
+        tries = {"tries": True} if slot.probes else {}
+        return self._begin_by(self._account_of(claim), slot, lambda: self._ledger.begin(claim, **tries))
+
+    def _begin_by(self, account: SesAccount, slot: Granted, begin: Callable[[], None]) -> Postponed | None:
+        throttle = account.throttle
         try:
-            if slot.probes:
-                self._ledger.begin(claim, tries=True)
-            else:
-                self._ledger.begin(claim)
+            begin()
         except SendPostponed as closed:
             self.patience.unless_stopped(lambda: throttle.unused(slot))
             return Postponed(seconds=closed.seconds, cause=Cause.STOPPED, reason=closed.reason)
@@ -474,7 +658,7 @@ class Delivery:
         """
 
         def give_back() -> State:
-            for_room = waiting.cause is Cause.QUOTA
+            for_room = waiting.cause is Cause.QUOTA or waiting.for_room
             return self._ledger.postpone(
                 claim,
                 waiting.seconds,
@@ -493,6 +677,8 @@ class Delivery:
                 extra={"send_id": claim.send_id},
             )
             return waiting
+        if waiting is CROWDED and self._crowd:
+            self._crowd.one_waits_at(claim.account, claim.lane)
         return self._proved(claim) if state is State.SENT else waiting
 
     def _proved(self, claim: Claim) -> Sent:

@@ -150,6 +150,9 @@ class MemoryLedger:
             site=kept.settings.site,
         )
 
+    def beginning(self, claim: Claim) -> None:
+        """Nothing begins with a slot: there are no slots here."""
+
     def begin(self, claim: Claim, *, tries: bool = False) -> None:  # noqa: ARG002  no line is closed here
         """Note that SES is asked now. Raises `StaleClaim` when the send is no longer this claim's."""
         with self._held(claim, HELD) as kept:

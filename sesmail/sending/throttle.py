@@ -14,9 +14,11 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sesmail.errors import StaleClaim
 from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
 from sesmail.state.breaker import Breaker
+from sesmail.state.ledger import Beginning
 from sesmail.state.line import ACCOUNT, Line
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
@@ -35,6 +37,8 @@ SOON_SECONDS = 0.01
 """A wait that is not worth doing anything else first."""
 LONGEST_NAP_SECONDS = 1.0
 """Who waits for a turn asks again at least this often, so that all learn soon that the line was closed."""
+
+NOTHING_BEGINS = Beginning("", "", 0, "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,8 @@ class Granted:
     quota_recipients: int
     probes: tuple[str, ...] = ()
     """What is closed and tried with this send; `accepted` opens it."""
+    has_begun: bool = False
+    """The claim that was to begin with it has."""
     asks_account_first: bool = False
     """The breaker has closed the line: before this send tries it, `GetAccount` is to have an answer."""
 
@@ -140,6 +146,7 @@ class SendThrottle:
         shares: Sequence[Share] = (),
         scopes: Sequence[str] = (),
         patience_seconds: float = 10.0,
+        begins: Beginning | None = None,
         lease: SlotLease | None = None,
     ) -> Granted | Postponed:
         """Sleep until these recipients may go, and return right before SES is to be asked.
@@ -150,6 +157,9 @@ class SendThrottle:
         the account and the lane: `configuration-set:NAME`, `identity:DOMAIN`; for bulk `site:SITE`, `list:SITE/LIST`.
         Within a lane it is first come, first served; a send that gets no turn within `patience_seconds` is postponed.
         `lease` is of the thread that asks, where it sends many.
+
+        `begins` is noted as being asked about where its slot is due at once: see `Granted.has_begun`. Raises
+        `StaleClaim` where it was given to another worker.
         """
         lease = lease or SlotLease()
         request = _Request(
@@ -161,6 +171,7 @@ class SendThrottle:
             scopes=(ACCOUNT, f"lane:{lane}", *scopes),
             patience_seconds=patience_seconds,
             deadline=self._clock() + patience_seconds,
+            begins=begins,
             lease=lease,
         )
         lease.ask(self, request.kind, self._clock())
@@ -171,7 +182,8 @@ class SendThrottle:
             if self._arrive(reserved.due, lease):
                 lease.granted_at = self._clock()
                 return reserved.granted
-            self.unused(reserved.granted)
+            missed = [reserved.granted, *(lease.rest() if lease.together else ())]
+            self.unused(sum_of(missed))
         return _SHUTDOWN
 
     def stop(self) -> None:
@@ -261,8 +273,10 @@ class SendThrottle:
         """Ask Redis as often as Redis says; only one thread at a time does that for each turnstile."""
         while not self._stopping.is_set():
             kind, *details = self._run("throttle_reserve", *request.arguments(asker))
-            if kind == b"granted":
-                return self._reserved(request, *details)
+            if kind in (b"granted", b"begun"):
+                return self._reserved(request, *details, has_begun=kind == b"begun")
+            if kind == b"stale":
+                raise StaleClaim
             if kind == b"postponed":
                 return _postponed(*details)
             wait_seconds = details[0] / 1e6
@@ -272,7 +286,7 @@ class SendThrottle:
             self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
         return _SHUTDOWN
 
-    def _reserved(self, request: _Request, *details: int | bytes) -> _Reserved:
+    def _reserved(self, request: _Request, *details: int | bytes, has_begun: bool) -> _Reserved:
         """The first of the slots that Redis gave; the others are left with the lease."""
         times = [each for each in details if isinstance(each, int)]
         probes = [each for each in details if isinstance(each, bytes)]
@@ -283,6 +297,7 @@ class SendThrottle:
                 recipients=request.recipients,
                 quota_recipients=request.quota_recipients,
                 probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+                has_begun=has_begun and not request.lease.slots,
                 asks_account_first=b"account" in probes,
             )
             request.lease.slots.append(_Reserved(due=now + wait_us / 1e6, granted=granted))
@@ -301,6 +316,12 @@ class SendThrottle:
 def _nothing() -> None: ...
 
 
+def sum_of(slots: Sequence[Granted]) -> Granted:
+    """Several of one moment as one."""
+    recipients, counted = sum(slot.recipients for slot in slots), sum(slot.quota_recipients for slot in slots)
+    return replace(slots[0], recipients=recipients, quota_recipients=counted)
+
+
 @dataclass(kw_only=True, slots=True)
 class SlotLease:
     """Slots of one thread that sends one email after the other: taken several in one call, used each at its own moment.
@@ -311,6 +332,8 @@ class SlotLease:
 
     wanted: int = 1
     """How many emails its thread has in hand."""
+    together: bool = False
+    """Whether they are to be used at one moment, by one call."""
     before_waiting: Callable[[], object] = _nothing
     """What is to be done before its thread waits for longer than a moment."""
     busy_seconds: float = 0.0
@@ -330,13 +353,17 @@ class SlotLease:
             self.give_back()
             self._throttle, self._kind = throttle, kind
 
-    def give_back(self) -> None:
-        """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
+    def rest(self) -> list[Granted]:
+        """What is left of those for one moment, of which the first was granted."""
         left = [reserved.granted for reserved in self.slots]
         self.slots.clear()
+        return left
+
+    def give_back(self) -> None:
+        """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
+        left = self.rest()
         if self._throttle is not None and left:
-            counted = sum(granted.quota_recipients for granted in left)
-            self._throttle.unused(replace(left[0], quota_recipients=counted))
+            self._throttle.unused(sum_of(left))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -350,6 +377,7 @@ class _Request:
     scopes: tuple[str, ...]
     patience_seconds: float
     deadline: float
+    begins: Beginning | None
     lease: SlotLease
 
     @property
@@ -363,8 +391,9 @@ class _Request:
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
         busy_us = round(self.lease.busy_seconds * 1e6)
-        wanted = self.lease.wanted if busy_us else 1
-        return (*head, wanted, busy_us, len(self.shares), *shares, *self.scopes)
+        wanted = self.lease.wanted if busy_us or self.lease.together else 1
+        busy = "together" if self.lease.together else busy_us
+        return (*head, wanted, busy, *(self.begins or NOTHING_BEGINS), len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:
         return Postponed(

@@ -168,6 +168,34 @@ def what_happens_next(error: Exception, email: Email | None = None) -> SesError:
 
 
 _GLOBAL_ENDPOINT, _NO_AWSCRT = "global-endpoint", "MissingDependencyException"
+_STATUSES = {
+    "ACCOUNT_THROTTLED": ("TooManyRequestsException", "Maximum sending rate exceeded."),
+    "ACCOUNT_DAILY_QUOTA_EXCEEDED": ("TooManyRequestsException", "Daily message quota exceeded."),
+    "ACCOUNT_SUSPENDED": ("AccountSuspendedException", ""),
+    "ACCOUNT_SENDING_PAUSED": ("SendingPausedException", ""),
+    "CONFIGURATION_SET_SENDING_PAUSED": ("ConfigurationSetSendingPausedException", ""),
+    "CONFIGURATION_SET_NOT_FOUND": ("ConfigurationSetDoesNotExistException", ""),
+    "TEMPLATE_NOT_FOUND": ("TemplateDoesNotExistException", ""),
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED": ("MailFromDomainNotVerifiedException", ""),
+    "INVALID_SENDING_POOL_NAME": ("NotFoundException", ""),
+    "MESSAGE_REJECTED": ("MessageRejected", ""),
+    "INVALID_PARAMETER": ("BadRequestException", ""),
+    "TRANSIENT_FAILURE": ("TRANSIENT_FAILURE", ""),
+}
+"""What SES says of an entry of SendBulkEmail, as a call of SendEmail would have been answered: code, and words."""
+
+
+def what_happens_to_entry(status: str, words: str, letter: Email) -> SesError:
+    """What SES says of one recipient of SendBulkEmail. `FAILED`, and what nobody knows, it may have."""
+    if status not in _STATUSES:
+        return _error(OutcomeUnknown, status, _without_addresses(words, letter))
+    code, said = _STATUSES[status]  # where its status says more than its words, these stand in their place
+    response = {"Error": {"Code": code, "Message": said or words}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    error = _of_answer(response, letter)
+    error.is_answer = True
+    return error
+
+
 _MEND = {
     _NO_AWSCRT: "A global endpoint (EndpointId) wants a signature that boto3 makes by awscrt, which this worker lacks: "
     "pip install 'sesmail[global]', and restart the workers.",

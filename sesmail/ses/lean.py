@@ -84,7 +84,7 @@ class LeanCall:
 
     def _written(self, request: Mapping[str, Any]) -> bytes:
         """The whole of it, signed. The credentials' own failures are boto3's."""
-        body = json.dumps(request, separators=(",", ":"), default=_base64).encode()
+        body = _as_json(request).encode()
         borrowed = self._borrowed
         headers = {
             "Host": borrowed.host,
@@ -126,7 +126,8 @@ class LeanCall:
         """Write, and read the answer, within the time that one may take."""
         borrowed = self._borrowed
         try:
-            sock.settimeout(borrowed.read_timeout_seconds)
+            if sock.gettimeout() != borrowed.read_timeout_seconds:  # urllib3 connects within another
+                sock.settimeout(borrowed.read_timeout_seconds)
             sock.sendall(written)
             return _answer(_Reader(sock, borrowed.read_timeout_seconds))
         except TimeoutError as error:
@@ -210,3 +211,6 @@ def _base64(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return b64encode(value).decode("ascii")
     raise TypeError(f"no JSON: {type(value).__name__}")
+
+
+_as_json = json.JSONEncoder(separators=(",", ":"), default=_base64).encode

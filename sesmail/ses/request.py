@@ -140,7 +140,12 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
 
 def request_with_everything() -> dict[str, Any]:
     """A request that has every member that any request may have."""
-    email = Email(
+    return send_email_request(email_with_everything(), send_id="-")
+
+
+def email_with_everything() -> Email:
+    """An email that has all that requests are made of."""
+    return Email(
         "to@example.com",
         "-",
         "-",
@@ -152,4 +157,3 @@ def request_with_everything() -> dict[str, Any]:
         configuration_set="-",
         attachments=Attachment("logo.png", b"-", content_id="logo"),
     )
-    return send_email_request(email, send_id="-")

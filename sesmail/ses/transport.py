@@ -21,10 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesError, SesMisconfigured, SesUnavailable
-from sesmail.ses.answers import hide_words, what_happens_next
+from sesmail.ses.answers import hide_words, what_happens_next, what_happens_to_entry
+from sesmail.ses.bulk import Entry, Template, send_bulk_email_request
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
-from sesmail.ses.request import Composed, compose, request_with_everything
+from sesmail.ses.request import Composed, compose, email_with_everything, request_with_everything
 from sesmail.ses.roles import Key, session_of
 
 if TYPE_CHECKING:
@@ -172,19 +173,44 @@ class SesTransport:
     compose = staticmethod(compose)
 
     def send(self, email: Email, *, send_id: str) -> str:
-        """`compose` and `send_composed`. Raises as they do."""
+        """`prepare`, `compose` and `send_composed`. Raises as they do."""
+        self.prepare()
         return self.send_composed(self.compose(email, send_id=send_id))
 
     def send_composed(self, composed: Composed) -> str:
-        """Ask SES once to send it, and return the MessageId.
+        """Ask SES once to send it, and return the MessageId; where `prepare` has found SES, if that was called.
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda way: way.send_email(composed.request), composed.email)
+        answer = self._ask(lambda way: way.send_email(composed.request), composed.email, is_prepared=True)
         message_id: str = answer.get("MessageId") or ""
         if not message_id:
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
         return message_id
+
+    @property
+    def can_send_bulk(self) -> bool:
+        """Whether the installed botocore knows all that a call of `send_bulk` has. Raises as `said`."""
+        model = self._way_of_this_process().client.meta.service_model.operation_model("SendBulkEmail").input_shape
+        entry = Entry(send_id="-", mailbox="to@example.com", values={}, headers={}, tags={})
+        request = send_bulk_email_request(email_with_everything(), Template(subject="-", text="-", html="-"), [entry])
+        return not [*_unknown_members(model, request)]
+
+    def send_bulk(self, letter: Email, request: dict[str, Any]) -> list[str | SesError]:
+        """Ask SES once to send a letter to several (`send_bulk_email_request`): a MessageId for each, or why not.
+
+        Raises the `SesError` of what happens to all of them next.
+        """
+        answer = self._ask(lambda way: way.client.send_bulk_email(**request), letter)
+        results = answer.get("BulkEmailEntryResults") or []
+        if len(results) != len(request["BulkEmailEntries"]):
+            raise OutcomeUnknown("SES did not answer for each recipient: it may have sent the emails.")
+        return [
+            result["MessageId"]
+            if result.get("Status") == "SUCCESS" and result.get("MessageId")
+            else what_happens_to_entry(result.get("Status") or "", result.get("Error") or "", letter)
+            for result in results
+        ]
 
     def account(self) -> Account:
         """Ask for the account's limits and state. SES allows one such call a second. Raises `SesError`."""
@@ -213,8 +239,10 @@ class SesTransport:
         parts: dict[str, Any] = {**answer["TemplateContent"]}
         return {name.lower(): text for name, text in parts.items() if text}
 
-    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None) -> Answer:
-        way = self._way_of_this_process()
+    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None, *, is_prepared: bool = False) -> Answer:
+        way = self._way if is_prepared else None
+        if way is None or way.place[0] != os.getpid():
+            way = self._way_of_this_process()
         try:
             return call(way)
         except (BotoCoreError, ClientError, ResponseParserError) as error:

@@ -17,6 +17,7 @@ from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, Unknown
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
 from sesmail.state.callers import KeyDigest
+from sesmail.state.reputation import Counter as Told
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, BatchStatus, State
@@ -64,6 +65,10 @@ class Wanted:
     weight: float
     metadata: str = field(repr=False)
     """The caller's, as JSON; empty for none."""
+    rate: float | None
+    """Recipients a second that it may have at most."""
+    ramp: int | None
+    """How many on its first day, twice as many on each that follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -94,6 +99,8 @@ class Held:
     letter_digest: str
     data: bytes
     """Compressed; empty where Redis has lost it."""
+    rate: float | None
+    """Recipients a second that the batch may have at most."""
 
     def numbers(self, state: str) -> list[int]:
         """Those of its recipients that were in this state."""
@@ -101,9 +108,12 @@ class Held:
 
 
 _COUNTED = [f"n:{state}" for state in State]
+_TOLD = [f"e:{counter}" for counter in Told]
 _FIELDS = [
     *_COUNTED,
+    *_TOLD,
     *("state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "site", "account"),
+    *("rate", "ramp"),
 ]
 STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
 """Of a recipient within a batch, by their codes: lua/batches.lua."""
@@ -148,6 +158,8 @@ class Batches:
             wanted.metadata,
             wanted.letter,
             wanted.letter_digest,
+            wanted.rate or "",
+            wanted.ramp or "",
         )
         if how == b"other":
             raise IdempotencyConflict("key", found.decode())
@@ -239,6 +251,8 @@ class Batches:
 
         None where the claim is stale.
         """
+        if not numbers:
+            return []
         answer = self._run_at(held.account, "batch_settle", held.batch_id, held.token, to, *numbers)
         states = {b"": None, b"sent": State.SENT}
         return [states.get(each, State.SCHEDULED) for each in answer]
@@ -334,6 +348,17 @@ class Batches:
     def cancel(self, batch_id: str) -> BatchState:
         """Take back all that has not begun. Raises as `pause`."""
         return self._steer(batch_id, "cancel", BatchState.CANCELLED)
+
+    def slow(self, batch_id: str, what: str, limit: float | None) -> None:
+        """Set its `rate` (recipients a second) or its `ramp` (how many on the first day), from now; None takes it off.
+
+        Raises `UnknownSend`, and `MoveRefused` for a batch of a newer release.
+        """
+        answer = self._run("batch_slow", batch_id, what, limit or "").decode()
+        if answer == "gone":
+            raise UnknownSend
+        if answer != "slowed":
+            raise MoveRefused(f"The batch is {answer}: upgrade this program to say how fast it may go.")
 
     def _steer(self, batch_id: str, wish: str, expected: BatchState) -> BatchState:
         following = 0
@@ -478,13 +503,16 @@ def _status(batch_id: str, row: Mapping[str, str], left: Mapping[str, int]) -> B
         counts=counts,
         site=row.get("site", ""),
         account=row.get("account", DEFAULT_ACCOUNT),
+        rate=float(row["rate"]) if "rate" in row else None,
+        ramp=int(row["ramp"]) if "ramp" in row else None,
+        events={name[2:]: int(row[name]) for name in _TOLD if name in row},
     )
 
 
 def _held(token: str, answer: Sequence[Any]) -> Held | None:
     if not answer:
         return None
-    batch_id, chunk, states, list_name, account, waits, digest, data = answer
+    batch_id, chunk, states, list_name, account, waits, digest, data, rate = answer
     return Held(
         batch_id=batch_id.decode(),
         chunk=int(chunk),
@@ -495,6 +523,7 @@ def _held(token: str, answer: Sequence[Any]) -> Held | None:
         waits=int(waits),
         letter_digest=digest.decode(),
         data=data,
+        rate=float(rate) if rate else None,
     )
 
 

@@ -70,6 +70,10 @@ class DurableScripts(Scripts):
             raise LedgerUnavailable(self._in_doubt(name, str(arguments[0]), waited))
         return answer
 
+    def are_waited_for(self, name: str) -> bool:
+        """Whether more is waited for than the script's answer."""
+        return name in WAITED_FOR
+
     def _run_and_wait(self, command: str, script: str, arguments: tuple[Any, ...]) -> list[Any]:
         """In one round trip, on one connection: Redis waits for what this connection wrote.
 

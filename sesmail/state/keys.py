@@ -42,7 +42,7 @@ CATALOGUE: tuple[Key, ...] = (
         "for_room:<lane>",
         "zset",
         "while any wait",
-        "ids that wait for room in the 24-hour quota, by the time (ms) of acceptance",
+        "ids that wait for room in the 24-hour quota or for the rate of an account, by the time (ms) of acceptance",
     ),
     Key("in:claimed", "zset", "for ever", "ids by the time (ms) of their claim"),
     Key("in:sending", "zset", "for ever", "ids by the time (ms) at which SES must have answered"),

@@ -11,7 +11,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
 from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
@@ -47,6 +47,17 @@ PART_IS_MISSING = "a body or an attachment of it is missing in Redis: was it evi
 
 CLOSED_SECONDS = 1.0
 """How long a send waits whose line was closed just before SES was to be asked; the sweeper knows when it is open."""
+
+
+class Beginning(NamedTuple):
+    """What the scripts that note it must know of a claim about which SES is asked now."""
+
+    send_id: str
+    token: str
+    longest_ms: int
+    """That asking can take."""
+    through: str
+    """The account that SES is asked through, where that is not the email's own, else empty."""
 
 
 class Ledger:
@@ -235,13 +246,21 @@ class Ledger:
 
         Raises `SendPostponed` when the breaker has closed the line meanwhile, unless the email is there to try that.
         """
-        longest_ms = round(self._settings.asking_seconds * 1000)
-        through = "" if claim.through == claim.account else claim.through
-        answer = self._run_at(claim.through, "begin", claim.send_id, claim.token, longest_ms, int(tries), through)
+        send_id, token, longest_ms, through = self._beginning(claim)
+        answer = self._run_at(claim.through, "begin", send_id, token, longest_ms, int(tries), through)
         if answer == 0:
             raise StaleClaim
         if answer < 0:
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+
+    def beginning(self, claim: Claim) -> Beginning | None:
+        """For a slot with which it begins; None where `begin` has more to do than to write it down."""
+        return None if self._scripts.are_waited_for("begin") else self._beginning(claim)
+
+    def _beginning(self, claim: Claim) -> Beginning:
+        longest_ms = round(self._settings.asking_seconds * 1000)
+        through = "" if claim.through == claim.account else claim.through
+        return Beginning(claim.send_id, claim.token, longest_ms, through)
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it. The late word of a worker that was given up still counts: SES has it, so no one else sends."""
@@ -276,9 +295,9 @@ class Ledger:
         """Put it back to wait for `delay_seconds`. An attempt that was begun is given back: waiting is not trying.
 
         `backs_off` counts the wait, so that the next back-off is longer. `for_room` says that it waits for room in the
-        24-hour quota, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope of the line
-        to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event has proved
-        that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
+        24-hour quota or the rate, and goes on sooner where that comes sooner; `for_scope` that it waits for that scope
+        of the line to open, and goes on then; `why` is noted among its moves, in a word. Answers `SENT` when an event
+        has proved that SES took it by an earlier call, else `SCHEDULED`. Raises `StaleClaim`.
         """
         delay_ms = max(0, round(delay_seconds * 1000))
         arguments = (delay_ms, reason, int(backs_off), self._sent_retention_ms, int(for_room), for_scope, why)
@@ -464,9 +483,14 @@ class Ledger:
         _, *found = self._run("sweep_due", lane, most, f"braked:lane:{lane}", 0, "")
         return _tickets(found)
 
-    def queue_for_room(self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT) -> list[Ticket]:
-        """Up to `page` sends of a lane that wait for an account's 24-hour quota and have room in it, now queued."""
-        return _tickets(self._run_at(account, "sweep_room", lane, page))
+    def queue_for_room(
+        self, lane: Lane, page: int = 200, *, account: str = DEFAULT_ACCOUNT, one_went: bool = False
+    ) -> list[Ticket]:
+        """Up to `page` sends of a lane that wait for an account's quota or rate and have room in it, now queued.
+
+        No more than go out at the rate within a few seconds, unless `one_went`: one of them has just had its slot.
+        """
+        return _tickets(self._run_at(account, "sweep_room", lane, page, int(one_went)))
 
     def queue_unproven(self, page: int = 200) -> tuple[list[Ticket], int]:
         """Sends unknown for the whole evidence window, queued again; and how many of them were given up.

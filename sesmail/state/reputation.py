@@ -72,6 +72,8 @@ class Fact:
     counter: Counter | None
     sent_at: datetime | None = None
     """When its email was sent; without it the brake does not judge by it."""
+    batch: str = ""
+    """The id of the batch that its email is of, which counts it, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,7 @@ class Reputation:
                 fact.sent_on.isoformat(),
                 f"{fact.counter} {fact.list}" if fact.counter else "",
                 round(fact.sent_at.timestamp() * 1000) if fact.sent_at else 0,
+                fact.batch,
             )
             for fact in facts
         )

@@ -100,6 +100,10 @@ class Scripts:
             for arguments, answer in zip(calls, answers, strict=True)
         ]
 
+    def are_waited_for(self, name: str) -> bool:  # noqa: ARG002  others are
+        """Whether more is waited for than the script's answer."""
+        return False
+
     def of_account(self, account: str) -> Self:
         """The same, where what belongs to one account of SES is that of this one."""
         if account == self.keys.account:

@@ -1,7 +1,8 @@
-"""A host's Celery app with every kind of continuation, and a program that queues them all and waits for their ends.
+"""A host's Celery app with every kind of continuation, and a program that queues them and waits for their ends.
 
-`python -m tests.acceptance.canvas_app KIND ...` prints "published", and in the end, as JSON, what each `.get()` answered.
-Whatever runs is noted in the Redis list `marks`: its name, its task id, and what it was called with.
+`python -m tests.acceptance.canvas_app '[{"wait": "paused", ...}, ...]'` queues, for each of these waits, each kind, prints
+"published", and in the end, as JSON, what each `.get()` answered. All names begin with that of their wait. Whatever runs
+is noted in the Redis list `marks`: its name, its task id, and what it was called with.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from redis import Redis
 from sesmail import send_ses_email as send
 
 notes = Redis.from_url(os.environ["SESMAIL_REDIS_URL"], decode_responses=True)
-OPTIONS = json.loads(os.environ.get("CANVAS_OPTIONS", "{}"))
-"""Given to every email, such as a countdown."""
 PATIENCE_SECONDS = 100
 
 app = Celery("host", broker=os.environ["CELERY_BROKER_URL"], include=["sesmail.tasks"])
@@ -49,30 +48,49 @@ def note_request(task: Any, **_: Any) -> None:
         notes.rpush("tickets", json.dumps([task.request.id, trace, task.request.delivery_info.get("priority")]))
 
 
-def email(name: str, **more: Any) -> Any:
-    """A signature of an email."""
-    options = {"task_id": f"{os.environ.get('CANVAS_IDS', '')}{name}", **OPTIONS, **more}
-    return send.si(os.environ.get("CANVAS_TO", "success@simulator.amazonses.com"), name, "Hi.").set(**options)
+class Wait:
+    """Each kind of canvas, of emails that have to wait for one thing."""
 
+    def __init__(
+        self,
+        wait: str = "",
+        kinds: Any = None,
+        options: Any = None,
+        to: str = "success@simulator.amazonses.com",
+        **more: Any,
+    ) -> None:
+        """`options` are given to every email, such as a countdown; `more` is what else they say."""
+        self.prefix = f"{wait}-" if wait else ""
+        self._options = options or {}
+        self._email = {"to": to, "text": "Hi.", **more}
+        made = self._kinds()
+        self.results = {f"{self.prefix}{kind}": made[kind]() for kind in kinds or made}
 
-def kinds() -> dict[str, Callable[[], Any]]:
-    """Each kind of canvas, by its name."""
-    return {
-        "link": lambda: email("link", link=mark.s(name="link"), link_error=mark.s(name="link-error")).apply_async(),
-        "links": lambda: email("links", link=[mark.si(name="links-1"), mark.si(name="links-2")]).apply_async(),
-        "linked-group": lambda: email(
-            "linked-group", link=group(mark.si(name="linked-1"), mark.si(name="linked-2"))
-        ).apply_async(),
-        "chain": lambda: chain(email("chain"), mark.s(name="chain")).apply_async(),
-        "chain-of-emails": lambda: chain(
-            mark.si(name="first"), email("second"), email("third"), mark.s(name="chain-of-emails")
-        ).apply_async(),
-        "group": lambda: group(email("group-1"), email("group-2")).apply_async(),
-        "chord": lambda: chord([email("chord-1"), email("chord-2")], mark.s(name="chord")).apply_async(),
-        "headers": lambda: email("headers", headers={"traceparent": "00-17-4-01"}, priority=3).apply_async(),
-        "ignored": lambda: email("ignored", ignore_result=True, link=mark.si(name="ignored")).apply_async(),
-        "plain": lambda: email("plain").apply_async(),
-    }
+    def _send(self, name: str, **more: Any) -> Any:
+        """A signature of an email."""
+        options = {"task_id": f"{self.prefix}{name}", **self._options, **more}
+        return send.si(subject=name, **self._email).set(**options)
+
+    def _mark(self, name: str) -> Any:
+        return mark.s(name=f"{self.prefix}{name}")
+
+    def _kinds(self) -> dict[str, Callable[[], Any]]:
+        send, mark = self._send, self._mark
+        linked = [mark("linked-1"), mark("linked-2")]
+        return {
+            "link": lambda: send("link", link=mark("link"), link_error=mark("link-error")).apply_async(),
+            "links": lambda: send("links", link=[mark("links-1"), mark("links-2")]).apply_async(),
+            "linked-group": lambda: send("linked-group", link=group(linked)).apply_async(),
+            "chain": lambda: chain(send("chain"), mark("chain")).apply_async(),
+            "chain-of-emails": lambda: chain(
+                mark("first"), send("second"), send("third"), mark("chain-of-emails")
+            ).apply_async(),
+            "group": lambda: group(send("group-1"), send("group-2")).apply_async(),
+            "chord": lambda: chord([send("chord-1"), send("chord-2")], mark("chord")).apply_async(),
+            "headers": lambda: send("headers", headers={"traceparent": "00-17-4-01"}, priority=3).apply_async(),
+            "ignored": lambda: send("ignored", ignore_result=True, link=mark("ignored")).apply_async(),
+            "plain": lambda: send("plain").apply_async(),
+        }
 
 
 def ended(result: Any) -> Any:
@@ -85,10 +103,9 @@ def ended(result: Any) -> Any:
 
 def main() -> None:
     """Queue, say so, wait."""
-    made = kinds()
-    results = {name: made[name]() for name in sys.argv[1:] or made}
+    waits = [Wait(**wait) for wait in json.loads(sys.argv[1])]
     print("published", flush=True)
-    print(json.dumps({name: ended(result) for name, result in results.items()}), flush=True)
+    print(json.dumps({name: ended(result) for wait in waits for name, result in wait.results.items()}), flush=True)
 
 
 if __name__ == "__main__":

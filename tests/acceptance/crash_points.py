@@ -1,7 +1,7 @@
 """Loaded by workers under test (`celery worker --include tests.acceptance.crash_points`): they die or freeze on the spot.
 
 A send whose id begins with the name of a step, such as `after_begin-1`, strikes its worker down there, once. What strikes
-is in STRIKE: `KILL self`, `KILL parent` or `STOP self`. The file named as the send tells the state that it was in.
+is in STRIKE: `KILL self`, `KILL parent`, `STOP self`, or `HOLD thread`, which goes no further. The file named as the send tells the state that it was in.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "after_claim": (Ledger, "claim"),
     "after_reserve": (SendThrottle, "acquire"),
     "after_begin": (Ledger, "begin"),
+    "after_begin_with_slot": (SendThrottle, "acquire"),
     "after_yes": (SesTransport, "send_composed"),
     "before_ack": (Ledger, "sent"),
 }
@@ -40,7 +41,11 @@ def wrap(owner: type, name: str) -> None:
         if name == "claim":
             current.send_id = args[0]
             strike(["before_claim"])
+        if name == "acquire" and current.send_id.startswith(("after_reserve-", "after_begin-")):
+            kwargs["begins"] = None  # as where the slot is not due at once
         answer = method(self, *args, **kwargs)
+        while current.send_id.startswith("after_begin_with_slot-") and name == "acquire" and not answer.has_begun:
+            answer = method(self, *args, **kwargs)  # another send had the slot of this very moment
         strike(steps)
         return answer
 
@@ -57,6 +62,8 @@ def strike(steps: list[str]) -> None:
         state = "none"
     Path(send_id).write_text(state)
     what, whom = os.environ["STRIKE"].split()
+    if what == "HOLD":
+        threading.Event().wait()
     os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{what}"])
     if what == "KILL":
         signal.pause()  # the kernel takes a moment to end the children of a killed parent

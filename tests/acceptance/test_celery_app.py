@@ -101,6 +101,7 @@ CONF = """
 import json, os
 from sesmail import app, current_client
 s = current_client().settings
+assert app.conf["broker_url"] == app.conf.broker_url  # schedulers and the like read either
 print(json.dumps({"broker": app.conf.broker_url, "ledger": s.redis_url, "schedule": sorted(app.conf.beat_schedule),
     "serializer": app.conf.task_serializer, "rate": s.max_send_rate}))
 """
@@ -171,6 +172,8 @@ def test_an_error_in_celeryconfig_is_raised_and_says_what_it_means(site, tmp_pat
     assert done.returncode == 1
     assert f"The configuration `celeryconfig` cannot be loaded ({named}" in done.stdout
     assert "Mend the file" in done.stdout.splitlines()[-1]
+    assert ("Traceback" in done.stdout) == (program == "producer"), "Celery's commands say it in a line"
+    assert "celeryconfig.py, line 1)" in done.stdout
 
 
 def test_a_configuration_that_is_asked_for_by_name_must_be_there(site, tmp_path):

@@ -133,7 +133,7 @@ def test_why_says_what_is_in_the_way_of_all_and_of_one(ledger: Ledger, redis: Re
     accept(ledger, "a")
     code, found, _ = sesmail("why")
     assert (code, [each["id"] for each in found["obstacles"]]) == (1, ["no-worker", "limits"])
-    ledger.heartbeat("worker", 60)
+    ledger.heartbeat("worker", 3600)
     code, found, _ = sesmail("why", "a")
     assert (code, found["said"].startswith("It is queued for ")) == (1, True)
     assert [each["id"] for each in found["obstacles"]] == ["limits"]

@@ -116,6 +116,7 @@ def test_a_group_with_a_wrong_address_says_which_are_queued(host):
     assert site.ledger.counts()["queued"] == 2
 
 
+OFTEN = 'beat_schedule = {"sesmail-sweep": {"task": "sesmail.sweep", "schedule": 0.5}}\n'
 BEAT = """
 from celery.beat import Scheduler
 from django.apps import apps
@@ -126,13 +127,27 @@ class DatabaseScheduler(Scheduler):
 """
 
 
-def test_the_stand_alone_beat_takes_its_schedule_from_django(site):
-    package = site.folder / "django_celery_beat"
+@pytest.mark.parametrize("named", ["-S", "beat_scheduler"])
+def test_the_stand_alone_beat_takes_its_schedule_from_django(site, tmp_path, named):
+    package = tmp_path / "django_celery_beat"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "schedulers.py").write_text(BEAT)
-    (site.folder / "django_settings.py").write_text('SECRET_KEY = "x"\nINSTALLED_APPS = []')
-    command = [*CELERY, "-A", "sesmail", "beat", "-S", "django_celery_beat.schedulers:DatabaseScheduler", "-l", "INFO"]
-    beat = site.start(*command, DJANGO_SETTINGS_MODULE="django_settings")
-    beat.wait_for("Django is ready")
-    beat.wait_for("Sending due task sesmail-sweep")
+    (tmp_path / "django_settings.py").write_text('SECRET_KEY = "x"\nINSTALLED_APPS = []')
+    scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
+    (tmp_path / "celeryconfig.py").write_text(OFTEN if named == "-S" else f"{OFTEN}{named} = {scheduler!r}")
+    command = [*CELERY, "-A", "sesmail", "beat", *(["-S", scheduler] if named == "-S" else []), "-l", "INFO"]
+    path = f"{tmp_path}{os.pathsep}{site.environment['PYTHONPATH']}"
+    with site.start(*command, folder=tmp_path, DJANGO_SETTINGS_MODULE="django_settings", PYTHONPATH=path) as beat:
+        beat.wait_for("Django is ready")
+        beat.wait_for("Sending due task sesmail-sweep")
+
+
+def test_the_stand_alone_beat_keeps_its_schedule_in_redis_by_redbeat(site, tmp_path):
+    pytest.importorskip("redbeat")
+    command = [*CELERY, "-A", "sesmail", "beat", "-S", "redbeat.RedBeatScheduler", "-l", "INFO"]
+    (tmp_path / "celeryconfig.py").write_text(OFTEN)
+    path = f"{tmp_path}{os.pathsep}{site.environment['PYTHONPATH']}"
+    with site.start(*command, folder=tmp_path, PYTHONPATH=path) as beat:
+        beat.wait_for("Sending due task sesmail-sweep")
+    assert site.redis.exists("redbeat:sesmail-sweep"), "in the Redis that is the broker"

@@ -133,6 +133,36 @@ with told(Exception, "away"):
 print("done")
 """
 
+BY_DDTRACE = f"""
+import ddtrace
+from ddtrace.trace import TraceFilter, tracer
+
+kept = []
+
+class Keep(TraceFilter):
+    def process_trace(self, trace):
+        kept.extend((span.name, span.resource, str(span.get_tags())) for span in trace)
+        return None  # nothing is sent to an agent
+
+tracer.configure(trace_processors=[Keep()])
+ddtrace.patch(redis=True, celery=True, botocore=True)
+from sesmail import InvalidEmail, current_client, send_ses_email, status
+from sesmail.message import Email
+
+email = {{"to": "{SECRET}@example.org", "subject": "{SECRET}", "text": "{SECRET}", "from_email": "{SECRET}@example.com"}}
+with tracer.trace("a view"):
+    assert send_ses_email(**email)["state"] == "sent"  # the worker's half, here and now
+    send_ses_email.delay(**email)
+    current_client().outbox.send_lot([Email(**email, lane="bulk")] * 2)
+    try:
+        send_ses_email.delay(**email | {{"to": "{SECRET} at example.org"}})
+    except InvalidEmail:
+        pass
+    else:
+        raise SystemExit("no InvalidEmail")
+print(*kept, sep="\\n")
+"""
+
 EMAIL = f"""
 import json, logging, sys
 logging.basicConfig(level=logging.DEBUG)
@@ -406,3 +436,12 @@ def test_no_error_of_a_producer_carries_an_email_to_sentry_or_opentelemetry(plac
     assert "EVALSHA" in told["spans"]
     for text in told.values():
         assert_secret(text)
+
+
+def test_what_ddtrace_is_told_holds_nothing(place, tmp_path):
+    """Its spans hold each command to Redis as it is given."""
+    pytest.importorskip("ddtrace")
+    told = place.python(BY_DDTRACE, folder=tmp_path, DD_INSTRUMENTATION_TELEMETRY_ENABLED="0")
+    assert "redis.raw_command" in told
+    assert "EVALSHA" in told
+    assert_secret(told)

@@ -85,7 +85,7 @@ def test_what_waits_for_tomorrows_quota_goes_out_when_it_grows_and_at_once_where
         ses.change(quota=1000)
         said = sesmail(fleet, "resume")
         assert "account: was open" in said
-        assert "waiting for the 24-hour quota go on" in said
+        assert "waiting for the 24-hour quota or the rate go on" in said
         fleet.wait_for(names, seconds=15)
         assert set(fleet.copies().values()) == {1}
 

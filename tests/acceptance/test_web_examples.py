@@ -29,7 +29,7 @@ def test_the_fastapi_sample_sends_answers_errors_and_takes_events(worker):
     command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--lifespan", "on"]
     folder = worker.folder / "fastapi_site"
     server = worker.start(*command, folder=folder, SESMAIL_FROM_EMAIL="shop@example.com")
-    server.wait_for("Application startup complete")
+    server.wait_for("Uvicorn running on")  # it listens only then
     url = f"http://127.0.0.1:{port}"
 
     def post(where: str, said: str) -> str:

@@ -13,6 +13,7 @@ from redis import Redis
 
 from docs.source import moves_in_batches
 from sesmail import Client, Letter, Settings, signals
+from sesmail.doors import prometheus
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import (
     ConfigurationError,
@@ -24,10 +25,12 @@ from sesmail.errors import (
     SendThrottled,
     UnknownSend,
 )
+from sesmail.events.consequences import fact_of
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
 from sesmail.state.batches import Held, unpacked
+from sesmail.state.reputation import Counter, Fact
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
 from tests.tickets import Broker
@@ -648,3 +651,96 @@ def test_a_template_that_ses_keeps_is_a_letter_by_its_name(client: Client, ses: 
     assert ses.emails[f"{batch.id}-0"].html == "<p>&lt;Ann&gt;</p>"
     with pytest.raises(ConfigurationError, match="#if vip"):
         client.send_batch("other", [], key="l", list="news")
+
+
+# -- how fast ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_keeps_to_a_rate_of_its_own_and_another_beside_it_does_not(client: Client, ses: Ses) -> None:
+    slow = client.send_batch(LETTER, readers(*range(150)), key="k", list="news", rate="36/h")
+    quick = client.send_batch(LETTER, readers(*range(120)), key="l", list="news")
+    assert slow.status().rate == 0.01
+    work(client)  # the slow one's second recipient has to wait for minutes, which no worker does
+    assert (slow.status().counts["sent"], quick.status().counts) == (1, {"sent": 120})
+    slow.slow(rate=None)
+    client.scripts.redis.hset(client.scripts.keys("batch", slow.id), "wait_until", 0)  # until then it has waited
+    work(client)
+    assert (slow.status().rate, slow.status().counts) == (None, {"sent": 150})
+
+
+def test_no_more_workers_take_chunks_of_a_slow_batch_than_its_rate_is_worth(client: Client) -> None:
+    client.send_batch(LETTER, readers(*range(900)), key="k", list="news", rate="9/s")
+    assert len(client.broker.tickets) == 2
+    held = [client.batches.claim(Lane.BULK, "a-worker", f"token-{n}") for n in range(3)]
+    assert [each and each.rate for each in held] == [9.0, 9.0, None]
+
+
+def test_a_ramp_lets_twice_as_many_go_on_each_day_and_none_more(client: Client, ses: Ses) -> None:
+    batch = client.send_batch(LETTER, readers(*range(120)), key="k", list="news", ramp=5)
+    redis, name, day_ms = client.scripts.redis, client.scripts.keys("batch", batch.id), 86_400_000
+    sent = []
+    for day in range(4):
+        work(client)
+        sent.append(batch.status().counts["sent"])
+        tomorrow_ms = int(redis.hget(name, "ramp_from")) + (day + 1) * day_ms
+        assert batch.status().waits_until == tomorrow_ms / 1000
+        redis.hincrby(name, "ramp_from", -(day + 1) * day_ms + day * day_ms)
+        redis.hset(name, "wait_until", 0)
+    assert sent == [5, 15, 35, 75]
+    batch.slow(ramp=None)
+    work(client)
+    assert batch.status().counts == {"sent": 120}
+
+
+def test_who_was_not_sent_on_a_day_of_a_ramp_does_not_count_to_it(client: Client, ses: Ses) -> None:
+    refusals = iter([True, True])
+
+    def throttles(_id: str) -> None:
+        if next(refusals, False):
+            raise SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException")
+
+    ses.before = throttles
+    batch = client.send_batch(LETTER, readers(*range(9)), key="k", list="news", ramp=5)
+    for _ in range(3):
+        client.chunk_worker.work(Lane.BULK, None)
+        client.scripts.redis.hset(client.scripts.keys("batch", batch.id), "wait_until", 0)  # the back-off is over
+    assert batch.status().counts == {"sent": 5, "queued": 4}
+
+
+@pytest.mark.parametrize("limit", [{"rate": "quick"}, {"rate": 0}, {"rate": "-1/s"}, {"ramp": 0}, {"ramp": "5"}])
+def test_what_is_no_limit_is_refused_by_its_name(client: Client, limit: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEmail, match=next(iter(limit))):
+        client.send_batch(LETTER, readers(1), key="k", list="news", **limit)
+    batch = client.send_batch(LETTER, readers(1), key="k", list="news")
+    with pytest.raises(InvalidEmail, match=next(iter(limit))):
+        batch.slow(**limit)
+
+
+# -- what SES tells of it ------------------------------------------------------------------------------------------------
+
+
+def fact(batch_id: str, counter: Counter, told_by: str) -> Fact:
+    today = datetime(2026, 1, 1, tzinfo=UTC).date()
+    what = {"key": f"{counter}-1", "told_by": told_by, "happened_on": today, "sent_on": today, "counter": counter}
+    return Fact(site="default", list="news", batch=batch_id, **what)
+
+
+def test_bounces_and_unsubscribes_of_a_batch_are_counted_once_each(client: Client) -> None:
+    batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
+    client.reputation.count([fact(batch.id, Counter.BOUNCED_PERMANENT, "a"), fact("", Counter.DELIVERED, "b")])
+    client.reputation.count([fact(batch.id, Counter.BOUNCED_PERMANENT, "another notification of the same")])
+    client.reputation.count(
+        [fact(batch.id, Counter.UNSUBSCRIBED, "c"), fact("batch_0000000000000000", Counter.SENT, "d")]
+    )
+    assert batch.status().events == {"bounced_permanent": 1, "unsubscribed": 1}
+    assert not client.scripts.redis.exists(client.scripts.keys("batch", "batch_0000000000000000"))
+    shown = prometheus.text(client)
+    assert f'sesmail_batch_recipients{{batch="{batch.id}",list="news",state="queued"}} 3.0' in shown
+    assert f'sesmail_batch_events{{batch="{batch.id}",event="unsubscribed",list="news"}} 1.0' in shown
+
+
+def test_an_event_of_a_recipient_names_its_batch_and_one_of_another_send_none() -> None:
+    said = {"occurred_at": datetime(2026, 1, 1, tzinfo=UTC), "sent_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    for send_id, batch_id in (("batch_0123456789abcdef-7", "batch_0123456789abcdef"), ("7", ""), (None, "")):
+        event = SimpleNamespace(key="k", site="s", list="", counter=None, recipient="", send_id=send_id, **said)
+        assert fact_of(event, "a").batch == batch_id  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from redis import Redis
 from docs.source import moves
 from sesmail.errors import MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Email, Lane
+from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
 from sesmail.state.ledger import Ledger
@@ -45,6 +46,7 @@ class WatchedScripts(ClockedScripts):
         self.redis.flushdb()
         self.redis.set("test-clock-ms", self.START_MS)
         self.before: list[str | None] = [None, None]
+        SendThrottle(self).update_account(rate=-1, quota_24h=-1, sent_24h=0)  # so that each slot is due at once
 
     def advance(self, seconds: float) -> None:
         self.redis.incrby("test-clock-ms", round(seconds * 1000))
@@ -205,6 +207,7 @@ ACTS: list[Callable[[Ledger, Any], Any]] = [
     lambda ledger, _: ledger.claim("a", "bob"),
     lambda ledger, _: ledger.claim("a", "ann", "token"),  # again, where the answer was lost
     lambda ledger, claim: ledger.begin(claim),
+    lambda ledger, claim: SendThrottle(ledger._scripts).acquire(1, Lane.BULK, begins=ledger.beginning(claim)),
     lambda ledger, claim: ledger.sent(claim, "ses-3"),
     lambda ledger, claim: ledger.rejected(claim, "no"),
     lambda ledger, claim: ledger._set_aside("a", claim.token, "cannot be read"),

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from sesmail.message import Lane
-from sesmail.sending.throttle import Granted, SendThrottle, Share, SlotLease
+from sesmail.sending.throttle import NOTHING_BEGINS, Granted, SendThrottle, Share, SlotLease
 from sesmail.state.keys import CATALOGUE, Keys
 from sesmail.state.line import ACCOUNT
 from sesmail.state.scripts import Scripts
@@ -172,7 +172,7 @@ def test_bulk_whose_ticket_was_issued_again_does_not_wait_behind_bulk(simulated:
 
 
 def ask(scripts: Scripts, asker: str, lane: str = "bulk") -> list[object]:
-    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 1, 0, 0, "account")
+    return scripts.run("throttle_reserve", 1, 0, lane, lane, 250_000, asker, 1, 0, *NOTHING_BEGINS, 0, "account")
 
 
 def last_slot(scripts: Scripts) -> float:
@@ -266,7 +266,8 @@ def test_a_lease_reaches_no_further_than_the_horizon_and_keeps_off_what_it_would
     throttle.update_account(rate=1000, quota_24h=-1, sent_24h=0)
 
     def slots(busy_us: int) -> int:
-        answer = simulated.run("throttle_reserve", 1, 0, "bulk", "bulk", 250_000, "me", 5000, busy_us, 0, "account")
+        me = "bulk", "bulk", 250_000, "me"
+        answer = simulated.run("throttle_reserve", 1, 0, *me, 5000, busy_us, *NOTHING_BEGINS, 0, "account")
         simulated.sleep(10)
         return (len(answer) - 1) // 2
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from sesmail.message import Lane
-from sesmail.sending.throttle import Granted, SendThrottle
+from sesmail.sending.throttle import NOTHING_BEGINS, Granted, SendThrottle
 from sesmail.state.keys import Keys
 from sesmail.vocabulary import Postponed
 from tests.contract.throttle_clock import SimulatedTime
@@ -179,7 +179,7 @@ def test_turns_are_first_come_first_served_and_the_dead_cost_no_slot(
         simulated.redis.set("test-clock-us", now)
         name = f"asker-{asker}"
         kind, wait, *slot = simulated.run(
-            "throttle_reserve", recipients, 0, "bulk", "bulk", 250_000, name, 1, 0, 0, "account"
+            "throttle_reserve", recipients, 0, "bulk", "bulk", 250_000, name, 1, 0, *NOTHING_BEGINS, 0, "account"
         )
         if kind == b"granted":
             assert slot[0] == pytest.approx(model.reserve(now if not grants else 0, recipients), abs=2)

@@ -103,6 +103,9 @@ class BatchRules:
         if send.id in before:
             self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
             self.check("nothing_begins_in_a_pause", not batch.is_paused or send.forgotten, send.id)
+            batch.ramp_begun += 1
+            ramp_is_kept = batch.ramp is None or batch.ramp_begun <= batch.ramp
+            self.check("a_ramp_is_kept", ramp_is_kept or send.forgotten, send.id)
             fiber.begun[send.id] = now
         else:
             fiber.begun.setdefault(send.id, now)
@@ -124,6 +127,12 @@ class BatchRules:
             if send and send.batch and send_id in before:
                 token = send.batch.holders.get(int(number) // CHUNK, ("",))[0]
                 self.check("only_the_holder_moves_it", token == held_by or send.forgotten, send_id)
+                send.batch.ramp_begun -= answer == b"queued"
+
+    def _batch_slow(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if (batch := self._model.batches.get((base, argv[0]))) and reply == b"slowed" and argv[1] == "ramp":
+            batch.ramp, batch.ramp_begun = int(argv[2]) if argv[2] else None, 0
+            self._story.tell(f"Redis: its ramp is {batch.ramp}", batch.id)
 
     def _batch_steer(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         if not (batch := self._model.batches.get((base, argv[0]))):

@@ -30,7 +30,7 @@ local function sim_expire(milliseconds_each, name, lifetime)
   return 1
 end
 """
-ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())"
+ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms(), ...)"
 NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
 MOVES_IN_BATCH = "moves.counts[to] = (moves.counts[to] or 0) + 1"
 NOTED_IN_BATCH = (

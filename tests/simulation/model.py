@@ -28,6 +28,9 @@ class Batch:
     is_sealed: bool = False
     is_paused: bool = False
     is_cancelled: bool = False
+    ramp: int | None = None
+    """How many may begin on the day that is under way, where somebody has said so."""
+    ramp_begun: int = 0
     holders: dict[int, tuple[Any, Any, float]] = field(default_factory=dict)
     """By chunk: the token, the fiber that has it (None: a sweep), and since when."""
     finished: int = 0

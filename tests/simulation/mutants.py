@@ -20,6 +20,10 @@ NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 CLAIMS = (
     _lua("begin takes any token", "begin", STALE_BEGIN, ""),
     _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
+    _lua(
+        "a slot begins what another holds", "throttle_reserve", "if begins and begins[2] ~= token then", "if false then"
+    ),
+    _lua("a slot begins before it is due", "throttle_reserve", "if begins and first_slot <= now and", "if begins and"),
     _lua("settle takes any token", "settle", STALE_SETTLE, ""),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
     _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),

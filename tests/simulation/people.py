@@ -264,19 +264,25 @@ class Operator:
             self._client.suppression.add(opt_out)
 
     def _steer(self) -> None:
-        """Pause a batch for a while, or take it back."""
+        """Pause a batch for a while, take it back, or let a few of it go."""
         ids = [batch.id for (base, _), batch in self._model.batches.items() if base == self._base and batch.is_sealed]
         if not ids or not self._faults.strikes("operator_steers_a_batch"):
             return
         batch_id, office = self._rng.choice(ids), self._client.batch_office
-        if self._rng.random() < 0.2:
+        what = self._rng.random()
+        if what < 0.2:
             office.cancel(batch_id)
             return
-        office.pause(batch_id)
+        if what < 0.5:
+            office.slow(batch_id, ramp=3)
+        else:
+            office.pause(batch_id)
         self._scheduler.sleep(self._rng.choice((5.0, 40.0)))
         self._go_on(batch_id)
 
     def _go_on(self, batch_id: str) -> None:
+        with suppress(UnknownSend):
+            self._whatever_happens(lambda: self._client.batch_office.slow(batch_id, ramp=None))
         with suppress(MoveRefused, UnknownSend):
             self._whatever_happens(lambda: self._client.batch_office.resume(batch_id))
 

@@ -34,6 +34,11 @@ class Violation:
     at: float
 
 
+def _rows(base: str) -> str:
+    """Where the rows of sends are, of a base that may be an account's."""
+    return base.partition("account:")[0]
+
+
 class Rules(BatchRules):
     """Judges a history while it is made."""
 
@@ -86,9 +91,10 @@ class Rules(BatchRules):
         self, base: str, name: str, argv: tuple[Any, ...], reply: Any, moved: list[tuple[str, str, float]]
     ) -> None:
         """A script has run and has moved these sends: id, state, epoch seconds by Redis' clock."""
-        before = {send_id: send.state for send_id, _, _ in moved if (send := self._model.sends.get((base, send_id)))}
+        rows = _rows(base)
+        before = {send_id: send.state for send_id, _, _ in moved if (send := self._model.sends.get((rows, send_id)))}
         for send_id, state, at_redis in moved:
-            if send := self._model.sends.get((base, send_id)):
+            if send := self._model.sends.get((rows, send_id)):
                 self._move(send, name, state, at_redis)
         if handler := getattr(self, f"_{name}", None):
             handler(base, argv, reply, before)
@@ -191,10 +197,13 @@ class Rules(BatchRules):
             self._scheduler.current().refused_by.add(base)
         if send is None or reply != 1:
             return
-        send.asked_through = argv[4] or send.account
-        self.check("only_the_holder_begins", send.holder == argv[1], send.id)
+        self._begins(send, argv[1], argv[4], before)
+
+    def _begins(self, send: Send, token: str, through: str, before: dict[str, str]) -> None:
+        send.asked_through = through or send.account
+        self.check("only_the_holder_begins", send.holder == token, send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
-        if argv[0] in before:
+        if send.id in before:
             self._scheduler.current().begun[send.id] = self._scheduler.now
         else:
             self._scheduler.current().begun.setdefault(send.id, self._scheduler.now)
@@ -298,16 +307,20 @@ class Rules(BatchRules):
                     self._model.braked[name.removesuffix("line")].pop(str(field).removeprefix("braked:"), None)
             self._model.paused[name.removesuffix("line")] -= {str(field).partition(":")[2] for field in fields}
 
-    def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
-        scopes = argv[9 + 2 * int(argv[8]) :]
+    def _throttle_reserve(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        scopes = argv[13 + 2 * int(argv[12]) :]
         if reply[0] == b"postponed" and reply[2] in (b"stopped", b"quota"):
             self._scheduler.current().refused_by.add(base)
-        if reply[0] == b"granted":
+        send = self._model.sends.get((_rows(base), argv[8]))
+        if send and reply[0] == b"begun":
+            self.check("begins_when_its_slot_is_due", reply[2] <= self.redis_now() * 1e6 + 1, send.id)
+            self._begins(send, argv[9], argv[11], before)
+        if reply[0] in (b"granted", b"begun"):
             if b"account" in reply[3:]:  # GetAccount tries it first
                 self._scheduler.current().refused_by.add(base)
             closed = self._model.paused[base] & set(scopes)
             self.check("nothing_passes_a_paused_line", not closed, "", " ".join(sorted(closed)))
-            self._passes_the_brake(base.partition("account:")[0], scopes, int(argv[0]))
+            self._passes_the_brake(_rows(base), scopes, int(argv[0]))
         elif reply[2:3] == [b"braked"]:
             self.check("the_brake_holds_up_bulk_alone", argv[2] == "bulk", "", argv[2])
 

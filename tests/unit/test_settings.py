@@ -63,6 +63,7 @@ OTHER_VALUES = {
     "accounts": '{"marketing": {"region": "eu-west-1", "lanes": ["bulk"]}}',
     "accept_waits_for": "disk",
     "ses_call": "boto3",
+    "batch_call": "bulk",
     "first_ticket": "celery",
     "ses": '{"TenantName": "shop-17"}',
     "on_unknown": "hold",

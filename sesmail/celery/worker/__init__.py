@@ -53,6 +53,7 @@ class MailWorker:
         `in_a_test`, Celery's own worker for tests may have any pool.
         """
         self.app: Celery = instance.app
+        self._hostname: str = instance.hostname
         stand_alone = is_stand_alone(instance)
         client = client_of(self.app)
         if not in_a_test:
@@ -80,13 +81,20 @@ class MailWorker:
         """It is ready to work."""
         for thread in self._threads:
             thread.start()
+        self._spare_threads()
         if self._first_lines:
             self._first_lines.start()
 
     def start_child(self) -> None:
         """In a child of a prefork pool: hear of the parent's shutdown."""
         self._bell.listen(self._hand_back)
+        self._spare_threads()
         linger_less()
+
+    def _spare_threads(self) -> None:
+        client = client_of(self.app)
+        if len(client.settings.account_names) > 1:
+            client.delivery.spare_threads(self._hostname)
 
     def stop(self) -> None:
         """Warm shutdown: what waits for its slot goes back; what SES is being asked is finished."""

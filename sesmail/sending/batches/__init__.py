@@ -19,6 +19,8 @@
   What waits (throttle, quota, a closed line, SES out of reach) makes the batch wait, not the recipient. No clear
   answer, or a refusal, makes a row of the ledger: evidence, the evidence window, `sesmail unknown` and `failed` know
   what to do with it.
+- By setting, SES is asked for up to fifty in one call (SendBulkEmail): `Party` and `Delivery.work_together`. They share
+  one moment of the throttle, one `begin`, and whatever becomes of the call; what SES says of each goes its own way.
 - A worker that dies in a chunk: the sweep takes it over under another token, writes whom SES was being asked for as
   `unknown`, and gives the rest back (`Recovery`, sending.py).
 - How many tickets there are is asked when they are issued, by the rate that holds then: one for each eight emails a

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from sesmail.message import Lane
     from sesmail.vocabulary import BatchState, BatchStatus
+
+
+KEPT: Any = object()
+"""Stands for a limit that stays as it was."""
 
 
 class Desk(Protocol):
@@ -24,6 +28,9 @@ class Desk(Protocol):
 
     def cancel(self, batch_id: str) -> BatchState:
         """Take back what has not begun."""
+
+    def slow(self, batch_id: str, *, rate: object = KEPT, ramp: object = KEPT) -> None:
+        """Say how fast it may go."""
 
     def issue_tickets(self, lane: Lane) -> None:
         """Have workers take chunks."""
@@ -51,6 +58,14 @@ class Batch:
     def status(self) -> BatchStatus:
         """How many of its recipients are in which state."""
         return self._desk.status(self.id)
+
+    def slow(self, *, rate: str | float | None = KEPT, ramp: int | None = KEPT) -> None:
+        """Go on at no more than this rate, `"5/s"` or `"300/m"`, or with no more than `ramp` recipients in the 24 hours
+        from now, and twice as many in each that follow; `None` takes a limit off, one that is left out stays as it was.
+
+        Raises `InvalidEmail` for what is no limit.
+        """
+        self._desk.slow(self.id, rate=rate, ramp=ramp)
 
     def pause(self) -> None:
         """Begin nothing more, until `resume`. Raises `MoveRefused` where it is not under way."""

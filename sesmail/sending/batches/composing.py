@@ -53,6 +53,8 @@ class Composer:
         send_at: datetime | str | None = None,
         expires_at: datetime | str | None = None,
         weight: float = 1.0,
+        rate: str | float | None = None,
+        ramp: int | None = None,
         without_unsubscribe: bool = False,
         skip_bad: bool = False,
     ) -> tuple[WrittenLetter, Terms, str]:
@@ -70,6 +72,8 @@ class Composer:
             send_at=send_at or email.send_at,
             expires_at=expires_at or email.expires_at,
             weight=weight,
+            rate=rate,
+            ramp=ramp,
             without_unsubscribe=without_unsubscribe,
             skip_bad=skip_bad,
         )

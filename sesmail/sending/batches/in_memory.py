@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sesmail.errors import InvalidEmail, MoveRefused, UnknownSend
 from sesmail.message.addresses import normal_address
-from sesmail.sending.batches.batch import Batch
+from sesmail.sending.batches.batch import KEPT, Batch
 from sesmail.sending.batches.queueing import Rows
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class MemoryOffice:
         self._refuse(batch_id)
 
     def cancel(self, batch_id: str) -> BatchState:
+        """Not possible here."""
+        self._refuse(batch_id)
+
+    def slow(self, batch_id: str, *, rate: object = KEPT, ramp: object = KEPT) -> None:  # noqa: ARG002
         """Not possible here."""
         self._refuse(batch_id)
 

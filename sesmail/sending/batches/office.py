@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sesmail.frames import shows_no_email
-from sesmail.sending.batches.queueing import Queueing
+from sesmail.sending.batches.batch import KEPT
+from sesmail.sending.batches.queueing import Queueing, ramp_of, rate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,14 @@ class BatchOffice:
         state = self._batches.resume(batch_id)
         self.issue_tickets(self.status(batch_id).lane)
         return state
+
+    def slow(self, batch_id: str, *, rate: object = KEPT, ramp: object = KEPT) -> None:
+        """Say how fast it may go, as `Batch.slow`. Raises `InvalidEmail`, `UnknownSend`, `LedgerUnavailable`."""
+        limits = {} if rate is KEPT else {"rate": rate_of(rate)}
+        limits |= {} if ramp is KEPT else {"ramp": ramp_of(ramp)}
+        for what, limit in limits.items():
+            self._batches.slow(batch_id, what, limit)
+        self.issue_tickets(self.status(batch_id).lane)
 
     def cancel(self, batch_id: str) -> BatchState:
         """Take back what has not begun. Raises `MoveRefused`, `UnknownSend`, `LedgerUnavailable`."""

@@ -21,6 +21,7 @@ from sesmail.sending.batches.batch import Batch
 from sesmail.sending.batches.written import OWN, WrittenLetter, digest_of
 from sesmail.sending.letters.columns import column_name
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
+from sesmail.settings import rate_limit
 from sesmail.state.batches import CHUNK, Block, Row, Wanted, packed, packed_metadata
 from sesmail.state.ledger import new_token
 from sesmail.vocabulary import DEFAULT_ACCOUNT
@@ -59,12 +60,23 @@ class Terms:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     weight: float = 1.0
+    rate: float | None = None
+    ramp: int | None = None
     without_unsubscribe: bool = False
     skip_bad: bool = False
 
     @classmethod
     def of(
-        cls, *, key: object, list_name: object, send_at: object, expires_at: object, weight: object, **flags: bool
+        cls,
+        *,
+        key: object,
+        list_name: object,
+        send_at: object,
+        expires_at: object,
+        weight: object,
+        rate: object,
+        ramp: object,
+        **flags: bool,
     ) -> Terms:
         """Checked. Raises `InvalidEmail`."""
         named = idempotency_key_of(key)
@@ -79,7 +91,26 @@ class Terms:
         at, until = moment_of("send_at", send_at), moment_of("expires_at", expires_at)
         if at and until and until <= at:
             raise InvalidEmail("expires_at", "is not after send_at")
-        return cls(key=named, list_name=list_name, send_at=at, expires_at=until, weight=weight, **flags)
+        limits: dict[str, Any] = {"weight": weight, "rate": rate_of(rate), "ramp": ramp_of(ramp)}
+        return cls(key=named, list_name=list_name, send_at=at, expires_at=until, **limits, **flags)
+
+
+def rate_of(value: object) -> float | None:
+    """Recipients a second of `5/s`, `300/m`, `5` or None, which is no limit. Raises `InvalidEmail`."""
+    try:
+        rate = None if value is None else rate_limit(value)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        rate = -1.0
+    if value is not None and not (rate and rate > 0):  # Celery's 0 is no limit: who says it here means a pause
+        raise InvalidEmail("rate", "is no rate", "more than 0 recipients a second, as 5/s, 300/m or 5000/h")
+    return rate
+
+
+def ramp_of(value: object) -> int | None:
+    """How many recipients on the first day. Raises `InvalidEmail`."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise InvalidEmail("ramp", "is no number of recipients on the first day", "1 or more")
 
 
 def written(complete: Email, terms: Terms, settings: Settings, texts: Texts) -> WrittenLetter:
@@ -151,6 +182,8 @@ class Queueing:
             expires_at=terms.expires_at,
             weight=terms.weight,
             metadata=json.dumps(metadata) if metadata else "",
+            rate=terms.rate,
+            ramp=terms.ramp,
         )
 
     def _checked(self, recipients: Iterable[Recipient]) -> Iterator[tuple[str, Row]]:

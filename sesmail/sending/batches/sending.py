@@ -6,25 +6,29 @@ import json
 import logging
 import time
 import zlib
-from typing import TYPE_CHECKING
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.sending.batches.written import WrittenLetter, personal
-from sesmail.sending.delivery import Stale
+from sesmail.sending.batches.written import WrittenLetter, own_way_off, personal
+from sesmail.sending.delivery import SIMULATOR_DOMAIN, Stale
 from sesmail.sending.throttle import SlotLease
+from sesmail.ses.bulk import send_bulk_email_request
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sesmail.message import Email
     from sesmail.sending.batches.office import BatchOffice
     from sesmail.sending.delivery import Delivery
+    from sesmail.sending.letters.texts import SesTexts
+    from sesmail.ses.bulk import Entry
     from sesmail.settings import Settings
     from sesmail.state.batches import Batches, Held, Row
     from sesmail.state.ledger import Ledger
@@ -61,22 +65,35 @@ class ChunkLedger:
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
         """Note that SES is asked now. Raises `StaleClaim` where it must not be, and `SendPostponed`."""
-        addresses, taken = {number_of(claim): normal_address(claim.email.recipients[0])}, [*self._taken]
-        (answer,), written = self._batches.begin(self._held, addresses, tries=tries, taken=taken)
-        for number, is_written in zip(taken, written, strict=True):
-            if is_written:
-                del self._taken[number]
-        if answer == "closed":
-            raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
-        self.is_over = answer not in ("sending", "suppressed", "expired", "sent")
+        (answer,) = self.begin_each({number_of(claim): normal_address(claim.email.recipients[0])}, tries=tries)
         if answer != "sending":
             raise StaleClaim(f"SES is not asked: {answer}")
 
+    def begin_each(self, addresses: Mapping[int, str], *, tries: bool) -> list[str]:
+        """Note that SES is asked for these now, in one call: `sending`, or why not. Raises `SendPostponed`."""
+        taken = [*self._taken]
+        answers, written = self._batches.begin(self._held, addresses, tries=tries, taken=taken)
+        for number, is_written in zip(taken, written, strict=True):
+            if is_written:
+                del self._taken[number]
+        self.is_over = not {"sending", "suppressed", "expired", "sent", "closed"}.issuperset(answers)
+        if "closed" in answers:
+            raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
+        return answers
+
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it."""
-        self.backs_off = False
-        self._taken[number_of(claim)] = message_id
+        self.took(number_of(claim), message_id)
         return State.SENT
+
+    def took(self, number: int, message_id: str) -> None:
+        """SES took one; to be written down soon."""
+        self.backs_off = False
+        self._taken[number] = message_id
+
+    def put_back(self, numbers: Sequence[int]) -> None:
+        """SES took none of these. Raises `LedgerUnavailable`."""
+        self._batches.settle(self._held, numbers, "queued")
 
     def flush(self) -> None:
         """Write down whom SES took; what it says late still counts. May be repeated. Raises `LedgerUnavailable`."""
@@ -138,12 +155,14 @@ class Letters:
         self._settings = settings
         self._links = links
         self._read: dict[str, WrittenLetter] = {}
+        self._texts: dict[str, SesTexts | None] = {}
 
     def of(self, held: Held) -> WrittenLetter:
         """A chunk's. Raises `Newer`, and `UnknownSend` or `ValueError` where it is lost."""
         if held.letter_digest not in self._read:
             while len(self._read) >= LETTERS_KEPT:
-                self._read.pop(next(iter(self._read)), None)
+                self._texts.pop(oldest := next(iter(self._read)), None)
+                self._read.pop(oldest, None)
             self._read[held.letter_digest] = WrittenLetter.unpack(self._batches.letter(held.batch_id))
         return self._read[held.letter_digest]
 
@@ -157,6 +176,22 @@ class Letters:
             links=self._links,
             send_id=f"{held.batch_id}-{number}",
         )
+
+    def for_ses(self, held: Held) -> SesTexts | None:
+        """A letter that SES can fill in by itself; None where it cannot. Raises as `of`."""
+        letter, digest = self.of(held), held.letter_digest
+        if digest not in self._texts:
+            self._texts[digest] = letter.for_ses()
+        return self._texts[digest]
+
+    def entry(self, held: Held, texts: SesTexts, number: int, row: Row) -> Entry:
+        """A recipient of a call for several."""
+        letter, send_id = self.of(held), f"{held.batch_id}-{number}"
+        if not letter.has_door:
+            return letter.entry(texts, row, send_id=send_id, url="", headers={})
+        site, links = self._settings.site, self._links
+        url, headers = own_way_off(row, site=site, list_name=held.list_name, links=links, send_id=send_id)
+        return letter.entry(texts, row, send_id=send_id, url=url, headers=headers)
 
     def claims(self, held: Held, rows: Mapping[int, Row]) -> Iterator[Claim | int]:
         """A claim for each; the number alone of one that cannot be made into an email."""
@@ -178,25 +213,107 @@ class Letters:
                 account=held.account,
                 through=held.account,
                 site=self._settings.site,
+                run=held.batch_id,
+                run_rate=held.rate,
             )
+
+
+class Party:
+    """Those of a chunk that calls for several are made for, as `Delivery.work_together` asks."""
+
+    def __init__(self, held: Held, moves: ChunkLedger, letters: Letters, texts: SesTexts, rows: dict[int, Row]) -> None:
+        self._held, self._moves, self._letters, self._texts = held, moves, letters, texts
+        self.rows = rows
+        """Those who still wait; who is dealt with is taken out."""
+        self._known: dict[int, Row] = {}
+        self._tried: dict[int, Row] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more of the chunk may be begun."""
+        return self._moves.is_over
+
+    def first(self) -> Claim:
+        """Of the one whose turn it is: what holds for it, holds for all. Raises `LookupError` where it is broken."""
+        number, row = next(iter(self.rows.items()))
+        return self._claim(number, row)
+
+    def alike(self, most: int) -> int:
+        """How many, the first among them, count to the quota as that one does."""
+        are_simulated = [row[0].lower().endswith(SIMULATOR_DOMAIN) for row in islice(self.rows.values(), most)]
+        return len([*takewhile(lambda each: each is are_simulated[0], are_simulated)])
+
+    def begin(self, most: int, *, tries: bool) -> dict[int, Entry]:
+        """Take out so many; answers those for whom SES is asked now. Raises `SendPostponed`, `StaleClaim`."""
+        some = self._tried = dict(islice(self.rows.items(), most))
+        entries = {number: self._letters.entry(self._held, self._texts, number, row) for number, row in some.items()}
+        addresses = {number: normal_address(bare_address(row[0])) for number, row in some.items()}
+        answers = self._moves.begin_each(addresses, tries=tries)
+        for number in some:
+            self._known[number] = self.rows.pop(number)
+        return {number: entries[number] for number, answer in zip(some, answers, strict=True) if answer == "sending"}
+
+    def request(self, entries: Mapping[int, Entry]) -> dict[str, Any]:
+        """What SES is asked."""
+        return send_bulk_email_request(self.letter, self._texts.template, [*entries.values()])
+
+    @property
+    def letter(self) -> Email:
+        """What all of them get."""
+        return self._letters.of(self._held).email
+
+    def took(self, number: int, message_id: str) -> None:
+        """SES took one."""
+        self._moves.took(number, message_id)
+
+    def claim(self, number: int) -> Claim:
+        """Of one of those that were begun."""
+        return self._claim(number, self._known[number])
+
+    def put_back(self, numbers: Sequence[int]) -> None:
+        """SES took none of these: they are to be asked for again. Raises `LedgerUnavailable`."""
+        self._moves.put_back(numbers)
+        self.rows.update({number: self._known[number] for number in numbers})
+
+    def undo(self) -> None:
+        """Those of the last `begin`, whose answer was lost, are not asked for. Raises `LedgerUnavailable`."""
+        self._moves.put_back([*self._tried])
+
+    def _claim(self, number: int, row: Row) -> Claim:
+        (claim,) = self._letters.claims(self._held, {number: row})
+        if isinstance(claim, int):
+            raise LookupError  # noqa: TRY004  it is the row that is broken
+        return claim
 
 
 class ChunkWorker:
     """Takes chunks and sends them; one object a process, for all its threads."""
 
     def __init__(
-        self, batches: Batches, ledger: Ledger, delivery: Delivery, lease: WorkerLease, letters: Letters
+        self,
+        batches: Batches,
+        ledger: Ledger,
+        delivery: Delivery,
+        lease: WorkerLease,
+        letters: Letters,
+        *,
+        together: bool = False,
     ) -> None:
+        """`together`: by calls for several, where a letter allows it."""
         self._batches = batches
         self._ledger = ledger
         self._delivery = delivery
         self._lease = lease
         self._letters = letters
+        self._together = together
         self._busy_seconds = 0.0
 
-    def work(self, lane: Lane, worker: str | None) -> int | None:
+    def work(
+        self, lane: Lane, worker: str | None, *, on_end: Callable[[str, int], None] = lambda _batch_id, _count: None
+    ) -> int | None:
         """Send a part of the batch whose turn it is; how many recipients were dealt with. None where no batch waits.
 
+        `on_end` is told of which batch they are, too.
         Raises `LedgerUnavailable` when this worker is stopped while it waits for Redis.
         """
         token, patience = new_token(), self._delivery.patience
@@ -218,6 +335,7 @@ class ChunkWorker:
             self._release(held, moves, slots, wait_seconds)
             raise
         self._release(held, moves, slots, wait_seconds)
+        on_end(held.batch_id, done)
         return done
 
     def _outcomes(self, held: Held, moves: ChunkLedger, slots: SlotLease, worker: str | None) -> Iterator[object]:
@@ -225,6 +343,9 @@ class ChunkWorker:
         end = time.monotonic() + HOLD_SECONDS
         try:
             rows = self._rows(held)
+            if self._together and (texts := self._letters.for_ses(held)):
+                party = Party(held, moves, self._letters, texts, rows)
+                yield from self._by_calls_for_several(delivery, party, slots, worker, end)
             for place, claim in enumerate(self._letters.claims(held, rows)):
                 if isinstance(claim, int):
                     yield self._broken(held, claim)
@@ -240,6 +361,26 @@ class ChunkWorker:
         except (UnknownSend, ValueError, LookupError, zlib.error):
             for number in held.numbers("queued"):
                 yield self._broken(held, number)
+
+    @staticmethod
+    def _by_calls_for_several(
+        delivery: Delivery, party: Party, slots: SlotLease, worker: str | None, end: float
+    ) -> Iterator[object]:
+        """Until its rows are dealt with, its time is over, or SES should be asked by single calls."""
+        slots.together = True
+        try:
+            while party.rows and not party.is_over and time.monotonic() < end:
+                try:
+                    outcomes = delivery.work_together(party, worker)
+                except (InvalidEmail, ValueError, LookupError):  # a broken row: who has not begun, goes singly
+                    return
+                if outcomes is None:
+                    return
+                yield from outcomes
+            if time.monotonic() >= end:
+                party.rows.clear()
+        finally:
+            slots.together = False
 
     def _rows(self, held: Held) -> dict[int, Row]:
         """Those of the chunk that still wait and have not opted out."""

@@ -9,10 +9,12 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sesmail.message import MAX_HEADERS, Lane
 from sesmail.message.addresses import bare_address, normal_address
 from sesmail.message.record import attach, detach
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
 from sesmail.sending.letters.texts import Texts
+from sesmail.ses.bulk import Entry
 from sesmail.state.newer import Newer
 from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 
@@ -20,10 +22,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sesmail.message import Email
+    from sesmail.sending.letters.texts import SesTexts
     from sesmail.unsubscribe import UnsubscribeLinks
 
 VERSION = 1
 """Of the form in which a letter is kept."""
+OF_BULK_CALL = frozenset(
+    {
+        "ConfigurationOverrides",
+        "EndpointId",
+        "FeedbackForwardingEmailAddress",
+        "FeedbackForwardingEmailAddressIdentityArn",
+        "FromEmailAddressIdentityArn",
+        "TenantName",
+    }
+)
+"""What SendBulkEmail has of what an email may say to SES besides."""
+MOST_TEXT = 400_000
+"""Characters of a letter that goes as an inline template; SES takes 500 KB."""
 OWN = frozenset({"headers", "tags", "metadata"})
 """What a recipient may have of its own, beside values."""
 
@@ -69,6 +85,38 @@ class WrittenLetter:
             return email
         return email.redirected(self.redirect_to, except_domains=self.redirect_except_domains)
 
+    def for_ses(self) -> SesTexts | None:
+        """Its texts as SES itself can fill them in for several at once; None where each needs a call of its own."""
+        email = self.email
+        is_plain = not email.attachments and not email.alternatives and not self.redirect_to
+        has_room = len(email.headers) < MAX_HEADERS - 2 and len(email.html or "") + len(email.text or "") < MOST_TEXT
+        has_body = email.html is not None or email.text is not None
+        if (
+            email.lane is not Lane.BULK
+            or not is_plain
+            or not has_body
+            or not has_room
+            or email.ses.keys() - OF_BULK_CALL
+        ):
+            return None
+        return self.texts.for_ses()
+
+    def entry(
+        self, texts: SesTexts, row: Sequence[Any], *, send_id: str, url: str, headers: Mapping[str, str]
+    ) -> Entry:
+        """One recipient of a call for several, whose row was checked when it was queued."""
+        count = 1 + len(self.columns)
+        known = dict(zip(self.columns, row[1:count], strict=True))
+        known |= {ADDRESS: bare_address(row[0]), UNSUBSCRIBE_URL: url}
+        own = row[count] if len(row) > count else {}
+        return Entry(
+            send_id=send_id,
+            mailbox=row[0],
+            values=texts.values(known),
+            headers={**own.get("headers", {}), **headers},
+            tags=own.get("tags") or {},
+        )
+
     def pack(self) -> bytes:
         """As it is kept: compressed JSON."""
         record, parts = detach(self.email)
@@ -94,6 +142,15 @@ class WrittenLetter:
         )
 
 
+def own_way_off(
+    row: Sequence[Any], *, site: str, list_name: str, links: Callable[[], UnsubscribeLinks], send_id: str
+) -> tuple[str, dict[str, str]]:
+    """The reader's own link off the list, and the headers that say it."""
+    recipient = normal_address(bare_address(row[0]))
+    url = links().link(Unsubscription(site=site, recipient=recipient, list=list_name, send_id=send_id))
+    return url, one_click_headers(url)
+
+
 def personal(
     letter: WrittenLetter,
     row: Sequence[Any],
@@ -106,9 +163,8 @@ def personal(
     """The email to one recipient, with the reader's own way off the list. Raises `InvalidEmail`."""
     if not letter.has_door:
         return letter.for_one(row, url="", headers={})
-    recipient = normal_address(bare_address(row[0]))
-    url = links().link(Unsubscription(site=site, recipient=recipient, list=list_name, send_id=send_id))
-    return letter.for_one(row, url=url, headers=one_click_headers(url))
+    url, headers = own_way_off(row, site=site, list_name=list_name, links=links, send_id=send_id)
+    return letter.for_one(row, url=url, headers=headers)
 
 
 def digest_of(packed: bytes) -> str:

@@ -90,6 +90,27 @@ def filled(text: str, values: Mapping[str, object], quoted: Callable[[str], str]
     return "".join(parts)
 
 
+def for_ses(
+    text: str, prefix: str, quoted: Callable[[str], str]
+) -> tuple[str, dict[str, Callable[[Mapping[str, str]], str]]] | None:
+    """The text as a template of SES, and how each of its values is made, by a name of `{prefix}{number}`.
+
+    None where what stands between the places would mean something to SES: braces, or a backslash before a place.
+    """
+    between, places = _split(text)
+    if any("{{" in part or "}}" in part or part.endswith(("{", "\\")) for part in between):
+        return None
+    names = {place: f"{prefix}{number}" for number, place in enumerate(dict.fromkeys(places))}
+    parts = [*between, *between]
+    parts[::2], parts[1::2] = between, [*(f"{{{{{names[place]}}}}}" for place in places), ""]
+    made = {name: _maker(place, quoted) for place, name in names.items()}
+    return "".join(parts), made
+
+
+def _maker(place: _Place, quoted: Callable[[str], str]) -> Callable[[Mapping[str, str]], str]:
+    return lambda values: quoted(place.of(values))
+
+
 def misspelt_placeholders(text: str) -> list[str]:
     """Those with something behind a `|` that means nothing, or most likely something else than it says."""
     return [

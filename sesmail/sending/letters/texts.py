@@ -8,12 +8,31 @@ from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError
 from sesmail.sending.letters import jinja
-from sesmail.sending.letters.placeholders import filled, foreign_placeholders, misspelt_placeholders, placeholders
+from sesmail.sending.letters.placeholders import (
+    filled,
+    for_ses,
+    foreign_placeholders,
+    misspelt_placeholders,
+    placeholders,
+)
+from sesmail.ses.bulk import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 SHOWN_PLACEHOLDERS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SesTexts:
+    """A letter's texts as a template of SES, and how a reader's values are made ready for it."""
+
+    template: Template
+    made: Mapping[str, Callable[[Mapping[str, str]], str]]
+
+    def values(self, known: Mapping[str, str]) -> dict[str, str]:
+        """One reader's, escaped where they stand in HTML."""
+        return {name: make(known) for name, make in self.made.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -46,6 +65,25 @@ class Texts:
             None if self.text is None else filled(self.text, values, str),
             None if self.html is None else filled(self.html, values, html.escape),
         )
+
+    def for_ses(self) -> SesTexts | None:
+        """As SES itself can fill them in; None where it cannot."""
+        if self.jinja:
+            return None
+        made: dict[str, Callable[[Mapping[str, str]], str]] = {}
+        texts: dict[str, str | None] = {}
+        for part, quoted in (("subject", str), ("text", str), ("html", html.escape)):
+            written: str | None = getattr(self, part)
+            if written is None:
+                texts[part] = None
+                continue
+            found = for_ses(written, part[0], quoted)
+            if found is None:
+                return None
+            texts[part] = found[0]
+            made |= found[1]
+        template = Template(subject=texts["subject"] or "", text=texts["text"], html=texts["html"])
+        return SesTexts(template=template, made=made)
 
     def check(self, columns: Collection[str], *, verbatim: bool = False) -> None:
         """See that all values that it uses are among these. Raises `ConfigurationError`.

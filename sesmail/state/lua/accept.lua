@@ -57,14 +57,17 @@ local now = now_ms()
 local due = math.max(tonumber(ARGV[5]) or 0, now + tonumber(ARGV[6]))
 local expires = tonumber(ARGV[7]) or (tonumber(ARGV[8]) and now + tonumber(ARGV[8])) or ''
 local state = due > now and 'scheduled' or 'queued'
-redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', site, 'account', ARGV[15], 'state', state, 'lane', lane, 'recipients', recipients, 'email', email,
-  'blobs', table.concat(digests, ' '), 'accepted_at', now, 'moved_at', now, 'expires_at', expires, 'addresses', ARGV[11])
+local row = {'v', ROW_VERSION, 'site', site, 'account', ARGV[15], 'state', state, 'lane', lane, 'recipients', recipients,
+  'email', email, 'blobs', table.concat(digests, ' '), 'accepted_at', now, 'moved_at', now, 'expires_at', expires,
+  'addresses', ARGV[11]}
 local wanted_at = due > now and string.format('%.0f', due) or '' -- from when on it is late, where not from the beginning
 for name, value in pairs({list = ARGV[12], metadata = ARGV[13], content = content, wanted_at = wanted_at}) do
   if value ~= '' then
-    redis.call('HSET', key('send', id), name, value)
+    row[#row + 1] = name
+    row[#row + 1] = value
   end
 end
+redis.call('HSET', key('send', id), unpack(row))
 if ARGV[23] == '1' then
   add_caller(id, ARGV[21], ARGV[22])
 elseif ARGV[22] ~= '' then

@@ -11,7 +11,7 @@
 --       to be asked for: number, address, as opt-outs have it
 -- Answers for each that SES took 'sent', or '' when the claim is stale. Then for each to be asked for: 'sending'; 'stale' where
 --         another worker has the chunk; 'closed' where the breaker has closed the line since the slot was given; or the state
---         of the recipient or of the batch, for which SES must not be asked.
+--         of the recipient or of the batch, for which SES must not be asked; or 'waits' where its ramp lets no more go today.
 local id, token, answer, moves, numbers, addresses = ARGV[1], ARGV[2], {}, new_moves(), {}, {}
 local taken = tonumber(ARGV[5])
 for i = 6, 5 + taken do
@@ -23,7 +23,7 @@ for i = 6 + taken, #ARGV, 2 do
 end
 local call = ARGV[6 + taken] -- it is known by the first of those that it asks for
 local hold = hold_of(id, numbers[1], token)
-local f = redis.call('HMGET', of_batch(id), 'state', 'expires_at', 'site', 'list', 'lane')
+local f = redis.call('HMGET', of_batch(id), 'state', 'expires_at', 'site', 'list', 'lane', 'ramp', 'ramp_from')
 local is_late = (tonumber(f[2]) or math.huge) <= now_ms()
 local is_closed = ARGV[3] ~= '1' and
   string.find(redis.call('HGET', of_account('line'), 'stopped:account') or '', '\nbreaker ', 1, true)
@@ -44,6 +44,9 @@ local function begin(number, state, address)
   local why = is_late and 'expired' or (has_opt_outs and suppressed(address, f[3], f[4], ignored) and 'suppressed')
   if not why and is_closed then
     return 'closed'
+  end
+  if not why and f[6] and not begin_on_ramp(id, tonumber(f[6]), tonumber(f[7])) then
+    return 'waits'
   end
   add_move(moves, id, number, 'queued', why or 'sending')
   return why or 'sending'

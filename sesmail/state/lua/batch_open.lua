@@ -3,7 +3,8 @@
 --
 -- ARGV: 1 id for a new one, 2 token of who adds, 3 site, 4 digest of the key, 5 digest of what the letter says, 6 its lifetime
 --       after its end (ms), 7 account, 8 lane, 9 list (or ''), 10 send at (epoch ms or ''), 11 expires at (epoch ms or ''),
---       12 greatest age (ms), 13 weight, 14 metadata (JSON or ''), 15 the letter (compressed), 16 its digest
+--       12 greatest age (ms), 13 weight, 14 metadata (JSON or ''), 15 the letter (compressed), 16 its digest, 17 recipients a
+--       second that it may have (or ''), 18 how many on its first day, twice as many on each that follows (or '')
 -- Answers {'opened' or 'resumed', id}; {'other', id} where the key stands for another letter; {'cancelled', id}.
 local of_key, now = key('batch-key', ARGV[3], ARGV[4]), now_ms()
 
@@ -40,6 +41,12 @@ redis.call('HSET', of_batch(id), 'v', BATCH_VERSION, 'site', ARGV[3], 'account',
   'letter', ARGV[15], 'letter_digest', ARGV[16], 'chunks', 0, 'key', of_key, 'lifetime', ARGV[6])
 if ARGV[14] ~= '' then
   redis.call('HSET', of_batch(id), 'metadata', ARGV[14])
+end
+if ARGV[17] ~= '' then
+  redis.call('HSET', of_batch(id), 'rate', ARGV[17])
+end
+if ARGV[18] ~= '' then
+  redis.call('HSET', of_batch(id), 'ramp', ARGV[18], 'ramp_from', due)
 end
 redis.call('ZADD', key('batches'), now, id)
 keep_for(id, ARGV[6])

@@ -1,7 +1,7 @@
 -- Batches: one letter and many recipients. What is common to them stands once; a recipient has four bits.
 --
 -- `batch:<id>` is a hash: what the batch is (v, site, account, lane, list, content, state, accepted_at, expires_at, wait_until,
--- ...) and how many of its recipients are in which state (`n:<state>`). `batch:<id>:chunks` has a hundred recipients a field,
+-- ...) and how many of its recipients are in which state (`n:<state>`), what events have told (`e:<counter>`). `batch:<id>:chunks` has a hundred recipients a field,
 -- compressed, by the chunk's number, for as long as any of them waits. `batch:<id>:states` is a string of four bits a
 -- recipient, at the number `chunk * 100 + place`, which makes the id of its send: `<batch>-<number>`. `batch:<id>:todo` lists
 -- the chunks that wait for a worker. A recipient for which SES gave no clear answer, or whom it refused, leaves: it gets a row
@@ -13,6 +13,7 @@ local BATCH_VERSION = 1
 local CHUNK = 100
 local CODES = {none = 0, queued = 1, sending = 2, sent = 3, row = 4, suppressed = 5, expired = 6, cancelled = 7}
 local NAMES = {[0] = 'none', 'queued', 'sending', 'sent', 'row', 'suppressed', 'expired', 'cancelled'}
+local DAY_MS = 86400000
 local LONGEST_TICKET_MS = 60000 -- a ticket that nobody took for so long counts as lost
 
 local function of_batch(id, ...)
@@ -111,6 +112,9 @@ local function settle_in_batch(moves, id, number, state, is_held, to)
   if is_proved(id, number) then
     to = 'sent'
   end
+  if to == 'queued' and redis.call('HEXISTS', of_batch(id), 'ramp_begun') == 1 then
+    redis.call('HINCRBY', of_batch(id), 'ramp_begun', -1)
+  end
   add_move(moves, id, number, 'sending', to)
   return to
 end
@@ -167,6 +171,26 @@ local function make_ready(id)
     local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
     redis.call('ZADD', ready, first[2] or 0, id)
   end
+end
+
+-- How many tickets, or chunks held, a batch of this rate of its own (recipients a second, nil for none) is worth at once.
+local function most_at_once(rate)
+  return rate and math.max(1, math.ceil(tonumber(rate) / 8)) or math.huge
+end
+
+-- Counts one more that is begun of a batch with a ramp, by its day of 24 hours; false where no more may be begun on this one:
+-- then the whole batch waits for the next.
+local function begin_on_ramp(id, first_day, from)
+  local now = now_ms()
+  local day = math.floor(math.max(0, now - from) / DAY_MS)
+  local f = redis.call('HMGET', of_batch(id), 'ramp_day', 'ramp_begun')
+  local begun = tonumber(f[1]) == day and tonumber(f[2]) or 0
+  if begun >= first_day * 2 ^ math.min(day, 40) then
+    redis.call('HSET', of_batch(id), 'wait_until', string.format('%.0f', from + (day + 1) * DAY_MS))
+    return false
+  end
+  redis.call('HSET', of_batch(id), 'ramp_day', day, 'ramp_begun', begun + 1)
+  return true
 end
 
 local function may_go(id, now)

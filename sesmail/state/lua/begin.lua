@@ -1,4 +1,4 @@
--- needs: rows
+-- needs: rows, beginning
 -- The last step before SES is asked: from here on, SES may have it.
 -- Moves: claimed -> sending: SES is asked now
 --
@@ -7,7 +7,7 @@
 -- Answers 1; 0 when the claim is stale, or -1 when the breaker has closed the line since the slot was given: then the caller
 -- must not ask SES.
 local id, token = ARGV[1], ARGV[2]
-local f = redis.call('HMGET', key('send', id), 'state', 'token', 'lane')
+local f = held(id)
 if f[2] ~= token then
   return 0
 end
@@ -20,11 +20,5 @@ end
 if ARGV[4] ~= '1' and string.find(redis.call('HGET', of_account('line'), 'stopped:account') or '', '\nbreaker ', 1, true) then
   return -1
 end
-move(id, 'claimed', 'sending', f[3], now_ms() + tonumber(ARGV[3]))
-redis.call('HINCRBY', key('send', id), 'attempts', 1)
-if ARGV[5] ~= '' then
-  redis.call('HSET', key('send', id), 'through', ARGV[5])
-else
-  redis.call('HDEL', key('send', id), 'through')
-end
+move_to_sending(id, f, ARGV[3], ARGV[5])
 return 1

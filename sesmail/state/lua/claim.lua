@@ -47,7 +47,7 @@ end
 
 local now = now_ms()
 -- A send that is in no index, which was evicted, is due.
-local score = lane and (tonumber(redis.call('ZSCORE', index(state, id, lane), id)) or now)
+local score = lane and (tonumber(redis.call('ZSCORE', index_of(state, lane, f[12]), id)) or now)
 local free = score and (state == 'queued' or (state == 'scheduled' and score <= now))
 if not free and not (state == 'claimed' and f[3] == token) then
   return is_known(version) and {state} or {'left', ''}
@@ -102,12 +102,12 @@ end
 
 if free then
   if state == 'queued' then
-    local marks, place = key('claimed_up_to'), queue(id, lane)
+    local marks, place = key('claimed_up_to'), queue(lane, f[12])
     local mark = number_of(redis.call('HGET', marks, place))
     redis.call('HSET', marks, place, string.format('%.0f', math.max(mark, score)))
   end
-  redis.call('HSET', row, 'owner', owner, 'token', token)
-  move(id, state, 'claimed', lane, now)
+  redis.call('ZREM', index_of(state, lane, f[12]), id)
+  enter(id, 'claimed', lane, now, 'owner', owner, 'token', token)
 end
 local answer = {'claimed', lane, f[12] or '', table.concat(opted_out, '\n'), f[7] or '0', f[8] or '0', f[16] or '', site,
   account, through, f[9]}

@@ -2,7 +2,8 @@
 --
 -- ARGV: 1 how long a fact is remembered (s), 2 how long rates are kept (s), 3 the brake's windows (ms each, with spaces
 --       between; '': it does not count), then for each fact: the day it happened, its digest of 8 bytes (and behind it
---       that by which a former release knows it, where that is another), the digest of who tells of it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it)
+--       that by which a former release knows it, where that is another), the digest of who tells of it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it),
+--       the id of the batch that its email is of (or '')
 -- Answers for each: 'first', 'again' (told by the same before) or 'twin' (told by another before).
 --
 -- `brake:<site>` has what the brake judges by: "<window> <end of its part> <counter> <list>" is what was told in a sixth of a
@@ -37,7 +38,7 @@ local function count_for_brake(site, counter, sent_at)
   end
 end
 
-for i = 4, #ARGV, 7 do
+for i = 4, #ARGV, 8 do
   local seen, told_by, counter = key('seen', ARGV[i]), ARGV[i + 2], ARGV[i + 5]
   local fact, formerly = string.sub(ARGV[i + 1], 1, 8), string.sub(ARGV[i + 1], 9)
   local teller = redis.call('HGET', seen, fact) or (formerly ~= '' and redis.call('HGET', seen, formerly))
@@ -49,6 +50,9 @@ for i = 4, #ARGV, 7 do
       redis.call('HINCRBY', rates, counter, 1)
       expires[rates] = rates_seconds
       count_for_brake(ARGV[i + 3], counter, tonumber(ARGV[i + 6]))
+      if ARGV[i + 7] ~= '' and redis.call('EXISTS', key('batch', ARGV[i + 7])) == 1 then
+        redis.call('HINCRBY', key('batch', ARGV[i + 7]), 'e:' .. string.match(counter, '^%S+'), 1)
+      end
     end
   end
   heard[ARGV[i + 3]] = true

@@ -9,8 +9,11 @@ end
 
 -- `addresses` one a line; `candidate` is a new secret, for a ledger that has none.
 local function index_send(id, addresses, site, list, candidate, now, until_ms)
-  redis.call('SETNX', key('index:secret'), candidate)
   local secret = redis.call('GET', key('index:secret'))
+  if not secret then
+    redis.call('SET', key('index:secret'), candidate)
+    secret = candidate
+  end
   for address in string.gmatch(addresses, '[^\n]+') do
     enter_index(key('index:address', hash_of(secret, address)), id, now, until_ms)
   end

@@ -16,10 +16,14 @@ local function of_account(kind, name, detail)
   return below(KEYS[2] or KEYS[1], kind, name, detail)
 end
 
--- Redis' own clock in microseconds: hosts disagree, Redis does not.
+-- Redis' own clock in microseconds: hosts disagree, Redis does not. All of a script is one moment.
+local moment
 local function now_us()
-  local t = redis.call('TIME')
-  return t[1] * 1000000 + t[2]
+  if not moment then
+    local t = redis.call('TIME')
+    moment = t[1] * 1000000 + t[2]
+  end
+  return moment
 end
 
 local function now_ms()

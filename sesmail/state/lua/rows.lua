@@ -27,18 +27,19 @@ local function number_of(text)
 end
 
 -- The lane in whose queue the ticket of a queued send is: express tickets go with the transactional ones.
-local function queue(id, lane)
-  return redis.call('HGET', key('send', id), 'express') and 'transactional' or lane
+local function queue(lane, express)
+  return express and 'transactional' or lane
+end
+
+local function index_of(state, lane, express)
+  if state == 'queued' then
+    return key('in', state, queue(lane, express))
+  end
+  return key('in', state, state == 'scheduled' and lane or nil)
 end
 
 local function index(state, id, lane)
-  if state == 'queued' then
-    return key('in', state, queue(id, lane))
-  end
-  if state == 'scheduled' then
-    return key('in', state, lane)
-  end
-  return key('in', state)
+  return index_of(state, lane, state == 'queued' and redis.call('HGET', key('send', id), 'express'))
 end
 
 -- Whether a send that stands in an index has a row. One whose row was evicted, or deleted by hand, is struck off, so that it
@@ -51,13 +52,14 @@ local function is_there(id, name)
   return false
 end
 
-local function enter(id, state, lane, score)
+-- What follows `score` are fields of the row and their values, written in the same command.
+local function enter(id, state, lane, score, ...)
   if state == 'sent' then
     redis.call('RPUSH', key('sent'), id)
   else
     redis.call('ZADD', index(state, id, lane), score, id)
   end
-  redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms())
+  redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms(), ...)
 end
 
 -- How a send came where it is, for people who ask: the moves by which it left the common road (accepted, claimed, asked,
@@ -111,9 +113,9 @@ local function moves_once_sent(moves)
 end
 
 -- Moves a send; `score` places it in the new state's index (a time in ms, see keys.py).
-local function move(id, from, to, lane, score)
+local function move(id, from, to, lane, score, ...)
   redis.call('ZREM', index(from, id, lane), id)
-  enter(id, to, lane, score)
+  enter(id, to, lane, score, ...)
 end
 
 -- Back to the queue with a ticket that overtakes bulk (`express`), or at the end of its lane. `why` is noted, unless it was
@@ -148,16 +150,19 @@ local function add_ticket(answer, id, lane)
   end
 end
 
--- Frees the email's text; a blob goes with the last row that uses it.
-local function drop_body(id)
-  local row = key('send', id)
-  local blobs = redis.call('HGET', row, 'blobs')
-  for digest in string.gmatch(blobs or '', '%S+') do
+-- A blob goes with the last row that uses it.
+local function drop_blobs(digests)
+  for digest in string.gmatch(digests or '', '%S+') do
     if redis.call('HINCRBY', key('blob', digest), 'references', -1) <= 0 then
       redis.call('DEL', key('blob', digest))
     end
   end
-  redis.call('HDEL', row, 'email', 'blobs', 'addresses', 'list')
+end
+
+-- Frees the email's text.
+local function drop_body(id)
+  drop_blobs(redis.call('HGET', key('send', id), 'blobs'))
+  redis.call('HDEL', key('send', id), 'email', 'blobs', 'addresses', 'list')
 end
 
 -- Where a site has receivers for the ends of its sends, its workers tell them: see endings.py.
@@ -218,16 +223,14 @@ local function measure_answer(answer, asked_at)
   measure('seconds_to_answer', answer, now_ms() - tonumber(asked_at))
 end
 
--- What nobody asks of a sent row, and what is understood where it is not said.
+-- What nobody asks of a sent row (of its text, too), and what is understood where it is not said.
 local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, left = 1, reason = 1, code = 1,
-  wanted_at = 1, let_pass = 1}
+  wanted_at = 1, let_pass = 1, email = 1, blobs = 1, addresses = 1, list = 1}
 local UNDERSTOOD_ONCE_SENT = {v = tostring(ROW_VERSION), account = 'default', attempts = '1', waits = '0'}
 
--- Writes a row anew that is sent: status, events and receivers ask for little of it, and a hash that was ever large stays in
--- the form of large ones, at twice the memory. What other releases have put there is kept.
-local function write_anew(id, message_id)
-  local row, kept, tried = key('send', id), {'message_id', message_id}, false
-  local fields = redis.call('HGETALL', row)
+-- What a sent row goes on with, of the fields that it had. What other releases have put there is kept.
+local function kept_once_sent(fields, message_id, left_out)
+  local kept, tried = {'message_id', message_id}, false
   for i = 1, #fields, 2 do
     local name, value = fields[i], fields[i + 1]
     local is_told = name == 'message_id' or (name == 'evidence' and value == message_id)
@@ -235,28 +238,43 @@ local function write_anew(id, message_id)
       value = moves_once_sent(value)
     end
     tried = tried or name == 'attempts'
-    if value and not is_told and not OF_NO_USE_ONCE_SENT[name] and UNDERSTOOD_ONCE_SENT[name] ~= value then
+    local is_dropped = not value or is_told or OF_NO_USE_ONCE_SENT[name] or left_out[name]
+    if not is_dropped and UNDERSTOOD_ONCE_SENT[name] ~= value then
       kept[#kept + 1] = name
       kept[#kept + 1] = value
     end
   end
-  redis.call('DEL', row)
-  redis.call('HSET', row, unpack(kept))
   if not tried then
-    redis.call('HSET', row, 'attempts', '0')
+    kept[#kept + 1] = 'attempts'
+    kept[#kept + 1] = '0'
   end
+  return kept
+end
+
+-- Writes a row anew that is sent: status, events and receivers ask for little of it, and a hash that was ever large stays in
+-- the form of large ones, at twice the memory.
+local function write_anew(id, message_id)
+  local kept = kept_once_sent(redis.call('HGETALL', key('send', id)), message_id, {})
+  redis.call('DEL', key('send', id))
+  redis.call('HSET', key('send', id), unpack(kept))
 end
 
 local function finish_sent(id, from, lane, message_id, retention_ms)
-  drop_body(id)
-  move(id, from, 'sent', lane, now_ms())
-  if redis.call('HEXISTS', key('send', id), 'callers') == 0 then
-    redis.call('HDEL', key('send', id), 'caller:' .. id)
+  local row, f = key('send', id), {}
+  local fields = redis.call('HGETALL', row)
+  for i = 1, #fields, 2 do
+    f[fields[i]] = fields[i + 1]
   end
-  write_anew(id, message_id)
-  redis.call('PEXPIRE', key('send', id), retention_ms)
+  drop_blobs(f.blobs)
+  redis.call('ZREM', index(from, id, lane), id)
+  redis.call('DEL', row)
+  local left_out = {state = 1, moved_at = 1, ['caller:' .. id] = not f.callers or nil}
+  enter(id, 'sent', lane, nil, unpack(kept_once_sent(fields, message_id, left_out)))
+  redis.call('PEXPIRE', row, retention_ms)
   to_be_told(id)
-  to_be_answered(id)
+  if f.callers then
+    to_be_answered(id)
+  end
 end
 
 -- Ends or parks a send with a reason, and in a word `why`, which is most often the code. Its text stays, so that an operator

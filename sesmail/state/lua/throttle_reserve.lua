@@ -1,22 +1,34 @@
--- needs: throttle
--- When may these recipients go? Reserves their slot, or several of them, or says when to ask again, or why to go away.
+-- needs: rows, beginning, throttle
+-- When may these recipients go? Reserves their slot, or several of them, or says when to ask again, or why to go away. A claimed
+-- send whose slot is due at once begins in the same act.
+-- Moves: claimed -> sending: its slot is due, and SES is asked now
 --
 -- ARGV: 1 recipients, 2 recipients that count to the 24-hour quota, 3 lane, 4 the lane among which it waits for its turn,
 --       5 how far ahead a slot may lie (us), 6 who asks (one place in the line), 7 how many slots are of use to it, one for
---       so many recipients each, 8 how long it is busy with each (us), 9 number of shares, then per share: its name,
---       recipients a second; then the scopes that must be open
--- Answers {'granted', microseconds until the slot, the slot, the same of each further slot..., what this send probes...},
+--       so many recipients each, 8 how long it is busy with each (us), or 'together': all of them at one moment, 9 id of
+--       the send that is to begin (or '': none), 10 its token, 11 longest that asking SES can take (ms), 12 the account that SES
+--       is asked through, where that is not the email's own, else '', 13 number of shares, then per share: its name, recipients
+--       a second; then the scopes that must be open
+-- Answers {'granted', microseconds until the slot, the slot, the same of each further slot..., what this send probes...}, or
+--         the same with 'begun' where the send has begun; {'stale'} where its claim is;
 --         {'wait', microseconds until it is worth asking again}, or
 --         {'postponed', milliseconds until it is worth coming back, cause, text, the scope that the brake has closed}.
 -- Among what it probes, 'account' says that GetAccount is to be asked first.
--- Repeated: the first slot passes unused and its recipients stay counted; nothing else.
+-- Repeated: the first slot passes unused and its recipients stay counted; what has begun is given a new slot. Nothing else.
 local recipients, counted, lane, turns, horizon, asker =
   tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local most, busy = tonumber(ARGV[7]), tonumber(ARGV[8])
-local FIRST_SHARE = 10
-local FIRST_SCOPE = FIRST_SHARE + 2 * ARGV[9]
+local most, busy, together = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[8] == 'together'
+local FIRST_SHARE = 14
+local FIRST_SCOPE = FIRST_SHARE + 2 * ARGV[13]
 local LATE = 10000 -- us: less than the least margin, so that who is so late with a slot is in nobody's way
 local now = now_us()
+local begins, token = ARGV[9] ~= '' and held(ARGV[9]), ARGV[10]
+if begins and begins[2] ~= token then
+  return {'stale'}
+end
+if begins and begins[1] ~= 'claimed' and begins[1] ~= 'sending' then
+  return {'stale'}
+end
 local row, newer = read_books()
 if not row then
   return {'postponed', NEWER_SECONDS * 1000, 'version', newer}
@@ -278,12 +290,29 @@ local limit, slot, next_slot, slot_length = nil, now, now, 0
 if row.rate > 0 then
   limit = limit_at(row, now)
   mend_clock(limit)
-  slot, next_slot = account_slot(limit)
   slot_length = limit.window / limit.recipients
+end
+
+-- One call for several has one slot: no more than the horizon is worth, so that nobody waits longer for them.
+local each, several = counted, 1
+if together and #probes == 0 and #trials == 0 then
+  several = math.min(most, slot_length > 0 and math.floor(horizon / slot_length) or most)
+  for i = FIRST_SHARE + 1, FIRST_SCOPE - 1, 2 do
+    several = math.min(several, math.floor(tonumber(ARGV[i]) * horizon / SECOND))
+  end
+  several = math.max(1, several)
+  recipients, counted = recipients * several, counted * several
+  while several > 1 and excess_over_quota() > 0 do
+    several = several - 1
+    recipients, counted = recipients / (several + 1) * several, each * several
+  end
+end
+if limit then
+  slot, next_slot = account_slot(limit)
 end
 local first = first_in_line()
 local wait, too_early = wait_for_shares(slot), slot - horizon - now
-if wait <= 0 and (too_early > 0 or (first and first ~= asker)) then
+if (too_early > 0 or (first and first ~= asker)) and wait <= 0 then
   wait = join_line(too_early, slot_length)
 elseif first then
   leave_line(asker)
@@ -302,7 +331,7 @@ local function take_slot()
 end
 
 local function has_further_slot(taken, first_slot)
-  if taken >= most or excess_over_quota() > 0 then
+  if together or taken >= most or excess_over_quota() > 0 then
     return false
   end
   if limit then
@@ -316,14 +345,22 @@ local oldest, oldest_sum
 repeat
   take_slot()
   taken, searched, oldest, oldest_sum = taken + 1, {}, row.oldest, row.oldest_sum
-  answer[#answer + 1] = slot - now
-  answer[#answer + 1] = slot
+  for _ = 1, several do
+    answer[#answer + 1] = slot - now
+    answer[#answer + 1] = slot
+  end
 until #probes > 0 or #trials > 0 or not has_further_slot(taken, first_slot)
 put_back_searched()
 row.oldest, row.oldest_sum = oldest, oldest_sum
 take(probes)
 take_from(trials)
 write_books(row)
+if begins and first_slot <= now and #probes == 0 then
+  if begins[1] == 'claimed' then
+    move_to_sending(ARGV[9], begins, ARGV[11], ARGV[12])
+  end
+  answer[1] = 'begun'
+end
 for _, probe in ipairs(probes) do
   answer[#answer + 1] = probe.field
   if probe.asks_first then

@@ -7,7 +7,9 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,6 +108,21 @@ class Site:
             else:
                 self.accepted[send_id] = time.monotonic()
                 number += 1
+
+    def park(self, count: int) -> list[str]:
+        """Have so many accepted that are due in an hour."""
+        ids = [f"parked-{number}" for number in range(count)]
+        for send_id in ids:
+            email = Email("success@simulator.amazonses.com", "Hello", "Hi.")
+            self.client.outbox.send(email, send_id=send_id, delay_seconds=3600)
+            self.accepted[send_id] = time.monotonic()
+        return ids
+
+    def hasten(self, send_ids: Iterable[str]) -> None:
+        """Have those of them that Redis knows go now."""
+        for send_id in send_ids:
+            with suppress(UnknownSend):
+                self.client.outbox.reschedule(send_id, datetime.now(UTC))
 
     # -- what came of it ---------------------------------------------------------------------------------------------
 
