@@ -21,7 +21,7 @@ from celery.exceptions import InvalidTaskError
 
 from sesmail.celery.broker import SEND, SEND_LOT
 from sesmail.celery.current import client_of
-from sesmail.celery.internals import look_at_what_redis_pops
+from sesmail.celery.internals import keep_client_of, look_at_what_redis_pops
 from sesmail.errors import InvalidEmail
 from sesmail.sending.outbox import SEND_ID
 
@@ -61,6 +61,7 @@ class Misfits:
     def _create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """Called with each connection: what is no message at all, kombu ends by before anybody else sees it."""
         look_at_what_redis_pops(self._consumer.task_consumer.channel, self._mended)
+        keep_client_of(self._consumer.task_consumer.channel)
         celerys = self._celerys_handler(*args, **options)
 
         def handle(message: Any) -> Any:
