@@ -209,8 +209,8 @@ def _no_option(name: str) -> ConfigurationError:
         wanted = "It is for TLS: write rediss:// in front, or leave it out. "
     return ConfigurationError(
         "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that a "
-        f"connection to it cannot have: {told}. Nothing was done. {wanted}Options are those of redis-py's URLs, such as db, "
-        "socket_timeout, health_check_interval and, with TLS, ssl_cert_reqs."
+        f"connection to it cannot have: {told}. Nothing was done. {wanted}Options are those of redis-py's URLs, "
+        "such as db, socket_timeout, health_check_interval and, with TLS, ssl_cert_reqs."
     )
 
 
