@@ -37,7 +37,7 @@ from uuid import uuid4
 from benchmarks._failover import FailingOver, ReplicatedSide
 from benchmarks._misfortunes import Fate, Misfortune, schedule, with_failovers
 from benchmarks._report import Report, parser
-from benchmarks._sides import WORKERS, OurSide, OurSideWithEvents, Outcome, Side, StockSide
+from benchmarks._sides import WORKERS, BatchSide, OurSide, OurSideWithEvents, Outcome, Side, StockSide
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
 from tests.acceptance.fleet import Fleet, wait_until
@@ -65,6 +65,10 @@ def main() -> None:
     emails = 600 if options.quick else options.emails
     seconds = options.minutes * 60 if options.minutes else emails / RATE * 1.5
     misfortunes = list(schedule(Random(options.seed), seconds, len(WORKERS)))
+    if options.batches:
+        with_batches(report, emails, seconds, misfortunes)
+        report.show(as_json=options.json)
+        return
     ours = suffer(OurSide, RATE, emails, seconds, misfortunes, **SETTINGS)
     told = suffer(OurSideWithEvents, RATE, emails, seconds, misfortunes, **SETTINGS_WITH_EVENTS)
     failing_over = with_failovers(misfortunes, seconds)
@@ -85,10 +89,21 @@ def main() -> None:
     report.show(as_json=options.json)
 
 
+def with_batches(report: Report, emails: int, seconds: float, misfortunes: list[Misfortune]) -> None:
+    """One letter to all, by single calls and by SendBulkEmail, with SES's events; who queues it is killed, too."""
+    for call in ("single", "bulk"):
+        outcome = suffer(BatchSide, RATE, emails, seconds, misfortunes, SESMAIL_BATCH_CALL=call, **SETTINGS_WITH_EVENTS)
+        for cause, numbers in outcome.causes.items():
+            report.cases.append({"case": f"{call}, unknown: {cause}", **numbers})
+        report.figure(f"lost_of_batches_{call}", outcome.lost + outcome.late, "0")
+        report.figure(f"duplicates_of_batches_{call}", outcome.duplicates, "0")
+
+
 def arguments() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--emails", type=int, default=3000, help="how many, at 50 a second")
     options.add_argument("--seed", type=int, default=1, help="which misfortunes")
+    options.add_argument("--batches", action="store_true", help="a letter to many instead of single emails")
     options.add_argument("--minutes", type=float, help="how long misfortunes last; else 1.5 times what the emails take")
     return options.parse_args()
 
