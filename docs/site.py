@@ -218,6 +218,7 @@ html_copy_source = False
 html_use_index = False
 html_show_copyright = False
 html_theme_options = {{"footer_icons": []}}
+suppress_warnings = ["misc.highlighting_failure"]  # Pygments takes Lua's `<= ... >` for an attribute of Lua 5.4
 """
 
 # Tables are what these pages have most of: they may be as wide as the page, and scroll by themselves on a telephone.

@@ -13,7 +13,7 @@ from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
     from sesmail.client import Client
-    from sesmail.sending.essence import Obstacle
+    from sesmail.sending.essence import Essence, Obstacle
     from sesmail.vocabulary import Status
 
 
@@ -26,14 +26,15 @@ def why(send_id: str | None, as_json: bool) -> None:
     Exits with 1 where something is in its way.
     """
     client = site_client()
-    found = client.obstacles.look()
+    seen = client.essence()
+    found = [*seen.obstacles]
     happened: list[tuple[float, str]] = []
     if send_id:
         status = client.real_outbox.status(send_id)
         found = _of_one(status, found)
         said, happened = _said_of_one(client, status), _story(status)
     else:
-        said = "" if found else _all_is_well(client)
+        said = "" if found else _all_is_well(seen)
     data: dict[str, Any] = {"said": said, "obstacles": [asdict(each) for each in found]}
     if send_id:
         data["happened"] = [{"at": at, "what": what} for at, what in happened]
@@ -46,16 +47,15 @@ def why(send_id: str | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _all_is_well(client: Client) -> str:
-    from sesmail.message import Lane
+def _all_is_well(seen: Essence) -> str:
     from sesmail.sending.essence import duration, emails
 
-    counts = client.ledger.counts()
-    due = [at for lane in Lane if (at := client.obstacles.waiting.next_at(lane))]
-    waits = counts["queued"] + counts["claimed"] + counts["sending"]
+    counts = seen.counts
+    due = [lane.next_seconds for lane in seen.lanes.values() if lane.next_seconds is not None]
+    waits = counts["queued"] + counts["claimed"] + counts["sending"] + seen.in_batches
     later = f" {emails(counts['scheduled'])} wait for their time" if counts["scheduled"] else ""
     if later and due:
-        later += f", the first for {duration(min(due) - client.obstacles.waiting.now())} more"
+        later += f", the first for {duration(min(due))} more"
     now = f"{emails(waits)} on their way." if waits else "Nothing waits for a worker."
     return f"Nothing is in the way. {now}{later}{'.' if later else ''}"
 

@@ -298,8 +298,9 @@ class Client(WayBack):
         from sesmail.state.waiting import Waiting  # noqa: PLC0415
 
         return Obstacles(
-            self.settings.site,
+            self.settings,
             self.ledger,
+            self.batches,
             Waiting(self.scripts),
             self.fleet,
             self.accounts,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Lane
     from sesmail.sending.throttle import Snapshot
+    from sesmail.vocabulary import BatchStatus
 
 COLUMNS = 80
 """Of a terminal as it is opened."""
@@ -56,6 +57,8 @@ class LaneNow:
     """How long ago the one was accepted that has had a ticket for longest; None where none waits for a worker."""
     next_seconds: float | None
     """When the first of those scheduled is due, from now; None where none is."""
+    in_batches: int = 0
+    """How many recipients of batches wait, which have no row of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +76,8 @@ class Essence:
     """Sends by state, as the ledger counts them."""
     throttle: Snapshot
     """Rate, quota, account and line of the account `default`."""
+    batches: tuple[BatchStatus, ...] = ()
+    """Those that have not ended, the latest first."""
     other_throttles: Mapping[str, Snapshot] = field(default_factory=dict)
     """The same of the other accounts, by their names."""
     obstacles: tuple[Obstacle, ...] = ()
@@ -87,6 +92,11 @@ class Essence:
     def states(self) -> dict[str, int]:
         """The states that hold something; those by lane left out."""
         return {name: count for name, count in self.counts.items() if count and ":" not in name}
+
+    @property
+    def in_batches(self) -> int:
+        """How many recipients of batches wait, in all lanes."""
+        return sum(lane.in_batches for lane in self.lanes.values())
 
     @property
     def figures_age_seconds(self) -> float | None:
@@ -109,6 +119,7 @@ class Essence:
             "silent_seconds": self.silent_seconds,
             "oldest_seconds": {str(lane): of.oldest_seconds for lane, of in self.lanes.items()},
             "queued": {str(lane): of.queued for lane, of in self.lanes.items()},
+            "in_batches": {str(lane): of.in_batches for lane, of in self.lanes.items()},
             "scheduled": {str(lane): of.scheduled for lane, of in self.lanes.items()},
             "next_seconds": {str(lane): of.next_seconds for lane, of in self.lanes.items()},
             **_of_account(self.throttle),
@@ -128,7 +139,10 @@ class Essence:
             for lane, now in self.lanes.items()
             if now.oldest_seconds is not None
         ]
-        return f"{workers}; " + (f"oldest waiting: {', '.join(waits)}" if waits else "none waits for a worker")
+        waiting = f"oldest waiting: {', '.join(waits)}" if waits else "none waits for a worker"
+        if self.in_batches:
+            waiting = f"{waiting}; {self.in_batches:,} in batches" if waits else f"{self.in_batches:,} wait in batches"
+        return f"{workers}; {waiting}"
 
     def _how_fast(self) -> str:
         now = self.throttle

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 from sesmail.message import Lane
 from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
 from sesmail.state.line import ACCOUNT, How
-from sesmail.vocabulary import DEFAULT_ACCOUNT
+from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sesmail.sending.accounts import SesAccounts
     from sesmail.sending.brake import Brake, Judgement
+    from sesmail.settings import Settings
+    from sesmail.state.batches import Batches
     from sesmail.state.health import Health, RedisHealth
     from sesmail.state.hearing import Hearing
     from sesmail.state.ledger import Ledger
     from sesmail.state.line import Closure
     from sesmail.state.waiting import Waiting
     from sesmail.state.workers import Fleet
+    from sesmail.vocabulary import BatchStatus
 
 SILENT_SECONDS = 20.0
 """Workers show signs of life every few seconds; all are gone, or cannot reach Redis, when none has come for so long."""
@@ -39,8 +42,9 @@ class Obstacles:
 
     def __init__(
         self,
-        site: str,
+        settings: Settings,
         ledger: Ledger,
+        batches: Batches,
         waiting: Waiting,
         fleet: Fleet,
         accounts: SesAccounts,
@@ -48,8 +52,9 @@ class Obstacles:
         health: RedisHealth,
         brake: Brake,
     ) -> None:
-        self._site, self._hearing, self._health, self._brake = site, hearing, health, brake
-        self._ledger, self.waiting, self._fleet, self._accounts = ledger, waiting, fleet, accounts
+        self._settings, self._hearing, self._health, self._brake = settings, hearing, health, brake
+        self._ledger, self._batches, self.waiting, self._fleet = ledger, batches, waiting, fleet
+        self._accounts = accounts
 
     def look(self) -> list[Obstacle]:
         """Those that there are, the weightiest first. Raises `LedgerUnavailable`."""
@@ -62,11 +67,13 @@ class Obstacles:
 
     def _read(self) -> Essence:
         counts, now = self._ledger.counts(), self.waiting.now()
+        batches = self._batches.under_way()
         throttles = {name: account.throttle.snapshot() for name, account in self._accounts.items()}
         lanes = {
             lane: LaneNow(
                 queued=counts[f"queued:{lane}"],
                 scheduled=counts[f"scheduled:{lane}"],
+                in_batches=sum(_queued_in(each) for each in batches if each.lane == lane),
                 oldest_seconds=_since(self.waiting.oldest_at(lane), now),
                 next_seconds=_since(now, self.waiting.next_at(lane)),
             )
@@ -78,6 +85,7 @@ class Obstacles:
             silent_seconds=self._fleet.silent_seconds(),
             lanes=lanes,
             counts=counts,
+            batches=tuple(batches),
             throttle=throttles.pop(DEFAULT_ACCOUNT),
             other_throttles=throttles,
         )
@@ -90,15 +98,36 @@ class Obstacles:
             *([] if workers_live else [_no_worker(seen)]),
             *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
             *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
-            *(_not_taken(seen) if workers_live else []),
+            *(self._not_taken(seen) if workers_live else []),
             *_of_each(seen, _quota),
             *_of_each(seen, _limits),
             *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
+            *_steered(seen),
             *_of_each(seen, _rate),
             *_unknown(seen.counts),
         ]
+
+    def _not_taken(self, seen: Essence) -> Iterator[Obstacle]:
+        """Workers live, and the line is open, but tickets stay where they are."""
+        queues = {lane: self._settings.queue_of(lane) for lane in Lane}
+        unattended = self._fleet.unattended([*queues.values()], SILENT_SECONDS)
+        # Those of an early release do not say what they take: where none says anything, it shows by the time alone.
+        nobody_takes = unattended if len(unattended) < len(set(queues.values())) else []
+        throttles = seen.throttles.values()
+        closed = {closure.scope for throttle in throttles for closure in throttle.closures}
+        is_busy = any(throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2 for throttle in throttles)
+        for lane, now in seen.lanes.items():
+            if closed & {ACCOUNT, f"lane:{lane}"}:
+                continue
+            if now.oldest_seconds is not None and (
+                queues[lane] in nobody_takes or (now.oldest_seconds >= LONG_SECONDS and not is_busy)
+            ):
+                yield _ticket_not_taken(lane, now)
+            still = [each for each in seen.batches if each.lane == lane and _stands_still(each, seen.at)]
+            if still and not is_busy and not _goes_on(seen, lane):
+                yield _batches_not_taken(lane, still, self._settings.batches_queue)
 
     def _refused(self, now: float) -> Iterator[Obstacle]:
         for refused in self.waiting.refusals(now - HOUR_SECONDS)[:3]:
@@ -110,12 +139,14 @@ class Obstacles:
             )
 
     def _unheard(self) -> Iterator[Obstacle]:
-        if silence := self._hearing.silence(self._site):
+        site = self._settings.site
+        if silence := self._hearing.silence(site):
+            ever = "" if silence.ever_heard else ", nor ever"
             yield Obstacle(
                 id="unheard",
                 level=Level.WARNING,
-                what=f"SES tells nothing: {silence.sent} emails or more of the site {self._site} were sent in the last "
-                f"{duration(silence.seconds)}, and no event of them came{'' if silence.ever_heard else ', nor ever'}.",
+                what=f"SES tells nothing: {silence.sent} emails or more of the site {site} were sent in the last "
+                f"{duration(silence.seconds)}, and no event of them came{ever}.",
                 do="Email goes out, but bounces, complaints and unsubscribes go unheard. Does the configuration set "
                 "publish to a topic of SESMAIL_TOPICS, and does a door run? docs/events-setup.md has the set-up.",
             )
@@ -160,7 +191,7 @@ def _slow(seconds: float) -> Iterator[Obstacle]:
 
 def _no_worker(seen: Essence) -> Obstacle:
     since = "ever" if seen.silent_seconds is None else f"for {duration(seen.silent_seconds)}"
-    waiting = seen.counts["queued"] + seen.counts["scheduled"]
+    waiting = seen.counts["queued"] + seen.counts["scheduled"] + seen.in_batches
     oldest = max((lane.oldest_seconds for lane in seen.lanes.values() if lane.oldest_seconds is not None), default=None)
     for_how_long = "" if oldest is None else f", the oldest for {duration(oldest)}"
     who = f"{emails(waiting)} {'waits' if waiting == 1 else 'wait'}{for_how_long}" if waiting else "none waits"
@@ -173,24 +204,72 @@ def _no_worker(seen: Essence) -> Obstacle:
     )
 
 
-def _not_taken(seen: Essence) -> Iterator[Obstacle]:
-    """Workers live, and the line is open, but a lane's tickets stay where they are."""
-    throttles = seen.throttles.values()
-    closed = {closure.scope for throttle in throttles for closure in throttle.closures}
-    is_busy = any(throttle.limit < 0 or throttle.rate_now >= throttle.limit / 2 for throttle in throttles)
-    for lane, now in seen.lanes.items():
-        is_closed = bool(closed & {ACCOUNT, f"lane:{lane}"})
-        if now.oldest_seconds is None or now.oldest_seconds < LONG_SECONDS or is_closed or is_busy:
-            continue
+def _ticket_not_taken(lane: Lane, now: LaneNow) -> Obstacle:
+    assert now.oldest_seconds is not None
+    return Obstacle(
+        id="not-taken",
+        level=Level.ERROR,
+        lane=lane,
+        what=f"Workers live, but none takes the tickets of the lane {lane}: {emails(now.queued)} "
+        f"{'waits' if now.queued == 1 else 'wait'}, the oldest for {duration(now.oldest_seconds)}.",
+        do=f"Was each worker started with -Q, or -X, and without the queue of {lane}? `celery inspect "
+        "active_queues` shows what they consume. Or are they busy with other tasks? Email is best given "
+        "a worker of its own.",
+    )
+
+
+def _batches_not_taken(lane: Lane, still: list[BatchStatus], queue: str) -> Obstacle:
+    waiting = sum(map(_queued_in, still))
+    return Obstacle(
+        id="batch-not-taken",
+        level=Level.ERROR,
+        lane=lane,
+        what=f"Workers live, but none goes on with {_these(still)}: {emails(waiting)} "
+        f"{'waits' if waiting == 1 else 'wait'} there.",
+        do=f"Does a worker of the batch's site take from its queue ({queue} here)? One that was started with -Q needs "
+        "it beside the lane's; one of a release before batches does not know them.",
+    )
+
+
+def _queued_in(batch: BatchStatus) -> int:
+    return batch.counts.get(State.QUEUED, 0)
+
+
+def _these(batches: list[BatchStatus]) -> str:
+    one, *others = (each.batch_id for each in batches)
+    return f"the batch {one}" if not others else f"the batch {one} and {len(others)} more"
+
+
+def _stands_still(batch: BatchStatus, now: float) -> bool:
+    """Whether there is something to do in it, which nobody has done for long."""
+    is_to_go = batch.state is BatchState.RUNNING and _queued_in(batch) > 0
+    return is_to_go and now - max(batch.changed_at, batch.waits_until) >= LONG_SECONDS
+
+
+def _goes_on(seen: Essence, lane: Lane) -> bool:
+    """Whether another batch of the lane has moved lately: they take turns."""
+    return any(each.lane == lane and seen.at - each.changed_at < LONG_SECONDS for each in seen.batches)
+
+
+def _steered(seen: Essence) -> Iterator[Obstacle]:
+    """Batches that an operator has paused, and those whose list was not read to its end."""
+    if paused := [each for each in seen.batches if each.state is BatchState.PAUSED and _queued_in(each)]:
         yield Obstacle(
-            id="not-taken",
-            level=Level.ERROR,
-            lane=lane,
-            what=f"Workers live, but none takes the tickets of the lane {lane}: {emails(now.queued)} "
-            f"wait, the oldest for {duration(now.oldest_seconds)}.",
-            do=f"Was each worker started with -Q, or -X, and without the queue of {lane}? `celery inspect "
-            "active_queues` shows what they consume. Or are they busy with other tasks? Email is best given "
-            "a worker of its own.",
+            id="batch-paused",
+            level=Level.INFO,
+            lane=paused[0].lane,
+            what=f"{_these(paused).capitalize()} is paused: {emails(sum(map(_queued_in, paused)))} of it wait.",
+            do=f"An operator did that. `sesmail batch {paused[0].batch_id} --resume` when it may go on.",
+        )
+    being_read = [each for each in seen.batches if each.state is BatchState.QUEUEING]
+    if left := [each for each in being_read if seen.at - each.accepted_at >= LONG_SECONDS]:
+        yield Obstacle(
+            id="batch-unread",
+            level=Level.INFO,
+            lane=left[0].lane,
+            what=f"The list of {_these(left)} has been read for {duration(seen.at - left[0].accepted_at)}, and not to "
+            "its end: nothing of it goes out before.",
+            do="A long list takes that long. Where it was interrupted, give the same list and key again: it goes on.",
         )
 
 
@@ -255,7 +334,8 @@ def _option(scope: str) -> str:
 def _quota(seen: Essence) -> Iterator[Obstacle]:
     snapshot = seen.throttle
     for lane, left in snapshot.quota_left.items():
-        waiting = seen.lanes[lane].queued + seen.lanes[lane].scheduled
+        now = seen.lanes[lane]
+        waiting = now.queued + now.scheduled + now.in_batches
         if left is not None and left <= 0 and waiting:
             reserve = " A part is kept for transactional email (SESMAIL_QUOTA_RESERVE)." if lane is Lane.BULK else ""
             yield Obstacle(
@@ -271,7 +351,7 @@ def _quota(seen: Essence) -> Iterator[Obstacle]:
 
 def _limits(seen: Essence) -> Iterator[Obstacle]:
     counts, snapshot = seen.counts, seen.throttle
-    waits = counts["queued"] + counts["scheduled"] > 0
+    waits = counts["queued"] + counts["scheduled"] + seen.in_batches > 0
     if snapshot.source is None and waits:
         yield Obstacle(
             id="limits",
@@ -298,7 +378,7 @@ def _level_of(standing: str) -> Level:
 
 def _rate(seen: Essence) -> Iterator[Obstacle]:
     counts, snapshot = seen.counts, seen.throttle
-    waiting = counts["queued"] + counts["claimed"]
+    waiting = counts["queued"] + counts["claimed"] + seen.in_batches
     if snapshot.source is not None and snapshot.limit > 0 and waiting / snapshot.limit > LONG_SECONDS:
         yield Obstacle(
             id="rate",

@@ -48,9 +48,9 @@ def unreadable(argument: str | bytes | float) -> memoryview | float:
 
     They show the `repr` of it, which for a memoryview says nothing: https://github.com/DataDog/dd-trace-py/issues/10226
     """
-    if isinstance(argument, int | float):
-        return argument
-    return memoryview(argument.encode() if isinstance(argument, str) else argument)
+    if isinstance(argument, str):  # most are
+        return memoryview(argument.encode())
+    return argument if isinstance(argument, int | float) else memoryview(argument)
 
 
 def _bases(keys: Keys) -> tuple[int | str, ...]:

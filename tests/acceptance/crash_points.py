@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,10 @@ def wrap(owner: type, name: str) -> None:
         if name == "acquire" and current.send_id.startswith(("after_reserve-", "after_begin-")):
             kwargs["begins"] = None  # as where the slot is not due at once
         answer = method(self, *args, **kwargs)
-        while current.send_id.startswith("after_begin_with_slot-") and name == "acquire" and not answer.has_begun:
-            answer = method(self, *args, **kwargs)  # another send had the slot of this very moment
+        if name == "acquire" and current.send_id.startswith("after_begin_with_slot-"):
+            while not getattr(answer, "has_begun", True):  # another send had the slot of this very moment
+                time.sleep(0.01)
+                answer = method(self, *args, **kwargs)
         strike(steps)
         return answer
 

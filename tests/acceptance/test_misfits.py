@@ -45,6 +45,7 @@ def envelope(body: object = None, *, raw: bytes | str | None = None, task: objec
 
 
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+GROUP = {"task": "celery.group", "subtask_type": "group", "args": [], "kwargs": {"to": SECRET}, "options": {}}
 HEADERS = {"task": SEND, "id": "x"}
 MISFITS: dict[str, bytes] = {
     "no embed": envelope([[], EMAIL]),
@@ -58,6 +59,9 @@ MISFITS: dict[str, bytes] = {
     "args no list": envelope([SECRET, EMAIL, EMBED]),
     "kwargs no mapping": envelope([[], [SECRET], EMBED]),
     "embed no mapping": envelope([[], EMAIL, SECRET]),
+    "errbacks no list": envelope([[], EMAIL, {**EMBED, "errbacks": True}]),
+    "callbacks no signatures": envelope([[], EMAIL, {**EMBED, "callbacks": [{"to": SECRET}]}]),
+    "a group without tasks": envelope([[], EMAIL, {**EMBED, "chord": GROUP}]),
     "a misspelt task": envelope([[], EMAIL, EMBED], task="sesmail.send_email"),
     "a task of another name": envelope([[], EMAIL, EMBED], task=f"{SECRET}@example.org"),
     "a task that is a list": envelope([[], EMAIL, EMBED], task=[SECRET]),

@@ -27,8 +27,11 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:ses-events"
 SESMAIL = (sys.executable, "-c", "from sesmail.cli import main; main()")
 ALL_GOES_ON = """
 import time
-from sesmail import send_ses_email
+from datetime import UTC, datetime, timedelta
+from sesmail import Letter, send_batch, send_ses_email
 
+letter, tomorrow = Letter(subject="Hello", text="Hi."), datetime.now(UTC) + timedelta(days=1)
+send_batch(letter, ["ann@example.org"], key="k", send_at=tomorrow, without_unsubscribe=True)
 while True:
     for who in ("success", "bounce", "complaint"):
         send_ses_email.delay(f"{who}@simulator.amazonses.com", "Hello", "Hi.", tags={"sesmail-list": "monthly"})

@@ -13,7 +13,7 @@ import yaml
 from promql_parser import AggregateExpr, BinaryExpr, NumberLiteral, ParenExpr, VectorSelector, parse, walk
 from redis import Redis
 
-from sesmail import Client, Settings
+from sesmail import Client, Letter, Settings
 from sesmail.doors import prometheus
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email, Lane
@@ -122,6 +122,8 @@ def test_every_query_asks_for_what_is_told_by_labels_that_it_has(client: Client)
     client.meters.count_door_answer(200)
     client.meters.pass_on()
     count(client, "sent", 1)
+    letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
+    client.send_batch(letter, ["ann@example.org"], key="k", without_unsubscribe=True)
     told: dict[str, set[str]] = {**OF_PROMETHEUS}
     for name, labels, _ in samples(client):
         told.setdefault(name, set()).update(labels)

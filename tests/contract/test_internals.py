@@ -127,6 +127,51 @@ def test_what_redis_pops_can_be_looked_at_before_kombu_makes_a_message_of_it(
     assert bodies == [b"\xff garbage"] * 2
 
 
+def test_a_channel_that_keeps_its_client_makes_another_one_only_for_other_connections(
+    redis_server: EmbeddedRedis,
+) -> None:
+    app = Celery("kept", broker=redis_server.url, set_as_current=False)
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        with channel.conn_or_acquire() as one, channel.conn_or_acquire() as another:
+            assert one is not another, "kombu keeps its clients itself: keep_client_of is not needed any more"
+        internals.keep_client_of(channel)
+        with channel.conn_or_acquire() as one, channel.conn_or_acquire() as another:
+            assert one is another
+            assert one.connection_pool is channel.pool
+        channel._disconnect_pools()
+        with channel.conn_or_acquire() as another:
+            assert another is not one
+            assert another.connection_pool is channel.pool
+            assert another.ping()
+        assert channel._create_client(asynchronous=True) is not channel._create_client(asynchronous=True)
+
+
+def test_messages_are_noted_and_acknowledged_by_the_client_that_is_kept(
+    redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    app = Celery("kept", broker=redis_server.url, set_as_current=False)
+    taken: list[Any] = []
+    with app.connection_for_read() as connection:
+        consumer = app.amqp.TaskConsumer(connection, queues=[app.amqp.queues["kept"]], on_message=taken.append)
+        internals.keep_client_of(consumer.channel)
+        app.amqp.Producer(connection).publish({"what": "ever"}, routing_key="kept", serializer="json")
+        with consumer:
+            connection.drain_events(timeout=10)
+        assert redis.hlen("unacked") == 1
+        taken[0].ack()
+    assert redis.hlen("unacked") == redis.zcard("unacked_index") == redis.llen("kept") == 0
+
+
+@pytest.mark.parametrize("broker", ["memory://", "filesystem://"])
+def test_a_channel_of_another_kind_is_left_alone(broker: str, tmp_path: Path) -> None:
+    folders = {name: str(tmp_path) for name in ("data_folder_in", "data_folder_out", "control_folder")}
+    app = Celery("other", broker=broker, broker_transport_options=folders, set_as_current=False)
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        before = vars(channel).copy()
+        internals.keep_client_of(channel)
+        assert vars(channel).keys() == before.keys()
+
+
 # -- publishing and consuming -------------------------------------------------------------------------------------------
 
 

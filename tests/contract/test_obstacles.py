@@ -8,7 +8,7 @@ import time
 import pytest
 from redis import Redis
 
-from sesmail import Client
+from sesmail import Client, Letter
 from sesmail.message import Email, Lane
 from sesmail.sending.essence import Obstacle, duration
 from sesmail.vocabulary import Claim
@@ -88,6 +88,58 @@ def test_workers_live_but_none_takes_a_lane(living: Client, redis: Redis) -> Non
     assert names([only]) == ["not-taken bulk"]
     assert "1 email" in only.what
     assert "12 min" in only.what
+
+
+def test_a_lane_that_no_living_worker_says_it_takes_is_named_at_once(living: Client) -> None:
+    living.fleet.takes_from([living.settings.queue_of(Lane.TRANSACTIONAL)], "one@host")
+    assert living.obstacles.look() == [], "nothing waits in it"
+    accept(living, "a", Lane.BULK)
+    accept(living, "b")
+    assert names(living.obstacles.look()) == ["not-taken bulk"]
+    living.fleet.takes_from([living.settings.queue_of(Lane.BULK)], "two@host")
+    assert living.obstacles.look() == []
+
+
+def batch(client: Client) -> str:
+    letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
+    return client.send_batch(letter, ["ann@example.org", "bob@example.org"], key="k", without_unsubscribe=True).id
+
+
+def test_who_waits_in_a_batch_for_a_worker_or_the_quota_is_counted(client: Client) -> None:
+    batch(client)
+    assert client.obstacles.look()[0].what == "No worker has been heard on this ledger ever; 2 emails wait."
+    client.ledger.heartbeat("worker", 8)
+    client.throttle.update_account(rate=14, quota_24h=1000, sent_24h=950, standing="healthy")
+    (only,) = client.obstacles.look()
+    assert names([only]) == ["quota bulk"]
+    assert "; 2 emails wait." in only.what
+    assert client.essence().lines()[0] == "1 worker; 2 wait in batches"
+
+
+def test_a_batch_that_nobody_goes_on_with_is_named_until_it_moves(living: Client, redis: Redis) -> None:
+    batch_id = batch(living)
+    assert living.obstacles.look() == []
+    long_ago = round(time.time() * 1000) - MINUTES_AGO_MS
+    redis.hset(f"{{sesmail}}:batch:{batch_id}", mapping={"moved_at": long_ago, "wait_until": long_ago})
+    (only,) = living.obstacles.look()
+    assert names([only]) == ["batch-not-taken bulk"]
+    assert f"the batch {batch_id}: 2 emails wait" in only.what
+    assert "sesmail.batches.default" in only.do
+    living.throttle.line.pause("lane:bulk", "by Kim")
+    assert names(living.obstacles.look()) == ["paused bulk"]
+
+
+def test_a_paused_batch_and_one_whose_list_was_not_read_to_its_end_are_told(living: Client, redis: Redis) -> None:
+    batch_id = batch(living)
+    living.batches.pause(batch_id)
+    (only,) = living.obstacles.look()
+    assert (only.id, only.level) == ("batch-paused", "info")
+    assert f"`sesmail batch {batch_id} --resume`" in only.do
+    row = {"state": "queueing", "accepted_at": round(time.time() * 1000) - MINUTES_AGO_MS}
+    redis.hset(f"{{sesmail}}:batch:{batch_id}", mapping=row)
+    (only,) = living.obstacles.look()
+    assert only.id == "batch-unread"
+    assert "for 12 min" in only.what
 
 
 def test_a_lane_that_is_paused_is_not_said_to_be_left_alone(living: Client, redis: Redis) -> None:

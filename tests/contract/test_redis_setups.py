@@ -32,7 +32,8 @@ from tests.redis_servers import (
 )
 from tests.tickets import Broker
 
-RECOVERY_SECONDS = 5.0
+RECOVERY_SECONDS = 30.0
+"""By itself, on a busy machine. How fast it is on a calm one is measured: benchmarks/durability.py."""
 
 
 @pytest.fixture(scope="module")

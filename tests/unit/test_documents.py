@@ -14,7 +14,7 @@ import click
 import pytest
 from celery.bin.celery import celery
 
-from docs import generate
+from docs import generate, links
 from sesmail import cli
 from sesmail.settings import ENVIRONMENT_PREFIX, Settings
 from tests.documents import DOCUMENTS, ROOT, name, typed
@@ -24,6 +24,14 @@ RUN_PY = re.findall(r"run\.py (\w+)", ast.get_docstring(ast.parse((ROOT / "run.p
 
 
 BLOCK = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
+
+HOSTS_THAT_ARE_KNOWN = {
+    "anymail.dev", "aws.amazon.com", "datatracker.ietf.org", "developers.google.com", "docs.aws.amazon.com",
+    "docs.celeryq.dev", "docs.djangoproject.com", "docs.python.org", "flask-mail.readthedocs.io", "github.com",
+    "keepachangelog.com", "owasp.org", "peps.python.org", "redis.io", "semver.org", "sqlite.org", "support.google.com",
+    "www.postgresql.org", "www.rfc-editor.org", "www.unicode.org",
+}  # fmt: skip
+"""Whether a page of theirs is still there, `python -m docs.links` asks, where there is a network."""
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 
@@ -192,3 +200,9 @@ def unknown_word(command: click.Command, words: list[str]) -> str:
                 return word
             command = found
     return ""
+
+
+def test_links_away_lead_to_hosts_that_are_known():
+    away = {links.host_of(link) for link in links.links()}
+    assert len(away) > 10
+    assert away - HOSTS_THAT_ARE_KNOWN == set(), "misspelt? else add it to those that are known"

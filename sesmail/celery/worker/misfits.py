@@ -16,11 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from celery import signature
 from celery.exceptions import InvalidTaskError
 
 from sesmail.celery.broker import SEND, SEND_LOT
 from sesmail.celery.current import client_of
-from sesmail.celery.internals import look_at_what_redis_pops
+from sesmail.celery.internals import keep_client_of, look_at_what_redis_pops
 from sesmail.errors import InvalidEmail
 from sesmail.sending.outbox import SEND_ID
 
@@ -37,6 +38,8 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, InvalidTaskErr
 NO_MESSAGE = "application/octet-stream"
 """The content type of what was found where a message should be."""
 _NO_PROTOCOL = "its body is not [args, kwargs, embed], as Celery's protocol has it"
+FOLLOWS = ("callbacks", "errbacks", "chain", "chord")
+"""What of a message's third part names tasks."""
 _KINDS = {"args": (list, tuple), "kwargs": (dict,), "embed": (dict, type(None))}
 
 
@@ -58,6 +61,7 @@ class Misfits:
     def _create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """Called with each connection: what is no message at all, kombu ends by before anybody else sees it."""
         look_at_what_redis_pops(self._consumer.task_consumer.channel, self._mended)
+        keep_client_of(self._consumer.task_consumer.channel)
         celerys = self._celerys_handler(*args, **options)
 
         def handle(message: Any) -> Any:
@@ -156,7 +160,9 @@ def problem_of(message: Any, tasks: Collection[str]) -> str:
         shown = f" {name}" if isinstance(name, str) and SHOWN_NAME.fullmatch(name) else ""
         return f"there is no task{shown} here"
     problem = "" if isinstance(task_id, str) else "it has no id"
-    return problem or _problem_of_parts(parts) or _problem_of_ticket(name, parts[1])
+    return (
+        problem or _problem_of_parts(parts) or _problem_of_what_follows(parts[2]) or _problem_of_ticket(name, parts[1])
+    )
 
 
 def _read(message: Any, payload: Any) -> tuple[Any, Any, Sequence[Any]] | None:
@@ -175,6 +181,23 @@ def _problem_of_parts(parts: Sequence[Any]) -> str:
         if not isinstance(value, kinds):
             return f"its {part} are of a wrong kind ({type(value).__name__})"
     return ""
+
+
+def _problem_of_what_follows(embed: dict[str, Any] | None) -> str:
+    """Celery looks at it when the task has ended: an error there leaves the message with the worker for good."""
+    for name in FOLLOWS:
+        found = (embed or {}).get(name) or []
+        signatures = [found] if found and name == "chord" else found
+        if not isinstance(signatures, list | tuple) or not all(map(_is_signature, signatures)):
+            return f"its {name} are no signatures of tasks"
+    return ""
+
+
+def _is_signature(value: Any) -> bool:
+    try:
+        return isinstance(value["task"], str) and isinstance(signature(value).options, dict)
+    except Exception:  # noqa: BLE001  a group, chain or chord is built of what it says
+        return False
 
 
 def _problem_of_ticket(name: str, kwargs: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ local function release(row)
       end
     elseif f[1] ~= 'scheduled' then
       redis.call('ZREM', waiting, id)
-    elseif #answer < 3 * most and carried > 0 and (recipients <= room or may_try) then
+    elseif carried > 0 and #answer < 3 * most and (recipients <= room or may_try) then
       requeue(id, 'scheduled', lane, false)
       add_ticket(answer, id, lane)
       room, carried, may_try = room - recipients, carried - recipients, false

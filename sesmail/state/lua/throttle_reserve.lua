@@ -312,7 +312,7 @@ if limit then
 end
 local first = first_in_line()
 local wait, too_early = wait_for_shares(slot), slot - horizon - now
-if wait <= 0 and (too_early > 0 or (first and first ~= asker)) then
+if (too_early > 0 or (first and first ~= asker)) and wait <= 0 then
   wait = join_line(too_early, slot_length)
 elseif first then
   leave_line(asker)

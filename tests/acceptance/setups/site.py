@@ -148,10 +148,10 @@ class Site:
         self.wait_for_mail()
         return accepted_after, time.monotonic() - start
 
-    def forgotten(self) -> set[str]:
-        """What was accepted, and Redis does not know of any more."""
+    def forgotten(self, send_ids: set[str]) -> set[str]:
+        """Those that Redis does not know of any more."""
         gone = set()
-        for send_id in list(self.accepted):
+        for send_id in send_ids:
             with suppress(LedgerUnavailable):
                 try:
                     self.client.ledger.status(send_id)
@@ -163,7 +163,11 @@ class Site:
         """Stop sending; ids that SES never got, and those that it got twice."""
         self._is_enough.set()
         accepted = set(self.accepted)
-        forgotten = self.forgotten()
-        wait_until(lambda: not accepted - forgotten - self.copies().keys(), "all that Redis knows is sent")
+
+        def is_over() -> bool:
+            waiting = accepted - self.copies().keys()
+            return waiting == self.forgotten(waiting)  # asked anew each time: a busy machine may fail over once more
+
+        wait_until(is_over, "all that Redis knows is sent")
         copies = self.copies()
         return accepted - copies.keys(), {send_id for send_id, count in copies.items() if count > 1}
