@@ -36,7 +36,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 5
+VERSION = 6
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -78,6 +78,8 @@ class Result:
 
 BATCHES = 0.4
 """The part of the seeds that have batches."""
+BULK_CALLS = 0.4
+"""The part of those in which SES is asked for several by one call."""
 GUARDED = 0.25
 """The part of the seeds in which few emails an hour may go to one address."""
 BRAKING = 0.4
@@ -109,6 +111,7 @@ class World:
         self.has_batches = random.Random(f"{run.seed} has batches").random() < BATCHES
         guard = random.Random(f"{run.seed} guard")
         self.hourly_limit = guard.choice((1, 2, 4)) if guard.random() < GUARDED else 0
+        self.batch_call = "bulk" if random.Random(f"{run.seed} bulk calls").random() < BULK_CALLS else "single"
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         is_braking = random.Random(f"{run.seed} brake").random() < BRAKING
         self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}
