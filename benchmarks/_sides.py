@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Self
 
 from kombu.exceptions import OperationalError
@@ -19,6 +20,9 @@ from redis.exceptions import RedisError
 from benchmarks import _door
 from sesmail.errors import LedgerUnavailable, UnknownSend
 from sesmail.settings import Settings
+from sesmail.state.batches import Batches
+from sesmail.state.keys import Keys
+from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import WAITING, State
 from tests.acceptance.fleet import ROOT, Fleet, Supervised, Worker
 
@@ -63,6 +67,8 @@ class Outcome:
     notifications: dict[str, int] = field(default_factory=dict)
     """Of SNS: how many were published, acknowledged, tried in vain, and given up."""
     failovers: int = 0
+    fell_back: int = 0
+    """How many emails went through another account than their own."""
     left_by_dead: int = 0
     tried_again_seconds: float = 0.0
     """The longest from the death of a worker until others had asked SES for what it had claimed, Redis' time away not
@@ -294,6 +300,73 @@ class OurSideWithEvents(OurSide):
         told = self.fleet.ses.report()["notifications"]
         outcome.notifications = {name: told[name] for name in ("published", "acknowledged", "failed_attempts", "dead")}
         return outcome
+
+
+class BatchSide(OurSideWithEvents):
+    """sesmail, given one letter to all by a program that is killed at random and called again under its key."""
+
+    queues = (*OurSideWithEvents.queues, "sesmail.batches.default")
+    KILLED_AT_MOST = 5
+
+    def feed(self, emails: int, seconds: float) -> None:
+        environment = self._environment("direct") | {"PYTHONPATH": str(ROOT)}
+        rng, self.readers, self.kills = Random(emails), emails, 0
+        while True:
+            program = subprocess.Popen(
+                [sys.executable, "-c", QUEUES, str(emails)], env=environment, cwd=self.fleet.folder
+            )
+            try:
+                if program.wait(rng.uniform(1.0, 4.0) if self.kills < self.KILLED_AT_MOST else None) == 0:
+                    break
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
+                self.kills += 1
+        self.accepted = {f"success+{number}@simulator.amazonses.com" for number in range(emails)}
+
+    def is_done(self) -> bool:
+        with suppress(LedgerUnavailable, UnknownSend):
+            batches = Batches(Scripts(self.fleet.redis, Keys()), Settings())
+            counts = batches.status(batches.latest()[0]).counts
+            return counts.get("sent", 0) == self.readers
+        return False
+
+    def still_there(self, send_ids: set[str]) -> set[str]:
+        return set() if self.is_done() else send_ids
+
+    def outcome(self) -> Outcome:
+        causes = self._cause_of
+        messages = self.fleet.ses.messages()
+        copies = Counter(message["to"][0] for message in messages)
+        ids = Counter(str(message["sesmail_id"]) for message in messages)
+        missing = self.accepted - copies.keys()
+        late = self.still_there(missing)
+        outcome = Outcome(
+            accepted=len(self.accepted),
+            lost=len(missing - late),
+            late=len(late),
+            duplicates=copies.total() - len(copies),
+        )
+        for send_id, cause in causes.items():
+            numbers = outcome.causes.setdefault(cause, Counter())
+            numbers["became_unknown"] += 1
+            numbers["sent_twice"] += max(0, ids[send_id] - 1)
+        outcome.explained = sum(numbers["sent_twice"] for numbers in outcome.causes.values())
+        return outcome
+
+
+QUEUES = """
+import sys, time
+from sesmail import Letter, send_batch
+from sesmail.sending.batches import queueing
+queueing.BLOCK = 100
+def readers():
+    for number in range(int(sys.argv[1])):
+        time.sleep(0.002)
+        yield f"success+{number}@simulator.amazonses.com"
+send_batch(Letter(subject="News", text="News.", from_email="shop@example.com"), readers(), key="chaos",
+    without_unsubscribe=True)
+"""
 
 
 class StockSide(Side):

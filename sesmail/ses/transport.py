@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -89,6 +90,14 @@ class _Way:
                 self.lean = LeanCall(borrow(client))
             except CannotBorrow as reason:
                 self.why = str(reason)
+
+    @cached_property
+    def knows_bulk(self) -> bool:
+        """Whether its botocore has all that we say to SendBulkEmail."""
+        model = self.client.meta.service_model.operation_model("SendBulkEmail").input_shape
+        entry = Entry(send_id="-", mailbox="to@example.com", values={}, headers={}, tags={})
+        request = send_bulk_email_request(email_with_everything(), Template(subject="-", text="-", html="-"), [entry])
+        return not [*_unknown_members(model, request)]
 
     @property
     def said(self) -> str:
@@ -191,10 +200,7 @@ class SesTransport:
     @property
     def can_send_bulk(self) -> bool:
         """Whether the installed botocore knows all that a call of `send_bulk` has. Raises as `said`."""
-        model = self._way_of_this_process().client.meta.service_model.operation_model("SendBulkEmail").input_shape
-        entry = Entry(send_id="-", mailbox="to@example.com", values={}, headers={}, tags={})
-        request = send_bulk_email_request(email_with_everything(), Template(subject="-", text="-", html="-"), [entry])
-        return not [*_unknown_members(model, request)]
+        return self._way_of_this_process().knows_bulk
 
     def send_bulk(self, letter: Email, request: dict[str, Any]) -> list[str | SesError]:
         """Ask SES once to send a letter to several (`send_bulk_email_request`): a MessageId for each, or why not.

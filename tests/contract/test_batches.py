@@ -275,6 +275,15 @@ def test_batches_share_in_turns_by_weight_so_that_a_small_list_does_not_wait(cli
     assert large.status().counts["sent"] == 200
 
 
+def test_a_ticket_of_one_lane_takes_no_batch_of_the_other(client: Client, ses: Ses) -> None:
+    urgent = Letter(subject="Hello", text="Hi.", lane="transactional")
+    batch = client.send_batch(urgent, ["ann@example.org"], key="k")
+    assert client.broker.tickets == [("batches transactional", False)]
+    assert work(client) == 0, "that was one of bulk"
+    assert client.chunk_worker.work(Lane.TRANSACTIONAL, None) == 1
+    assert batch.status().counts == {"sent": 1}
+
+
 def test_there_are_no_more_tickets_than_the_rate_is_worth(client: Client) -> None:
     client.throttle.update_account(rate=20, quota_24h=-1, sent_24h=0)
     client.send_batch(LETTER, readers(*range(900)), key="k", list="news")

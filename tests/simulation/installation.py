@@ -136,6 +136,7 @@ class Installation:
             soft_bounce_pause_seconds=60.0,
             accounts={"default": {"fallback": RESERVE}, RESERVE: {}} if RESERVE in self.accounts else {},
             hourly_limit_per_address=self.world.hourly_limit,
+            batch_call=self.world.batch_call,
             **self.world.brake,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,10 @@ from sesmail.errors import (
     SendingPaused,
     SendRejected,
     SendThrottled,
+    SesError,
     SesUnavailable,
 )
-from sesmail.message import LIST_TAG, Email
+from sesmail.message import ID_TAG, LIST_TAG, Email
 from sesmail.ses.transport import Account
 from tests.simulation.faults import Faults
 from tests.simulation.scheduler import Scheduler
@@ -103,6 +104,52 @@ class Ses:
         self._refuse(email, send_id)
         return self._take(email, send_id, begun_at)
 
+    def send_several(self, emails: Mapping[str, Email]) -> list[str | SesError]:
+        """As SendBulkEmail answers for each, or does not for any."""
+        ids, begun = [*emails], self._scheduler.current().begun.copy()
+        for send_id, email in emails.items():
+            self.on_call(send_id, email)
+        self._scheduler.sleep(0.01 + self._rng.expovariate(1 / 0.01))
+        self._changes_its_mind()
+        for send_id in ids:
+            self._met.setdefault(send_id, self._faults.strikes("ses_never_answers", send_id))
+        if failure := self._fails_as_a_whole(ids):
+            raise self._said_of(ids, failure)
+        answers = [self._judged(send_id, email, begun.get(send_id, 0.0)) for send_id, email in emails.items()]
+        if self._faults.strikes("ses_fails_after", ids[0]):
+            raise self._said_of(ids, _answers_500())
+        if self._faults.strikes("ses_cut_off", ids[0]):
+            raise RuntimeError("a bug cut off the call")
+        self._scheduler.sleep(0.005)
+        for send_id, answer in zip(ids, answers, strict=True):
+            if isinstance(answer, str):
+                self.on_answer(send_id, answer)
+        return answers
+
+    def _fails_as_a_whole(self, ids: list[str]) -> Exception | None:
+        if self._scheduler.now < self.down_until:
+            failure = self._down()
+            self.unknown_while_down += isinstance(failure, OutcomeUnknown)
+            return failure
+        if self._faults.strikes("ses_unreachable", ids[0]):
+            return _out_of_reach()
+        if any(self._met[send_id] for send_id in ids):
+            return OutcomeUnknown("the connection was closed", code="ConnectionClosedError")
+        return _answers_500() if self._faults.strikes("ses_fails_before", ids[0]) else None
+
+    def _judged(self, send_id: str, email: Email, begun_at: float) -> str | SesError:
+        try:
+            self._refuse(email, send_id)
+        except SesError as error:
+            error.is_answer = True
+            return error
+        return self._taken(email, send_id, begun_at)
+
+    def _said_of(self, ids: list[str], error: Exception) -> Exception:
+        for send_id in ids:
+            self._said(send_id, error)
+        return error
+
     def _changes_its_mind(self) -> None:
         now, faults = self._scheduler.now, self._faults
         if now >= self.down_until and faults.strikes("ses_is_down"):
@@ -140,12 +187,7 @@ class Ses:
             raise self._said(send_id, SendRejected("Address is not valid.", code="MessageRejected"))
 
     def _take(self, email: Email, send_id: str, begun_at: float) -> str:
-        now, faults = self._scheduler.now, self._faults
-        self._second.append((now, email.recipient_count))
-        self.taken += email.recipient_count
-        mark = "" if self.name == "default" else "r"
-        message_id = f"ses-{send_id}-{mark}{len(self.offered)}"
-        self.on_taken(Taken(send_id, message_id, email, now, begun_at))
+        faults, message_id = self._faults, self._taken(email, send_id, begun_at)
         if faults.strikes("ses_fails_after", send_id):
             raise self._said(send_id, _answers_500())
         if faults.strikes("ses_hangs", send_id):
@@ -155,6 +197,15 @@ class Ses:
             raise RuntimeError("a bug cut off the call")
         self._scheduler.sleep(0.005)
         self.on_answer(send_id, message_id)
+        return message_id
+
+    def _taken(self, email: Email, send_id: str, begun_at: float) -> str:
+        now = self._scheduler.now
+        self._second.append((now, email.recipient_count))
+        self.taken += email.recipient_count
+        mark = "" if self.name == "default" else "r"
+        message_id = f"ses-{send_id}-{mark}{len(self.offered)}"
+        self.on_taken(Taken(send_id, message_id, email, now, begun_at))
         return message_id
 
     def _said(self, send_id: str, error: Exception) -> Exception:
@@ -194,6 +245,19 @@ class Transport:
 
     def compose(self, email: Email, *, send_id: str) -> Letter:
         return Letter(email, send_id)
+
+    can_send_bulk = True
+
+    def send_bulk(self, letter: Email, request: dict[str, Any]) -> list[str | SesError]:
+        emails: dict[str, Email] = {}
+        for entry in request["BulkEmailEntries"]:
+            tags = {each["Name"]: each["Value"] for each in entry["ReplacementTags"]}
+            (to,) = entry["Destination"]["ToAddresses"]
+            emails[tags[ID_TAG]] = letter.personal(to, subject="x", text="x", html=None, tags=tags)
+        self._step()
+        answers = self._ses.send_several(emails)
+        self._step()
+        return answers
 
     def send_composed(self, composed: Letter) -> str:
         self._step()

@@ -46,9 +46,9 @@ IDLE_AFTER_SECONDS = 3.0
 AT_WORK = HELD | {"queued"}
 STOPPED_TRIES_SECONDS = 61.0
 """Longer than a line that SES or the breaker has closed waits between two tries."""
-TRAITS = {"accounts": 0.3, "batches": 0.4, "brake": 0.4, "guard": 0.25}
-"""In which part of the seeds an installation sends through two accounts of SES; there are batches; there is enough for the brake
-to judge; few emails an hour may go to one address."""
+TRAITS = {"accounts": 0.3, "batches": 0.4, "bulk calls": 0.4, "brake": 0.4, "guard": 0.25}
+"""In which part of the seeds an installation sends through two accounts of SES; there are batches; SES is asked for several of
+them by one call; there is enough for the brake to judge; few emails an hour may go to one address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,8 @@ class World:
         self.has_batches = run.has("batches", random.Random(f"{run.seed} has batches").random())
         guard = random.Random(f"{run.seed} guard")
         self.hourly_limit = guard.choice((1, 2, 4)) if run.has("guard", guard.random()) else 0
+        several = run.has("bulk calls", random.Random(f"{run.seed} bulk calls").random())
+        self.batch_call = "bulk" if several else "single"
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
         is_braking = run.has("brake", random.Random(f"{run.seed} brake").random())
         self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}

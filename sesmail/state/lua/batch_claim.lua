@@ -4,8 +4,8 @@
 -- ARGV: 1 owner, 2 token, 3 site, 4 lane, 5 accounts that the worker serves
 -- Answers {id, chunk, its states (four bits each), list, account, waits, digest of the letter, data, recipients a second that
 --         the batch may have, or ''}; {} where no chunk waits.
-local now, ready = now_ms(), key('batches', 'ready', ARGV[3], ARGV[4])
-local awake = key('batches', 'awake', ARGV[3], ARGV[4])
+local now, ready = now_ms(), key('batches', 'ready', ARGV[3] .. ':' .. ARGV[4])
+local awake = key('batches', 'awake', ARGV[3] .. ':' .. ARGV[4])
 if tonumber(redis.call('GET', awake) or 0) > 0 then
   redis.call('DECR', awake)
 end

@@ -17,7 +17,7 @@ for i = 1, #held, 2 do
     redis.call('HDEL', key('batches', 'held'), held[i])
   elseif of[1] == ARGV[4] and (dead or token == ARGV[1]) and (tonumber(of[2]) or math.huge) <= BATCH_VERSION then
     chunk = tonumber(chunk)
-    redis.call('DEL', key('batches', 'awake', of[1], of[3])) -- tickets may have died with it
+    redis.call('DEL', key('batches', 'awake', of[1] .. ':' .. of[3])) -- tickets may have died with it
     redis.call('HSET', key('batches', 'held'), held[i], 'sweep ' .. ARGV[1] .. ' ' .. string.format('%.0f', now))
     local f = redis.call('HMGET', of_batch(id), 'list', 'account', 'waits', 'letter_digest', 'rate')
     local states = redis.call('GETRANGE', of_batch(id, 'states'), chunk * CHUNK / 2, (chunk + 1) * CHUNK / 2 - 1)

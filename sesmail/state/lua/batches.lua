@@ -161,7 +161,7 @@ end
 
 local function ready_of(id)
   local f = redis.call('HMGET', of_batch(id), 'site', 'lane')
-  return key('batches', 'ready', f[1], f[2])
+  return key('batches', 'ready', f[1] .. ':' .. f[2])
 end
 
 -- Puts a batch among those that are sent; a new one comes to its turn at once, but makes up for nothing.
