@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks._sides import Side
     from tests.acceptance.fleet import Worker
+    from tests.acceptance.proxy import Proxy
 
 WEIGHTS = {
     "a worker is killed": 4,
@@ -164,6 +165,28 @@ class Fate:
     def _two_more_sweeps_at_once(self, one: Misfortune) -> None:
         for _ in range(2):
             threading.Thread(target=self._side.sweep, daemon=True).start()
+
+    def _connections_to_ses_are_cut(self, one: Misfortune) -> None:
+        self._way_to_ses.reset_all()
+
+    def _answers_of_ses_are_cut_off(self, one: Misfortune) -> None:
+        self._way_to_ses.cut_at_reply(b"MessageId", times=3)
+
+    def _ses_is_out_of_reach(self, one: Misfortune) -> None:
+        self._way_to_ses.refuse()
+        later(one.lasting_seconds, self._way_to_ses.resume)
+
+    def _the_credentials_expire(self, one: Misfortune) -> None:
+        """SES says so, until they are renewed."""
+        self._fleet.ses.faults(rules=[{"fault": "expired_token", "for_seconds": one.lasting_seconds}])
+
+    def _the_account_is_stopped(self, one: Misfortune) -> None:
+        self._fleet.ses.change(sending_enabled=False)
+        later(one.lasting_seconds, lambda: self._fleet.ses.change(sending_enabled=True))
+
+    @property
+    def _way_to_ses(self) -> Proxy:
+        return self._side.way_to_ses  # type: ignore[attr-defined]  # of the side with accounts
 
     def _ses_fails(self, one: Misfortune) -> None:
         rule = {"fault": SES_FAULTS[one.kind], "probability": FAULTY_CALLS, "for_seconds": one.lasting_seconds}

@@ -67,6 +67,8 @@ class Outcome:
     notifications: dict[str, int] = field(default_factory=dict)
     """Of SNS: how many were published, acknowledged, tried in vain, and given up."""
     failovers: int = 0
+    fell_back: int = 0
+    """How many emails went through another account than their own."""
     left_by_dead: int = 0
     tried_again_seconds: float = 0.0
     """The longest from the death of a worker until others had asked SES for what it had claimed, Redis' time away not

@@ -10,7 +10,9 @@ a window shortened to 10 s. `duplicates_with_events` is of a second run with a w
 SNS to a `sesmail webhook`, which is behind the proxy, killed and redeployed, too; SNS tries again by the policy of
 `deploy/ses-events.yaml`, ten times faster than life. `..._with_failovers` are of a third run, whose Redis is three servers behind
 a name: each time it is killed, which here is three times more, a replica takes over; acceptance waits for a replica
-(SESMAIL_ACCEPT_WAITS_FOR). `recovery_seconds_max`: from `kill -9` or freezing of a worker until
+(SESMAIL_ACCEPT_WAITS_FOR). `..._with_accounts` are of a fourth run, with a second account that takes over (`fell_back`: how many
+emails): connections to the first are cut, so are its answers, it is out of reach, its credentials expire, and it is stopped.
+`recovery_seconds_max`: from `kill -9` or freezing of a worker until
 SES was asked for the last email that it had claimed, the time that Redis was away not counted. Those whose new ticket was
 lost, too, are among the cases, and when SES had the last, whatever else befell it. `stock_lost`: neither at SES nor anywhere
 in Redis any more; what waits there for a visibility timeout is `late`.
@@ -34,6 +36,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from benchmarks._accounts import AccountsSide, with_accounts
 from benchmarks._failover import FailingOver, ReplicatedSide
 from benchmarks._misfortunes import Fate, Misfortune, schedule, with_failovers
 from benchmarks._report import Report, parser
@@ -73,6 +76,7 @@ def main() -> None:
     told = suffer(OurSideWithEvents, RATE, emails, seconds, misfortunes, **SETTINGS_WITH_EVENTS)
     failing_over = with_failovers(misfortunes, seconds)
     replicated = suffer(ReplicatedSide, RATE, emails, seconds, failing_over, FailingOver, **SETTINGS)
+    accounts = suffer(AccountsSide, RATE, emails, seconds, with_accounts(misfortunes, seconds), **SETTINGS)
     stock = suffer(StockSide, UNLIMITED, emails, seconds, misfortunes)
     fill(
         report,
@@ -82,6 +86,7 @@ def main() -> None:
             "sesmail": ours,
             "sesmail with events": told,
             "sesmail, failovers": replicated,
+            "sesmail, accounts": accounts,
             "stock Celery": stock,
         },
     )
@@ -109,10 +114,15 @@ def arguments() -> argparse.Namespace:
 
 
 def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dict[str, Outcome]) -> None:
-    ours, told, replicated, stock = outcomes.values()
+    ours, told, replicated, accounts, stock = outcomes.values()
     for kind, times in sorted(Counter(one.kind for one in misfortunes).items()):
         report.cases.append({"case": f"seed {seed}: {kind}", "times": times})
-    for side, outcome in (("", ours), ("with events, ", told), ("with failovers, ", replicated)):
+    for side, outcome in (
+        ("", ours),
+        ("with events, ", told),
+        ("with failovers, ", replicated),
+        ("with accounts, ", accounts),
+    ):
         for cause, numbers in outcome.causes.items():
             report.cases.append({"case": f"{side}unknown: {cause}", **numbers})
     report.cases.append({"case": "with events, SNS", **told.notifications})
@@ -132,6 +142,10 @@ def fill(report: Report, seed: int, misfortunes: list[Misfortune], outcomes: dic
     report.figure("lost_with_failovers", replicated.lost + replicated.late, "0")
     report.figure("duplicates_with_failovers", replicated.duplicates)
     report.figure("duplicates_with_failovers_explained", replicated.explained, "all")
+    report.figure("lost_with_accounts", accounts.lost + accounts.late, "0")
+    report.figure("fell_back", accounts.fell_back, ">= 1")
+    report.figure("duplicates_with_accounts", accounts.duplicates)
+    report.figure("duplicates_with_accounts_explained", accounts.explained, "all")
     report.figure("recovery_seconds_max", max(ours.tried_again_seconds, told.tried_again_seconds), "<= 15")
     report.figure("stock_lost", stock.lost)
     report.figure("stock_duplicates", stock.duplicates)

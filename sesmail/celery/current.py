@@ -226,7 +226,7 @@ def _check_transport(app: Celery) -> None:
     """A broker that kombu knows no transport for is found out before anything is accepted, not after."""
     try:
         app.connection_for_write().get_transport_cls()
-    except (KeyError, ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  some transports fail by a NameError where what they need is not installed
         raise ConfigurationError(
             f"Celery knows no way to the broker that is named ({str(error).strip(chr(39))}), so no ticket could be "
             "issued. Nothing was queued. Mend `broker_url` of its configuration, or CELERY_BROKER_URL."

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from sesmail.cli.batch import watch_batch
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
-from sesmail.cli.site import client_with_workers, site_client
+from sesmail.cli.site import accounts_of, client_with_workers, site_client
 from sesmail.errors import ConfigurationError, IdempotencyConflict, InvalidEmail, LedgerUnavailable, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.fields import idempotency_key_of
@@ -149,6 +149,7 @@ def _pairs(_context: click.Context, _option: click.Parameter, said: tuple[str, .
     show_default=True,
     help="Bulk gives way.",
 )
+@click.option("--account", metavar="NAME", help="The SES account, of SESMAIL_ACCOUNTS; without it by sender or lane.")
 @click.option("--key", help="A name for this mailing: a rerun with the same key mails nobody twice.")
 @click.option("--skip-bad", is_flag=True, help="Go on without the rows that cannot be mailed.")
 @click.option(
@@ -170,6 +171,7 @@ def send(
     rate: str | None,
     ramp: int | None,
     watch: bool,
+    account: str | None,
     **options: Any,
 ) -> None:
     """Queue a letter to everybody on a list; workers send it at the account's rate.
@@ -189,11 +191,13 @@ def send(
     skip_bad, as_json = options.pop("skip_bad"), options.pop("as_json")
     key = key or secrets.token_hex(4)
     letter = _letter(**options)
+    if account:
+        accounts_of(site_client(), account)
     with ExitStack() as list_is_open:
         with _told_as_no_setting():
             people = list_is_open.enter_context(read_people(csv_path, column, delimiter=delimiter, encoding=encoding))
             if preview or test_to:
-                _try_one(letter, people, list_name, test_to, as_json=as_json)
+                _try_one(letter, people, list_name, test_to, account, as_json=as_json)
                 return
             found = _checked(letter, people, list_name, key)
         if found.bad and not skip_bad:
@@ -203,7 +207,7 @@ def send(
         _see_to_a_way_out(letter, list_name)
         recipients = _recipients(found.good_ones(people), cc_me)
         with _told_by_its_option():
-            terms = {"list": list_name, "rate": rate_of(rate), "ramp": ramp}
+            terms = {"list": list_name, "rate": rate_of(rate), "ramp": ramp, "account": account}
         queued = _queue(letter, recipients, found.good + bool(cc_me), key, **terms)
     summary: dict[str, Any] = {"queued": queued.new, "already_queued": queued.known}
     summary |= {"bad": found.bad, "of": found.rows, "key": key, "batch_id": queued.batch_id}
@@ -227,7 +231,9 @@ def _recipients(people: Iterator[Person], cc_me: str | None) -> Iterator[Recipie
             cc_me = None
 
 
-def _try_one(letter: Letter, people: People, list_name: str | None, to: str | None, *, as_json: bool) -> None:
+def _try_one(
+    letter: Letter, people: People, list_name: str | None, to: str | None, account: str | None, *, as_json: bool
+) -> None:
     """The first row's email: shown, or queued to somebody else."""
     with _told_by_its_option():
         _check_letter(letter, people, list_name)
@@ -235,7 +241,7 @@ def _try_one(letter: Letter, people: People, list_name: str | None, to: str | No
         if first is None or first.problem:
             raise click.ClickException("The list has no first row to try. Nothing was queued.")
         recipient = (to or first.address, first.values)
-        email = site_client().composer.preview(letter, recipient, list=list_name)
+        email = site_client().composer.preview(letter, recipient, list=list_name, account=account)
     if to is not None:
         from sesmail.celery.tasks import send_ses_email
 

@@ -108,7 +108,7 @@ class LeanCall:
         except BaseException as error:
             connection.close()
             self._borrowed.pool._put_conn(None)  # noqa: SLF001
-            if isinstance(error, (OSError, urllib3.HTTPError, ssl.CertificateError)):
+            if isinstance(error, (OSError, urllib3.HTTPError, ssl.CertificateError, ValueError)):  # as urllib3's own
                 raise self._not_connected(error) from error
             raise
         return connection
@@ -116,7 +116,7 @@ class LeanCall:
     def _not_connected(self, error: Exception) -> Exception:
         if isinstance(error, urllib3.ConnectTimeoutError) and not isinstance(error, urllib3.NewConnectionError):
             return ConnectTimeoutError(endpoint_url=self._borrowed.url, error=error)
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(error, ValueError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
             return SSLError(endpoint_url=self._borrowed.url, error=error)
         return EndpointConnectionError(endpoint_url=self._borrowed.url, error=error)
 

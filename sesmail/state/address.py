@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from redis.connection import parse_url
+from redis.connection import URL_QUERY_ARGUMENT_PARSERS, parse_url
 
 from sesmail.errors import ConfigurationError
 
@@ -35,6 +35,11 @@ _PORTS = {Kind.ONE: 6379, Kind.SENTINEL: 26379, Kind.CLUSTER: 6379}
 _CERTIFICATES = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
 _OF_TLS = "ssl_"
 _OF_SENTINELS = "sentinel_"
+_TEXTS = {"username", "password", "client_name", "lib_name", "lib_version", "path"}
+_ANSWERS = {"decode_responses", "encoding", "encoding_errors", "legacy_responses"}
+"""How redis-py is to give answers: for a program's own client of the same address. To us they are bytes."""
+_OPTIONS = {*_TEXTS, *_ANSWERS, *URL_QUERY_ARGUMENT_PARSERS} - {"timeout"}
+"""What an address may say behind its question mark, beside what begins with `ssl_`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +116,12 @@ def _read(url: str, master_name: str) -> Address:
     sentinel = {name: query.pop(name) for name in list(query) if name.startswith(_OF_SENTINELS)}
     master_name = query.pop("master_name", "") or master_name
     credentials = query.pop("credential_provider", "")  # kombu's word
-    options = _options(spelt, f"{user}{hosts[0]}", path, query)
     is_encrypted = spelt == "rediss"
+    for name in query:
+        if not (is_encrypted if name.startswith(_OF_TLS) else name in _OPTIONS):
+            raise _no_option(name)
+    asked = {name: value for name, value in query.items() if name not in _ANSWERS}
+    options = _options(spelt, f"{user}{hosts[0]}", path, asked)
     return Address(
         kind=kind,
         hosts=tuple(_host_and_port(host, kind) for host in hosts) if scheme != "unix" else (),
@@ -191,6 +200,18 @@ def _sentinel_options(said: dict[str, str], of_server: dict[str, Any], *, is_enc
 
 def _is_true(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
+
+
+def _no_option(name: str) -> ConfigurationError:
+    told = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "one"
+    wanted = "Leave it out. "
+    if name.startswith(_OF_TLS):
+        wanted = "It is for TLS: write rediss:// in front, or leave it out. "
+    return ConfigurationError(
+        "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that a "
+        f"connection to it cannot have: {told}. Nothing was done. {wanted}Options are those of redis-py's URLs, "
+        "such as db, socket_timeout, health_check_interval and, with TLS, ssl_cert_reqs."
+    )
 
 
 def _no_address(url: str) -> ConfigurationError:

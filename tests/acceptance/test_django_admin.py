@@ -152,6 +152,7 @@ def test_mailings_and_events_set_aside_have_pages(visit):
 def test_the_live_page_is_for_those_who_may_look_and_streams_under_asgi(site, visit):
     script = """
 import asyncio, json
+from asgiref.sync import sync_to_async
 import django; django.setup()
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
@@ -171,7 +172,7 @@ said["policy"] = page["Content-Security-Policy"]
 said["figures"] = client.get(HOME + "figures").json()
 async def streamed():
     client = AsyncClient()
-    await client.aforce_login(await User.objects.aget(username="boss"))
+    await sync_to_async(client.force_login)(await User.objects.aget(username="boss"))  # as Django 4.2 has it
     answer = await client.get(HOME + "stream")
     events = answer.streaming_content
     found = [await anext(events), await anext(events)]

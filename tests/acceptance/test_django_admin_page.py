@@ -25,6 +25,10 @@ from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from django.contrib.auth.models import User
 User.objects.create_superuser("boss", password="p")
+from sesmail import Letter, send_batch
+people = [f"reader{number}@example.org" for number in range(3)]
+letter = Letter(subject="News", text="Hi.", from_email="shop@example.com")
+send_batch(letter, people, key="november", list="a-list-with-a-rather-long-name", without_unsubscribe=True)
 """
 PAGES = ["send/", "send/?state=queued", "batch/", "send/refused/", "optout/", "mailing/", "setasideevent/"]
 
@@ -112,3 +116,17 @@ def test_a_send_that_waits_is_cancelled_and_the_story_says_by_whom(page, admin, 
     expect(page.get_by_text("Cancelled.")).to_be_visible()
     expect(page.get_by_role("row", name="boss Cancelled")).to_be_visible()
     assert site.ledger.status(send_id).state == "cancelled"
+
+
+def test_a_batch_is_paused_and_resumed_by_its_buttons_and_its_recipients_are_one_step_away(page, admin):
+    page.goto(f"{admin}sesmail_django/batch/")
+    page.get_by_role("link", name="batch_").click()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Nothing more of it is begun")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("row", name="boss Resumed").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("link", name="all 3").click()
+    expect(page.get_by_role("link", name="batch_")).to_have_count(4)  # three recipients, and back
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from redis import Redis
 
 from sesmail import Client, Settings
@@ -25,6 +26,7 @@ from sesmail.settings import Source, load
 from sesmail.simulator import Simulator
 from sesmail.state.line import ACCOUNT
 from sesmail.vocabulary import Cause, Claim, Postponed, State
+from tests.contract.simulator.simulator_client import client_for
 
 ACCOUNTS: dict[str, Any] = {
     "marketing": {
@@ -219,11 +221,25 @@ def test_what_is_known_of_the_account_default_stands_where_former_releases_look(
     assert client.throttle.line.closures() == ()
 
 
+class Commands:
+    """`sesmail` with some variables."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._variables = variables
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments], env=self._variables)
+
+    def with_variables(self, **more: str) -> Commands:
+        close_clients()
+        return Commands({**self._variables, **more})
+
+
 @pytest.fixture
 def sesmail(redis: Redis, redis_server: EmbeddedRedis) -> Iterator[Any]:
     said = {"SESMAIL_REDIS_URL": redis_server.url, "SESMAIL_ACCOUNTS": json.dumps(ACCOUNTS)}
     close_clients()
-    yield lambda *arguments: CliRunner().invoke(main, [*arguments], env=said)
+    yield Commands(said)
     close_clients()
 
 
@@ -239,6 +255,45 @@ def test_an_operator_pauses_one_account_or_all_of_them_and_sees_which(sesmail: A
     assert everything["accounts"] == ["default", "marketing", "reserve"]
     assert json.loads(sesmail("resume", "--json").stdout)["changed"]
     assert json.loads(sesmail("status", "--json").stdout)["line"] == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["configuration-set", "identity", "tenant", "template", "contact-list", "global-endpoint"]
+)
+def test_what_ses_stops_of_one_kind_goes_on_by_the_command_that_why_names(sesmail: Any, kind: str) -> None:
+    assert json.loads(sesmail("pause", f"--{kind}", "x7", "--json").stdout)["scope"] == f"{kind}:x7"
+    told = json.loads(sesmail("why", "--json").stdout)["obstacles"]
+    commands = {each["do"].partition("`")[2].partition("`")[0] for each in told if each["id"] == "paused"}
+    assert commands == {f"sesmail resume --account {name} --{kind} x7" for name in ("default", *ACCOUNTS)}
+    for command in commands:
+        assert json.loads(sesmail(*command.split()[1:], "--json").stdout)["changed"]
+
+
+def test_a_letter_to_a_list_goes_through_the_account_that_is_named(sesmail: Any, tmp_path: Path, redis: Redis) -> None:
+    (people := tmp_path / "people.csv").write_text("email\nann@example.org\n")
+    (text := tmp_path / "letter.txt").write_text("Hello.")
+    letter = ("send", "--csv", str(people), "--subject", "s", "--text", str(text), "--from", "shop@example.com")
+    refused = sesmail(*letter, "--account", "marketting")
+    assert (refused.exit_code, "default, marketing, reserve" in refused.output) == (2, True)
+    sent = json.loads(sesmail(*letter, "--account", "reserve", "--json").stdout)
+    assert redis.hget(f"{{sesmail}}:batch:{sent['batch_id']}", "account") == b"reserve"
+
+
+def test_suppress_sync_reads_the_list_of_each_account(sesmail: Any, places: dict[str, Simulator]) -> None:
+    said = {name: {**ACCOUNTS[name], "endpoint_url": places[name].url, "region": "us-east-1"} for name in ACCOUNTS}
+    for name, place in places.items():
+        place.reset()
+        client_for(place).put_suppressed_destination(EmailAddress=f"{name}@example.org", Reason="BOUNCE")
+    run = sesmail.with_variables(
+        SESMAIL_ACCOUNTS=json.dumps(said),
+        SESMAIL_ENDPOINT_URL=places["default"].url,
+        SESMAIL_REGION="us-east-1",
+    )
+    one = json.loads(run("suppress", "sync", "--account", "reserve", "--json").stdout)
+    assert one == {"read": 1, "added_here": 1, "added_at_ses": 0}
+    assert json.loads(run("suppress", "sync", "--json").stdout)["read"] == 3
+    listed = json.loads(run("suppress", "list", "--json").stdout)
+    assert {each["address"] for each in listed} == {f"{name}@example.org" for name in places}
 
 
 def test_quota_top_and_metrics_tell_of_each_account(sesmail: Any) -> None:

@@ -105,6 +105,26 @@ def test_of_an_address_that_is_none_only_the_scheme_is_told(url: str, told: str)
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://a.example/0?foo=bar", "cannot have: foo. Nothing was done. Leave it out."),
+        ("redis://a.example/0?retry=5", "cannot have: retry."),
+        ("redis://a.example/0?ssl_cert_reqs=none", "write rediss:// in front"),
+        ("redis+cluster://a.example?pass-word=1", "cannot have: one."),
+    ],
+)
+def test_an_option_that_no_connection_has_is_refused_before_redis_is_asked(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_address(url)
+    assert told in str(refused.value)
+
+
+def test_how_another_client_wants_its_answers_is_nothing_to_us() -> None:
+    url = "rediss://a.example/3?decode_responses=True&encoding=latin-1&ssl_cert_reqs=none&client_name=shop"
+    assert read_address(url).options == {"db": 3, "ssl_cert_reqs": "none", "client_name": "shop"}
+
+
 # -- Celery's ------------------------------------------------------------------------------------------------------------
 
 

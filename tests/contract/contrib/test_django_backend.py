@@ -123,6 +123,23 @@ def test_options_hold_for_all_and_what_a_message_says_goes_before_them(box):
     assert said.expires_at.year == 2100
 
 
+def test_the_option_account_names_the_ses_account_unless_a_message_names_its_own_and_an_unknown_one_is_refused(
+    django_site, box, caplog
+):
+    django_site.SESMAIL = {**django_site.SESMAIL, "ACCOUNTS": {"news": {"region": "eu-west-1"}, "other": {}}}
+    close_clients()
+    own = message()
+    own.sesmail = {"account": "other"}
+    assert send(message(), own, account="news") == 2
+    assert send(message()) == 1
+    assert [email.account for email in box.emails] == ["news", "other", None]
+    with pytest.raises(InvalidEmail, match="account: is no account of SESMAIL_ACCOUNTS"):
+        send(message(), account="nosuch")
+    assert send(message(), account="nosuch", fail_silently=True) == 0
+    assert "SESMAIL_ACCOUNTS" in caplog.text
+    assert len(box.emails) == 3
+
+
 def test_what_anymail_adds_is_taken_and_tracking_is_left_to_the_configuration_set(box):
     letter = AnymailMessage("s", "t", "f@example.com", ["a@example.org"], tags=["Spring sale"], metadata={"order": 1})
     letter.track_opens = True
