@@ -45,7 +45,7 @@ STEPS = {
     "floors": ["lint-imports"],
     "docs": ["python", "-m", "docs.site", "--check"],
     "tests": ["python", "-m", "pytest"],
-    "simulation": ["python", "-m", "tests.simulation", "--seed", "1", "--seeds", "20"],
+    "simulation": ["python", "-m", "tests.simulation", "--of-commit", "--seeds", "60"],
 }
 FULL_STEPS = {**STEPS, "planted": ["python", "-m", "tests.simulation", "--mutants"]}
 

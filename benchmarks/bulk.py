@@ -6,6 +6,7 @@ check included. `enqueue_ratio_to_raw_rows`: that over a redis-py pipeline that 
 unchecked. `producer_rss_ratio`: peak memory of a process that queues ten times as many. `cpu_ratio_to_boto3_single`:
 processor time of the worker per email over that of a loop with boto3's `send_email`. `redis_us_per_email`: Redis'
 processor time for an email, sent. `..._bulk_api`: the same by SendBulkEmail. `emails_per_second`: of one worker process, SES answering at once.
+`..._beside_40000_letters`: at 14 a second, the slowest of receipts, and a list of fifty, from the call to SES.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from redis import Redis
 
 from benchmarks._report import Report, arguments
 from benchmarks.send import HTML, UNLIMITED, WARM_UP, bare_loop, environment, processor_seconds, redis_seconds, worker
-from sesmail import Letter, current_client, send_batch
+from sesmail import Letter, current_client, send_batch, send_ses_email
+from sesmail.celery.standalone import app
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
 
@@ -66,7 +68,35 @@ def main() -> None:
             report.cases.append({"case": "SendBulkEmail", "worker_us": with_bulk_calls, "emails_per_second": a_second})
             report.figure("cpu_ratio_to_boto3_bulk_api", with_bulk_calls / bare, "<= 0.10")
             report.figure("redis_us_per_email_bulk_api", of_redis, "<= 90, aim 10")
+        with Simulator(rate=14, quota=-1) as ses, environment(server.url, ses.url):
+            slowest, small = mixed(ses, receipts=10 if options.quick else 100)
+            report.figure("receipt_seconds_beside_40000_letters", slowest, "<= 1")
+            report.figure("list_of_50_seconds_beside_40000_letters", small, "<= 60")
     report.show(as_json=options.json)
+
+
+def mixed(ses: Simulator, receipts: int) -> tuple[float, float]:
+    """At 14 a second beside 40,000 letters, in seconds: the slowest receipt, five at a time; until a list of fifty is done."""
+    os.environ["SESMAIL_BATCH_CALL"] = "single"
+    current_client().scripts.redis.flushall()
+    app.set_default()
+    large = send_batch(LETTER, people(40_000), key="large", without_unsubscribe=True)
+    with worker():
+        while large.status().counts.get("sent", 0) < 30:
+            time.sleep(0.1)
+        small, began = send_batch(LETTER, people(50), key="small", without_unsubscribe=True), time.monotonic()
+        asked: dict[str, float] = {}
+        for _ in range(receipts // 5):
+            for _ in range(5):
+                send_id = send_ses_email.delay("success@simulator.amazonses.com", "Receipt", "Thank you.").id
+                asked[send_id] = time.time()
+            time.sleep(1)
+        while small.status().counts.get("sent", 0) < 50:
+            time.sleep(0.1)
+        seconds = time.monotonic() - began
+        while asked.keys() - (taken := {each["sesmail_id"]: each["time"] for each in ses.messages()}).keys():
+            time.sleep(0.1)
+    return max(taken[send_id] - at for send_id, at in asked.items()), seconds
 
 
 def people(count: int) -> Iterator[tuple[str, dict[str, object]]]:

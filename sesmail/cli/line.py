@@ -25,6 +25,9 @@ scope_options = [
     click.option("--configuration-set", metavar="NAME", help="What goes out under this configuration set only."),
     click.option("--identity", metavar="DOMAIN", help="What comes from this sender's domain only."),
     click.option("--tenant", metavar="NAME", help="What is sent for this tenant of SES's only."),
+    click.option("--template", metavar="NAME", help="What SES makes of this template of its own only."),
+    click.option("--contact-list", metavar="NAME", help="What goes by this contact list of SES's only."),
+    click.option("--global-endpoint", metavar="ID", help="What goes through this global endpoint only."),
     click.option("--list", "list_name", metavar="NAME", help="Bulk to this list only."),
     click.option("--site", metavar="SITE", help="Of this site: its list, or all its bulk."),
     json_option,
@@ -119,23 +122,14 @@ def _audited(scope: str, account: str | None) -> str:
     return f"{scope} of {account}" if account else scope
 
 
-def _scope(
-    client: Client,
-    lane: str | None,
-    configuration_set: str | None,
-    identity: str | None,
-    tenant: str | None,
-    list_name: str | None,
-    site: str | None,
-) -> str:
-    chosen = {"lane": lane, "configuration-set": configuration_set, "identity": identity, "tenant": tenant}
-    named = [f"{kind}:{name}" for kind, name in chosen.items() if name]
+def _scope(client: Client, list_name: str | None, site: str | None, **chosen: str | None) -> str:
+    named = [f"{kind.replace('_', '-')}:{name}" for kind, name in chosen.items() if name]
     if list_name:
         named.append(list_scope(site or client.settings.site, list_name))
     elif site:
         named.append(site_scope(site))
     if len(named) > 1:
         raise click.UsageError(
-            "Name one of --lane, --configuration-set, --identity, --tenant, --list, or none for everything."
+            "Name one of --lane, --configuration-set, --identity, --list and the like, or none for everything."
         )
     return named[0] if named else ACCOUNT

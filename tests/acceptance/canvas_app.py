@@ -1,7 +1,7 @@
 """A host's Celery app with every kind of continuation, and a program that queues them and waits for their ends.
 
-`python -m tests.acceptance.canvas_app '[{"wait": "paused", ...}, ...]'` queues, for each of these waits, each kind, prints
-"published", and in the end, as JSON, what each `.get()` answered. All names begin with that of their wait. Whatever runs
+`python -m tests.acceptance.canvas_app '[{"wait": "paused", ...}, ...]'` queues, for each of these waits, each kind, and prints
+"published"; then "paused-ended", and so on; in the end, as JSON, what each `.get()` answered. All names begin with that of their wait. Whatever runs
 is noted in the Redis list `marks`: its name, its task id, and what it was called with.
 """
 
@@ -105,7 +105,11 @@ def main() -> None:
     """Queue, say so, wait."""
     waits = [Wait(**wait) for wait in json.loads(sys.argv[1])]
     print("published", flush=True)
-    print(json.dumps({name: ended(result) for wait in waits for name, result in wait.results.items()}), flush=True)
+    answers: dict[str, Any] = {}
+    for wait in waits:
+        answers |= {name: ended(result) for name, result in wait.results.items()}
+        print(f"{wait.prefix}ended", flush=True)
+    print(json.dumps(answers), flush=True)
 
 
 if __name__ == "__main__":

@@ -123,11 +123,12 @@ class Canvas:
         eventually(self.nothing_is_left)
         return answers
 
-    def nothing_is_left(self) -> bool:
-        """Whether every caller is answered, and what was kept for that is gone."""
-        rows = [self.site.redis.hkeys(key) for key in self.site.redis.scan_iter("{sesmail}:send:*")]
+    def nothing_is_left(self, *but: str) -> bool:
+        """Whether every caller is answered, and what was kept for that is gone, but for those who wait for this."""
+        sends = {key.decode().rpartition(":")[2]: key for key in self.site.redis.scan_iter("{sesmail}:send:*")}
+        rows = [self.site.redis.hkeys(key) for send_id, key in sends.items() if not send_id.startswith(but)]
         left = [name for row in rows for name in row if name.startswith((b"caller", b"answering", b"asked"))]
-        return not left and not self.site.redis.zcard("{sesmail}:unanswered")
+        return not left and (bool(but) or not self.site.redis.zcard("{sesmail}:unanswered"))
 
 
 def all_ran_once(canvas: Canvas, wait: str, answers: dict[str, Any], kinds: Iterable[str] = MARKS) -> None:
@@ -157,6 +158,8 @@ WAITS: dict[str, dict[str, Any]] = {
 """What each waits for: `lost` for a new ticket, `other` for another worker, since the one that had the ticket is gone; the
 last two had one that died: when SES was to be asked, and when its yes was written down and nothing had followed yet."""
 HELD = ("after_begin", "before_ack")
+LATER = ("other", *HELD)
+"""What the second worker sees to, when the first is gone."""
 UNKNOWN = ("link", "chain")
 
 
@@ -172,7 +175,7 @@ def sending(new_site: Callable[..., Site]) -> Iterator[tuple[Canvas, dict[str, A
         for name in ("paused", "other"):
             accounts[name].throttle.line.pause("account", "by a test")
         waits = [{"wait": wait, **how} for wait, how in WAITS.items()]
-        program = canvas.publish(*waits, {"wait": "unclear", "kinds": UNKNOWN, "account": "unclear"})
+        program = canvas.publish({"wait": "unclear", "kinds": UNKNOWN, "account": "unclear"}, *waits)
         assert canvas.lose_tickets("lost-") == len(AT_ONCE) - 1, "all but the second one of a chain"
         first = canvas.worker("one", 48, STRIKE="HOLD thread", SESMAIL_TICKET_GRACE_SECONDS="1")
 
@@ -185,9 +188,11 @@ def sending(new_site: Callable[..., Site]) -> Iterator[tuple[Canvas, dict[str, A
         meanwhile = canvas.marks("unclear")
         for name in UNKNOWN:
             canvas.client.ledger.record_evidence(f"unclear-{name}", f"ses-{name}")
-        for wait in WAITS.keys() - {"other", *HELD}:
+        program.wait_for("lost-ended")  # the last of those that this worker sees to
+        for wait in WAITS.keys() - {*LATER}:
             canvas.wait_for_marks(wait)
         canvas.wait_for_marks("unclear", UNKNOWN)
+        eventually(lambda: canvas.nothing_is_left(*LATER))
         files = [Path(canvas.site.folder, f"{step}-{name}") for step in HELD for name in AT_ONCE]
         eventually(lambda: all(file.exists() for file in files), explain=lambda: repr(canvas.site.ledger.counts()))
         first.kill()

@@ -257,6 +257,18 @@ def test_an_operator_pauses_one_account_or_all_of_them_and_sees_which(sesmail: A
     assert json.loads(sesmail("status", "--json").stdout)["line"] == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["configuration-set", "identity", "tenant", "template", "contact-list", "global-endpoint"]
+)
+def test_what_ses_stops_of_one_kind_goes_on_by_the_command_that_why_names(sesmail: Any, kind: str) -> None:
+    assert json.loads(sesmail("pause", f"--{kind}", "x7", "--json").stdout)["scope"] == f"{kind}:x7"
+    told = json.loads(sesmail("why", "--json").stdout)["obstacles"]
+    commands = {each["do"].partition("`")[2].partition("`")[0] for each in told if each["id"] == "paused"}
+    assert commands == {f"sesmail resume --account {name} --{kind} x7" for name in ("default", *ACCOUNTS)}
+    for command in commands:
+        assert json.loads(sesmail(*command.split()[1:], "--json").stdout)["changed"]
+
+
 def test_a_letter_to_a_list_goes_through_the_account_that_is_named(sesmail: Any, tmp_path: Path, redis: Redis) -> None:
     (people := tmp_path / "people.csv").write_text("email\nann@example.org\n")
     (text := tmp_path / "letter.txt").write_text("Hello.")

@@ -388,6 +388,7 @@ def killed_at(client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch, step: i
 def test_a_worker_killed_between_any_two_steps_of_a_chunk_leaves_one_in_doubt_at_most(
     client: Client, ses: Ses, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
+    monkeypatch.setattr(sending, "HOLD_SECONDS", 600.0)
     step = 0
     while True:
         ses.emails.clear()
@@ -416,7 +417,7 @@ def test_that_ses_took_one_is_written_down_in_the_act_that_begins_the_next(
     monkeypatch.setattr(
         client.batches, "_run_at", lambda account, name, *rest: calls.append(name) or run(account, name, *rest)
     )
-    assert client.chunk_worker.work(Lane.BULK, None) == 40
+    assert work(client) == 40
     assert batch.status().counts == {"sent": 40}
     assert calls.count("batch_begin") == 40
     assert "batch_leave" not in calls

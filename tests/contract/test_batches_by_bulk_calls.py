@@ -236,7 +236,7 @@ def test_who_opted_out_and_what_is_paused_is_not_asked_for(client: Client, monke
     made = calls(client, monkeypatch)
     batch = client.send_batch(LETTER, readers(60), key="k", list="news")
     client.real_outbox.cancel(f"{batch.id}-3")
-    assert client.chunk_worker.work(Lane.BULK, None) == 59
+    assert work(client) == 59
     assert made == [50, 9]
     paused = client.send_batch(LETTER, readers(5), key="l", list="news")
     held = client.batches.claim(Lane.BULK, "me", "token")

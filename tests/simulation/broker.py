@@ -42,6 +42,8 @@ class Queues:
     """Whether the ledger's Redis is the broker, too: then scripts put tickets into lists of these."""
     waiting: dict[str, deque[Message]] = field(default_factory=dict)
     takers: deque[Fiber] = field(default_factory=deque)
+    put: set[str] = field(default_factory=lambda: {lane.value for lane in Lane})
+    """The lanes in which scripts may have put tickets since they were last seen empty: only there it is looked."""
 
     def queue(self, name: str) -> deque[Message]:
         return self.waiting.setdefault(name, deque())
@@ -52,12 +54,19 @@ class Queues:
 
     def take_put(self, name: str) -> Message | None:
         """The next ticket of a lane that a script has put there."""
+        if name not in self.put:
+            return None
         (found,) = self.wire.ask(("RPOP", self.list_of(name)))
-        return None if found is None else Message(ids=(found.decode(),), task_id=found.decode())
+        if found is None:
+            self.put.discard(name)
+            return None
+        return Message(ids=(found.decode(),), task_id=found.decode())
 
     def is_empty(self, lane: str) -> bool:
-        (put,) = self.wire.ask(("LLEN", self.list_of(lane)))
-        return not put and not self.queue(lane)
+        if lane in self.put:
+            (put,) = self.wire.ask(("LLEN", self.list_of(lane)))
+            return not put and not self.queue(lane)
+        return not self.queue(lane)
 
 
 class Broker:
@@ -109,6 +118,7 @@ class Broker:
 
     def arrived(self, lane: str, send_id: str) -> None:
         """A script has put a ticket there: as uncertain from there on as any."""
+        self._queues.put.add(lane)
         if self._faults.strikes("ticket_lost", send_id):
             self._queues.wire.ask(("LREM", self._queues.list_of(lane), 1, send_id))
             self._on_lost([send_id])

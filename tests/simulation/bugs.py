@@ -31,6 +31,8 @@ class Bug:
     new: str
     harmless: str = ""
     """Why nothing is broken by it, where that is so."""
+    needs: str = ""
+    """What a history should have for it to be seen: a trait, or misfortunes of `command.HUNTS`; empty: anything."""
 
     def in_lua(self) -> dict[str, list[tuple[str, str]]]:
         """For `lua.Texts`."""

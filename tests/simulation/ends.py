@@ -27,7 +27,8 @@ RATE_TOLERANCE = 1.2
 CALLS_TO_LEARN = 700
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
 MOST_MOVES = 10
-PASSING_KEYS = ("blob:*", "in:queued:*", "in:scheduled:*", "in:claimed", "in:sending", "in:unknown", "unanswered")
+KEYS = [(re.compile(fnmatch.translate(re.sub(r"<[^>]+>", "*", key.pattern))), key) for key in CATALOGUE]
+PASSING_KEYS = re.compile(r"(blob|in:queued|in:scheduled):|(in:(claimed|sending|unknown)|unanswered)$")
 """What must be gone, or empty, when nothing waits."""
 
 
@@ -262,17 +263,16 @@ def _judge_meters(world: World, each: Installation) -> None:
 def _judge_keys(world: World) -> None:
     """No key that nobody knows, none that should be gone, no lifetime that is missing."""
     wire = world.server.wire
-    patterns = {re.sub(r"<[^>]+>", "*", key.pattern): key for key in CATALOGUE}
     mortal = {name.decode() for name in wire.ask(("ZRANGE", EXPIRIES, 0, -1))[0]}
     for each in world.installations:
         for raw in sorted(wire.ask(("KEYS", f"{each.base}*"))[0]):
             name = raw.decode()
             short = name.removeprefix(each.base)
-            known = [key for pattern, key in patterns.items() if fnmatch.fnmatchcase(short, pattern)]
+            known = [key for pattern, key in KEYS if pattern.fullmatch(short)]
             world.rules.check("every_key_is_known", bool(known), "", short)
             if world.has_forgotten:
                 continue
-            passing = any(fnmatch.fnmatchcase(short, pattern) for pattern in PASSING_KEYS)
+            passing = PASSING_KEYS.match(short)
             rest = any(row for row in world.model.sends.values() if row.base == each.base and row.state != "sent")
             if passing and not (short.startswith("blob:") and rest):
                 world.rules.check("what_waited_is_gone", False, "", short)
@@ -305,6 +305,12 @@ def _judge_erasing(world: World) -> None:
     for base, address in world.model.gone():
         found = traces(lambda *command: world.server.wire.ask(command)[0], f"{base}*", address)
         world.rules.check("who_was_erased_leaves_no_trace", not found, "", f"{address} in {found}")
+
+
+def judge_rows_of_erased(world: World, base: str, address: str) -> None:
+    """From the moment on in which an operator is told that it is done, no email names her, whether it waits or has ended."""
+    found = traces(lambda *command: world.server.wire.ask(command)[0], f"{base}send:*", address)
+    world.rules.check("no_email_names_who_was_erased", not found, "", f"{address} in {found}")
 
 
 def forget(world: World, changed: set[str]) -> None:

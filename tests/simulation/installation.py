@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-SEVERAL = 0.3
-"""The part of the installations that send through two accounts of SES."""
 SHARED = 0.6
 """The part of the installations whose ledger's Redis is the broker, too."""
 
@@ -83,11 +81,12 @@ class Installation:
             run = partial(sender_of_batches.send, over_seconds)
             world.scheduler.spawn(world.web, run, "batch-sender", 0.7)
         for operator in self.operators:
+            operator.on_erased = world.erased
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 
     def _second_account(self, rng: random.Random) -> dict[str, Ses]:
         world = self.world
-        if rng.random() >= SEVERAL:
+        if not world.run.has("accounts", rng.random()):
             return {}
         return {RESERVE: Ses(world.scheduler, world.faults, rng, rate=rng.choice((5, 14)), quota=50_000, name=RESERVE)}
 
@@ -153,7 +152,8 @@ class Installation:
         made = self.client(site)
         broker = made.broker
         assert isinstance(broker, Broker)
-        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, world.bug, world.rules.task_ended)
+        told = (world.bug, world.rules.task_ended, world.is_idle)
+        worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, *told)
         worker.on_continuation = self._continues
         worker.former_release = world.faults.strikes("former_release", worker.name)
         self.workers.append(worker)

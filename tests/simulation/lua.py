@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,9 @@ local function sim_expire(milliseconds_each, name, lifetime)
   return 1
 end
 """
-ENTERS = "redis.call('HSET', key('send', id), 'state', state, 'moved_at', now_ms(), ...)"
-NOTED = ENTERS + "\n  redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
+ENTERS = re.compile(r"redis\.call\('HSET', key\('send', id\), 'state', state, 'moved_at', now_ms\(\)(, \.\.\.)?\)")
+"""How today's scripts write a state, and the former release's."""
+NOTE_MOVE = "redis.call('RPUSH', 'sim:moves', KEYS[1] .. ' ' .. id .. ' ' .. state .. ' ' .. now_ms())"
 MOVES_IN_BATCH = "moves.counts[to] = (moves.counts[to] or 0) + 1"
 NOTED_IN_BATCH = (
     MOVES_IN_BATCH
@@ -73,7 +75,7 @@ class Texts:
     def _text(self, scripts: Scripts, name: str, *, former: bool) -> str:
         if former and (text := former_text(name)):
             return text
-        text = _source(scripts, name)
+        text = _todays_text(name, lambda: _source(scripts, name))
         for part in ("prelude", *_needs(_file(name)), name):
             for old, new in self._replacements.get(part, ()):
                 if part == name or old in text or old not in _file(part):  # else its function is not in this script
@@ -81,10 +83,25 @@ class Texts:
         return text
 
     def _register(self, name: str, text: str) -> str:
-        text = simulated(text)
-        script = Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTED in text or NOTED_IN_BATCH in text)
-        self.by_text[text] = self.by_digest[script.digest] = script
-        return text
+        script = _script(name, text)
+        self.by_text[script.text] = self.by_digest[script.digest] = script
+        return script.text
+
+
+_todays: dict[str, str] = {}
+
+
+def _todays_text(name: str, read: Callable[[], str]) -> str:
+    """A script as the product makes it up, once for all seeds."""
+    if name not in _todays:
+        _todays[name] = read()
+    return _todays[name]
+
+
+@cache
+def _script(name: str, text: str) -> Script:
+    text = simulated(text)
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest(), NOTE_MOVE in text or NOTED_IN_BATCH in text)
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -102,7 +119,7 @@ def simulated(text: str) -> str:
     body = body.replace("redis.call('PEXPIRE', ", "sim_expire(1, ").replace(
         "redis.call('EXPIRE', ", "sim_expire(1000, "
     )
-    body = body.replace(ENTERS, NOTED).replace(MOVES_IN_BATCH, NOTED_IN_BATCH)
+    body = ENTERS.sub(rf"\g<0>\n  {NOTE_MOVE}", body).replace(MOVES_IN_BATCH, NOTED_IN_BATCH)
     body = body.replace("redis.call('PERSIST', ", "redis.call('ZREM', 'sim:expiries', ")
     if re.search(r"'(PX|EX|PXAT|EXAT|TIME)'", body):
         raise LookupError("a script has a lifetime or a clock that the simulation does not know")

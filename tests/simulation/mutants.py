@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from tests.simulation.bugs import Bug
 
 
@@ -134,8 +137,14 @@ SWEEPS = (
     _python(
         "nobody sweeps",
         "celery.worker.duties",
-        'if client.turns.take("sweep", settings.sweep_interval_seconds * 0.9):',
+        'if client.turns.take(f"sweep:{settings.site}", settings.sweep_interval_seconds * 0.9):',
         "if False:",
+    ),
+    _python(
+        "all sites share one turn to sweep",
+        "celery.worker.duties",
+        'client.turns.take(f"sweep:{settings.site}", ',
+        'client.turns.take("sweep", ',
     ),
     _python(
         "a lease is renewed too late",
@@ -180,35 +189,6 @@ EVIDENCE = (
 )
 OPT_OUTS = (
     _lua("opt-outs are not looked at", "claim", "if redis.call('EXISTS', key('optouts')) == 1 then", "if false then"),
-    _lua("a delivery lifts no soft bounce", "soft_bounces", "redis.call('ZREMRANGEBYSCORE', bounces, '-inf', at)", ""),
-    _lua(
-        "soft bounces opt out for ever",
-        "suppression",
-        "return record and (not till or tonumber(till) > now_ms())",
-        "return record",
-    ),
-    _lua("one address gets any number", "guard", "redis.call('ZCARD', book) >= limit", "false"),
-    _lua(
-        "a claim that is repeated counts again",
-        "guard",
-        "redis.call('ZADD', book, 'NX', now, id)",
-        "redis.call('ZADD', book, now, id .. now)",
-    ),
-    _lua("opt-outs of who was erased are not looked at", "suppression", "spellings[3] = name", ""),
-    _lua("who was erased keeps what waits for her", "erase_send", "if waits[state] and", "if false and"),
-    _lua("who was erased stays in email to several", "erase_send", "'addresses', ARGV[4], ", ""),
-    _lua(
-        "who holds an email to who was erased may go on",
-        "erase_send",
-        "move(id, state, 'scheduled', lane, now_ms())",
-        "",
-    ),
-    _lua(
-        "how far email got is noted of who was erased",
-        "progress",
-        "if is_erased(ARGV[i + 1], ARGV[2] * 1000) then",
-        "if false then",
-    ),
     _lua("one opt-out is all", "claim", "if #opted_out > 0 and remaining == 0 then", "if #opted_out > 0 then"),
     _lua("a weaker reason replaces a stronger one", "suppress", "if not replaces then", "if false then"),
     _lua("opt-outs of a list are not looked at", "suppression", "for i = 1, 3 do", "for i = 1, 2 do"),
@@ -217,6 +197,48 @@ OPT_OUTS = (
         "claim",
         "for i = 10, lane == 'transactional' and #ARGV or 0 do",
         "for i = 10, #ARGV do",
+    ),
+)
+SOFT_BOUNCES = (
+    _lua("a delivery lifts no soft bounce", "soft_bounces", "redis.call('ZREMRANGEBYSCORE', bounces, '-inf', at)", ""),
+    _lua(
+        "soft bounces opt out for ever",
+        "suppression",
+        "return record and (not till or tonumber(till) > now_ms())",
+        "return record",
+    ),
+)
+ERASING = (
+    _lua("opt-outs of who was erased are not looked at", "suppression", "spellings[3] = name", ""),
+    _lua("who was erased keeps what waits for her", "erase_send", "if waits[state] and", "if false and"),
+    _lua("who was erased stays in email to several", "erase_send", "'addresses', ARGV[4], ", ""),
+    _lua(
+        "who holds an email to who was erased may go on",
+        "erase_send",
+        "  if state == 'claimed' then",
+        "  if false then",
+    ),
+    _lua(
+        "what is taken from its holder is not queued",
+        "erase_send",
+        "move(id, state, 'scheduled', lane, now_ms())",
+        "",
+        harmless="it has no owner: the next sweep queues it, some seconds later",
+    ),
+    _lua(
+        "how far email got is noted of who was erased",
+        "progress",
+        "if is_erased(ARGV[i + 1], ARGV[2] * 1000) then",
+        "if false then",
+    ),
+)
+GUARD = (
+    _lua("one address gets any number", "guard", "redis.call('ZCARD', book) >= limit", "false"),
+    _lua(
+        "a claim that is repeated counts again",
+        "guard",
+        "redis.call('ZADD', book, 'NX', now, id)",
+        "redis.call('ZADD', book, now, id .. now)",
     ),
 )
 ACCEPTANCE = (
@@ -408,19 +430,44 @@ BATCHES = (
         "unknown += 0",
     ),
 )
+BRAKE = (
+    _lua("the brake closes nothing", "brake", "redis.call('HSET', key('line'), FIELD, string", "local _ = (string"),
+    _lua("a trial takes any number", "throttle_reserve", "math.max(0, tonumber(left) - recipients)", "tonumber(left)"),
+    _lua(
+        "a trial begins at once",
+        "throttle_reserve",
+        "local begins_later = trial_at and tonumber(trial_at) * 1000 > now",
+        "local begins_later = false",
+    ),
+    _lua("what brought the brake about counts again", "brake", "count_anew(now + pause)", ""),
+    _lua("bounces are not counted for the brake", "count_facts", "JUDGED[kind] and longest > 0", "false"),
+    _python("nobody looks whether the brake is needed", "sending.brake", "self._close(judgement, sites)", "pass"),
+)
+
+
 STORIES = (_lua("an end is not noted among the moves", "rows", "note_move(id, from, to, why or code)", ""),)
+
+
+def _needing(what: str, bugs: tuple[Bug, ...]) -> Iterator[Bug]:
+    return (replace(bug, needs=what) for bug in bugs)
+
+
 MUTANTS: tuple[Bug, ...] = (
     *CLAIMS,
     *TICKETS,
     *SWEEPS,
     *EVIDENCE,
     *OPT_OUTS,
+    *_needing("full mailboxes", SOFT_BOUNCES),
+    *_needing("the erased", ERASING),
+    *_needing("guard", GUARD),
     *ACCEPTANCE,
     *SENDING,
-    *ACCOUNTS,
+    *_needing("accounts", ACCOUNTS),
+    *_needing("brake", BRAKE),
     *RATE,
     *TELLING,
     *ANSWERING,
-    *BATCHES,
+    *_needing("batches", BATCHES),
     *STORIES,
 )

@@ -18,7 +18,7 @@ from sesmail.state.pseudonyms import Pseudonyms
 from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Caller, Reason
 from tests.simulation.faults import Faults
-from tests.simulation.model import Model
+from tests.simulation.model import Model, Send
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.ses import Taken, event
 from tests.simulation.story import Story
@@ -49,6 +49,11 @@ def made(seed: int, number: int) -> Email:
         metadata={"number": number},
         idempotency_key=f"email-{number}",
     )
+
+
+def is_reader(address: str) -> bool:
+    """Whether it is one of the few who get more than one email."""
+    return address.startswith("reader")
 
 
 def _caller(task_id: str) -> Caller:
@@ -208,6 +213,7 @@ class Operator:
         self._scheduler, self._client, self._model = scheduler, client, model
         self._faults, self._rng, self._story = faults, rng, story
         self._base = client.scripts.keys.base
+        self.on_erased: Callable[[str, str], None] = lambda _base, _address: None
 
     def work(self) -> None:
         """For as long as there are misfortunes."""
@@ -289,11 +295,18 @@ class Operator:
     def _erase(self) -> None:
         sends = [send for send in self._model.sends.values() if send.base == self._base]
         if sends and self._faults.strikes("operator_erases"):
-            address = self._rng.choice(self._rng.choice(sends).email.recipients)
+            address = self._rng.choice(self._rng.choice(self._worth_erasing(sends)).email.recipients)
             self._story.tell("an operator erases", address)
             self._model.erases(self._base, address, self._whatever_happens(lambda: self._pseudonym(address)))
             self._whatever_happens(lambda: self._client.erase(address))
             self._model.erased.add((self._base, address))
+            self.on_erased(self._base, address)
+
+    def _worth_erasing(self, sends: list[Send]) -> list[Send]:
+        """Of anybody; of whom a worker is about to write to; of who gets more than one email."""
+        held = [send for send in sends if send.state == "claimed"]
+        readers = [send for send in sends if any(map(is_reader, send.email.recipients))]
+        return self._rng.choice((sends, held, readers)) or sends
 
     def _pseudonym(self, address: str) -> str:
         return Pseudonyms(self._client.scripts).of_erased(address)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from tests.simulation.faults import CHANCES
 from tests.simulation.story import Line
@@ -28,24 +28,27 @@ class Total:
     failed: list[int] = field(default_factory=list)
     violations: int = 0
 
-    def add(self, result: Result, real_seconds: float, cpu_seconds: float) -> None:
-        """One more."""
-        self.seeds += 1
-        self.real_seconds += real_seconds
-        self.cpu_seconds += cpu_seconds
-        self.virtual_seconds += result.virtual_seconds
-        self.emails += result.emails
-        self.commands += result.commands
-        self.violations += len(result.violations)
-        for mine, its in (
-            (self.faults, result.faults),
-            (self.counts, result.counts),
-            (self.rules, result.rules),
-            (self.moves, result.moves),
-        ):
-            mine.update(its)
-        if result.violations:
-            self.failed.append(result.seed)
+    @classmethod
+    def of(cls, result: Result, cpu_seconds: float) -> Self:
+        """One history's."""
+        return cls(
+            seeds=1,
+            virtual_seconds=result.virtual_seconds,
+            cpu_seconds=cpu_seconds,
+            emails=result.emails,
+            commands=result.commands,
+            faults=result.faults,
+            counts=result.counts,
+            rules=result.rules,
+            moves=result.moves,
+            failed=[result.seed] if result.violations else [],
+            violations=len(result.violations),
+        )
+
+    def add(self, other: Self) -> None:
+        """And those of others; how long they took together is another question."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, for JSON."""
@@ -106,9 +109,3 @@ def story(run: Run, result: Result) -> str:
 
 def _shown(line: Line) -> str:
     return str(line)
-
-
-def again(run: Run) -> str:
-    """The command that repeats it."""
-    faults = "".join(f" --fault {kind}={weight:g}" for kind, weight in run.plan.weights.items())
-    return f"python3 run.py simulate --seed {run.seed} --emails {run.emails}{faults}"

@@ -22,6 +22,8 @@ BRAKE_SECONDS = 45.0
 BRAKE_STOPS_AT = 0.05
 HOLDING_SECONDS = 75.0
 """Less than what a worker may hold a send for, and less than what asking SES may take."""
+STIRS = ("accept", "put_events", "batch_add", "requeue", "reschedule", "brake")
+"""Scripts after which there is something for the duties of workers to see, also where they move nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Rules(BatchRules):
         self.used: Counter[str] = Counter()
         self.moves: Counter[str] = Counter()
         self.quiet_since = 0.0
+        self.stirred_at = 0.0
+        """When something last happened to an email."""
         self.hourly_limit = 0
         """How many emails an hour may go to one address; 0: any number."""
         self.leases_since = 0.0
@@ -91,13 +95,20 @@ class Rules(BatchRules):
         self, base: str, name: str, argv: tuple[Any, ...], reply: Any, moved: list[tuple[str, str, float]]
     ) -> None:
         """A script has run and has moved these sends: id, state, epoch seconds by Redis' clock."""
+        if moved or name in STIRS:
+            self.stirred_at = self._scheduler.now
         rows = _rows(base)
         before = {send_id: send.state for send_id, _, _ in moved if (send := self._model.sends.get((rows, send_id)))}
         for send_id, state, at_redis in moved:
             if send := self._model.sends.get((rows, send_id)):
                 self._move(send, name, state, at_redis)
         if handler := getattr(self, f"_{name}", None):
-            handler(base, argv, reply, before)
+            try:
+                handler(base, argv, reply, before)
+            except (
+                Exception
+            ) as error:  # a script has changed: the product, which has called it, would try again and again
+                self.check("scripts_are_read_as_they_are", False, "", f"{name}: {error!r}")
 
     def _move(self, send: Send, script: str, state: str, at_redis: float) -> None:
         came_from, unknown_since = send.state, send.state_at_redis
@@ -205,6 +216,7 @@ class Rules(BatchRules):
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if send.id in before:
             self._scheduler.current().begun[send.id] = self._scheduler.now
+            self._scheduler.current().erased[send.id] = send.erased
         else:
             self._scheduler.current().begun.setdefault(send.id, self._scheduler.now)
 
@@ -364,7 +376,7 @@ class Rules(BatchRules):
 
     def _count_facts(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         for place, sight in enumerate(reply):
-            site, _day, counter, sent_ms = argv[3 + 7 * place + 3 : 3 + 7 * place + 7]
+            site, _day, counter, sent_ms = argv[3 + 8 * place + 3 : 3 + 8 * place + 7]
             kind, _, list_name = counter.partition(" ")
             if sight != b"first" or not argv[2] or kind not in ("sent", "bounced_permanent"):
                 continue
@@ -391,6 +403,8 @@ class Rules(BatchRules):
         self.check("begins_before_it_asks", send_id in fiber.begun, send_id)
         wanted = set(send.email.recipients) - fiber.opted_out.get((base, send_id), frozenset())
         self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
+        gone = fiber.erased.get(send_id, frozenset()) & set(email.recipients)
+        self.check("nobody_writes_to_who_was_erased", not gone or send.forgotten, send_id)
         self._asks_through(send, account, fiber)
 
     def _asks_through(self, send: Send, account: str, fiber: Fiber) -> None:

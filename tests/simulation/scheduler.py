@@ -36,6 +36,8 @@ class Fiber(greenlet):
         self.woken = False
         self.begun: dict[str, float] = {}
         """When `begin` said yes to it, by send."""
+        self.erased: dict[str, frozenset[str]] = {}
+        """Who of its recipients had been erased by then."""
         self.claims: dict[tuple[str, str], object] = {}
         """What it has claimed for the ticket that it works on: the token, by base and send."""
         self.opted_out: dict[tuple[str, str], frozenset[str]] = {}
@@ -58,6 +60,8 @@ class Scheduler:
         self._heap: list[tuple[float, int, Fiber, int]] = []
         self._sequence = itertools.count()
         self._fibers: list[Fiber] = []
+        self._until = START
+        """Up to when everything is to happen."""
 
     def spawn(self, process: Process, run: Callable[[], Any], name: str, delay_seconds: float = 0.0) -> Fiber:
         """Start a thread of a process, now or later."""
@@ -68,7 +72,18 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass for the fiber that calls."""
-        self.park(max(0.0, seconds))
+        seconds = max(0.0, seconds)
+        if self._nobody_else_before(self.now + seconds):
+            self.now += seconds
+            self.steps += 1
+        else:
+            self.park(seconds)
+
+    def _nobody_else_before(self, until: float) -> bool:
+        """Whether the fiber that runs is the next one, too: then nobody need be asked. Most ways to Redis are that short."""
+        process = self.current().process
+        stays = not self.over and not process.dead and process.frozen_until <= self.now
+        return stays and until < self._until and (not self._heap or until < self._heap[0][0])
 
     def park(self, timeout_seconds: float | None = None) -> bool:
         """Wait to be woken; False when the time was over first."""
@@ -96,7 +111,7 @@ class Scheduler:
 
     def run(self, until: float) -> None:
         """Let everything happen up to a time."""
-        heap = self._heap
+        heap, self._until = self._heap, until
         while heap and heap[0][0] <= until:
             at, _, fiber, wait = heapq.heappop(heap)
             if wait != fiber.wait or fiber.dead or fiber.process.dead:

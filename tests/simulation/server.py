@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
 from tests.simulation.lua import EXPIRIES, MOVES, Script, Texts
+from tests.simulation.remembered import NOTHING, Remembered
 from tests.simulation.wire import Command, Wire
 
 ROWS = ("send", "blob", "event", "idempotency")
@@ -25,6 +28,18 @@ for _, name in ipairs(gone) do
   redis.call('ZREM', 'sim:expiries', name)
 end
 return gone"""
+SET = b"""
+local set = redis.call('SET', unpack(ARGV, 2))
+if set then redis.call('ZADD', 'sim:expiries', ARGV[1], ARGV[2]) end
+return set"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command as it is asked here, and what follows from the replies."""
+
+    asked: tuple[Command, ...]
+    answer: Callable[..., Any] = lambda reply: reply
 
 
 class Watcher(Protocol):
@@ -46,6 +61,7 @@ class Server:
         self.wire = wire
         self._texts, self._watcher, self._clock = texts, watcher, clock
         self._purged_at = 0.0
+        self._remembered = Remembered()
         self.commands = 0
         self.skew_seconds = 0.0
         self.refuses_ticket: Callable[[str], bool] = lambda _send_id: False
@@ -58,44 +74,68 @@ class Server:
         """Epoch seconds by its own clock."""
         return self._clock() + self.skew_seconds
 
-    def execute(self, commands: Iterable[Command]) -> list[Any]:
-        """The answers of Redis; errors are among them."""
-        if self.now() - self._purged_at >= 1.0 or self.now() < self._purged_at:
-            self._purged_at = self.now()
-            self.wire.ask(("EVAL", PURGE, 0, self._ms()))
-        return [self._one(command) for command in commands]
+    def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers of Redis, in one round trip at most; errors are among them."""
+        self._purge()
+        if len(commands) == 1 and (known := self._remembered.answer(commands[0])) is not NOTHING:
+            self.commands += 1
+            return [known]
+        steps = [self._step(command) for command in commands]
+        self.commands += len(steps)
+        asked = [command for step in steps for command in step.asked]
+        replies = iter(self.wire.ask(*asked) if asked else ())
+        return [step.answer(*islice(replies, len(step.asked))) for step in steps]
 
-    def _one(self, command: Command) -> Any:
-        self.commands += 1
+    def _purge(self) -> None:
+        now = self.now()
+        if now - self._purged_at >= 1.0 or now < self._purged_at:
+            self._purged_at = now
+            (gone,) = self.wire.ask(("EVAL", PURGE, 0, self._ms()))
+            self._remembered.changed(name.decode() for name in gone)
+
+    def _step(self, command: Command) -> Step:
         match command[0]:
             case "EVALSHA" | "EVAL":
                 return self._script(command)
             case "WAIT":
-                return 1
+                return Step((), lambda: 1)
             case "SET":
                 return self._set(command)
             case "EXPIRE" | "PEXPIRE":
                 scale = 1000 if command[0] == "EXPIRE" else 1
-                return self._lives(str(command[1]), int(command[2]) * scale)
+                return Step((("ZADD", EXPIRIES, self._ms() + int(command[2]) * scale, command[1]),))
             case "HDEL":
                 self._watcher.fields_gone(str(command[1]), command[2:])
             case "PERSIST":
-                return self.wire.ask(("ZREM", EXPIRIES, command[1]))[0]
-        return self.wire.ask(command)[0]
+                return Step((("ZREM", EXPIRIES, command[1]),))
+        return self._heard(command, command)
 
-    def _script(self, command: Command) -> Any:
+    def _heard(self, command: Command, asked: Command) -> Step:
+        def answer(reply: Any) -> Any:
+            self._remembered.heard(command, reply)
+            return reply
+
+        return Step((asked,), answer)
+
+    def _script(self, command: Command) -> Step:
         operation, text, bases, base, *rest = command
         of_account, argv = (rest[0], rest[1:]) if bases == 2 else (base, rest)
         script = (self._texts.by_digest if operation == "EVALSHA" else self._texts.by_text)[text]
+        before: tuple[Command, ...] = ()
         if script.name == "accept" and argv[QUEUE_ARGUMENT] and self.refuses_ticket(str(argv[0])):
-            self.wire.ask(("SET", NO_LIST, ""))
+            before = (("SET", NO_LIST, ""),)
             argv[QUEUE_ARGUMENT] = NO_LIST
         asked = (operation, text, 3, base, of_account, round(self.now() * 1e6), *argv)
-        reply, *moves = self.wire.ask(asked, ("LPOP", MOVES, 100_000)) if script.moves else self.wire.ask(asked)
-        if not isinstance(reply, RedisError):
-            told = of_account if script.name in ABOUT_ACCOUNTS else base
-            self._tell(script, told, tuple(argv), reply, moves[0] if moves else None)
-        return reply
+        told = of_account if script.name in ABOUT_ACCOUNTS else base
+
+        def answer(*replies: Any) -> Any:
+            reply, *moves = replies[len(before) :]
+            self._remembered.ran(script.text)
+            if not isinstance(reply, RedisError):
+                self._tell(script, told, tuple(argv), reply, moves[0] if moves else None)
+            return reply
+
+        return Step((*before, asked, *((("LPOP", MOVES, 100_000),) if script.moves else ())), answer)
 
     def _tell(self, script: Script, base: str, argv: tuple[Any, ...], reply: Any, moves: list[bytes] | None) -> None:
         moved = [
@@ -106,7 +146,7 @@ class Server:
         if script.name == "accept" and reply[0] == b"accepted" and reply[3] == b"put":
             self.on_ticket(str(argv[QUEUE_ARGUMENT]), str(argv[0]))
 
-    def _set(self, command: Command) -> Any:
+    def _set(self, command: Command) -> Step:
         _, name, value, *options = command
         lifetime_ms = 0
         rest: list[Any] = []
@@ -116,13 +156,9 @@ class Server:
                 lifetime_ms = int(next(words)) * (1000 if word == "EX" else 1)
             else:
                 rest.append(word)
-        reply = self.wire.ask(("SET", name, value, *rest))[0]
-        if reply is not None and lifetime_ms:
-            self._lives(str(name), lifetime_ms)
-        return reply
-
-    def _lives(self, name: str, lifetime_ms: int) -> int:
-        return int(self.wire.ask(("ZADD", EXPIRIES, self._ms() + lifetime_ms, name))[0])
+        if lifetime_ms:
+            return self._heard(command, ("EVAL", SET, 0, self._ms() + lifetime_ms, name, value, *rest))
+        return self._heard(command, ("SET", name, value, *rest))
 
     def _ms(self) -> int:
         return round(self.now() * 1000)
@@ -136,6 +172,7 @@ class Server:
             return None
         name: str = rng.choice(rows).decode()
         self.wire.ask(("DEL", name))
+        self._remembered.forget()
         return name
 
     def snapshot(self) -> dict[bytes, bytes]:
@@ -147,6 +184,7 @@ class Server:
     def restore(self, snapshot: dict[bytes, bytes]) -> set[str]:
         """Go back to what it held; answers the names of the keys that are not as they were before."""
         before = self.snapshot()
+        self._remembered.forget()
         self.wire.ask(("FLUSHDB",), ("SCRIPT", "FLUSH"))
         if snapshot:
             self.wire.ask(*(("RESTORE", name, 0, dump) for name, dump in snapshot.items()))

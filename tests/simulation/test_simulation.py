@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +19,10 @@ from tests.simulation.faults import CHANCES, Plan
 from tests.simulation.lua import Texts
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.patches import patched
+from tests.simulation.remembered import LOOKS, NOTHING, Remembered
 from tests.simulation.report import story
 from tests.simulation.shrink import only, shrink
-from tests.simulation.wire import Wire
+from tests.simulation.wire import Command, Wire
 from tests.simulation.world import VERSION, Run, simulate
 
 FOLDER = Path(__file__).parent
@@ -41,6 +44,36 @@ def test_the_same_seed_is_the_same_history_on_every_server(wire: Wire) -> None:
         again = run_one(6, another, emails=80)
     assert first.digest == again.digest != other.digest
     assert (first.steps, first.commands, first.faults) == (again.steps, again.commands, again.faults)
+
+
+def test_what_is_remembered_of_redis_is_what_it_would_say(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembers, compared = Remembered.answer, Counter[bool]()
+
+    def compare(remembered: Remembered, command: Command) -> object:
+        known = remembers(remembered, command)
+        if known is not NOTHING:
+            is_look = command[0] in LOOKS  # else it would take a turn, which another has
+            (said,) = wire.ask(command if is_look else ("EXISTS", command[1]))
+            compared[said == (known if is_look else 1)] += 1
+        return known
+
+    monkeypatch.setattr(Remembered, "answer", compare)
+    assert run_one(6, wire, emails=40).violations == []
+    assert compared[True] > 100
+    assert not compared[False]
+
+
+def test_the_seeds_of_a_commit_are_always_the_same_ones() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--of-commit", "--seeds", "2", "--emails", "5", "--processes"]
+    digests = [
+        sorted(re.findall(r"^seed \d+: \w+", _run([*command, processes]), re.MULTILINE)) for processes in ("1", "2")
+    ]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parents[1]).stdout
 
 
 def test_without_misfortunes_every_email_goes_out_once_and_nobody_is_told_twice(wire: Wire) -> None:
@@ -81,7 +114,7 @@ def test_a_failing_history_is_shrunk_and_told(wire: Wire) -> None:
     plan = Plan(weights={kind: 12.0 if kind in BEFORE_A_SECOND_COPY else 0.0 for kind in CHANCES})
     runs = (Run(seed=seed, emails=30, plan=plan, bug=MOVES_WHAT_IT_MUST_NOT) for seed in range(1, 20))
     run, first = next((run, result) for run in runs if (result := simulate(run, wire)).violations)
-    shortest, result = shrink(run, first, lambda candidate: simulate(candidate, wire), seconds=60)
+    shortest, result = shrink(run, first, lambda candidate: simulate(candidate, wire), seconds=900)
     assert result.violations[0].rule == first.violations[0].rule
     assert result.faults.total() < first.faults.total()
     assert result.faults["ses_fails_after"] == 1, "the one that matters is left"
@@ -116,6 +149,7 @@ def test_there_are_at_least_forty_planted_bugs_that_must_be_seen() -> None:
 def test_a_seed_that_once_failed_does_not(known: dict[str, object]) -> None:
     if known["version"] != VERSION:
         pytest.skip("its history was another version's")
-    command = [sys.executable, "-m", "tests.simulation", "--json", "--seed", str(known["seed"])]
+    command = [sys.executable, "-m", "tests.simulation", "--json", "--seed", str(known["seed"]), "--processes", "1"]
+    command += ["--among", str(known["among"])] if "among" in known else []
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])
     assert json.loads(ran.stdout)["violations"] == 0, ran.stderr

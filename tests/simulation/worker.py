@@ -16,6 +16,7 @@ from sesmail.celery.worker.duties import Duties
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, NotSent, SendPostponed, SendRejected, SesError
 from tests.simulation.broker import Broker, Message
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.virtual import Event
 
 SEND = tasks.send_ses_email._orig_run.__func__
 SEND_LOT = tasks.send_lot.run.__func__
@@ -24,6 +25,22 @@ PROCESS_EVENTS = tasks.process_ses_events.run.__func__
 AFTER_RETURN = SendTask.after_return
 NO_BUGS = (SendPostponed, NotSent, SesError, LedgerUnavailable, EventStoreUnavailable, Retry, OperationalError)
 """What Celery is told by raising: each is written down in the ledger, or tried again."""
+
+
+IDLE_PAUSE_SECONDS = 5.0
+
+
+class Pause(Event):
+    """Between two looks of a worker's duties: longer where there is nothing to be seen, as most looks are such."""
+
+    def __init__(self, scheduler: Scheduler, is_idle: Callable[[], bool]) -> None:
+        super().__init__(scheduler)
+        self._is_idle = is_idle
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout and timeout < IDLE_PAUSE_SECONDS and self._is_idle():
+            timeout = IDLE_PAUSE_SECONDS
+        return super().wait(timeout)
 
 
 class Worker(Process):
@@ -38,8 +55,10 @@ class Worker(Process):
         broker: Broker,
         on_bug: Callable[[Exception], None],
         on_end: Callable[[], None],
+        is_idle: Callable[[], bool],
     ) -> None:
         super().__init__(name, number)
+        self._is_idle = is_idle
         self._on_bug, self._on_end = on_bug, on_end
         self._scheduler, self.client, self.broker = scheduler, client, broker
         self.stopping = False
@@ -55,6 +74,7 @@ class Worker(Process):
         """As Celery starts it."""
         self._duties = Duties(self.client, self.name, own_rate=lambda: None, takes_events=True).threads()
         for duty in self._duties:
+            duty._stopped = Pause(self._scheduler, self._is_idle)
             self._scheduler.spawn(self, duty.run, duty.name)
         self._working = threads
         for number in range(threads):

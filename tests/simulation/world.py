@@ -14,6 +14,7 @@ from greenlet import getcurrent
 
 from sesmail.celery import strangers, tasks
 from sesmail.client import kept
+from sesmail.message import Lane
 from sesmail.state.address import Address
 from sesmail.state.scripts import Scripts
 from tests.simulation import ends
@@ -23,7 +24,7 @@ from tests.simulation.bugs import Bug
 from tests.simulation.faults import Faults, Plan
 from tests.simulation.installation import Installation
 from tests.simulation.lua import Texts
-from tests.simulation.model import Model
+from tests.simulation.model import HELD, Model
 from tests.simulation.network import Network
 from tests.simulation.patches import Patches, patched
 from tests.simulation.people import ACCOUNT_IS_READ_SECONDS, Sender
@@ -41,8 +42,13 @@ VERSION = 6
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
 PROBE_SECONDS = 12.0
+IDLE_AFTER_SECONDS = 3.0
+AT_WORK = HELD | {"queued"}
 STOPPED_TRIES_SECONDS = 61.0
 """Longer than a line that SES or the breaker has closed waits between two tries."""
+TRAITS = {"accounts": 0.3, "batches": 0.4, "bulk calls": 0.4, "brake": 0.4, "guard": 0.25}
+"""In which part of the seeds an installation sends through two accounts of SES; there are batches; SES is asked for several of
+them by one call; there is enough for the brake to judge; few emails an hour may go to one address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,12 @@ class Run:
     plan: Plan = field(default_factory=Plan)
     bug: Bug | None = None
     """A bug that is planted."""
+    traits: frozenset[str] = frozenset()
+    """Of those in `TRAITS`, what it has though its seed may not have drawn it."""
+
+    def has(self, trait: str, drawn: float) -> bool:
+        """Whether a history has what not every one has; `drawn` is what its seed has drawn for that, from 0 to 1."""
+        return drawn < TRAITS[trait] or trait in self.traits
 
 
 @dataclass(kw_only=True)
@@ -76,14 +88,6 @@ class Result:
     model: Model
 
 
-BATCHES = 0.4
-"""The part of the seeds that have batches."""
-BULK_CALLS = 0.4
-"""The part of those in which SES is asked for several by one call."""
-GUARDED = 0.25
-"""The part of the seeds in which few emails an hour may go to one address."""
-BRAKING = 0.4
-"""The part of the seeds in which there is enough for the brake to judge."""
 QUICK_BRAKE = {
     "brake_minimum_emails": 12,
     "brake_window_seconds": 7200.0,
@@ -108,12 +112,13 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
-        self.has_batches = random.Random(f"{run.seed} has batches").random() < BATCHES
+        self.has_batches = run.has("batches", random.Random(f"{run.seed} has batches").random())
         guard = random.Random(f"{run.seed} guard")
-        self.hourly_limit = guard.choice((1, 2, 4)) if guard.random() < GUARDED else 0
-        self.batch_call = "bulk" if random.Random(f"{run.seed} bulk calls").random() < BULK_CALLS else "single"
+        self.hourly_limit = guard.choice((1, 2, 4)) if run.has("guard", guard.random()) else 0
+        several = run.has("bulk calls", random.Random(f"{run.seed} bulk calls").random())
+        self.batch_call = "bulk" if several else "single"
         self.waits = random.Random(f"{run.seed} waits").random() < WAITING
-        is_braking = random.Random(f"{run.seed} brake").random() < BRAKING
+        is_braking = run.has("brake", random.Random(f"{run.seed} brake").random())
         self.brake: dict[str, Any] = QUICK_BRAKE if is_braking else {}
         self.rules = Rules(self.scheduler, self.story, self.model, self.window_seconds, self.max_attempts)
         self.rules.hourly_limit = self.hourly_limit
@@ -137,6 +142,7 @@ class World:
         self.bounced: list[tuple[str, str]] = []
         self.stored: Counter[tuple[str, str]] = Counter()
         self.has_forgotten = False
+        self._looked_at, self._is_idle = 0.0, False
         self.on_their_way = 0
         """Events of SES that have not come to a door yet."""
         self.outside = Process("outside")
@@ -147,6 +153,16 @@ class World:
 
     def _clock(self) -> float:
         return self.scheduler.now
+
+    def is_idle(self) -> bool:
+        """Whether all that waits waits for a time, and has done so for a moment: nothing needs to be looked at now."""
+        now = self.scheduler.now
+        if now < self.rules.stirred_at + IDLE_AFTER_SECONDS:
+            return False
+        if now >= self._looked_at + 1.0:
+            self._looked_at = now
+            self._is_idle = not any(send.state in AT_WORK for send in self.model.sends.values())
+        return self._is_idle
 
     def _patch(self, patches: Patches) -> None:
         patches.replace_everywhere(modules(self.scheduler, random.Random(f"{self.run.seed} product")))
@@ -300,10 +316,17 @@ class World:
         self.story.tell("Redis comes back", f"without its last {seconds} s")
         self.rules.disturb(seconds + 20.0)
         self.has_forgotten = True
+        for each in self.installations:
+            each.queues.put |= set(Lane)
         lost_before = self.counts["lost_with_redis"]
         ends.forget(self, changed)
         lost = self.counts["lost_with_redis"] - lost_before
         self.rules.check("accepted_survives_where_it_waits", not (self.waits and lost), "", f"{lost} are gone")
+
+    def erased(self, base: str, address: str) -> None:
+        """Somebody was erased just now: nothing that waits names her any more."""
+        if (base, address) in self.model.gone():
+            ends.judge_rows_of_erased(self, base, address)
 
     def _evicted(self, name: str) -> None:
         """Redis was full."""

@@ -107,7 +107,8 @@ class Duties:
         client, settings = self._client, self._client.settings
         client.lease.owner()  # also an idle worker's signs of life tell that Redis can be reached
         self._tell_rate()
-        if client.turns.take("sweep", settings.sweep_interval_seconds * 0.9):
+        # One of each site: batches are swept by their own site's workers, who might never get a turn that all shared.
+        if client.turns.take(f"sweep:{settings.site}", settings.sweep_interval_seconds * 0.9):
             client.sweeper.sweep()
         turn = f"look-for-events:{settings.site}"
         if self._takes_events and client.turns.take(turn, settings.events_interval_seconds * 0.9):

@@ -99,7 +99,7 @@ def test_beat_has_events_processed_that_no_worker_looks_for(redis_place) -> None
     Turns(site.redis, Keys()).take("look-for-events", 3600)
     store.put([StoredEvent(event_id="one", source="alpha", message=BOUNCE, received_at=1.0)])
     site.start_worker("sesmail", "-c", "2")
-    eventually(lambda: site.redis.exists(Keys()("turn", "sweep")))
+    eventually(lambda: site.redis.keys(Keys()("turn", "sweep:*")))
     assert store.counts("alpha").unprocessed == 1
     beat = site.start(*CELERY, "-A", "sesmail", "beat", "-l", "INFO")
     eventually(lambda: store.counts("alpha") == Counts(unprocessed=0, set_aside=0), explain=lambda: beat.output)
@@ -110,6 +110,6 @@ def test_a_worker_that_does_not_consume_the_events_queue_leaves_it_empty(redis_p
     site, store = redis_place
     store.put([StoredEvent(event_id="one", source="alpha", message="{}", received_at=1.0)])
     site.start_worker("sesmail", "-c", "2", "-X", "sesmail.events", SESMAIL_EVENTS_INTERVAL_SECONDS="0.5")
-    eventually(lambda: site.redis.exists(Keys()("turn", "sweep")))
+    eventually(lambda: site.redis.keys(Keys()("turn", "sweep:*")))
     assert store.counts("alpha").unprocessed == 1
     assert site.redis.llen("sesmail.events") == 0
