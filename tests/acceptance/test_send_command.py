@@ -402,8 +402,10 @@ def queue_until_cut_off(desk: Desk, cut_off: Callable[[subprocess.Popen[str]], N
 
 
 def test_ctrl_c_in_the_middle_is_exit_code_130_and_the_key_goes_on_where_it_stopped(desk):
-    cut, key = queue_until_cut_off(desk, lambda process: process.send_signal(signal.SIGINT))
-    desk.site.redis.client_unpause()
+    try:
+        cut, key = queue_until_cut_off(desk, lambda process: process.send_signal(signal.SIGINT))
+    finally:
+        desk.site.redis.client_unpause()
     assert cut.code == 130
     assert f"`--key {key}` goes on with the rest" in cut.err
     rest = desk.send(somebody(20), "--key", key, "--json")
