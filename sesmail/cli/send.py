@@ -8,6 +8,7 @@ import secrets
 from array import array
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sesmail.settings import Settings
 
 SHOWN_BAD_ROWS = 20
+LOOKED_UP_AT_ONCE = 500
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 """How those are written that a shell or the eye may lose."""
 OPTIONS = {
@@ -451,9 +453,12 @@ class _Formerly:
 
     def left_out_of(self, people: Iterator[Recipient], passed: Callable[[], None]) -> Iterator[Recipient]:
         """The others; `passed` is called for each."""
-        for person in people:
-            passed()
-            if any(map(self._client.ledger.knows, other_keys(person[0], self._key))):
-                self.count += 1
-            else:
-                yield person
+        while some := list(islice(people, LOOKED_UP_AT_ONCE)):
+            keys = [other_keys(person[0], self._key) for person in some]
+            known = iter(self._client.ledger.knows_each([*chain.from_iterable(keys)]))
+            for person, own in zip(some, keys, strict=True):
+                passed()
+                if sum(next(known) for _ in own):
+                    self.count += 1
+                else:
+                    yield person

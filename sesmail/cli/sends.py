@@ -12,6 +12,7 @@ import click
 from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
+from sesmail.message.addresses import normal_address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -111,12 +112,15 @@ def _first_of(ids: tuple[str, ...]) -> str:
 def find(address: str | None, list_name: str | None, limit: int, as_json: bool) -> None:
     """Find the sends to an ADDRESS, or to a list: the latest first.
 
-    Those that SESMAIL_SEARCH_BY_ADDRESS had not been on for, or that a former release accepted, are not found.
+    Those that SESMAIL_SEARCH_BY_ADDRESS had not been on for, or that a former release accepted, are not found. Of
+    batches it is told to standard error which have had the address; what became of it there, only where it has a row.
     """
     if bool(address) == bool(list_name):
         raise click.UsageError("Give an ADDRESS, or --list with its name.")
     client = site_client()
     search, site = client.search, client.settings.site
+    for batch_id in client.batches.with_address(normal_address_of("ADDRESS", address)) if address else ():
+        click.echo(f"The batch {batch_id} was queued for it, too.", err=True)
     found = search.by_address(address, limit=limit) if address else search.by_list(site, list_name or "", limit=limit)
     sends = [client.ledger.status(send_id) for send_id in found.ids]
     table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=f"{len(sends)} sends")

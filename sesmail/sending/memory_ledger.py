@@ -338,7 +338,7 @@ def _once_sent(moves: Sequence[Move]) -> tuple[Move, ...]:
         if size > MOST_BYTES_ONCE_SENT:
             break
         kept.insert(0, replace(move, worker=""))
-    tells = any((move.state, move.why) != (State.SCHEDULED, Cause.RATE) for move in kept)
+    tells = any((move.state, move.why) != (State.SCHEDULED, Cause.RATE) for move in moves)
     return tuple(kept) if tells else ()
 
 

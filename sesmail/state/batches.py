@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
@@ -130,6 +131,9 @@ class Batches:
         self._scripts = scripts
         self._accounts = " ".join(settings.account_names)
         self._suppression = SuppressionList(scripts)
+        self.hourly_limit = settings.hourly_limit_per_address
+        """How many emails an hour may go to one address; 0 is any number."""
+        self._unlimited = "\n".join(map(normal_address, settings.hourly_limit_exempt))
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -234,7 +238,8 @@ class Batches:
         that is written down: False where the claim is stale.
         """
         pairs = (part for number, address in addresses.items() for part in (number, address))
-        about: tuple[str | int, ...] = (held.batch_id, held.token, int(tries), self._ignored, len(taken), *taken)
+        about: tuple[str | int, ...] = (held.batch_id, held.token, int(tries), self._ignored)
+        about += (self.hourly_limit, self._unlimited, len(taken), *taken)
         answer = [each.decode() for each in self._run_at(held.account, "batch_begin", *about, *pairs)]
         return answer[len(taken) :], [bool(each) for each in answer[: len(taken)]]
 
@@ -474,6 +479,23 @@ class Batches:
         if len(left := {place: said for place, said in kept.items() if int(place) not in places}) < len(kept):
             self._redis.hset(name, chunk, zlib.compress(json.dumps(left).encode()))
 
+    def with_address(self, address: str) -> list[str]:
+        """The ids of the batches that an address was queued for, the latest first; in its normal form."""
+        first, *others = address_digest(address)
+        rest = bytes(others)
+        with reachable(self._redis):
+            ids = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), 0, -1))
+            with self._redis.pipeline(transaction=False) as pipe:
+                for batch_id in ids:
+                    pipe.hget(self._key("batch", batch_id.decode(), "seen"), str(first))
+                buckets = pipe.execute()
+        width = len(rest)
+        return [
+            batch_id.decode()
+            for batch_id, bucket in zip(ids, buckets, strict=True)
+            if bucket and rest in (bucket[at : at + width] for at in range(0, len(bucket), width))
+        ]
+
     def latest(self, limit: int = 20, *, skip: int = 0) -> list[str]:
         """The ids of those that are known, the latest first."""
         with reachable(self._redis):
@@ -551,6 +573,11 @@ def _metadata(data: bytes | None) -> dict[str, dict[str, Any]]:
 
 def _epoch_ms(when: datetime | None) -> int | str:
     return "" if when is None else round(when.timestamp() * 1000)
+
+
+def address_digest(address: str) -> bytes:
+    """By which it is known who is queued in a batch; of an address in its normal form."""
+    return blake2b(address.encode(), digest_size=8).digest()
 
 
 def packed(rows: Sequence[Row]) -> bytes:

@@ -11,7 +11,7 @@ from sesmail.state.queues import PUT
 from sesmail.vocabulary import Accepted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sesmail.state.scripts import Scripts
 
@@ -34,10 +34,14 @@ class KeyDigest:
         return cls(digest[:32], digest)
 
 
-def known(scripts: Scripts, site: str, key: str) -> bool:
-    """Whether a site has given an email this key, and it is still remembered. Raises `LedgerUnavailable`."""
-    digest = KeyDigest.of(key)
-    return bool(scripts.run("known", site, digest.todays, digest.former))
+def known(scripts: Scripts, site: str, keys: Iterable[str]) -> list[bool]:
+    """Of each key whether a site has given it to an email, and it is still remembered; in one round trip.
+
+    Raises `LedgerUnavailable`.
+    """
+    digests = map(KeyDigest.of, keys)
+    answers = scripts.run_each("known", [(site, digest.todays, digest.former) for digest in digests])
+    return [bool(answer) for answer in answers]
 
 
 def accepted(answer: Sequence[bytes]) -> Accepted:

@@ -27,7 +27,7 @@ from sesmail.state.trouble import reachable
 from sesmail.vocabulary import FAILED, WAITING, Accepted, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sesmail.message import Email
@@ -82,6 +82,11 @@ class LedgerOfTwoNames(Ledger):
     def knows(self, idempotency_key: str) -> bool:
         """Whether an email of this site was accepted under this key, and the key is still remembered."""
         return super().knows(idempotency_key) or self.former.knows(idempotency_key)
+
+    def knows_each(self, idempotency_keys: Sequence[str]) -> list[bool]:
+        """As `Ledger.knows_each`."""
+        formerly = self.former.knows_each(idempotency_keys)
+        return [any(pair) for pair in zip(super().knows_each(idempotency_keys), formerly, strict=True)]
 
     def claim(self, send_id: str, owner: str, token: str | None = None) -> Claim | State | None:
         """As `Ledger.claim`. Its ticket came through this project's queue: a send of the former names is taken over."""

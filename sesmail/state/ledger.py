@@ -142,7 +142,11 @@ class Ledger:
 
     def knows(self, idempotency_key: str) -> bool:
         """Whether an email of this site was accepted under this key, and the key is still remembered."""
-        return known(self._scripts, self._settings.site, idempotency_key)
+        return self.knows_each([idempotency_key])[0]
+
+    def knows_each(self, idempotency_keys: Sequence[str]) -> list[bool]:
+        """`knows` of several, in one round trip."""
+        return known(self._scripts, self._settings.site, idempotency_keys)
 
     @staticmethod
     def _blob_arguments(blobs: dict[str, bytes], known: dict[str, None] | tuple[()]) -> Iterator[str | bytes]:

@@ -66,6 +66,12 @@ class Ses:
         return sorted(email.to[0] for email in self.emails.values())
 
 
+@pytest.fixture(autouse=True)
+def no_ticket_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a chunk is worked through under one ticket."""
+    monkeypatch.setattr(sending, "HOLD_SECONDS", 600.0)
+
+
 @pytest.fixture
 def ses() -> Ses:
     return Ses()
@@ -507,6 +513,7 @@ def test_the_memory_of_a_queued_recipient_is_small(client: Client) -> None:
 
 def test_every_move_of_a_recipient_that_the_scripts_say_is_one_that_tests_make_or_tell() -> None:
     states = {"nothing", "queued", "sending", "sent", "suppressed", "expired", "cancelled", "rejected", "unknown"}
+    states.add("abandoned")
     assert {state for move in moves_in_batches() for state in (*move.origins, move.to)} == states
 
 
@@ -754,3 +761,34 @@ def test_an_event_of_a_recipient_names_its_batch_and_one_of_another_send_none() 
     for send_id, batch_id in (("batch_0123456789abcdef-7", "batch_0123456789abcdef"), ("7", ""), (None, "")):
         event = SimpleNamespace(key="k", site="s", list="", counter=None, recipient="", send_id=send_id, **said)
         assert fact_of(event, "a").batch == batch_id  # type: ignore[arg-type]
+
+
+def test_who_has_had_too_many_emails_within_the_hour_is_set_aside_and_can_be_sent_again(
+    redis: Redis, redis_server: EmbeddedRedis, ses: Ses
+) -> None:
+    guarded = Client(
+        Settings(redis_url=redis_server.url, region="us-east-1", hourly_limit_per_address=2, **SAID), Broker()
+    )
+    vars(guarded)["transport"] = ses
+    guarded.turns.take("account", 600)
+    guarded.throttle.update_account(rate=-1, quota_24h=-1, sent_24h=0)
+    for key in "abc":
+        batch = guarded.send_batch(LETTER, readers(1, *((2,) if key == "c" else ())), key=key, list="news")
+        work(guarded)
+    assert batch.status().counts == {"abandoned": 1, "sent": 1}
+    held_back = guarded.real_outbox.status(f"{batch.id}-0")
+    assert (held_back.state, held_back.code) == (State.ABANDONED, "too-many")
+    assert guarded.meters.held_back() == 1
+    guarded.real_outbox.requeue(f"{batch.id}-0")
+    guarded.delivery.work(guarded.delivery.claim(f"{batch.id}-0"), None)
+    assert len(ses.emails) == 4
+    guarded.close()
+
+
+def test_it_is_known_which_batches_an_address_was_queued_for_however_much_of_them_has_gone(client: Client) -> None:
+    first = client.send_batch(LETTER, readers(*range(300)), key="k", list="news")
+    second = client.send_batch(LETTER, readers(7), key="l", list="news")
+    work(client)
+    assert client.batches.with_address("reader7@example.org") == [second.id, first.id]
+    assert client.batches.with_address("reader8@example.org") == [first.id]
+    assert client.batches.with_address("reader300@example.org") == []

@@ -25,6 +25,7 @@ from sesmail.errors import (
     SesUnavailable,
 )
 from sesmail.message import Email, Lane
+from sesmail.sending.batches import sending
 from sesmail.ses.answers import what_happens_to_entry
 from sesmail.ses.transport import SesTransport
 from sesmail.simulator import Simulator
@@ -37,6 +38,12 @@ LETTER = Letter(
     text="Dear {{name|you}}: {{code}}",
 )
 UNKNOWN = OutcomeUnknown("SES answered 500", code="InternalFailure")
+
+
+@pytest.fixture(autouse=True)
+def no_ticket_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a chunk is worked through under one ticket."""
+    monkeypatch.setattr(sending, "HOLD_SECONDS", 600.0)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,10 @@ class Judge(Protocol):
     _story: Story
     _model: Model
     leases_since: float
+    hourly_limit: int
+
+    def _counted(self, send: Send) -> None: ...
+    def _held_back(self, send: Send) -> None: ...
 
     def check(self, rule: str, holds: bool, send_id: str, what: str = "") -> None: ...
 
@@ -88,12 +92,16 @@ class BatchRules:
             batch.holders.pop(int(argv[1]), None)
 
     def _batch_begin(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
-        first = 5 + int(argv[4])
-        self._settled(base, argv[0], argv[1], argv[5:first], reply, before)  # type: ignore[attr-defined]
-        for number, answer in zip(argv[first::2], reply[int(argv[4]) :], strict=True):
+        first = 7 + int(argv[6])
+        self._settled(base, argv[0], argv[1], argv[7:first], reply, before)  # type: ignore[attr-defined]
+        for number, answer in zip(argv[first::2], reply[int(argv[6]) :], strict=True):
             send = self._model.sends.get((base, f"{argv[0]}-{number}"))
-            if send is not None and send.batch is not None and answer == b"sending":
+            if send is None or send.batch is None:
+                continue
+            if answer == b"sending":
                 self._begun(send, send.batch, int(number), argv[1], before)  # type: ignore[attr-defined]
+            elif answer.startswith(b"too-many"):
+                self._held_back(send)
 
     def _begun(self: Judge, send: Send, batch: Batch, number: int, held_by: str, before: dict[str, str]) -> None:
         fiber, now = self._scheduler.current(), self._scheduler.now
@@ -103,6 +111,8 @@ class BatchRules:
         if send.id in before:
             self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
             self.check("nothing_begins_in_a_pause", not batch.is_paused or send.forgotten, send.id)
+            if self.hourly_limit:
+                self._counted(send)
             batch.ramp_begun += 1
             ramp_is_kept = batch.ramp is None or batch.ramp_begun <= batch.ramp
             self.check("a_ramp_is_kept", ramp_is_kept or send.forgotten, send.id)

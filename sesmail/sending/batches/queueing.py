@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from sesmail.sending.batches.written import OWN, WrittenLetter, digest_of
 from sesmail.sending.letters.columns import column_name
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
 from sesmail.settings import rate_limit
-from sesmail.state.batches import CHUNK, Block, Row, Wanted, packed, packed_metadata
+from sesmail.state.batches import CHUNK, Block, Row, Wanted, address_digest, packed, packed_metadata
 from sesmail.state.ledger import new_token
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
@@ -201,7 +200,7 @@ class Queueing:
 
     def _add(self, batch_id: str, number: int, rows: list[tuple[str, Row]]) -> int:
         """Add those who are not there yet; answers the number of the next block."""
-        by_digest = {blake2b(normal.encode(), digest_size=8).digest(): (normal, row) for normal, row in rows}
+        by_digest = {address_digest(normal): (normal, row) for normal, row in rows}
         self.known += len(rows) - len(by_digest)
         width = 1 + len(self._letter.columns)
         while by_digest:

@@ -16,6 +16,7 @@ from sesmail.sending.batches.written import WrittenLetter, own_way_off, personal
 from sesmail.sending.delivery import SIMULATOR_DOMAIN, Stale
 from sesmail.sending.throttle import SlotLease
 from sesmail.ses.bulk import send_bulk_email_request
+from sesmail.state import guard
 from sesmail.state.batches import CHUNK, unpacked
 from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.newer import Newer
@@ -65,21 +66,37 @@ class ChunkLedger:
 
     def begin(self, claim: Claim, *, tries: bool = False) -> None:
         """Note that SES is asked now. Raises `StaleClaim` where it must not be, and `SendPostponed`."""
-        (answer,) = self.begin_each({number_of(claim): normal_address(claim.email.recipients[0])}, tries=tries)
+        (answer,) = self.begin_each({number_of(claim): claim.email.recipients[0]}, lambda _: claim, tries=tries)
         if answer != "sending":
             raise StaleClaim(f"SES is not asked: {answer}")
 
-    def begin_each(self, addresses: Mapping[int, str], *, tries: bool) -> list[str]:
-        """Note that SES is asked for these now, in one call: `sending`, or why not. Raises `SendPostponed`."""
+    def begin_each(self, recipients: Mapping[int, str], claim: Callable[[int], Claim], *, tries: bool) -> list[str]:
+        """Note that SES is asked for these now, in one call: `sending`, or why not. Raises `SendPostponed`.
+
+        Who has had too many emails within the hour is set aside, by the `claim` that is made of a number.
+        """
         taken = [*self._taken]
-        answers, written = self._batches.begin(self._held, addresses, tries=tries, taken=taken)
+        addresses = {number: normal_address(address) for number, address in recipients.items()}
+        said, written = self._batches.begin(self._held, addresses, tries=tries, taken=taken)
         for number, is_written in zip(taken, written, strict=True):
             if is_written:
                 del self._taken[number]
-        self.is_over = not {"sending", "suppressed", "expired", "sent", "closed"}.issuperset(answers)
+        answers = []
+        for number, (answer, *more) in zip(recipients, map(str.split, said), strict=True):
+            answers.append(answer)
+            if answer == "too-many":
+                self._hold_back(claim(number), *more)
+        self.is_over = not {"sending", "suppressed", "expired", "sent", "closed", "too-many"}.issuperset(answers)
         if "closed" in answers:
             raise SendPostponed(CLOSED_SECONDS, "SES is out of order")
         return answers
+
+    def _hold_back(self, claim: Claim, whose: str, is_news: str) -> None:
+        """It is set aside, as any email beyond SESMAIL_HOURLY_LIMIT_PER_ADDRESS."""
+        limit = self._batches.hourly_limit
+        if is_news == "1":
+            guard.tell(limit, whose, claim.send_id)
+        self._leave(claim, State.ABANDONED, f"more than {limit} emails an hour to one of its recipients", "too-many")
 
     def sent(self, claim: Claim, message_id: str) -> State:
         """SES took it."""
@@ -247,8 +264,8 @@ class Party:
         """Take out so many; answers those for whom SES is asked now. Raises `SendPostponed`, `StaleClaim`."""
         some = self._tried = dict(islice(self.rows.items(), most))
         entries = {number: self._letters.entry(self._held, self._texts, number, row) for number, row in some.items()}
-        addresses = {number: normal_address(bare_address(row[0])) for number, row in some.items()}
-        answers = self._moves.begin_each(addresses, tries=tries)
+        addresses = {number: bare_address(row[0]) for number, row in some.items()}
+        answers = self._moves.begin_each(addresses, lambda number: self._claim(number, some[number]), tries=tries)
         for number in some:
             self._known[number] = self.rows.pop(number)
         return {number: entries[number] for number, answer in zip(some, answers, strict=True) if answer == "sending"}

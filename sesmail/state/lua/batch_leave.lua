@@ -1,10 +1,11 @@
 -- needs: rows, batches
 -- A recipient leaves its batch: it gets a row of the ledger, under the same id, and goes the way of every other send.
 -- Moves: queued, sending -> rejected: SES refuses it for good, or it cannot be composed
+--        queued -> abandoned: too many emails an hour to the recipient (code `too-many`): a loop?
 --        sending -> sent: an event has proved meanwhile that SES took it
 --        sending -> unknown: SES gave no clear answer, or the worker died while SES was asked
 --
--- ARGV: 1 id, 2 number, 3 token, 4 state (rejected or unknown), 5 reason, 6 code, 7 email (JSON), 8 recipients, 9 addresses, as
+-- ARGV: 1 id, 2 number, 3 token, 4 state (rejected, abandoned or unknown), 5 reason, 6 code, 7 email (JSON), 8 recipients, 9 addresses, as
 --       opt-outs have them, one a line, 10 the caller's metadata (JSON or ''), then for each blob: digest, data
 -- Answers the state that it has now, or '' when the claim is stale. What an event has proved meanwhile that SES took stays sent.
 local batch, number, to = ARGV[1], tonumber(ARGV[2]), ARGV[4]
@@ -17,7 +18,7 @@ if state == 'sent' then
   return 'sent'
 end
 local hold = hold_of(batch, number, ARGV[3])
-if not hold or (state ~= 'sending' and not (state == 'queued' and to == 'rejected')) then
+if not hold or (state ~= 'sending' and not (state == 'queued' and to ~= 'unknown')) then
   return ''
 end
 if is_proved(batch, number) then
@@ -44,7 +45,7 @@ if state == 'sending' and to == 'rejected' then
 end
 redis.call('HSET', key('send', id), 'moves', with_move('', to, ARGV[6], string.match(hold, '^%S+')))
 enter(id, to, f[3], now_ms())
-if to == 'rejected' then
+if to ~= 'unknown' then
   to_be_told(id)
 end
 redis.call('BITFIELD', of_batch(batch, 'states'), 'SET', 'u4', '#' .. ARGV[2], CODES.row)

@@ -69,20 +69,13 @@ end
 --
 -- A sent row keeps the last of them that fit into a small hash's value, without their workers; and none where it has waited
 -- for its turn alone, as the most part of a large run may.
-local MOST_MOVES = 10
-local MOST_BYTES_ONCE_SENT = 64 -- a longer value makes a hash large: hash-max-listpack-value
-local HELD = {claimed = 1, sending = 1}
-
-local function lines_of(moves)
-  local lines = {}
+--
+-- These are two functions and no tables of their own: Redis makes each anew at every call of a script, on the common road, too.
+local function with_move(moves, state, why, worker)
+  local MOST, lines, word = 10, {}, string.gsub(why or '', '%s', '-')
   for line in string.gmatch(moves or '', '[^\n]+') do
     lines[#lines + 1] = line
   end
-  return lines
-end
-
-local function with_move(moves, state, why, worker)
-  local lines, word = lines_of(moves), string.gsub(why or '', '%s', '-')
   local said = state .. ' ' .. (word == '' and '-' or word)
   local at, times, before = string.match(lines[#lines] or '', '^(%d+)%*?(%d*) (%S+ %S+)')
   if before == said then
@@ -90,26 +83,13 @@ local function with_move(moves, state, why, worker)
   else
     lines[#lines + 1] = string.format('%.0f %s %s', math.floor(now_ms() / 1000), said, worker or '-')
   end
-  return table.concat(lines, '\n', math.max(1, #lines - MOST_MOVES + 1))
+  return table.concat(lines, '\n', math.max(1, #lines - MOST + 1))
 end
 
 local function note_move(id, from, to, why)
   local f = redis.call('HMGET', key('send', id), 'moves', 'owner')
-  redis.call('HSET', key('send', id), 'moves', with_move(f[1], to, why, HELD[from] and f[2] or '-'))
-end
-
-local function moves_once_sent(moves)
-  local lines, kept, bytes, tells = lines_of(moves), {}, 0, false
-  for i = #lines, 1, -1 do
-    local line, state_and_why = string.match(lines[i], '^(%S+ (%S+ %S+))')
-    bytes = bytes + #(line or '') + 1
-    if not line or bytes - 1 > MOST_BYTES_ONCE_SENT then
-      break
-    end
-    tells = tells or state_and_why ~= 'scheduled rate'
-    table.insert(kept, 1, line)
-  end
-  return tells and table.concat(kept, '\n')
+  local is_held = from == 'claimed' or from == 'sending'
+  redis.call('HSET', key('send', id), 'moves', with_move(f[1], to, why, is_held and f[2] or '-'))
 end
 
 -- Moves a send; `score` places it in the new state's index (a time in ms, see keys.py).
@@ -228,6 +208,8 @@ local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, 
   wanted_at = 1, let_pass = 1, email = 1, blobs = 1, addresses = 1, list = 1}
 local UNDERSTOOD_ONCE_SENT = {v = tostring(ROW_VERSION), account = 'default', attempts = '1', waits = '0'}
 
+local MOST_BYTES_OF_MOVES = 64 -- a longer value makes a hash large: hash-max-listpack-value
+
 -- What a sent row goes on with, of the fields that it had. What other releases have put there is kept.
 local function kept_once_sent(fields, message_id, left_out)
   local kept, tried = {'message_id', message_id}, false
@@ -235,7 +217,16 @@ local function kept_once_sent(fields, message_id, left_out)
     local name, value = fields[i], fields[i + 1]
     local is_told = name == 'message_id' or (name == 'evidence' and value == message_id)
     if name == 'moves' then
-      value = moves_once_sent(value)
+      local tells, kept_moves = false, ''
+      for line in string.gmatch(value, '[^\n]+') do
+        line = string.match(line, '^%S+ %S+ %S+') or ''
+        tells = tells or not string.find(line, ' scheduled rate', 1, true)
+        kept_moves = kept_moves == '' and line or kept_moves .. '\n' .. line
+      end
+      while #kept_moves > MOST_BYTES_OF_MOVES do -- the earliest go
+        kept_moves = string.match(kept_moves, '\n(.*)') or ''
+      end
+      value = tells and kept_moves ~= '' and kept_moves
     end
     tried = tried or name == 'attempts'
     local is_dropped = not value or is_told or OF_NO_USE_ONCE_SENT[name] or left_out[name]
