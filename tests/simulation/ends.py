@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNTOLD = ("untold", "events:unprocessed", "batches:untold")
 RATE_TOLERANCE = 1.2
-CALLS_TO_LEARN = 700
+CALLS_TO_LEARN = 1000
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
 MOST_MOVES = 10
 KEYS = [(re.compile(fnmatch.translate(re.sub(r"<[^>]+>", "*", key.pattern))), key) for key in CATALOGUE]
