@@ -17,11 +17,11 @@ from celery.exceptions import Retry
 from sesmail.celery.strangers import unknown_here
 from sesmail.celery.wishes import put_into, quieten, read
 from sesmail.errors import LedgerUnavailable, NotSent, OutcomeUnknown, SendRejected
-from sesmail.sending.delivery import Rejected, Sent, Stale, Unknown
+from sesmail.sending.delivery.outcomes import Rejected, Sent, Stale, Unknown
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from sesmail.sending.delivery import Outcome
+    from sesmail.sending.delivery.outcomes import Outcome
     from sesmail.state.answering import Answer
     from sesmail.vocabulary import Claim
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.batches.sending import ChunkWorker, Letters, Recovery
     from sesmail.sending.batches.telling import BatchTeller
-    from sesmail.sending.delivery import Delivery
+    from sesmail.sending.delivery.delivery import Delivery
     from sesmail.sending.essence import Essence
     from sesmail.sending.letters.letter import Letter
     from sesmail.sending.obstacles import Obstacles
@@ -131,7 +131,7 @@ class Client(WayBack):
     @part
     def delivery(self) -> Delivery:
         """What a worker does with a ticket."""
-        from sesmail.sending.delivery import Delivery  # noqa: PLC0415  who only accepts has no use for it
+        from sesmail.sending.delivery.delivery import Delivery  # noqa: PLC0415  who only accepts has no use for it
 
         return Delivery(self.settings, self.ledger, self.lease, self.worker_rates, self.accounts)
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from sesmail.message import Lane
 from sesmail.sending.accounts import SesAccount
-from sesmail.sending.delivery import Delivery, Unknown
+from sesmail.sending.delivery.delivery import Delivery
+from sesmail.sending.delivery.outcomes import Unknown
 from sesmail.sending.memory_ledger import ENDED, MemoryLedger
 from sesmail.sending.throttle import Granted
 from sesmail.ses.request import Composed, compose

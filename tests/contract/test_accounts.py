@@ -20,7 +20,7 @@ from sesmail.cli import main
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
-from sesmail.sending.delivery import Sent
+from sesmail.sending.delivery.outcomes import Sent
 from sesmail.ses.transport import SesTransport
 from sesmail.settings import Source, load
 from sesmail.simulator import Simulator

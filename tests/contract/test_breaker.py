@@ -12,7 +12,7 @@ import pytest
 from sesmail import Client
 from sesmail.errors import OutcomeUnknown, SendRejected, SendThrottled, SesError, SesMisconfigured, SesUnavailable
 from sesmail.message import Email, Lane
-from sesmail.sending.delivery import Outcome, Sent, Unknown
+from sesmail.sending.delivery.outcomes import Outcome, Sent, Unknown
 from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
 from sesmail.state.breaker import Breaker, Probed

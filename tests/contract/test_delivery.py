@@ -12,7 +12,7 @@ from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import LedgerUnavailable
 from sesmail.message import Email, Lane
-from sesmail.sending.delivery import Sent
+from sesmail.sending.delivery.outcomes import Sent
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Cause, Claim, Postponed
 

@@ -11,7 +11,7 @@ import pytest
 from sesmail import Client, Settings
 from sesmail.errors import ConfigurationError, LedgerRefuses, LedgerUnavailable
 from sesmail.message import Email
-from sesmail.sending.delivery import Sent
+from sesmail.sending.delivery.outcomes import Sent
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim, Postponed, State
 from tests.contract.test_redis_on_bad_days import rights

@@ -13,7 +13,7 @@ from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import SesMisconfigured
 from sesmail.message import Email
-from sesmail.sending.delivery import Sent
+from sesmail.sending.delivery.outcomes import Sent
 from sesmail.sending.shares import Shares
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Cause, Claim, Postponed

@@ -274,44 +274,49 @@ ACCEPTANCE = (
 SENDING = (
     _python(
         "no answer means not sent",
-        "sending.delivery",
-        "return self._no_answer(claim, str(error), error.code)",
+        "sending.delivery.aftermath",
+        "return self.no_answer(claim, str(error), error.code)",
         "return self._back_off(claim, Cause.UNREACHABLE, error)",
     ),
     _python(
         "a stale claim asks SES",
-        "sending.delivery",
+        "sending.delivery.turn",
         "            raise\n        except LedgerUnavailable:",
         "            return None\n        except LedgerUnavailable:",
     ),
     _python(
         "SES is asked though Redis did not say so",
-        "sending.delivery",
+        "sending.delivery.turn",
         "return Postponed(seconds=0.0, cause=Cause.UNREACHABLE, reason=reason)",
         "return None",
     ),
     _python("a yes is tried to be written down once", "sending.patience", "if given_up.is_set():", "if True:"),
     _python(
         "a bug leaves the send as it is",
-        "sending.delivery",
-        "        self._no_answer(claim, reason)\n        shown",
+        "sending.delivery.aftermath",
+        "        self.no_answer(claim, reason)\n        shown",
         "        shown",
     ),
-    _python("the rest of a lot is dropped", "sending.delivery", "yield self._give_back(claim)", "yield Stale()"),
+    _python(
+        "the rest of a lot is dropped",
+        "sending.delivery.delivery",
+        "yield self._aftermath.give_back(claim)",
+        "yield Stale()",
+    ),
     _python(
         "a throttle is a refusal",
-        "sending.delivery",
+        "sending.delivery.aftermath",
         "return self._back_off(claim, Cause.THROTTLED, error)",
-        "return self._rejected(claim, SendRejected('no'))",
+        "return self.rejected(claim, SendRejected('no'))",
     ),
     _python(
         "a late yes is dropped", "state.ledger", "            self.record_evidence(claim.send_id, message_id)\n", ""
     ),
     _python(
         "a claim is tried under another token",
-        "sending.delivery",
-        "lambda: self._claims.claim(send_id, self._lease.owner(), token)",
-        "lambda: self._claims.claim(send_id, self._lease.owner())",
+        "sending.delivery.delivery",
+        "lambda: self._ledger.claim(send_id, self._lease.owner(), token)",
+        "lambda: self._ledger.claim(send_id, self._lease.owner())",
     ),
 )
 ACCOUNTS = (

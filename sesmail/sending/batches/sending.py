@@ -13,7 +13,8 @@ from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, Stale
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
 from sesmail.sending.batches.written import WrittenLetter, own_way_off, personal
-from sesmail.sending.delivery import SIMULATOR_DOMAIN, Stale
+from sesmail.sending.delivery.outcomes import Stale
+from sesmail.sending.delivery.turn import SIMULATOR_DOMAIN
 from sesmail.sending.throttle import SlotLease
 from sesmail.ses.bulk import send_bulk_email_request
 from sesmail.state import guard
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.sending.batches.office import BatchOffice
-    from sesmail.sending.delivery import Delivery
+    from sesmail.sending.delivery.delivery import Delivery
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.ses.bulk import Entry
     from sesmail.settings import Settings
@@ -236,7 +237,7 @@ class Letters:
 
 
 class Party:
-    """Those of a chunk that calls for several are made for, as `Delivery.work_together` asks."""
+    """Those of a chunk that calls for several are made for, as `Together` asks."""
 
     def __init__(self, held: Held, moves: ChunkLedger, letters: Letters, texts: SesTexts, rows: dict[int, Row]) -> None:
         self._held, self._moves, self._letters, self._texts = held, moves, letters, texts

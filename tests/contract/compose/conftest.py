@@ -20,7 +20,7 @@ from django.conf import settings as django_settings
 from sesmail import Client, Settings, Status
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
-from sesmail.sending.delivery import Outcome
+from sesmail.sending.delivery.outcomes import Outcome
 from sesmail.simulator import Simulator
 from sesmail.vocabulary import Claim
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sesmail.message import Email
-from sesmail.sending.delivery import Rejected
+from sesmail.sending.delivery.outcomes import Rejected
 from tests.contract.compose.conftest import Post
 
 
