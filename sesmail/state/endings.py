@@ -6,20 +6,19 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sesmail.message import Lane
-from sesmail.state.rows import attempts_of
-from sesmail.vocabulary import Status, state_of
+from sesmail.state.rows import STATUS_FIELDS, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sesmail.state.scripts import Scripts
+    from sesmail.vocabulary import Status
 
 LISTENING_SECONDS = 86_400.0
 """How long ends are kept for the receivers of a site after the last of its workers was heard."""
 
-FIELDS_OF_AN_ENDING = 14
-"""As many as `lua/gather_untold.lua` answers for each."""
+FIELDS = (*STATUS_FIELDS, "metadata", "told_in_vain", "told_in_vain_to")
+"""What an ending is made of, as a row has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +45,9 @@ class Endings:
 
     def gather(self, site: str, *, limit: int, lease_seconds: float) -> list[Ending]:
         """Lease ends that nobody has told yet, the longest ended first: nobody else gathers them for so long."""
-        found = self._run("gather_untold", site, limit, round(lease_seconds * 1000))
-        return [_ending(each) for each in _rows(found)]
+        found = self._run("gather_untold", site, limit, round(lease_seconds * 1000), *FIELDS)
+        size = 1 + len(FIELDS)
+        return [_ending(found[first : first + size]) for first in range(0, len(found), size)]
 
     def told(self, site: str, ending: Ending, *, failed: Iterable[str] = (), again_in_seconds: float = 0.0) -> None:
         """Note that receivers were told of this end, and which of them failed, to be told again then."""
@@ -56,30 +56,13 @@ class Endings:
         self._run("told", site, status.send_id, ended_at_ms, "\n".join(failed), again_in_ms)
 
 
-def _rows(found: Sequence[bytes]) -> Iterable[list[str]]:
-    for first in range(0, len(found), FIELDS_OF_AN_ENDING):
-        yield [value.decode() for value in found[first : first + FIELDS_OF_AN_ENDING]]
-
-
-def _ending(row: list[str]) -> Ending:
-    send_id, state, lane, recipients, accepted_at, ended_at, attempts, waits, *texts = row
-    message_id, reason, code, metadata, tells_failed, failed_receivers = texts
-    status = Status(
-        send_id=send_id,
-        state=state_of(state),
-        lane=Lane(lane),
-        recipients=int(recipients),
-        accepted_at=float(accepted_at) / 1000,
-        changed_at=float(ended_at) / 1000,
-        attempts=attempts_of(state, attempts),
-        waits=int(waits or 0),
-        message_id=message_id or None,
-        reason=reason or None,
-        code=code or None,
-    )
+def _ending(found: Sequence[bytes]) -> Ending:
+    send_id, *row = found
+    status = status_of(send_id.decode(), [value or None for value in row[: len(STATUS_FIELDS)]])
+    metadata, tells_failed, failed_receivers = row[len(STATUS_FIELDS) :]
     return Ending(
         status=status,
         metadata=json.loads(metadata) if metadata else {},
         tells_failed=int(tells_failed or 0),
-        failed_receivers=tuple(failed_receivers.split("\n")) if failed_receivers else (),
+        failed_receivers=tuple(failed_receivers.decode().split("\n")) if failed_receivers else (),
     )

@@ -323,7 +323,7 @@ def test_check_succeeds_when_every_step_does(ready):
         "lint-imports pid",
         "docs/site --check pid",
         "pytest pid",
-        "tests/simulation --seed 1 --seeds 20 pid",
+        "tests/simulation --of-commit --seeds 60 pid",
     ):
         assert called in output
     assert "failed" not in output

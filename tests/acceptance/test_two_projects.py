@@ -82,10 +82,12 @@ def test_neither_sends_the_other_s_email_and_each_drains_what_its_own_queue_has_
     wait_until(
         lambda: "1 emails wait under the names {sesmail}:" in fleet.workers[0].said(), "what is nobody's is told"
     )
-    marks = fleet.redis.get("beta:{sesmail}:turn:sweep")
+    marks = fleet.redis.get("beta:{sesmail}:turn:sweep:default")
     for _ in range(4):  # sweeps, of which each might take what is not beta's
-        wait_until(lambda marks=marks: fleet.redis.get("beta:{sesmail}:turn:sweep") not in (None, marks), "a sweep")
-        marks = fleet.redis.get("beta:{sesmail}:turn:sweep")
+        wait_until(
+            lambda marks=marks: fleet.redis.get("beta:{sesmail}:turn:sweep:default") not in (None, marks), "a sweep"
+        )
+        marks = fleet.redis.get("beta:{sesmail}:turn:sweep:default")
     assert [*senders(fleet)] == [of_beta]
     worker_of(fleet, "alpha")
     wait_until(lambda: len(senders(fleet)) == 3, "alpha's worker sends its own")

@@ -108,9 +108,10 @@ def test_a_worker_that_cannot_ask_ses_at_all_gives_the_email_back_and_says_why(
 
 def test_bulk_that_an_operator_sends_again_does_not_wait_for_its_turn_behind_bulk(client: Client) -> None:
     """With a slot every two seconds and one just given, the next lies too far ahead for bulk."""
-    accept(client, "in-turn", "again")
+    accept(client, "first", "in-turn", "again")
     client.ledger.cancel("again")
     client.ledger.requeue("again")
+    client.delivery.work(claimed(client, "first"), "worker")  # it loads what takes a while
     client.throttle.update_account(rate=0.5, quota_24h=-1, sent_24h=0)
     client.throttle.acquire(1, Lane.BULK)
     causes = [client.delivery.work(claimed(client, one), "worker").cause for one in ("in-turn", "again")]
