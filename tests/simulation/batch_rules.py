@@ -56,7 +56,7 @@ class BatchRules:
         another = self._model.of_number.get(number)
         self.check("accepted_once", another is None or another.forgotten, send_id, "it stands in the batch already")
         send = Send(send_id, batch.base, site, number, email, state="queued", state_at=now, batch=batch)
-        send.forgotten = bool(another)
+        send.forgotten, send.place = bool(another), len(self._model.sends)
         self._model.sends[batch.base, send_id] = self._model.of_number[number] = send
 
     def _batch_seal(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:

@@ -125,7 +125,7 @@ def _judge_recipient(world: World, send: Send, state: str) -> None:
         rules.check("sent_means_that_ses_took_it", bool(send.taken) or send.forgotten, send.id)
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
-        reasons = {"cancelled": send.cancelled_at is not None, "suppressed": bool(world.model.whom_not(send))}
+        reasons = {"cancelled": send.cancelled_at is not None, "suppressed": bool(send.opted_out)}
         rules.check("fails_for_a_reason", reasons.get(state, False), send.id, state)
 
 

@@ -128,6 +128,8 @@ class Rules(BatchRules):
         if state == "unknown":
             send.bound_to = send.asked_through
         self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts, send.id)
+        if state == "suppressed":  # by the end, a soft bounce may hold no more
+            send.opted_out |= self._model.whom_not(send)
         if state in ENDS:
             send.ended[state] += 1
             send.silent = self._scheduler.current().process.former_release
