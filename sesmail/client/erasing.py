@@ -37,10 +37,11 @@ def erase(client: WayBack, address: str, *, why: str, dry_run: bool) -> Erased:
     eraser = LedgerEraser(client.scripts, client.settings, normal, dry_run=dry_run)
     if not dry_run:
         client.audit.note("erase", eraser.name.partition("@")[0], why)
-    counts = eraser.erase()
+    in_batches = client.batches.erase(normal, dry_run=dry_run)
+    counts = eraser.erase()  # last: who leaves a batch meanwhile is in the ledger then
+    counts["waiting_email"] += in_batches
     if not dry_run:
         _forget_what_ses_listed(client, normal)
-    counts["waiting_email"] += client.batches.erase(normal, dry_run=dry_run)
     sites = sorted({client.settings.site, *client.hearing.sites()})
     counts["events"] = erase_events(client.event_store, sites, eraser.redaction, normal, dry_run=dry_run)
     with reachable():
