@@ -36,6 +36,10 @@ class Identities:
         state = self._state(address)
         return self._open if state is None else state
 
+    def is_taken_as_verified(self, name: str) -> bool:
+        """Whether a domain is nobody's here, in an account in which everyone may send: whoever looks is told so."""
+        return self._open and "@" not in name and name not in self.known
+
     def verified(self, address: str) -> bool:
         """Whether an address is verified, by itself or by its domain."""
         return bool(self._state(address))

@@ -24,9 +24,11 @@ def create(ses: Ses, call: Call) -> dict[str, Any]:
 
 
 def get(ses: Ses, call: Call) -> dict[str, Any]:
-    """GetEmailIdentity."""
-    name = _existing(ses, call)
-    status = "SUCCESS" if ses.account.identities.known[name] else "PENDING"
+    """GetEmailIdentity. Where everyone may send, each domain is found, and verified."""
+    name = call.path["EmailIdentity"].lower()
+    if not ses.account.identities.is_taken_as_verified(name):
+        name = _existing(ses, call)
+    status = "SUCCESS" if ses.account.identities.known.get(name, True) else "PENDING"
     return _described(ses, name) | {
         "FeedbackForwardingStatus": True,
         "Policies": dict(ses.account.identities.policies.get(name, {})),
@@ -61,7 +63,7 @@ def _summary(ses: Ses, name: str) -> dict[str, Any]:
 
 
 def _described(ses: Ses, name: str) -> dict[str, Any]:
-    verified = ses.account.identities.known[name]
+    verified = ses.account.identities.known.get(name, True)
     return {
         "IdentityType": _type(name),
         "VerifiedForSendingStatus": verified,

@@ -8,8 +8,9 @@ import time
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+from seslocal import Simulator
 from seslocal.api.json_api import OPERATIONS
-from tests.contract.simulator.simulator_client import send, simple
+from tests.contract.simulator.simulator_client import client_for, send, simple
 from tests.services import LOWEST_VERSIONS
 
 TYPES = {
@@ -199,6 +200,16 @@ def test_an_identity_is_verified_by_the_test_that_needs_it(ses, sesv2):
     ses.control("PUT", "/_sim/identities/news@example.net", {"verified": True})
     assert sesv2.get_email_identity(EmailIdentity="news@example.net")["VerifiedForSendingStatus"] is True
     assert send(sesv2, FromEmailAddress="News <news@example.net>")
+
+
+def test_where_everyone_may_send_each_domain_is_found_and_verified_until_somebody_owns_it(ses, sesv2):
+    assert sesv2.get_email_identity(EmailIdentity="example.net")["VerificationStatus"] == "SUCCESS"
+    sesv2.create_email_identity(EmailIdentity="example.net")
+    assert sesv2.get_email_identity(EmailIdentity="example.net")["VerificationStatus"] == "PENDING"
+    with Simulator(identities=["example.com"]) as strict:
+        client = client_for(strict)
+        with pytest.raises(client.exceptions.NotFoundException):
+            client.get_email_identity(EmailIdentity="example.net")
 
 
 def test_lists_come_in_pages(ses, sesv2):
