@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sesmail.message import ID_HEADER, ID_TAG
 from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.headers import encoded_headers
+from sesmail.ses.request import sender_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,13 +60,7 @@ def send_bulk_email_request(letter: Email, template: Template, entries: Sequence
         "DefaultContent": {"Template": content},
         "BulkEmailEntries": [_entry(letter, entry) for entry in entries],
     }
-    if letter.from_email:
-        request["FromEmailAddress"] = encoded_mailbox(letter.from_email)
-    if letter.reply_to:
-        request["ReplyToAddresses"] = [*map(encoded_mailbox, letter.reply_to)]
-    if letter.configuration_set:
-        request["ConfigurationSetName"] = letter.configuration_set
-    return {**letter.ses, **request}
+    return {**letter.ses, **request, **sender_fields(letter)}
 
 
 def _entry(letter: Email, entry: Entry) -> dict[str, Any]:

@@ -60,13 +60,19 @@ def send_email_request(email: Email, send_id: str) -> dict[str, Any]:
         "Content": _content(email, own),
         "EmailTags": [{"Name": name, "Value": value} for name, value in _tags(email, send_id)],
     }
+    return {**email.ses, **request, **sender_fields(email)}
+
+
+def sender_fields(email: Email) -> dict[str, Any]:
+    """What each call of SES says of an email by the same names: sender, reply addresses and configuration set."""
+    named: dict[str, Any] = {}
     if email.from_email:
-        request["FromEmailAddress"] = encoded_mailbox(email.from_email)
+        named["FromEmailAddress"] = encoded_mailbox(email.from_email)
     if email.reply_to:
-        request["ReplyToAddresses"] = [*map(encoded_mailbox, email.reply_to)]
+        named["ReplyToAddresses"] = [*map(encoded_mailbox, email.reply_to)]
     if email.configuration_set:
-        request["ConfigurationSetName"] = email.configuration_set
-    return {**email.ses, **request}
+        named["ConfigurationSetName"] = email.configuration_set
+    return named
 
 
 def _tags(email: Email, send_id: str) -> Iterator[tuple[str, str]]:
