@@ -1,7 +1,7 @@
 """Each batch as one task, for Flower and whatever else listens to Celery's events: how far it is, and its end.
 
-It is `sesmail.batch` under the batch's id, in the custom state PROGRESS, with the counts as its result. That is told again
-and again, so that a Flower which starts in the middle knows it, too.
+It is `sesmail.batch` under the batch's id, in the custom state PROGRESS, with the counts as its result. That is told
+again and again, so that a Flower which starts in the middle knows it, too.
 """
 
 from __future__ import annotations
