@@ -153,7 +153,7 @@ SWEEPS = (
     ),
     _python(
         "a lease is renewed too late",
-        "state.workers",
+        "state.fleet.workers",
         "pause_seconds = self._lease_seconds / 4\n",
         "pause_seconds = self._lease_seconds * 2\n",
     ),
@@ -268,7 +268,7 @@ ACCEPTANCE = (
     _lua("a blob is referred to twice", "accept", "'references', 1)", "'references', 2)"),
     _lua("a blob stays", "rows", "redis.call('DEL', key('blob', digest))", ""),
     _lua("a blob goes with its first reader", "rows", "'references', -1) <= 0 then", "'references', -1) <= 100 then"),
-    _python("a missing blob is not sent again", "state.ledger", 'if answer[0] == b"missing":', "if False:"),
+    _python("a missing blob is not sent again", "state.ledger.ledger", 'if answer[0] == b"missing":', "if False:"),
     _python(
         "a new email gets no ticket",
         "sending.outbox",
@@ -286,7 +286,7 @@ MISFITS = (
     _lua("what is no email takes an email's place", "set_aside", "if redis.call('EXISTS', row) == 1 then", "if false then"),
     _python(
         "what cannot be read is left as it is",
-        "state.ledger",
+        "state.ledger.ledger",
         "return self._set_aside(send_id, token, unread if all(blobs) else PART_IS_MISSING)",
         "return None",
     ),
@@ -294,7 +294,7 @@ MISFITS = (
 FORMER_NAMES = (
     _lua("large parts stay under the former names", "adopt", "redis.call('HGET', former('blob', digest), 'data')", "nil"),
     _lua("what is taken over is in no index", "adopt", "redis.call('ZADD', index(state, id, lane), score, id)", ""),
-    _python("nobody looks for what has former names", "state.former_names", "if all_mine:", "if False:"),
+    _python("nobody looks for what has former names", "state.ledger.former_names", "if all_mine:", "if False:"),
 )
 SENDING = (
     _python(
@@ -335,7 +335,10 @@ SENDING = (
         "return self.rejected(claim, SendRejected('no'))",
     ),
     _python(
-        "a late yes is dropped", "state.ledger", "            self.record_evidence(claim.send_id, message_id)\n", ""
+        "a late yes is dropped",
+        "state.ledger.ledger",
+        "            self.record_evidence(claim.send_id, message_id)\n",
+        "",
     ),
     _python(
         "a claim is tried under another token",

@@ -16,8 +16,8 @@ from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.message import Lane
 from sesmail.sending.batches import queueing
-from sesmail.state.address import Address
 from sesmail.state.scripts import Scripts
+from sesmail.state.server.address import Address
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
 from tests.simulation.broker import Broker
