@@ -31,9 +31,9 @@ CLAIMS = (
         needs="the sleeping",
     ),
     _lua("a slot begins before it is due", "throttle_reserve", "if begins and first_slot <= now and", "if begins and"),
-    _lua("settle takes any token", "settle", STALE_SETTLE, ""),
+    _lua("settle takes any token", "settle", STALE_SETTLE, "", needs="the sleeping"),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
-    _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),
+    _lua("postpone takes any token", "postpone", STALE_SETTLE, "", needs="the sleeping"),
     _lua("postpone takes any state", "postpone", NOT_HELD, ""),
     _lua("waiting counts as trying", "postpone", "redis.call('HINCRBY', row, 'attempts', -1)", ""),
     _lua(

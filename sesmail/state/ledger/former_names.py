@@ -103,7 +103,7 @@ class LedgerOfTwoNames(Ledger):
 
     def adopt(self, send_id: str) -> bool:
         """Take a send over from the former names; False where it is not there, or held by a worker of that release."""
-        return bool(self._run("adopt", self._former_scripts.keys.base, send_id))
+        return bool(self._run("adopt", self._former_scripts.keys.base, send_id, self._new_secret))
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
