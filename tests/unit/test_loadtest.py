@@ -79,8 +79,7 @@ class Aws:
 
 
 def settled(aws: Aws, rate: float) -> dict[str, dict[str, object]]:
-    found = Soundings(aws, rate=rate, from_email="shop@example.com", pause=lambda _: None).take()  # type: ignore[arg-type]
-    return found
+    return Soundings(aws, rate=rate, from_email="shop@example.com", pause=lambda _: None).take()  # type: ignore[arg-type]
 
 
 def test_it_is_told_how_many_ses_forgives_and_whether_recipients_of_a_call_for_several_count() -> None:
