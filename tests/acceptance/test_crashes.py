@@ -18,8 +18,8 @@ from sesmail import Letter
 from sesmail.celery.current import client_of
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
+from sesmail.state.fleet.meters import Meters
 from sesmail.state.keys import Keys
-from sesmail.state.meters import Meters
 from sesmail.vocabulary import State
 from tests.acceptance.crash_points import CHUNK_STEPS, CHUNK_STEPS_OF_BULK_CALLS, STEPS
 from tests.acceptance.fleet import Fleet, Worker, wait_until
