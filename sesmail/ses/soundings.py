@@ -114,7 +114,7 @@ class Soundings:
             return {"said": f"it cannot be told: {error}", "code": error.code}
         seconds = time.monotonic() - began
         throttled = sum(isinstance(each, SendThrottled) for each in answers)
-        figures = {"calls": self._calls, "recipients": len(answers), "throttled": throttled}
+        figures: dict[str, Any] = {"calls": self._calls, "recipients": len(answers), "throttled": throttled}
         figures |= {"seconds": round(seconds, 2)}
         if throttled:
             return {"said": "each recipient of a call for several counts to the rate", **figures}
