@@ -16,6 +16,7 @@ import click
 from sesmail.cli.age import Age
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
+from sesmail.errors import ConfigurationError
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.vocabulary import FAILED, Delivery, State
 
@@ -106,6 +107,8 @@ def loadtest(
     """
     site_client().check_not_suppressed()
     client = client_with_workers()
+    if events:
+        _check_that_events_are_heard(client)
     is_local = client.settings.endpoint_url or any(map(os.environ.get, ANOTHER_PLACE))
     soundings = _soundings(client) if (not is_local if settle is None else settle) else None
     if not is_local and not yes:
@@ -143,6 +146,17 @@ def _lines(report: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for what, found in value.items():
             figures = ", ".join(f"{key} {figure}" for key, figure in found.items() if key != "said")
             yield what.replace("_", " "), f"{found['said']}{f' ({figures})' if figures else ''}"
+
+
+def _check_that_events_are_heard(client: Client) -> None:
+    """Before emails are queued and waited for in vain. Raises `ConfigurationError`."""
+    settings = client.settings
+    if settings.topics or settings.raw_delivery_site or client.hearing.heard_at(settings.site):
+        return
+    raise ConfigurationError(
+        "No SESMAIL_TOPICS are set, and no event of SES was ever heard: --events would wait for what cannot come. "
+        "Nothing was queued. Set SESMAIL_TOPICS here and for the door (docs/events-setup.md), or leave out --events."
+    )
 
 
 def _confirm(client: Client, emails: int) -> None:
