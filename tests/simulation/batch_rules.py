@@ -83,7 +83,9 @@ class BatchRules:
 
     def _takes_its_turn(self: Judge, batch: Batch, chunk: int) -> None:
         """Batches of a site share by their weights: none waits for more than its last turn was worth, and one of another's."""
-        sends = (send for send in self._model.sends.values() if send.batch is batch and send.state in ("queued", "sending"))
+        sends = (
+            send for send in self._model.sends.values() if send.batch is batch and send.state in ("queued", "sending")
+        )
         cost = max(1, sum(int(send.id.rpartition("-")[2]) // CHUNK == chunk for send in sends)) / batch.weight
         for other in self._model.batches.values():
             if other is not batch and (other.base, other.site) == (batch.base, batch.site):

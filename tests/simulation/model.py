@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +32,7 @@ class Batch:
     weight: float = 1.0
     rate: float | None = None
     """Recipients a second that it may have."""
-    begun_at: list[float] = field(default_factory=list)
+    begun_at: deque[float] = field(default_factory=deque)
     """When its recipients were begun."""
     cost: float = 0.0
     """Of the last chunk of it that was claimed: recipients by its weight."""

@@ -283,7 +283,12 @@ MISFITS = (
         "patiently(lambda: client.ledger.set_aside(request.id, content, reason))",
         "pass",
     ),
-    _lua("what is no email takes an email's place", "set_aside", "if redis.call('EXISTS', row) == 1 then", "if false then"),
+    _lua(
+        "what is no email takes an email's place",
+        "set_aside",
+        "if redis.call('EXISTS', row) == 1 then",
+        "if false then",
+    ),
     _python(
         "what cannot be read is left as it is",
         "state.ledger.ledger",
@@ -292,7 +297,9 @@ MISFITS = (
     ),
 )
 FORMER_NAMES = (
-    _lua("large parts stay under the former names", "adopt", "redis.call('HGET', former('blob', digest), 'data')", "nil"),
+    _lua(
+        "large parts stay under the former names", "adopt", "redis.call('HGET', former('blob', digest), 'data')", "nil"
+    ),
     _lua("what is taken over is in no index", "adopt", "redis.call('ZADD', index(state, id, lane), score, id)", ""),
     _python("nobody looks for what has former names", "state.ledger.former_names", "if all_mine:", "if False:"),
 )

@@ -256,9 +256,7 @@ class Operator:
             self._client.outbox.cancel(send_id)
 
     def _requeue(self) -> None:
-        send_id = self._any_state_of(
-            "unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent"
-        )
+        send_id = self._any_state_of("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent")
         if send_id and self._faults.strikes("operator_requeues", send_id):
             self._client.outbox.requeue(send_id)
 
