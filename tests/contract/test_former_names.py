@@ -116,6 +116,12 @@ def test_what_is_taken_over_counts_to_the_emails_an_hour_of_its_address(
         client.close()
 
 
+def test_what_is_no_email_takes_no_id_that_an_email_has_under_the_former_names(alpha: Client, former: Ledger) -> None:
+    former.accept("a", email())
+    assert alpha.ledger.set_aside("a", "no email", "it is none") != "a"
+    assert claimed(alpha, "a").email.html == LETTER
+
+
 def test_what_a_worker_of_the_former_release_holds_is_left_to_it(alpha: Client, former: Ledger) -> None:
     former.accept("a", email())
     former.claim("a", "worker of the former release")

@@ -22,7 +22,7 @@ NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 
 CLAIMS = (
     _lua("begin takes any token", "begin", STALE_BEGIN, "", needs="the sleeping"),
-    _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
+    _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", "", needs="people"),
     _lua(
         "a slot begins what another holds",
         "throttle_reserve",
@@ -31,11 +31,17 @@ CLAIMS = (
         needs="the sleeping",
     ),
     _lua("a slot begins before it is due", "throttle_reserve", "if begins and first_slot <= now and", "if begins and"),
-    _lua("settle takes any token", "settle", STALE_SETTLE, "", needs="the sleeping"),
+    _lua("settle takes any token", "settle", STALE_SETTLE, "", needs="the frozen"),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
     _lua("postpone takes any token", "postpone", STALE_SETTLE, "", needs="the sleeping"),
     _lua("postpone takes any state", "postpone", NOT_HELD, ""),
-    _lua("waiting counts as trying", "postpone", "redis.call('HINCRBY', row, 'attempts', -1)", ""),
+    _lua(
+        "waiting counts as trying",
+        "postpone",
+        "redis.call('HINCRBY', row, 'attempts', -1)",
+        "",
+        needs="an unsteady SES",
+    ),
     _lua(
         "a wait may outlast the expiry",
         "postpone",
