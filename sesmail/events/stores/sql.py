@@ -225,7 +225,7 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _ask_first_after_a_pause(engine: sa.Engine) -> None:
-    """Whether a connection still lives. `pool_pre_ping` asks before each write: a trip more, for the next of a burst."""
+    """Whether a connection still lives. `pool_pre_ping` would ask before each write of a burst: a trip more."""
 
     @sa.event.listens_for(engine, "checkin")
     def note(_connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry) -> None:

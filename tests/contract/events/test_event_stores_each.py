@@ -225,13 +225,12 @@ def test_sql_keeps_many_at_once_each_once_however_few_parameters_a_statement_may
 
 
 @pytest.mark.parametrize("store", ["sqlite_store", "postgresql_by_url"])
-def test_what_sql_has_stored_is_there_for_who_reads_by_another_connection(store, request) -> None:
+def test_what_sql_has_stored_is_committed_and_what_others_do_on_the_same_connection_is_not(store, request) -> None:
     store = request.getfixturevalue(store)
     store.put([event()])
-    store.engine.dispose()
-    assert store.get("event-0") == event()
-    with store.engine.connect() as connection:  # it is not left committing by itself
+    with store.engine.connect() as connection:
         connection.execute(store.table.delete())
+    store.engine.dispose()
     assert store.get("event-0") == event()
 
 
