@@ -44,7 +44,13 @@ HUNTS: dict[str, dict[str, float]] = {
     "the dead": {"process_dies": 3.0},
     "an ailing Redis": {"redis_away": 6.0, "ses_hangs": 40.0},
     "a moody SES": {"ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
-    "an unsteady SES": {"ses_unreachable": 15.0, "ses_fails_before": 10.0, "event_never": 20.0},
+    "an unsteady SES": {
+        "ses_unreachable": 15.0,
+        "ses_fails_before": 10.0,
+        "ses_never_answers": 10.0,
+        "event_never": 20.0,
+    },
+    "tickets twice": {"ticket_twice": 12.0, "ses_unreachable": 8.0, "ses_pauses": 4.0, "operator_reschedules": 4.0},
     "outages": {"ses_is_down": 10.0, "ses_quota_changes": 10.0},
     "accounts": {
         "ses_fails_after": 20.0,

@@ -57,6 +57,7 @@ CLAIMS = (
         "claim",
         "(state == 'scheduled' and score <= now)",
         "state == 'scheduled'",
+        needs="tickets twice",
     ),
     _lua(
         "expired email is sent", "claim", "if free and tonumber(f[4]) and tonumber(f[4]) <= now then", "if false then"
@@ -118,7 +119,13 @@ SWEEPS = (
     _lua("the living lose their claims", "sweep_claims", "(not is_alive(f[1], now) or", "(true or"),
     _lua("silence is not forgiven", "fleet", "return hold_until > now", "return false", needs="an ailing Redis"),
     _lua("a heartbeat lasts for nothing", "heartbeat", "now + lease_ms, owner", "now, owner"),
-    _lua("lost tickets are not looked for in empty queues", "sweep_lost", "before = math.max(before, now - grace)", ""),
+    _lua(
+        "lost tickets are not looked for in empty queues",
+        "sweep_lost",
+        "before = math.max(before, now - grace)",
+        "",
+        needs="lost tickets",
+    ),
     _lua(
         "what is lost keeps its place",
         "sweep_lost",
@@ -127,7 +134,7 @@ SWEEPS = (
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
     _lua("unknown goes out at once", "sweep_unknown", "= tonumber(ARGV[1]), bulk = tonumber(ARGV[2])", "= 0, bulk = 0"),
-    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1000 then"),
+    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1000 then", needs="an unsteady SES"),
     _lua("unknown is given up at once", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1 then"),
     _lua("due five seconds early", "sweep_due", "now_ms(), 'LIMIT'", "now_ms() + 5000, 'LIMIT'"),
     _lua("bulk is never due", "sweep_due", "'-inf', now_ms()", "'-inf', lane == 'bulk' and 0 or now_ms()"),
