@@ -170,6 +170,8 @@ SWEEPS = (
         "celery.worker.duties",
         'client.turns.take(f"sweep:{settings.site}", ',
         'client.turns.take("sweep", ',
+        needs="the dead",
+        trait="batches",
     ),
     _python(
         "a lease is renewed too late",
