@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.message.addresses import former_addresses, normal_address
 from sesmail.message.redaction import Redaction
+from sesmail.state.exchange import unreadable
 from sesmail.state.ledger import pack, unpack
 from sesmail.state.newer import Newer
 from sesmail.state.pseudonyms import Pseudonyms
-from sesmail.state.scripts import unreadable
 from sesmail.state.suppression import SuppressionList
 from sesmail.state.trouble import reachable
 from sesmail.vocabulary import FAILED
