@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from sesmail.errors import ConfigurationError, LedgerUnavailable
-from sesmail.state.exchange import unreadable
 from sesmail.state.scripts import Scripts
-from sesmail.state.trouble import reachable
+from sesmail.state.server.exchange import unreadable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
-from sesmail.state.exchange import unreadable
-from sesmail.state.trouble import reachable
+from sesmail.state.server.exchange import unreadable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
