@@ -128,4 +128,8 @@ def _of_one(status: Status, found: list[Obstacle]) -> list[Obstacle]:
     if status.state not in {State.QUEUED, State.SCHEDULED, State.CLAIMED}:
         return []
     general = {"refused", "unknown"}
-    return [each for each in found if each.lane in {None, status.lane} and each.id not in general]
+    return [
+        each
+        for each in found
+        if each.lane in {None, status.lane} and each.account in {None, status.account} and each.id not in general
+    ]
