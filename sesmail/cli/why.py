@@ -32,7 +32,7 @@ LEADS_ELSEWHERE = ("redirected",)
 @click.argument("send_id", required=False, metavar="[ID]")
 @json_option
 def why(send_id: str | None, as_json: bool) -> None:
-    """Say why mail, or the send of this ID, is not going out, and what to do.
+    """Say why mail is not going out, and what to do. With an ID, why this one is not.
 
     It looks at settings, Redis, broker, workers, line, rate and quota, and does not ask AWS: `sesmail doctor` does.
     Exits with 1 where something is in its way, also where Redis cannot be reached.
