@@ -191,7 +191,7 @@ def _alone(seen: Essence, account: str, counts: Mapping[str, int]) -> Essence:
         )
         for lane, now in seen.lanes.items()
     }
-    sums = {state: sum(counts[f"{state}:{lane}"] for lane in Lane) for state in (State.QUEUED, State.SCHEDULED)}
+    sums = {str(state): sum(counts[f"{state}:{lane}"] for lane in Lane) for state in (State.QUEUED, State.SCHEDULED)}
     return replace(seen, lanes=lanes, counts={**seen.counts, **counts, **sums}, batches=batches)
 
 
