@@ -187,7 +187,7 @@ def test_no_answer_to_a_whole_call_leaves_each_of_its_recipients_unknown(client:
     batch = client.send_batch(LETTER, readers(3), key="k", list="news")
     simulator.faults(script=["error_after"])
     client.chunk_worker.work(Lane.BULK, None)
-    assert batch.status().counts == {"unknown": 3}
+    assert batch.status().counts == {"sending": 3}
     for number in range(3):
         assert client.ledger.record_evidence(f"{batch.id}-{number}", f"ses-{number}") == "settled"
     client.sweeper.sweep()
@@ -306,6 +306,21 @@ def test_a_worker_killed_while_it_asks_for_several_leaves_those_in_doubt_and_rep
     client.sweeper.sweep()
     assert batch.status().counts == {"sent": 60}
     assert len(simulator.messages()) == 60
+
+
+def test_what_is_cut_off_when_another_has_the_chunk_is_left_to_that_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = client.send_batch(LETTER, readers(3), key="k", list="news")
+
+    def sleep_past_the_lease(*_: object) -> None:
+        assert client.batches.take_over("another")
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(client.lease, "owner", lambda: "dead")
+    monkeypatch.setattr(SesTransport, "send_bulk", sleep_past_the_lease)
+    client.chunk_worker.work(Lane.BULK, None)
+    assert batch.status().counts == {"sending": 3}
 
 
 def test_two_workers_at_once_send_each_of_a_batch_once(client: Client, simulator: Simulator) -> None:

@@ -147,11 +147,18 @@ class Together:
         except SesError as error:
             return self._none_answered(party, numbers, slots, error, transport)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
-            return [self._aftermath.cut_off(party.claim(number), bug) for number in numbers]
+            return self._cut_off(party, numbers, bug)
         return [
             self._answered(party, number, slot, answer)
             for number, slot, answer in zip(numbers, slots, answers, strict=True)
         ]
+
+    def _cut_off(self, party: Party, numbers: list[int], bug: Exception) -> list[Outcome]:
+        """Where another has the chunk by now, that one writes down whom SES may have been asked for."""
+        try:
+            return [self._aftermath.cut_off(party.claim(number), bug) for number in numbers]
+        except StaleClaim:
+            return [Stale()]
 
     def _answered(self, party: Party, number: int, slot: Granted, answer: str | SesError) -> Outcome:
         try:
