@@ -95,7 +95,7 @@ class Consequences:
         return sum(self._make(change) for change in sorted(changes, key=_when))
 
     def _settle_sends(self, batch: Iterable[Told]) -> None:
-        """Whatever SES tells of an email, it proves that SES took it; also where it could then not fill its template."""
+        """Whatever SES tells of an email, it proves that SES took it, if only to fail at its template."""
         everything = [event for told in batch for event in told.events]
         unfilled = [event for event in everything if isinstance(event, RenderingFailed)]
         events = [event for event in everything if not isinstance(event, RenderingFailed)] if unfilled else everything

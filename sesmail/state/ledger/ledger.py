@@ -378,7 +378,7 @@ class Ledger:
             raise UnknownSend
         if answer == b"erased":
             raise MoveRefused(
-                f"The text of the send is gone, as its recipient was erased, or SES had it already: it cannot be {wish}."
+                f"The text of the send is gone, as its recipient was erased or SES had it before: it cannot be {wish}."
             )
         if answer.decode() != state:
             raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
