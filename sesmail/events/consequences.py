@@ -275,5 +275,6 @@ def fact_of(event: Event, told_by: str) -> Fact:
         counter=event.counter,
         # AWS's mailbox simulator counts for nobody's reputation.
         sent_at=None if event.recipient.lower().endswith(MAILBOX_SIMULATOR) else event.sent_at,
+        send_id=event.send_id or "",
         batch=of_batch[1] if (of_batch := RECIPIENT_ID.fullmatch(event.send_id or "")) else "",
     )

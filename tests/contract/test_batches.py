@@ -154,6 +154,22 @@ def test_a_call_that_was_cut_off_goes_on_under_its_key_whatever_order_the_rows_c
     assert len(ses.emails) == 161
 
 
+def test_a_call_that_goes_on_may_say_anew_when_it_begins_and_how_fast_it_goes(client: Client, ses: Ses) -> None:
+    def cut_off() -> Iterator[tuple[str, dict[str, object]]]:
+        yield from readers(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.send_batch(LETTER, cut_off(), key="may", list="news", rate="5/s", ramp=10)
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    batch = client.send_batch(LETTER, readers(1, 2), key="may", list="news", send_at=later, rate="7/s")
+    status = batch.status()
+    assert (status.waits_until, status.rate, status.ramp) == (later.timestamp(), 7.0, None)
+    assert work(client) == 0
+    client.send_batch(LETTER, readers(3), key="may", list="news")  # it has begun: steer it by its own commands
+    assert batch.status().waits_until == later.timestamp()
+
+
 def test_an_address_that_stands_twice_however_it_is_spelt_gets_it_once(client: Client, ses: Ses) -> None:
     people = ["ann@example.org", "Ann <ANN@example.org>", '"ann"@example.org', "bob@example.org"]
     batch = client.send_batch(Letter(subject="Hello", text="Hi."), people, key="k", list="news")
