@@ -219,8 +219,8 @@ CATALOGUE: tuple[Key, ...] = (
         "brake:<site>",
         "hash",
         "14 days after the last",
-        "`window end counter list`: what was told of late of its emails, of several SES accounts also as `counter@account`; "
-        "`from list`, `from @account`: since when (ms) sent ones count",
+        "`window end counter list`: what was told of late of its emails, by `counter@account` for each of several SES "
+        "accounts, too; `from list`, `from @account`: since when (ms) sent ones count",
     ),
     Key(
         "unclear",
