@@ -174,7 +174,7 @@ def send(
     account: str | None,
     **options: Any,
 ) -> None:
-    """Queue a letter to everybody on a list; workers send it at the account's rate.
+    """Queue a letter to everybody on a list. Workers send it at the account's rate.
 
     All rows are checked before the first is queued, and nothing goes out before the last is. The same run may be
     repeated with its key, after an interruption or with more rows: whoever has been queued is not queued again. Another
@@ -258,6 +258,11 @@ def _try_one(
 
 def _check_letter(letter: Letter, people: People, list_name: str | None) -> None:
     door = [UNSUBSCRIBE_URL] if list_name and _has_door(site_client().settings) else []
+    if not door and UNSUBSCRIBE_URL in letter.columns() - {*people.names}:
+        raise click.ClickException(
+            "The letter has {{unsubscribe_url}}, for which --list, SESMAIL_UNSUBSCRIBE_URL and "
+            "SESMAIL_UNSUBSCRIBE_SECRETS are needed. Nothing was queued."
+        )
     letter.check([*people.names, *({ADDRESS} - {*people.names}), *door])
 
 
