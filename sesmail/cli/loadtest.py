@@ -16,6 +16,7 @@ import click
 from sesmail.cli.age import Age
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
+from sesmail.errors import ConfigurationError
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.vocabulary import FAILED, Delivery, State
 
@@ -86,6 +87,8 @@ def loadtest(emails: int, mix: Mapping[str, int], events: bool, timeout: float, 
     """
     site_client().check_not_suppressed()
     client = client_with_workers()
+    if events:
+        _check_that_events_are_heard(client)
     is_local = client.settings.endpoint_url or any(map(os.environ.get, ANOTHER_PLACE))
     if not is_local and not yes:
         _confirm(client, emails)
@@ -99,6 +102,17 @@ def loadtest(emails: int, mix: Mapping[str, int], events: bool, timeout: float, 
     emit(report, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in report.items()]))
     if report["lost"] or report["doubled"] or report["unheard"]:
         raise SystemExit(1)
+
+
+def _check_that_events_are_heard(client: Client) -> None:
+    """Before emails are queued and waited for in vain. Raises `ConfigurationError`."""
+    settings = client.settings
+    if settings.topics or settings.raw_delivery_site or client.hearing.heard_at(settings.site):
+        return
+    raise ConfigurationError(
+        "No SESMAIL_TOPICS are set, and no event of SES was ever heard: --events would wait for what cannot come. "
+        "Nothing was queued. Set SESMAIL_TOPICS here and for the door (docs/events-setup.md), or leave out --events."
+    )
 
 
 def _confirm(client: Client, emails: int) -> None:

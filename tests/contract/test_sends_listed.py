@@ -14,7 +14,7 @@ from redis import Redis
 from sesmail import Client
 from sesmail.cli import main
 from sesmail.message import Email, Lane
-from sesmail.state.reputation import Counter, Fact
+from sesmail.state.people.reputation import Counter, Fact
 from sesmail.vocabulary import LOT, Claim, State
 from tests.contract.test_obstacles import refuse
 
@@ -186,3 +186,18 @@ def test_status_and_why_tell_one_sends_story(client: Client, redis: Redis, sesma
     told = json.loads(sesmail("why", "refused", "--json").stdout)["happened"]
     assert [each["what"].partition(":")[0] for each in told] == ["accepted", "rejected", "queued"]
     assert json.loads(sesmail("status", "refused", "--json").stdout)["moves"][1]["why"] == "MessageRejected"
+
+
+def test_a_load_test_does_not_wait_for_events_that_cannot_come(
+    client: Client, redis: Redis, sesmail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so before it queues anything; where events were heard, whoever hears them has the topics."""
+    monkeypatch.setattr(client, "settings", client.settings.model_copy(update={"from_email": "shop@example.com"}))
+    asked = ("loadtest", "--emails", "3", "--events", "--yes", "--timeout", "0m")
+    refused = sesmail(*asked)
+    assert refused.exit_code == 78
+    assert "no event of SES was ever heard" in refused.stderr
+    assert client.ledger.counts()["queued"] == 0
+    redis.hset("{sesmail}:heard", "default", round(time.time() * 1000))
+    assert sesmail(*asked).exit_code == 1, "nobody has sent them"
+    assert client.ledger.counts()["queued"] == 3

@@ -15,6 +15,7 @@ from docs import generate, public_names, source
 from sesmail import Attachment, Email, InvalidEmail, SesmailError, UnknownSend, errors, signals
 from sesmail.celery import broker
 from sesmail.celery.queues import FORMER_EVENTS_QUEUE
+from sesmail.celery.worker import progress
 from sesmail.settings import Settings
 from tests.documents import DOCUMENTS, name
 
@@ -46,7 +47,7 @@ def names_in_broker() -> set[str]:
     settings = Settings()
     queues = {*map(settings.queue_of, ("transactional", "bulk")), settings.sweep_queue, settings.events_queue}
     queues |= {Settings(site="shop").events_queue, FORMER_EVENTS_QUEUE, "sesmail.batches"}
-    tasks = {broker.SEND, broker.SEND_LOT, broker.SEND_BATCHES, broker.PROCESS_EVENTS}
+    tasks = {broker.SEND, broker.SEND_LOT, broker.SEND_BATCHES, broker.PROCESS_EVENTS, progress.NAME}
     return {one.partition(".")[2] for one in queues | tasks}
 
 

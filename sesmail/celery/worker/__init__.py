@@ -19,6 +19,7 @@ from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import LOOK_AT_REDIS_EVERY_SECONDS, Duties, RepeatingThread
 from sesmail.celery.worker.misfits import Misfits
+from sesmail.celery.worker.progress import EVERY_SECONDS, BatchesAsTasks
 from sesmail.celery.worker.revoke import revoke
 from sesmail.celery.worker.shutdown import Bell, linger_less
 from sesmail.celery.worker.telling import FirstLines, InTheWay
@@ -69,7 +70,10 @@ class MailWorker:
         takes = [name for name in dict.fromkeys(lanes(client.settings)) if name in taken]
         duties = Duties(client, instance.hostname, own_rate=self._own_rate, takes_events=takes_events, takes=takes)
         in_the_way = RepeatingThread("look at what is in the way", InTheWay(client).look, LOOK_AT_REDIS_EVERY_SECONDS)
-        self._threads: list[RepeatingThread] = [*duties.threads(), in_the_way]
+        as_tasks = RepeatingThread(
+            "look at batches for Flower", BatchesAsTasks(client, instance.consumer).look, EVERY_SECONDS
+        )
+        self._threads: list[RepeatingThread] = [*duties.threads(), in_the_way, as_tasks]
         self._first_lines = None if in_a_test else FirstLines(self.app, client, lanes=takes, **_shape(instance))
         self._bell = Bell()
 

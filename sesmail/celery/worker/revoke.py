@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from celery.utils.functional import maybe_list
@@ -13,9 +14,11 @@ from sesmail.errors import ConfigurationError, LedgerUnavailable, MoveRefused, U
 if TYPE_CHECKING:
     from celery import Celery
 
+BATCH_ID = re.compile(r"batch_[0-9a-f]{16}")
+
 
 def revoke(state: Any, task_id: Any, **options: Any) -> dict[str, Any]:
-    """`celery control revoke` and Flower's button: a send is cancelled in the ledger, where every worker sees it.
+    """`celery control revoke` and Flower's button: a send, or a batch, is cancelled where every worker sees it.
 
     Celery's own way would have each worker throw the send's tickets away for as long as it runs, also after an operator
     had it sent again. It still serves for all other tasks, and for emails that are not in the ledger yet.
@@ -34,9 +37,14 @@ def revoke(state: Any, task_id: Any, **options: Any) -> dict[str, Any]:
 
 
 def _cancel(app: Celery, send_id: str) -> str | None:
-    """What became of a send, or None where the ledger knows none, or cannot be asked."""
+    """What became of a send, or a batch, or None where the ledger knows none, or cannot be asked."""
     try:
-        client_of(app).ledger.cancel(send_id)
+        client = client_of(app)
+        if BATCH_ID.fullmatch(send_id):
+            client.batches.cancel(send_id)
+            client.audit.note("cancel batch", send_id, "revoked as a task")
+        else:
+            client.ledger.cancel(send_id)
     except MoveRefused as error:
         return f"not cancelled: {error}"
     except (UnknownSend, LedgerUnavailable, ConfigurationError):
@@ -46,5 +54,5 @@ def _cancel(app: Celery, send_id: str) -> str | None:
 
 def _tell_flower(state: Any, send_id: str, answer: str) -> None:
     dispatcher = state.consumer.event_dispatcher
-    if dispatcher and answer == "cancelled":
+    if dispatcher and answer == "cancelled" and not BATCH_ID.fullmatch(send_id):  # of that, `progress` tells
         dispatcher.send("task-revoked", uuid=send_id, terminated=False, signum=None, expired=False)
