@@ -6,8 +6,10 @@ check included. `enqueue_ratio_to_raw_rows`: that over a redis-py pipeline that 
 unchecked. `producer_rss_ratio_1m_to_10k`: peak memory of a process that queues a million over that of one that queues
 ten thousand; `worker_rss_ratio_1m_to_10k`: that of a worker that sends of these (with `--full`: all of them).
 `rate_ratio_to_two_boto3_loops`: emails a second of two worker processes over that of two that loop over boto3's
-`send_email`, where SES answers after 30 ms. `cpu_ratio_to_boto3_single`: processor time of the worker per email over that of a loop with boto3's `send_email`. `redis_us_per_email`: Redis'
+`send_email`, where SES answers after 30 ms. `cpu_ratio_to_boto3_single`: processor time of the worker per email over that
+of a loop with boto3's `send_email`. `redis_us_per_email`: Redis'
 processor time for an email, sent. `..._bulk_api`: the same by SendBulkEmail. `emails_per_second`: of one worker process, SES answering at once.
+`..._at_1000_by_one_worker`: of an account of 1,000 a second, by SendBulkEmail, and how often SES throttled.
 `..._beside_40000_letters`: at 14 a second, the slowest of receipts, and a list of fifty, from the call to SES.
 """
 
@@ -52,6 +54,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 FEW, MILLION = 10_000, 1_000_000
+FAST = 1000
+"""Recipients a second of a large account."""
 
 
 def main() -> None:
@@ -88,6 +92,9 @@ def main() -> None:
             of_loops, of_workers = two_loops(100 if options.quick else 500), two_workers(emails)
             report.cases.append({"case": "30 ms", "two_loops_per_s": of_loops, "two_workers_per_s": of_workers})
             report.figure("rate_ratio_to_two_boto3_loops", of_workers / of_loops, ">= 6")
+        with Simulator(rate=FAST, quota=-1) as ses, environment(server.url, ses.url):
+            report.figure("utilisation_at_1000_by_one_worker", utilisation(5 if options.quick else 20), ">= 0.97")
+            report.figure("throttles_at_1000_by_one_worker", sum(ses.report()["refused"].values()), "0")
         with Simulator(rate=14, quota=-1) as ses, environment(server.url, ses.url):
             slowest, small = mixed(ses, receipts=10 if options.quick else 100)
             report.figure("receipt_seconds_beside_40000_letters", slowest, "<= 1")
@@ -196,6 +203,21 @@ def two_workers(emails: int) -> float:
         while (done := sent()) < emails:
             time.sleep(0.05)
         return (done - first) / (time.perf_counter() - began)
+
+
+def utilisation(seconds: float) -> float:
+    """How much of a fast account's rate one worker process uses, by calls for several."""
+    batch = queue_letter(round(FAST * (seconds + 10)), "bulk")
+
+    def sent() -> int:
+        return batch.status().counts.get("sent", 0)
+
+    with worker():
+        while sent() < 2 * FAST:
+            time.sleep(0.02)
+        first, began = sent(), time.perf_counter()
+        time.sleep(seconds)
+        return (sent() - first) / (time.perf_counter() - began) / FAST
 
 
 def queue_letter(emails: int, call: str) -> Batch:
