@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 
 from sesmail.message import Email, Lane
-from sesmail.settings import Settings, SuppressionReason
+from sesmail.settings import Settings
+from sesmail.settings.knobs import SuppressionReason
 from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.people.reputation import Reputation
 from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
