@@ -36,9 +36,9 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import SesmailError
 from sesmail.events.processing import EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.reputation import Reputation
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 SERVER_CORE, LOAD_CORE = "0", 1

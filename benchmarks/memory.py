@@ -20,7 +20,7 @@ from sesmail.message import Email
 from sesmail.message.content import content_digest
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Claim
 

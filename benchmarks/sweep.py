@@ -19,11 +19,11 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
-from sesmail.state.answering import Callers
+from sesmail.state.fleet.meters import Meters
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import Line
-from sesmail.state.meters import Meters
+from sesmail.state.ledger.answering import Callers
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.line import Line
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Claim
 

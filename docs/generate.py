@@ -12,6 +12,8 @@ from pydantic_core import PydanticUndefined
 
 from docs import public_names, reference
 from sesmail import cli, settings
+from sesmail.settings import knobs
+from sesmail.settings.sources import KNOWN_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +56,8 @@ def pages() -> dict[str, str]:
 
 def settings_page() -> str:
     """Every field of `Settings`, under the headings that stand above them there."""
-    lines = [reference.made_from("sesmail/settings.py"), "# Settings", "", inspect.cleandoc(settings.__doc__ or "")]
+    where_from = inspect.cleandoc(settings.__doc__ or "")
+    lines = [reference.made_from("sesmail/settings/knobs.py"), "# Settings", "", where_from]
     for heading, names in _groups():
         lines += ["", f"## {heading}", "", "| environment variable | value | default | meaning |", "|---|---|---|---|"]
         lines += [_setting(name, settings.Settings.model_fields[name]) for name in names]
@@ -92,7 +95,7 @@ def _groups() -> Iterator[tuple[str, list[str]]]:
 
 
 def _setting(name: str, field: FieldInfo) -> str:
-    others = "".join(f" Else `{other}`." for other in settings.KNOWN_NAMES.get(name, ()))
+    others = "".join(f" Else `{other}`." for other in KNOWN_NAMES.get(name, ()))
     variable = f"`{settings.ENVIRONMENT_PREFIX}{name.upper()}`"
     return f"| {variable} | {_kind(name, field)} | {_default(name, field.default)} | {field.description}{others} |"
 
@@ -103,7 +106,7 @@ def _kind(name: str, field: FieldInfo) -> str:
 
 
 def _words(annotation: Any) -> str:
-    if annotation == settings.RateLimit:
+    if annotation == knobs.RateLimit:
         return "rate as `300/m`"
     arguments = [one for one in get_args(annotation) if one is not type(None)]
     if get_origin(annotation) is Literal:

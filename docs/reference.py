@@ -150,7 +150,7 @@ def _states() -> Iterator[tuple[str, ...]]:
 
 def _moves() -> Iterator[tuple[str, ...]]:
     for move in sorted(source.moves(), key=lambda move: (STATES.index(move.origins[0]), STATES.index(move.to))):
-        file = f"[{move.script}](../sesmail/state/lua/{move.script}.lua)"
+        file = f"[{move.script}](../sesmail/state/lua/{move.room}/{move.script}.lua)"
         yield _codes(move.origins), f"`{move.to}`", move.when, file
 
 

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enum import StrEnum
     from types import ModuleType
 
+LUA = Path(__file__).parents[1] / "sesmail" / "state" / "lua"
 MOVE = re.compile(r"-- (?:Moves:)? +((?:\w+, )*\w+) -> (\w+): (.+)")
 OF_BATCHES = "batch_"
 """What the names of scripts begin with that move recipients of batches."""
@@ -26,6 +27,8 @@ class Move:
     """One way of sends from some states to another; `nothing` is before it is accepted, or after it is forgotten."""
 
     script: str
+    room: str
+    """The folder of `sesmail/state/lua` that it lies in."""
     origins: tuple[str, ...]
     to: str
     when: str
@@ -42,12 +45,9 @@ def moves_in_batches() -> Iterator[Move]:
 
 
 def _all_moves() -> Iterator[Move]:
-    folder = resources.files("sesmail.state") / "lua"
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        for found in MOVE.finditer(file.read_text(encoding="utf-8")):
-            origins, to, when = found.groups()
-            script = file.name.removesuffix(".lua")
-            yield Move(script=script, origins=tuple(origins.split(", ")), to=to, when=when)
+    for file in sorted(LUA.glob("*/*.lua"), key=lambda file: file.name):
+        for origins, to, when in MOVE.findall(file.read_text(encoding="utf-8")):
+            yield Move(script=file.stem, room=file.parent.name, origins=tuple(origins.split(", ")), to=to, when=when)
 
 
 def members(states: type[StrEnum]) -> dict[str, str]:

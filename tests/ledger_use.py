@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from sesmail import Client
 from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
-from sesmail.state.ledger import Ledger
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Claim, Reason, State
 
 EMAIL = Email("ann@example.org", "s", "t", from_email="shop@example.com")

@@ -9,7 +9,7 @@ from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.sending.memory import Memory
 from sesmail.sending.memory_ledger import MemoryLedger
 from sesmail.settings import Settings
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import State
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from sesmail.errors import ConfigurationError
-from sesmail.state.address import Kind, read_address
+from sesmail.state.server.address import Kind, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from sesmail.celery.addresses import redis_of_broker
 from sesmail.celery.internals import misspelt
 from sesmail.doctor import BrokerSetup
 from sesmail.errors import ConfigurationError
-from sesmail.state.connection import shown
+from sesmail.state.server.connection import shown
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -22,7 +22,7 @@ from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
     from sesmail.sending.delivery.outcomes import Outcome
-    from sesmail.state.answering import Answer
+    from sesmail.state.ledger.answering import Answer
     from sesmail.vocabulary import Claim
 
 log = logging.getLogger("sesmail")

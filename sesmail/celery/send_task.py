@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult, EagerResult
 
     from sesmail.client import Client
-    from sesmail.state.answering import Answer
+    from sesmail.state.ledger.answering import Answer
 
     class SendResult(AsyncResult):  # type: ignore[misc]  # Celery has no types
         """Celery's AsyncResult. Its id is that of the send."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sesmail.client import Client
     from sesmail.events.model import Event
     from sesmail.events.stores import StoredEvent
-    from sesmail.state.reputation import Rates
+    from sesmail.state.people.reputation import Rates
 
 
 @click.command()

@@ -11,7 +11,7 @@ from sesmail.cli.output import emit, json_option
 from sesmail.cli.site import account_option, accounts_of, client_with_workers, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
-from sesmail.state.line import ACCOUNT, How, list_scope, site_scope
+from sesmail.state.line.line import ACCOUNT, How, list_scope, site_scope
 from sesmail.vocabulary import WAITING
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.essence import Essence
-    from sesmail.state.search import Found, Listed
+    from sesmail.state.ledger.search import Found, Listed
     from sesmail.vocabulary import State
 
 PAGE = 5000

@@ -23,7 +23,7 @@ def migrate(check: bool, all_mine: bool, as_json: bool) -> None:
     They are sent as they are: nothing has to be done. A release that no longer reads a form says so in its changelog;
     install that once none is left.
     """
-    from sesmail.state.former import former_rows
+    from sesmail.state.ledger.former import former_rows
 
     client = site_client()
     found = {str(state): count for state, count in former_rows(client.scripts).items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.outbox import Outbox
-    from sesmail.state.search import Listed
+    from sesmail.state.ledger.search import Listed
     from sesmail.vocabulary import State, Status
 
     Step = tuple[str, Callable[[], Any]]

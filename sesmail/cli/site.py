@@ -75,7 +75,7 @@ def accounts_of(client: Client, account: str | None) -> list[SesAccount]:
 
 
 def _ledger(client: Client) -> str:
-    from sesmail.state.connection import shown
+    from sesmail.state.server.connection import shown
 
     settings = client.settings
     place = shown(settings.redis_url, master_name=settings.redis_master_name)

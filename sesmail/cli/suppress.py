@@ -15,8 +15,8 @@ from sesmail.cli.audit import why_option
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import account_option, accounts_of, app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
-from sesmail.state.audit import digest_of
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.fleet.audit import digest_of
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sesmail.message import Lane
     from sesmail.sending.outbox import Broker
     from sesmail.settings import Settings
-    from sesmail.state.masters import Finder
+    from sesmail.state.server.masters import Finder
     from sesmail.vocabulary import Ticket
 
 

@@ -12,8 +12,8 @@ from sesmail.client.part import part
 from sesmail.client.way_back import WayBack
 from sesmail.errors import ConfigurationError
 from sesmail.frames import shows_no_email, shows_no_email_later
-from sesmail.state.meters import Meters
-from sesmail.state.workers import Turns
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.fleet.workers import Turns
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.answering import Callers
-    from sesmail.state.former_names import FormerNames
+    from sesmail.state.ledger.answering import Callers
+    from sesmail.state.ledger.former_names import FormerNames
     from sesmail.vocabulary import Accepted, Erased
 
 
@@ -185,14 +185,14 @@ class Client(WayBack):
     def teller(self) -> Teller:
         """Tells this site's own functions how its sends have ended."""
         from sesmail.sending.telling import Teller  # noqa: PLC0415
-        from sesmail.state.endings import Endings  # noqa: PLC0415
+        from sesmail.state.ledger.endings import Endings  # noqa: PLC0415
 
         return Teller(self.settings.site, Endings(self.scripts))
 
     @part
     def callers(self) -> Callers:
         """Those who wait for the end of sends."""
-        from sesmail.state.answering import Callers  # noqa: PLC0415
+        from sesmail.state.ledger.answering import Callers  # noqa: PLC0415
 
         return Callers(self.scripts)
 
@@ -268,8 +268,8 @@ class Client(WayBack):
         if self.former_scripts is None:
             return None
         from sesmail.sending.sweeper import Sweeper  # noqa: PLC0415
-        from sesmail.state.answering import Callers  # noqa: PLC0415
-        from sesmail.state.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
+        from sesmail.state.ledger.answering import Callers  # noqa: PLC0415
+        from sesmail.state.ledger.former_names import FormerNames, LedgerOfTwoNames  # noqa: PLC0415
 
         ledger, line = self.ledger, self.throttle.line
         assert isinstance(ledger, LedgerOfTwoNames)
@@ -295,7 +295,7 @@ class Client(WayBack):
     def obstacles(self) -> Obstacles:
         """What stands in the mail's way."""
         from sesmail.sending.obstacles import Obstacles  # noqa: PLC0415  who only sends has no use for it
-        from sesmail.state.waiting import Waiting  # noqa: PLC0415
+        from sesmail.state.ledger.waiting import Waiting  # noqa: PLC0415
 
         return Obstacles(
             self.settings,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sesmail.errors import InvalidEmail
 from sesmail.events.erasing import erase_events
 from sesmail.message.addresses import normal_address
-from sesmail.state.erasing import LedgerEraser
-from sesmail.state.ledger import Ledger
-from sesmail.state.trouble import reachable
+from sesmail.state.ledger.erasing import LedgerEraser
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import Erased
 
 if TYPE_CHECKING:

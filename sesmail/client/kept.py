@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 from sesmail.client.base import Base
 from sesmail.client.part import part
-from sesmail.state.address import read_address
-from sesmail.state.audit import Audit
-from sesmail.state.connection import connect
 from sesmail.state.durable import DurableScripts
-from sesmail.state.hearing import Hearing
+from sesmail.state.fleet.audit import Audit
+from sesmail.state.fleet.hearing import Hearing
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.fleet.workers import Fleet, Turns, WorkerLease, WorkerRates
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.meters import Meters
-from sesmail.state.reputation import Reputation
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
-from sesmail.state.workers import Fleet, Turns, WorkerLease, WorkerRates
+from sesmail.state.server.address import read_address
+from sesmail.state.server.connection import connect
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from sesmail.state.batches import Batches
-    from sesmail.state.health import RedisHealth
-    from sesmail.state.recipients import Recipients
-    from sesmail.state.search import Search
+    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.ledger.recipients import Recipients
+    from sesmail.state.ledger.search import Search
+    from sesmail.state.server.health import RedisHealth
 
 
 class KeptInRedis(Base):
@@ -80,7 +80,7 @@ class KeptInRedis(Base):
     def _ledger(self, scripts: Scripts) -> Ledger:
         if self.former_scripts is None:
             return Ledger(scripts, self.settings)
-        from sesmail.state.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
+        from sesmail.state.ledger.former_names import LedgerOfTwoNames  # noqa: PLC0415  few have former names
 
         return LedgerOfTwoNames(scripts, Scripts(scripts.redis, self.former_scripts.keys), self.settings)
 
@@ -94,14 +94,14 @@ class KeptInRedis(Base):
     @part
     def search(self) -> Search:
         """Sends, as people look for them."""
-        from sesmail.state.search import Search  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.ledger.search import Search  # noqa: PLC0415  who only sends has no use for it
 
         return Search(self.scripts)
 
     @part
     def recipients(self) -> Recipients:
         """Recipients of batches, as people look for them."""
-        from sesmail.state.recipients import Recipients  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.ledger.recipients import Recipients  # noqa: PLC0415  who only sends has no use for it
 
         return Recipients(self.scripts)
 
@@ -123,7 +123,7 @@ class KeptInRedis(Base):
     @part
     def batches(self) -> Batches:
         """Letters to many, in Redis."""
-        from sesmail.state.batches import Batches  # noqa: PLC0415  few ask
+        from sesmail.state.ledger.batches import Batches  # noqa: PLC0415  few ask
 
         return Batches(self.scripts, self.settings)
 
@@ -145,7 +145,7 @@ class KeptInRedis(Base):
     @part
     def redis_health(self) -> RedisHealth:
         """Whether the ledger's Redis keeps what it is given."""
-        from sesmail.state.health import RedisHealth  # noqa: PLC0415  workers and commands ask
+        from sesmail.state.server.health import RedisHealth  # noqa: PLC0415  workers and commands ask
 
         return RedisHealth(self.scripts.redis, self.scripts.keys, may_forget=self.settings.redis_may_forget)
 

@@ -13,8 +13,8 @@ from sesmail.client.kept import KeptInRedis
 from sesmail.client.part import part
 from sesmail.errors import ConfigurationError
 from sesmail.signals import heard_here
+from sesmail.state.people.suppression import SoftBouncePolicy
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SoftBouncePolicy
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ class WayBack(KeptInRedis):
     def brake(self) -> Brake:
         """Stops what bounces or is complained of too often."""
         from sesmail.sending.brake import Brake  # noqa: PLC0415  who only sends has no use for it
-        from sesmail.state.brake import BrakeBooks  # noqa: PLC0415
-        from sesmail.state.line import Line  # noqa: PLC0415
+        from sesmail.state.line.brake import BrakeBooks  # noqa: PLC0415
+        from sesmail.state.line.line import Line  # noqa: PLC0415
 
         return Brake(self.settings, BrakeBooks(self.scripts), Line(self.scripts), self.turns)
 

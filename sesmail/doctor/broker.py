@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sesmail.doctor.table import Level, Said, Section
 from sesmail.message import Lane
 from sesmail.sending.essence import emails
-from sesmail.state.connection import shown
+from sesmail.state.server.connection import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

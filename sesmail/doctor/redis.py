@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from sesmail.doctor.table import Level, Said, Section
 from sesmail.errors import ConfigurationError, LedgerRefuses, LedgerUnavailable, in_a_line
-from sesmail.state.trouble import reachable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

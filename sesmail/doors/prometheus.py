@@ -21,8 +21,8 @@ from sesmail.errors import ConfigurationError, EventStoreUnavailable, LedgerUnav
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
 from sesmail.sending.sweeper import SweepReport
-from sesmail.state.line import ACCOUNT, How
-from sesmail.state.reputation import Counter, of_lists
+from sesmail.state.line.line import ACCOUNT, How
+from sesmail.state.people.reputation import Counter, of_lists
 from sesmail.vocabulary import State
 
 try:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from sesmail.client import Client
     from sesmail.sending.throttle import Snapshot
-    from sesmail.state.meters import Histogram
+    from sesmail.state.fleet.meters import Histogram
 
 
 RATED_DAYS = 7

@@ -15,17 +15,17 @@ from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, S
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.batches import RECIPIENT_ID
-from sesmail.state.reputation import Fact, Sight
-from sesmail.state.suppression import OptOut, Passing
+from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.people.reputation import Fact, Sight
+from sesmail.state.people.suppression import OptOut, Passing
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sesmail.events.stores import EventStore
-    from sesmail.state.reputation import Tally
-    from sesmail.state.suppression import OptOutBook, SoftBouncePolicy
+    from sesmail.state.people.reputation import Tally
+    from sesmail.state.people.suppression import OptOutBook, SoftBouncePolicy
 
 log = logging.getLogger("sesmail.events.processing")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sesmail.events.fields import Part
 from sesmail.events.model import Bounced, Complained, ComplainedBefore, Delayed, Delivered, Event, Unhandled
-from sesmail.state.reputation import Counter
-from sesmail.state.suppression import Scope
+from sesmail.state.people.reputation import Counter
+from sesmail.state.people.suppression import Scope
 from sesmail.vocabulary import Delivery, Reason
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from sesmail.state.suppression import OptOut, OptOutBook
+    from sesmail.state.people.suppression import OptOut, OptOutBook
     from sesmail.unsubscribe import Unsubscription
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sesmail.state.reputation import Counter
-from sesmail.state.suppression import Scope
+from sesmail.state.people.reputation import Counter
+from sesmail.state.people.suppression import Scope
 from sesmail.tracing import TRACE_TAG
 from sesmail.vocabulary import Delivery, Reason
 

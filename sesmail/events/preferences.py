@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sesmail.events.model import Event, Resubscribed, Unhandled, Unsubscribed
-from sesmail.state.suppression import Scope
+from sesmail.state.people.suppression import Scope
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:

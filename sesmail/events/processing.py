@@ -20,15 +20,15 @@ from sesmail.events.erasing import redacted_all
 from sesmail.events.reading import read_stored
 from sesmail.message.addresses import normal_address
 from sesmail.message.redaction import Redaction
-from sesmail.state.reputation import DELIVERY_DAYS
+from sesmail.state.people.reputation import DELIVERY_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sesmail.events.model import Event
     from sesmail.events.stores import EventStore, StoredEvent
-    from sesmail.state.reputation import Tally
-    from sesmail.state.suppression import OptOutBook, SoftBouncePolicy
+    from sesmail.state.people.reputation import Tally
+    from sesmail.state.people.suppression import OptOutBook, SoftBouncePolicy
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from sesmail.events.model import (
     Unhandled,
 )
 from sesmail.events.preferences import subscription
-from sesmail.state.reputation import Counter
-from sesmail.state.suppression import Scope
+from sesmail.state.people.reputation import Counter
+from sesmail.state.people.suppression import Scope
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from sesmail.events.reading import SHARED_OPT_OUT
 from sesmail.events.stores import StoredEvent
-from sesmail.state.pseudonyms import is_erased
-from sesmail.state.suppression import Scope
+from sesmail.state.people.pseudonyms import is_erased
+from sesmail.state.people.suppression import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sesmail.state.suppression import OptOut
+    from sesmail.state.people.suppression import OptOut
 
 
 def handed_on(opt_outs: Iterable[OptOut], sites: Iterable[str], *, received_at: float) -> Iterator[StoredEvent]:

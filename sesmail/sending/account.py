@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sesmail.errors import SesError, SesMisconfigured
-from sesmail.state.line import ACCOUNT
+from sesmail.state.line.line import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import Account, SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.workers import Turn, Turns
+    from sesmail.state.fleet.workers import Turn, Turns
 
 log = logging.getLogger("sesmail")
 

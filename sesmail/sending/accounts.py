@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sesmail.sending.throttle import SendThrottle
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.workers import Turns
+    from sesmail.state.fleet.workers import Turns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

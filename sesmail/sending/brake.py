@@ -18,16 +18,16 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sesmail.state.brake import BULK_SCOPE, Outcome, SiteList, Trial, members_of
-from sesmail.state.line import How, site_scope
+from sesmail.state.line.brake import BULK_SCOPE, Outcome, SiteList, Trial, members_of
+from sesmail.state.line.line import How, site_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sesmail.settings import Settings
-    from sesmail.state.brake import BrakeBooks
-    from sesmail.state.line import Closure, Line
-    from sesmail.state.workers import Turns
+    from sesmail.state.fleet.workers import Turns
+    from sesmail.state.line.brake import BrakeBooks
+    from sesmail.state.line.line import Closure, Line
 
 log = logging.getLogger("sesmail")
 

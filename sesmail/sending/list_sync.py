@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sesmail.state.pseudonyms import is_erased
-from sesmail.state.suppression import OptOut, Scope
-from sesmail.state.trouble import reachable
+from sesmail.state.people.pseudonyms import is_erased
+from sesmail.state.people.suppression import OptOut, Scope
+from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sesmail.ses.suppression import SesSuppressionList
+    from sesmail.state.people.suppression import SuppressionList
     from sesmail.state.scripts import Scripts
-    from sesmail.state.suppression import SuppressionList
 
 REMEMBERED_SECONDS = 86_400
 """How long an interrupted run can be gone on with."""

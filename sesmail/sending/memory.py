@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sesmail.events.stores.memory import MemoryEventStore
-from sesmail.state.memory import MemoryOptOuts, MemoryReputation, Outage
+from sesmail.state.people.memory import MemoryOptOuts, MemoryReputation, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HELD = (State.CLAIMED, State.SENDING)
 ENDED = (State.SENT, *FAILED)
 MOST_MOVES, MOST_BYTES_ONCE_SENT = 10, 64
-"""Of a send's moves, as lua/rows.lua has it."""
+"""Of a send's moves, as rows.lua has it."""
 
 
 class MemoryLedger:
@@ -329,7 +329,7 @@ class MemoryLedger:
 
 
 def _once_sent(moves: Sequence[Move]) -> tuple[Move, ...]:
-    """What a sent row keeps of them: see lua/rows.lua."""
+    """What a sent row keeps of them: see rows.lua."""
     kept: list[Move] = []
     size = -1
     for move in reversed(moves):

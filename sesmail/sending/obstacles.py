@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
-from sesmail.state.line import ACCOUNT, How
+from sesmail.state.line.line import ACCOUNT, How
 from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, State
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sesmail.sending.accounts import SesAccounts
     from sesmail.sending.brake import Brake, Judgement
     from sesmail.settings import Settings
-    from sesmail.state.batches import Batches
-    from sesmail.state.health import Health, RedisHealth
-    from sesmail.state.hearing import Hearing
-    from sesmail.state.ledger import Ledger
-    from sesmail.state.line import Closure
-    from sesmail.state.waiting import Waiting
-    from sesmail.state.workers import Fleet
+    from sesmail.state.fleet.hearing import Hearing
+    from sesmail.state.fleet.workers import Fleet
+    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.ledger.ledger import Ledger
+    from sesmail.state.ledger.waiting import Waiting
+    from sesmail.state.line.line import Closure
+    from sesmail.state.server.health import Health, RedisHealth
     from sesmail.vocabulary import BatchStatus
 
 SILENT_SECONDS = 20.0

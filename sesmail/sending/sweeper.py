@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sesmail.message import Lane
-from sesmail.state.line import ACCOUNT, How
+from sesmail.state.line.line import ACCOUNT, How
 from sesmail.vocabulary import DEFAULT_ACCOUNT, State
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from sesmail.sending.batches.sending import Recovery
     from sesmail.sending.outbox import Broker
-    from sesmail.state.answering import Callers
-    from sesmail.state.ledger import Ledger
-    from sesmail.state.line import Closure, Line
-    from sesmail.state.meters import Meters
+    from sesmail.state.fleet.meters import Meters
+    from sesmail.state.ledger.answering import Callers
+    from sesmail.state.ledger.ledger import Ledger
+    from sesmail.state.line.line import Closure, Line
     from sesmail.vocabulary import Ticket
 
 log = logging.getLogger("sesmail")
@@ -28,7 +28,7 @@ PAGE = 100
 """How many sends one script moves: Redis serves nobody else meanwhile, so it must be done in a few milliseconds."""
 
 BULK_TRIES_SECONDS = 5.0
-"""How long bulk alone may try a closed line; as in lua/throttle.lua."""
+"""How long bulk alone may try a closed line; as in throttle.lua."""
 
 Closed: TypeAlias = "set[tuple[str, How]]"
 """What of an account's line is closed, and who has closed it."""

@@ -9,7 +9,7 @@ from sesmail.signals import email_failed, email_sent, tell
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
-    from sesmail.state.endings import Ending, Endings
+    from sesmail.state.ledger.endings import Ending, Endings
 
 log = logging.getLogger("sesmail")
 

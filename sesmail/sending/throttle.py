@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 from sesmail.errors import StaleClaim
 from sesmail.message import Lane
 from sesmail.sending.turnstile import Turnstile
-from sesmail.state.breaker import Breaker
-from sesmail.state.ledger import Beginning
-from sesmail.state.line import ACCOUNT, Line
-from sesmail.state.trouble import reachable
+from sesmail.state.ledger.ledger import Beginning
+from sesmail.state.line.breaker import Breaker
+from sesmail.state.line.line import ACCOUNT, Line
+from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sesmail.state.line import Closure
+    from sesmail.state.line.line import Closure
     from sesmail.state.scripts import Scripts
 
 HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
@@ -386,7 +386,7 @@ class _Request:
         return self.recipients, self.quota_recipients, self.lane, self.turns, self.shares, self.scopes
 
     def arguments(self, asker: str) -> tuple[str | float, ...]:
-        """As `lua/throttle_reserve.lua` lists them."""
+        """As `throttle_reserve.lua` lists them."""
         horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.sending.essence import duration
-from sesmail.state.line import ACCOUNT, list_scope, site_scope
-from sesmail.state.rows import DEFAULT_ACCOUNT
+from sesmail.state.ledger.rows import DEFAULT_ACCOUNT
+from sesmail.state.line.line import ACCOUNT, list_scope, site_scope
 from sesmail.vocabulary import LOT, State
 
 if TYPE_CHECKING:
     from sesmail.sending.essence import Essence
-    from sesmail.state.line import Closure
-    from sesmail.state.search import Listed
+    from sesmail.state.ledger.search import Listed
+    from sesmail.state.line.line import Closure
 
 OF_ALL = ("no-worker", "not-taken")
 """What holds up everything that waits for a worker."""

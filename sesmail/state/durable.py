@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from sesmail.errors import ConfigurationError, LedgerUnavailable
 from sesmail.state.scripts import Scripts, unreadable
-from sesmail.state.trouble import reachable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The map of Redis: every key that sesmail writes, its type, its lifetime and its meaning.
 
 All keys carry one hash tag, `{sesmail}` by default, so that a script may touch any of them on any server. Scripts build
-their keys from the same base (`lua/prelude.lua`); a test compares what a full run leaves in Redis with this catalogue.
+their keys from the same base (`prelude.lua`); a test compares what a full run leaves in Redis with this catalogue.
 """
 
 from __future__ import annotations
@@ -72,7 +72,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("former:taken_over", "string", "for ever", "that pauses were taken over from there"),
     Key("former:taken_over:recently", "string", "an hour", "that opt-outs were taken over from there of late"),
     Key("workers", "zset", "for ever", "living worker processes by the end (ms) of their lease"),
-    Key("fleet", "hash", "for ever", "when (ms) any of them was last heard of, and what follows: see lua/fleet.lua"),
+    Key(
+        "fleet",
+        "hash",
+        "for ever",
+        "when (ms) any of them was last heard of, and what follows: see fleet.lua",
+    ),
     Key(
         "turn:<name>", "string", "until it is due again", "token of the worker that does, or did, what one does for all"
     ),
@@ -106,7 +111,7 @@ CATALOGUE: tuple[Key, ...] = (
         "meters:seconds_to_answer",
         "hash",
         "for ever",
-        "`answer bound`: how many answers of SES took so long (s), and `answer sum` (ms); see lua/rows.lua",
+        "`answer bound`: how many answers of SES took so long (s), and `answer sum` (ms); see rows.lua",
     ),
     Key(
         "meters:seconds_to_sent",
@@ -140,7 +145,7 @@ CATALOGUE: tuple[Key, ...] = (
         "batch:<id>",
         "hash",
         "while it goes on; then the longer of `idempotency_` and `sent_retention_seconds`",
-        "one batch: `v`, site, account, lane, list, state, its letter, counts by state; see lua/batches.lua",
+        "one batch: `v`, site, account, lane, list, state, its letter, counts by state; see batches.lua",
     ),
     Key(
         "batch:<id>:chunks",
@@ -186,7 +191,7 @@ CATALOGUE: tuple[Key, ...] = (
         "ids of ended batches by when (ms) to tell of them",
     ),
     # The throttle and the line
-    Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see lua/throttle.lua"),
+    Key("throttle", "string", "for ever", "limits, margin and books of the throttle, packed: see throttle.lua"),
     Key(
         "throttle:version", "string", "for ever", "the version of what the books mean; whoever does not know it lets be"
     ),
@@ -216,20 +221,25 @@ CATALOGUE: tuple[Key, ...] = (
         "14 days after the last",
         "`window end counter list`: what was told of late of its emails; `from list`: since when (ms) sent ones count",
     ),
-    Key("unclear", "string", "until SES's next clear answer", "how often in a row SES gave none: see lua/breaker.lua"),
+    Key(
+        "unclear",
+        "string",
+        "until SES's next clear answer",
+        "how often in a row SES gave none: see breaker.lua",
+    ),
     # What SES's events tell
     Key(
         "optout:<scope>",
         "hash",
         "for ever",
-        "address: `reason since (ms) source` of an opt-out, and when it ends; see lua/suppression.lua",
+        "address: `reason since (ms) source` of an opt-out, and when it ends; see suppression.lua",
     ),
     Key("optouts", "set", "for ever", "the scopes that have opt-outs"),
     Key(
         "erased",
         "zset",
         "for ever",
-        "what those are called who were erased, by the time (ms) of it; see lua/pseudonyms.lua",
+        "what those are called who were erased, by the time (ms) of it; see pseudonyms.lua",
     ),
     Key(
         "returned:<scope>",

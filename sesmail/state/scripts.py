@@ -1,6 +1,7 @@
-"""Loads the Lua scripts: `lua/*.lua`, one atomic act a file, behind the common prelude and the parts that it needs.
+"""Loads the Lua scripts: one atomic act a file, behind the prelude and the parts that it needs.
 
-A script whose first line reads `-- needs: rows` gets `lua/rows.lua` put before it.
+They lie in the folders of `lua/`, and are called by their names alone: no two have the same. A script whose first line
+reads `-- needs: rows` gets `rows.lua` put before it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError
 
-from sesmail.state.trouble import reachable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 
 @cache
-def _file(name: str) -> str:
-    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+def texts() -> dict[str, str]:
+    """Every file of Lua by its name: read all at once, so that an upgrade changes nothing below a running worker."""
+    rooms = (room for room in (resources.files(__package__) / "lua").iterdir() if room.is_dir())
+    files = (file for room in rooms for file in room.iterdir())
+    return {file.name.removesuffix(".lua"): file.read_text(encoding="utf-8") for file in files}
 
 
 _FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
@@ -70,7 +74,7 @@ class Scripts:
         self._loaded: dict[str, tuple[str, str]] = {}
 
     def run(self, name: str, *arguments: str | bytes | float) -> Any:
-        """Run `lua/<name>.lua` with KEYS[1] = the base of all keys (KEYS[2]: see keys.py), and the arguments as ARGV.
+        """Run a script with KEYS[1] = the base of all keys (KEYS[2]: see keys.py), and the arguments as ARGV.
 
         A call whose reply was lost may be repeated by the client, so every script answers a repetition as it did the
         first time. Raises `LedgerUnavailable` when Redis cannot be reached.
@@ -125,12 +129,12 @@ class Scripts:
 
     def source(self, name: str) -> str:
         """The text of a script as Redis gets it."""
-        text = _file(name)
+        text = texts()[name]
         needs = re.match(r"-- needs: (.+)\n", text)
         parts = needs[1].split(", ") if needs else []
-        whole = "\n".join([*map(_file, parts), text])
+        whole = "\n".join([*(texts()[part] for part in parts), text])
         return f"{self.prelude()}\n{_without_idle_functions(whole)}"
 
     def prelude(self) -> str:
         """What stands before every script; a test replaces the clock in it."""
-        return _file("prelude")
+        return texts()["prelude"]

@@ -18,7 +18,7 @@ from sesmail import current_client
 from sesmail.errors import UnknownSend
 from sesmail.sending.throttle import SendThrottle
 from sesmail.ses.transport import SesTransport
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 
 STEPS: dict[str, tuple[type, str]] = {
     "before_claim": (Ledger, "claim"),

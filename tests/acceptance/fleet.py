@@ -22,7 +22,7 @@ from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import State
 from tests.conftest import FOREIGN, MADE_UP_CREDENTIALS

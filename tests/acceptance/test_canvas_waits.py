@@ -20,7 +20,7 @@ import pytest
 from sesmail import Client, Settings
 from sesmail.errors import UnknownSend
 from sesmail.simulator import Simulator
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason, State
 from tests.acceptance.conftest import Site
 from tests.acceptance.programs import Program, eventually

@@ -15,7 +15,7 @@ from redis import Redis
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.settings import Settings
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Claim, State
 

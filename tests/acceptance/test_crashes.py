@@ -15,8 +15,8 @@ from kombu import Connection
 
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
+from sesmail.state.fleet.meters import Meters
 from sesmail.state.keys import Keys
-from sesmail.state.meters import Meters
 from sesmail.vocabulary import State
 from tests.acceptance.crash_points import STEPS
 from tests.acceptance.fleet import Fleet, Worker, wait_until

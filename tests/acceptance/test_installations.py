@@ -11,7 +11,7 @@ from redis import Redis
 from sesmail.embedded import EmbeddedRedis
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from tests.acceptance.programs import eventually
 

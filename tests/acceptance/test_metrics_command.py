@@ -18,7 +18,7 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from tests.acceptance.programs import Program, eventually, fetch, run
 

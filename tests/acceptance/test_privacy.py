@@ -72,7 +72,7 @@ import watched
 import sentry_sdk
 from sesmail import Attachment, Client, Email, Settings, current_client, send_ses_email, signals
 from sesmail.events.stores import StoredEvent
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
 class Own:  # a program's own variables are its own affair

@@ -13,7 +13,7 @@ import subprocess, sys, time
 from datetime import UTC, datetime
 import pytest
 from sesmail import Reason, State, current_client, send_ses_email, status
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 
 def send(**fields):
     return send_ses_email.delay("ann@example.org", "Hello", "Hi.", **fields)

@@ -12,7 +12,7 @@ from sesmail.message import Email
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import ROOT, Fleet, Worker, wait_until

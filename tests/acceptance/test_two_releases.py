@@ -17,7 +17,7 @@ import pytest
 
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
-from sesmail.state.former import former_rows
+from sesmail.state.ledger.former import former_rows
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import ROOT, Fleet, Worker, wait_until

@@ -12,8 +12,8 @@ from sesmail.sending.throttle import SendThrottle
 from sesmail.ses.transport import Account, SesTransport
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
+from sesmail.state.fleet.workers import Turns
 from sesmail.state.scripts import Scripts
-from sesmail.state.workers import Turns
 
 
 class Refusing:

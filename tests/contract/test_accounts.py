@@ -24,7 +24,7 @@ from sesmail.sending.delivery.outcomes import Sent
 from sesmail.ses.transport import SesTransport
 from sesmail.settings import Source, load
 from sesmail.simulator import Simulator
-from sesmail.state.line import ACCOUNT
+from sesmail.state.line.line import ACCOUNT
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 from tests.contract.simulator.simulator_client import client_for
 

@@ -6,8 +6,8 @@ import pytest
 
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings
-from sesmail.state.answering import LEASE_SECONDS, MOST_LAST_TICKETS, Callers
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.answering import LEASE_SECONDS, MOST_LAST_TICKETS, Callers
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.vocabulary import Caller, Claim, State, Ticket
 from tests.conftest import ClockedScripts
 

@@ -29,9 +29,9 @@ from sesmail.events.consequences import fact_of
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
-from sesmail.state.batches import Held, unpacked
-from sesmail.state.reputation import Counter, Fact
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.ledger.batches import Held, unpacked
+from sesmail.state.people.reputation import Counter, Fact
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
 from tests.tickets import Broker
 

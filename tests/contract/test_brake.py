@@ -15,12 +15,12 @@ from sesmail.events.model import Sent
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.sending.brake import Brake, Verdict
 from sesmail.sending.throttle import Granted, SendThrottle
-from sesmail.state.brake import BrakeBooks
+from sesmail.state.fleet.workers import Turns
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import How, list_scope, site_scope
-from sesmail.state.reputation import Counter, Fact, Reputation
-from sesmail.state.workers import Turns
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.brake import BrakeBooks
+from sesmail.state.line.line import How, list_scope, site_scope
+from sesmail.state.people.reputation import Counter, Fact, Reputation
 from sesmail.vocabulary import Cause, Claim, Postponed
 from tests.contract.throttle_clock import SimulatedTime
 

@@ -15,9 +15,9 @@ from sesmail.message import Email, Lane
 from sesmail.sending.delivery.outcomes import Outcome, Sent, Unknown
 from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
-from sesmail.state.breaker import Breaker, Probed
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import ACCOUNT, Closure, How, Line
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.breaker import Breaker, Probed
+from sesmail.state.line.line import ACCOUNT, Closure, How, Line
 from sesmail.vocabulary import Claim, Postponed, State
 from tests.conftest import ClockedScripts
 

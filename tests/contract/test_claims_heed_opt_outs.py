@@ -9,9 +9,9 @@ import pytest
 
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings, SuppressionReason
-from sesmail.state.ledger import Ledger
-from sesmail.state.reputation import Reputation
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Claim, Delivery, Reason, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

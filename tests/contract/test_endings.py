@@ -12,8 +12,8 @@ from sesmail.message import Email
 from sesmail.sending.telling import FIRST_PAUSE_SECONDS, LEASE_SECONDS, MOST_ATTEMPTS, Teller
 from sesmail.settings import Settings
 from sesmail.signals import email_failed, email_sent
-from sesmail.state.endings import LISTENING_SECONDS, Endings
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.endings import LISTENING_SECONDS, Endings
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.vocabulary import Claim, State, Status
 from tests.conftest import ClockedScripts
 

@@ -17,9 +17,9 @@ from sesmail.message import Email, Lane
 from sesmail.sending.list_sync import ListSync
 from sesmail.ses.suppression import Listed
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import OptOut, Scope
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Caller, Claim, Delivery, Reason, State
 from tests.traces import traces

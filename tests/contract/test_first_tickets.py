@@ -171,7 +171,7 @@ def test_a_ticket_is_put_once_however_often_the_call_is_repeated(new_app: NewApp
 KILLED = """
 import os, signal
 from sesmail import send_ses_email
-from sesmail.state import ledger
+from sesmail.state.ledger import ledger
 ledger.accepted = lambda _answer: os.kill(os.getpid(), signal.SIGKILL)
 send_ses_email.delay("ann@example.org", "Hello", "Hi.")
 """

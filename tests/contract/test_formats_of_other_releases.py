@@ -11,13 +11,13 @@ from redis import Redis
 from sesmail.message import Email, Lane
 from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.settings import Settings
+from sesmail.state.fleet.workers import Turns
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import How, Line
-from sesmail.state.reputation import Counter, Reputation
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.line import How, Line
+from sesmail.state.people.reputation import Counter, Reputation
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
-from sesmail.state.workers import Turns
 from sesmail.vocabulary import Cause, Claim, Delivery, Postponed, Reason
 from tests.conftest import ClockedScripts
 from tests.contract.throttle_clock import SimulatedTime

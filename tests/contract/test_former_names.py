@@ -15,11 +15,11 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import IdempotencyConflict, UnknownSend
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.message import Email, Lane
-from sesmail.state.former_names import FormerNames
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.former_names import FormerNames
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import OptOut, Scope
 from sesmail.vocabulary import Claim, Reason, State
 
 LETTER = "<p>A long letter.</p>" * 100

@@ -8,9 +8,9 @@ import pytest
 
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings
-from sesmail.state.ledger import Ledger
-from sesmail.state.meters import Meters
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Claim, Reason, State
 from tests.contract.test_claims_heed_opt_outs import NOW
 

@@ -12,10 +12,10 @@ from redis import Redis
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.settings import Settings
-from sesmail.state.health import RedisHealth
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
+from sesmail.state.server.health import RedisHealth
 
 
 @pytest.fixture

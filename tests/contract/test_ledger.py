@@ -11,7 +11,7 @@ from sesmail.errors import LedgerUnavailable, MoveRefused, StaleClaim, UnknownSe
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Claim, State, Ticket
 from tests.conftest import ClockedScripts

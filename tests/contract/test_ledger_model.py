@@ -27,8 +27,8 @@ from sesmail.errors import MoveRefused, StaleClaim
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import FAILED, Claim, Reason, State
 from tests.conftest import ClockedScripts
 

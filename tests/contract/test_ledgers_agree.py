@@ -16,7 +16,7 @@ from sesmail.errors import SesmailError
 from sesmail.message import Email, Lane
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Claim, Reason
 from tests.conftest import ClockedScripts
 from tests.contract.test_sends_book import in_memory, over_redis

@@ -22,8 +22,8 @@ from sesmail.message import Email, Lane
 from sesmail.sending.throttle import SendThrottle
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Claim, Reason, State
 from tests.conftest import ClockedScripts
 

@@ -17,8 +17,8 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
+from sesmail.state.fleet.meters import Meters
 from sesmail.state.keys import Keys
-from sesmail.state.meters import Meters
 from sesmail.vocabulary import Claim
 
 NOWHERE = "redis://127.0.0.1:1/0"

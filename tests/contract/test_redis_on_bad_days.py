@@ -23,10 +23,10 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
 from sesmail.sending.patience import Patience
 from sesmail.settings import Settings
-from sesmail.state.connection import connect
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
+from sesmail.state.server.connection import connect
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import wait_until
 from tests.acceptance.proxy import Proxy

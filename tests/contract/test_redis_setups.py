@@ -12,7 +12,7 @@ from redis.credentials import CredentialProvider
 from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import LedgerRefuses, LedgerUnavailable
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.vocabulary import State
 from tests.acceptance.fleet import wait_until
 from tests.acceptance.proxy import Proxy

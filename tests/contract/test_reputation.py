@@ -8,8 +8,8 @@ from itertools import permutations
 import pytest
 
 from sesmail.state.keys import CATALOGUE
-from sesmail.state.memory import MemoryReputation
-from sesmail.state.reputation import Counter, Fact, Reputation, Sight
+from sesmail.state.people.memory import MemoryReputation
+from sesmail.state.people.reputation import Counter, Fact, Reputation, Sight
 from sesmail.vocabulary import Delivery
 
 DAY = date(2026, 11, 20)

@@ -13,11 +13,11 @@ from sesmail.sending.sweeper import Sweeper
 from sesmail.sending.throttle import SendThrottle
 from sesmail.ses.transport import Account
 from sesmail.settings import Settings
-from sesmail.state.answering import Callers
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.fleet.workers import Turns
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.meters import Meters
-from sesmail.state.workers import Turns
+from sesmail.state.ledger.answering import Callers
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.vocabulary import Claim, Postponed
 from tests.contract.throttle_clock import SimulatedTime
 from tests.tickets import Broker

@@ -15,12 +15,12 @@ from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.content import content_digest
 from sesmail.sending.sweeper import Sweeper
 from sesmail.settings import Settings
-from sesmail.state.answering import Callers
-from sesmail.state.former import former_rows
-from sesmail.state.ledger import RECORD_VERSION, Ledger
-from sesmail.state.line import Line
-from sesmail.state.meters import Meters
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.ledger.answering import Callers
+from sesmail.state.ledger.former import former_rows
+from sesmail.state.ledger.ledger import RECORD_VERSION, Ledger
+from sesmail.state.line.line import Line
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import WAITING, Claim, Reason, State
 from tests.conftest import ClockedScripts
 from tests.tickets import Broker

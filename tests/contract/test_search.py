@@ -7,9 +7,9 @@ import pytest
 from sesmail.errors import MoveRefused, UnknownSend
 from sesmail.message import Email
 from sesmail.settings import Settings
-from sesmail.state.kept import kept_email
-from sesmail.state.ledger import Ledger
-from sesmail.state.search import Search
+from sesmail.state.ledger.kept import kept_email
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.ledger.search import Search
 from sesmail.vocabulary import State
 
 DAY_SECONDS = 86_400

@@ -15,10 +15,10 @@ from sesmail.sending.memory import Memory
 from sesmail.sending.memory_ledger import MemoryLedger
 from sesmail.sending.outbox import Outbox
 from sesmail.settings import Settings
-from sesmail.state.ledger import Ledger
-from sesmail.state.memory import MemoryOptOuts, MemoryReputation
-from sesmail.state.reputation import Reputation
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.memory import MemoryOptOuts, MemoryReputation
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Claim, Delivery, Reason, State, Ticket
 from tests.conftest import ClockedScripts
 

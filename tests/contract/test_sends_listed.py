@@ -14,7 +14,7 @@ from redis import Redis
 from sesmail import Client
 from sesmail.cli import main
 from sesmail.message import Email, Lane
-from sesmail.state.reputation import Counter, Fact
+from sesmail.state.people.reputation import Counter, Fact
 from sesmail.vocabulary import LOT, Claim, State
 from tests.contract.test_obstacles import refuse
 

@@ -13,8 +13,8 @@ from sesmail.sending.throttle import Granted, SendThrottle
 from sesmail.settings import Settings
 from sesmail.state.durable import DurableScripts
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import ACCOUNT
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.line import ACCOUNT
 from sesmail.vocabulary import Claim, Postponed, State
 from tests.contract.throttle_clock import SimulatedTime
 

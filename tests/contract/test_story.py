@@ -12,7 +12,7 @@ from sesmail.message import Email, Lane
 from sesmail.sending.story import WHY, story
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
+from sesmail.state.ledger.ledger import Ledger
 from sesmail.vocabulary import Cause, Claim, State
 from tests.conftest import ClockedScripts
 

@@ -9,7 +9,7 @@ import pytest
 
 from sesmail.message import Lane
 from sesmail.sending.memory import Memory
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Reason
 from tests.opt_outs import left_out
 
@@ -131,13 +131,13 @@ def test_a_scope_that_could_not_be_read_back_cannot_be_made(site, list_name) -> 
 
 def test_a_claiming_script_can_ask_the_list_by_the_lua_function(scripts) -> None:
     SuppressionList(scripts).add(opt_out(scope=Scope("alpha", "monthly")))
-    from sesmail.state.scripts import _file
+    from sesmail.state.scripts import texts
 
     text = "\n".join(
         [
             scripts.prelude(),
-            _file("pseudonyms"),
-            _file("suppression"),
+            texts()["pseudonyms"],
+            texts()["suppression"],
             "return suppressed(ARGV[1], 'alpha', ARGV[2], {}) or ''",
         ]
     )

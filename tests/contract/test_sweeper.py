@@ -11,11 +11,11 @@ from redis import Redis
 from sesmail.message import Email, Lane
 from sesmail.sending.sweeper import PAGE, Sweeper, SweepReport
 from sesmail.settings import Settings
-from sesmail.state.answering import Callers
-from sesmail.state.breaker import Breaker
-from sesmail.state.ledger import Ledger
-from sesmail.state.line import Line
-from sesmail.state.meters import Meters
+from sesmail.state.fleet.meters import Meters
+from sesmail.state.ledger.answering import Callers
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.line.breaker import Breaker
+from sesmail.state.line.line import Line
 from sesmail.vocabulary import Claim, State, Ticket
 from tests.conftest import ClockedScripts
 from tests.tickets import Broker

@@ -13,7 +13,7 @@ from redis import Redis
 from sesmail.message import Lane
 from sesmail.sending.throttle import NOTHING_BEGINS, Granted, SendThrottle, Share, SlotLease
 from sesmail.state.keys import CATALOGUE, Keys
-from sesmail.state.line import ACCOUNT
+from sesmail.state.line.line import ACCOUNT
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Cause, Postponed
 from tests.contract.throttle_clock import SimulatedTime

@@ -6,7 +6,7 @@ import json
 import zlib
 from typing import Any, Protocol
 
-from sesmail.state.batches import CHUNK
+from sesmail.state.ledger.batches import CHUNK
 from tests.simulation.model import Batch, Model, Send
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story

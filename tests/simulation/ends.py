@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sesmail.state.keys import CATALOGUE
-from sesmail.state.ledger import PART_IS_MISSING
-from sesmail.state.reputation import Counter as Rate
-from sesmail.state.rows import moves_of
+from sesmail.state.ledger.ledger import PART_IS_MISSING
+from sesmail.state.ledger.rows import moves_of
+from sesmail.state.people.reputation import Counter as Rate
 from sesmail.vocabulary import FAILED
 from tests.simulation.lua import EXPIRIES, MOVES
 from tests.simulation.model import ENDS, Send

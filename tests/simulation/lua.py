@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sesmail.state.scripts import Scripts, _file
+from sesmail.state.scripts import Scripts, texts
 
 MOVES = "sim:moves"
 """A list of what the script that has just run has moved: `base id state time`."""
@@ -41,7 +41,7 @@ NOTED_IN_BATCH = (
     + """ .. ' ' .. now_ms())"""
 )
 FORMER_RELEASE = "6a31838"
-LUA = "sesmail/state/lua"
+FORMER_FOLDER = "sesmail/state/lua"
 _source = Scripts.source
 
 
@@ -76,9 +76,9 @@ class Texts:
         if former and (text := former_text(name)):
             return text
         text = _todays_text(name, lambda: _source(scripts, name))
-        for part in ("prelude", *_needs(_file(name)), name):
+        for part in ("prelude", *_needs(texts()[name]), name):
             for old, new in self._replacements.get(part, ()):
-                if part == name or old in text or old not in _file(part):  # else its function is not in this script
+                if part == name or old in text or old not in texts()[part]:  # else its function is not in this script
                     text = replaced(text, old, new)
         return text
 
@@ -136,7 +136,11 @@ def _former_file(name: str) -> str:
     """A file of the former release; nothing where there is no history to ask."""
     root = Path(__file__).parents[2]
     found = subprocess.run(
-        ["git", "show", f"{FORMER_RELEASE}:{LUA}/{name}.lua"], cwd=root, capture_output=True, text=True, check=False
+        ["git", "show", f"{FORMER_RELEASE}:{FORMER_FOLDER}/{name}.lua"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout if found.returncode == 0 else ""
 
@@ -145,7 +149,7 @@ def _former_file(name: str) -> str:
 def former_text(name: str) -> str:
     """A script of the former release, where it is called as today's is; else nothing."""
     former = _former_file(name)
-    if "-- ARGV" not in former or _arguments(former) != _arguments(_file(name)):
+    if "-- ARGV" not in former or _arguments(former) != _arguments(texts()[name]):
         return ""
     return "\n".join([_former_file("prelude"), *map(_former_file, _needs(former)), former])
 

@@ -148,7 +148,7 @@ SWEEPS = (
     ),
     _python(
         "a lease is renewed too late",
-        "state.workers",
+        "state.fleet.workers",
         "pause_seconds = self._lease_seconds / 4\n",
         "pause_seconds = self._lease_seconds * 2\n",
     ),
@@ -263,7 +263,7 @@ ACCEPTANCE = (
     _lua("a blob is referred to twice", "accept", "'references', 1)", "'references', 2)"),
     _lua("a blob stays", "rows", "redis.call('DEL', key('blob', digest))", ""),
     _lua("a blob goes with its first reader", "rows", "'references', -1) <= 0 then", "'references', -1) <= 100 then"),
-    _python("a missing blob is not sent again", "state.ledger", 'if answer[0] == b"missing":', "if False:"),
+    _python("a missing blob is not sent again", "state.ledger.ledger", 'if answer[0] == b"missing":', "if False:"),
     _python(
         "a new email gets no ticket",
         "sending.outbox",
@@ -310,7 +310,10 @@ SENDING = (
         "return self.rejected(claim, SendRejected('no'))",
     ),
     _python(
-        "a late yes is dropped", "state.ledger", "            self.record_evidence(claim.send_id, message_id)\n", ""
+        "a late yes is dropped",
+        "state.ledger.ledger",
+        "            self.record_evidence(claim.send_id, message_id)\n",
+        "",
     ),
     _python(
         "a claim is tried under another token",

@@ -13,9 +13,9 @@ from sesmail import Client
 from sesmail.errors import EventStoreUnavailable, IdempotencyConflict, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.sending.letters.letter import Letter
-from sesmail.state.line import How
-from sesmail.state.pseudonyms import Pseudonyms
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.line.line import How
+from sesmail.state.people.pseudonyms import Pseudonyms
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Caller, Reason
 from tests.simulation.faults import Faults
 from tests.simulation.model import Model, Send

@@ -9,7 +9,7 @@ from typing import Any
 
 from docs.source import moves, moves_in_batches
 from sesmail.message import Email, Lane
-from sesmail.state.line import list_scope
+from sesmail.state.line.line import list_scope
 from sesmail.vocabulary import Reason
 from tests.simulation.batch_rules import BatchRules
 from tests.simulation.model import ENDS, HELD, Model, Send

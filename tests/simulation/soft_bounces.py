@@ -8,7 +8,7 @@ from typing import Any
 
 
 class SoftBounces:
-    """Counts along with `lua/soft_bounces.lua`, by what it is given."""
+    """Counts along with `soft_bounces.lua`, by what it is given."""
 
     def __init__(self) -> None:
         self._passing: dict[tuple[str, str], set[int]] = defaultdict(set)

@@ -15,8 +15,8 @@ from greenlet import getcurrent
 from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.message import Lane
-from sesmail.state.address import Address
 from sesmail.state.scripts import Scripts
+from sesmail.state.server.address import Address
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
 from tests.simulation.broker import Broker

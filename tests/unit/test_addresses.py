@@ -8,7 +8,7 @@ import pytest
 
 from sesmail.celery.addresses import celery_of_redis, redis_of_broker
 from sesmail.errors import ConfigurationError
-from sesmail.state.connection import connect, shown
+from sesmail.state.server.connection import connect, shown
 
 SECRET = "s3cret"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from docs.source import moves, moves_in_batches
+from sesmail.state.scripts import texts
 from sesmail.vocabulary import FAILED
 from tests.documents import ROOT
 
@@ -33,10 +34,7 @@ def test_the_table_names_every_script_that_moves_a_send_once():
 
 def test_those_who_must_show_the_claims_token_are_those_whose_scripts_ask_for_it():
     shown = set(re.findall(r"^\| [^|]+ \| `(\w+)` \| the claim's token", PAGE, re.MULTILINE))
-    lua = ROOT / "sesmail" / "state" / "lua"
-    asking = {
-        script for script in {move.script for move in moves()} if "~= token then" in (lua / f"{script}.lua").read_text()
-    }
+    asking = {move.script for move in moves() if "~= token then" in texts()[move.script]}
     assert shown == asking
 
 

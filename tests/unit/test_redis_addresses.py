@@ -9,8 +9,8 @@ from kombu import Connection
 
 from sesmail.celery.addresses import celery_of_redis, redis_of_broker
 from sesmail.errors import ConfigurationError
-from sesmail.state.address import Address, Kind, read_address
-from sesmail.state.connection import connect, credentials_of
+from sesmail.state.server.address import Address, Kind, read_address
+from sesmail.state.server.connection import connect, credentials_of
 
 SECRET = "s3cret/@,;"
 ESCAPED = "s3cret%2F%40%2C%3B"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, LedgerUnavailable, SesError, in_a_line
 from sesmail.frames import forget_variables
-from sesmail.state.connection import shown
+from sesmail.state.server.connection import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

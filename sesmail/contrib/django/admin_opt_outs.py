@@ -14,13 +14,13 @@ from django.urls import reverse
 from sesmail.contrib.django.ledger_admin import LedgerAdmin, may_see_addresses, shown_address
 from sesmail.errors import InvalidEmail
 from sesmail.message.addresses import normal_address_of
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from sesmail.state.reputation import Rates
+    from sesmail.state.people.reputation import Rates
 
 SHOWN = 200
 """Opt-outs of the page that nothing was searched for on."""

@@ -28,7 +28,7 @@ from sesmail.contrib.django.ledger_admin import (
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.sending.story import story
-from sesmail.state.kept import kept_email
+from sesmail.state.ledger.kept import kept_email
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:

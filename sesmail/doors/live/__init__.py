@@ -19,8 +19,8 @@ from sesmail.doors import site_client
 from sesmail.errors import SesmailError, in_a_line
 from sesmail.message import Lane
 from sesmail.sending.obstacles import SILENT_SECONDS
-from sesmail.state.line import ACCOUNT
-from sesmail.state.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
+from sesmail.state.line.line import ACCOUNT
+from sesmail.state.people.reputation import BOUNCES_MARKED, COMPLAINTS_MARKED, Counter, Rates, of_lists
 from sesmail.vocabulary import BatchState
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
 from sesmail.state.scripts import unreadable
-from sesmail.state.trouble import reachable
+from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

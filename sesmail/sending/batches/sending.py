@@ -17,10 +17,10 @@ from sesmail.sending.delivery.outcomes import Stale
 from sesmail.sending.delivery.turn import SIMULATOR_DOMAIN
 from sesmail.sending.throttle import SlotLease
 from sesmail.ses.bulk import send_bulk_email_request
-from sesmail.state import guard
-from sesmail.state.batches import CHUNK, unpacked
-from sesmail.state.ledger import CLOSED_SECONDS, new_token, pack
-from sesmail.state.newer import Newer
+from sesmail.state.ledger.batches import CHUNK, unpacked
+from sesmail.state.ledger.ledger import CLOSED_SECONDS, new_token, pack
+from sesmail.state.ledger.newer import Newer
+from sesmail.state.people import guard
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.ses.bulk import Entry
     from sesmail.settings import Settings
-    from sesmail.state.batches import Batches, Held, Row
-    from sesmail.state.ledger import Ledger
-    from sesmail.state.workers import WorkerLease
+    from sesmail.state.fleet.workers import WorkerLease
+    from sesmail.state.ledger.batches import Batches, Held, Row
+    from sesmail.state.ledger.ledger import Ledger
     from sesmail.unsubscribe import UnsubscribeLinks
     from sesmail.vocabulary import Status
 

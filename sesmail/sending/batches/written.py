@@ -15,7 +15,7 @@ from sesmail.message.record import attach, detach
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
 from sesmail.sending.letters.texts import Texts
 from sesmail.ses.bulk import Entry
-from sesmail.state.newer import Newer
+from sesmail.state.ledger.newer import Newer
 from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 
 if TYPE_CHECKING:

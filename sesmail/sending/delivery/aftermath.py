@@ -20,7 +20,7 @@ from sesmail.errors import (
 )
 from sesmail.frames import forget_variables
 from sesmail.sending.delivery.outcomes import STOPPED_SECONDS, Outcome, Rejected, Sent, Stale, Unknown
-from sesmail.state.breaker import LONGEST_PAUSE_SECONDS, Probed
+from sesmail.state.line.breaker import LONGEST_PAUSE_SECONDS, Probed
 from sesmail.vocabulary import LOT, Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from sesmail.sending.delivery.together import Together
 from sesmail.sending.delivery.turn import Turn
 from sesmail.sending.fallback import TAKES_NONE, FallBack
 from sesmail.sending.patience import Patience
-from sesmail.state.breaker import LONGEST_PAUSE_SECONDS
-from sesmail.state.ledger import new_token
+from sesmail.state.ledger.ledger import new_token
+from sesmail.state.line.breaker import LONGEST_PAUSE_SECONDS
 from sesmail.vocabulary import Cause, Claim, Postponed, State
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from sesmail.ses.request import Composed
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.ledger import Ledger
-    from sesmail.state.workers import WorkerLease, WorkerRates
+    from sesmail.state.fleet.workers import WorkerLease, WorkerRates
+    from sesmail.state.ledger.ledger import Ledger
 
 log = logging.getLogger("sesmail")
 

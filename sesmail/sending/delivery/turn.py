@@ -12,8 +12,8 @@ from sesmail.sending.crowd import CROWDED, Crowd
 from sesmail.sending.delivery.outcomes import STOPPED_SECONDS
 from sesmail.sending.shares import Shares
 from sesmail.sending.throttle import Granted, Share, SlotLease
-from sesmail.state.breaker import Probed
-from sesmail.state.line import list_scope, site_scope
+from sesmail.state.line.breaker import Probed
+from sesmail.state.line.line import list_scope, site_scope
 from sesmail.vocabulary import Cause, Claim, Postponed
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sesmail.sending.patience import Patience
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
-    from sesmail.state.ledger import Ledger
-    from sesmail.state.workers import WorkerRates
+    from sesmail.state.fleet.workers import WorkerRates
+    from sesmail.state.ledger.ledger import Ledger
 
 log = logging.getLogger("sesmail")
 

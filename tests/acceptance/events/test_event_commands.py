@@ -22,8 +22,8 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
-from sesmail.state.reputation import Counter, Fact, Reputation
-from sesmail.state.suppression import SuppressionList
+from sesmail.state.people.reputation import Counter, Fact, Reputation
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.vocabulary import Reason
 from tests.acceptance.programs import Program, eventually
 from tests.conftest import MADE_UP_CREDENTIALS

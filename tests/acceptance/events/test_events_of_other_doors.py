@@ -14,10 +14,10 @@ from sesmail.events.stores import Counts, StoredEvent
 from sesmail.events.stores.dynamodb import DynamoDbEventStore
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
+from sesmail.state.fleet.workers import Turns
 from sesmail.state.keys import Keys
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
-from sesmail.state.workers import Turns
 from tests.acceptance.programs import CELERY, eventually
 from tests.contract.events.conftest import POSTGRES, aws, aws_url, postgres_schema  # noqa: F401  fixtures
 from tests.signing import OTHER_TOPIC, TOPIC, Signer

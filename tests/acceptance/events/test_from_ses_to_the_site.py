@@ -14,8 +14,8 @@ from sesmail.events.processing import EventProcessor
 from sesmail.events.sns import Certificates, Confirmation, SnsVerifier
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.simulator import Simulator
-from sesmail.state.reputation import Reputation
-from sesmail.state.suppression import SuppressionList
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.vocabulary import Delivery, Reason
 from tests.acceptance.events.conftest import served
 

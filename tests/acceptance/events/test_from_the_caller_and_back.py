@@ -16,7 +16,7 @@ import pytest
 
 from sesmail.simulator import Simulator
 from sesmail.state.keys import Keys
-from sesmail.state.reputation import Counter, Reputation
+from sesmail.state.people.reputation import Counter, Reputation
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Delivery
 from tests.acceptance.conftest import Site

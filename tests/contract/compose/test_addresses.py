@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sesmail.message import Email
 from sesmail.message.addresses import bare_address, display_name, encoded_mailbox, mailbox_of, normal_address
-from sesmail.state.suppression import OptOut, Scope
+from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import Delivery, Reason, State
 from tests.contract.compose.conftest import Post
 

@@ -10,7 +10,7 @@ import pytest
 
 from sesmail.message import Attachment, Email
 from sesmail.message.record import PLAIN, RICH, attach, detach, version_of
-from sesmail.state.ledger import RECORD_VERSION, pack, unpack
+from sesmail.state.ledger.ledger import RECORD_VERSION, pack, unpack
 from tests.contract.compose.conftest import Post
 
 

@@ -19,7 +19,7 @@ from django.core.mail import EmailMultiAlternatives
 from sesmail import InvalidEmail
 from sesmail.message import Email
 from sesmail.message.record import WHOLE
-from sesmail.state.ledger import pack, unpack
+from sesmail.state.ledger.ledger import pack, unpack
 from tests.contract.compose.conftest import Post, Received
 
 KEY = Ed25519PrivateKey.generate()

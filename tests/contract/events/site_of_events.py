@@ -12,10 +12,10 @@ from sesmail.events.stores import EventState
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
-from sesmail.state.ledger import Ledger
-from sesmail.state.reputation import Reputation
+from sesmail.state.ledger.ledger import Ledger
+from sesmail.state.people.reputation import Reputation
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import SuppressionList
 from tests.signing import TOPIC, Signer, fixture_json
 
 SIGNER = Signer()

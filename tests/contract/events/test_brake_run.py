@@ -18,7 +18,7 @@ from sesmail import Client, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.simulator import Simulator
-from sesmail.state.line import list_scope
+from sesmail.state.line.line import list_scope
 from sesmail.vocabulary import Claim, State
 
 LETTERS, MINIMUM, HEARD_EVERY = 160, 60, 10

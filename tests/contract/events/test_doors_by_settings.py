@@ -15,7 +15,7 @@ from sesmail.client import NoBroker
 from sesmail.contrib.flask import SESMail
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.events.stores.redis import RedisEventStore
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.testing import sns_post, trusted_sns
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Reason

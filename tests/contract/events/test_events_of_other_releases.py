@@ -16,8 +16,8 @@ from sesmail.events.stores import EventState
 from sesmail.events.stores.dynamodb import DynamoDbEventStore
 from sesmail.events.stores.redis import RedisEventStore
 from sesmail.events.stores.sql import SqlEventStore
-from sesmail.state.reputation import Counter, _digest
-from sesmail.state.suppression import SuppressionList
+from sesmail.state.people.reputation import Counter, _digest
+from sesmail.state.people.suppression import SuppressionList
 from sesmail.vocabulary import Reason
 from tests.contract.events.conftest import POSTGRES
 from tests.contract.events.site_of_events import SiteOfEvents, bounce_of
@@ -239,7 +239,7 @@ def test_a_store_whose_table_nobody_brought_up_to_date_serves_as_it_is(older_sto
 
 def test_opt_outs_are_rebuilt_from_what_is_known(redis_store, scripts) -> None:
     from sesmail.events.processing import EventProcessor
-    from sesmail.state.reputation import Reputation
+    from sesmail.state.people.reputation import Reputation
     from tests.signing import fixture_json
 
     message = json.dumps(fixture_json("ev_bounce_permanent_general.json"))

@@ -286,7 +286,7 @@ def test_who_comes_back_to_one_topic_after_leaving_everything_is_mailed_that_one
 
 @pytest.mark.parametrize("source", ["command", "import", "link-0123", "a list of 2019"])
 def test_an_opt_out_that_came_from_elsewhere_stays_when_somebody_comes_back_at_ses(site, source) -> None:
-    from sesmail.state.suppression import OptOut, Scope
+    from sesmail.state.people.suppression import OptOut, Scope
     from sesmail.vocabulary import Reason
 
     left_at = datetime(2026, 11, 1, tzinfo=UTC)

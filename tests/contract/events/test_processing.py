@@ -18,9 +18,9 @@ from sesmail.events.link_opt_out import LinkOptOut
 from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcessor
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.keys import Keys
-from sesmail.state.reputation import Counter, Reputation
+from sesmail.state.people.reputation import Counter, Reputation
+from sesmail.state.people.suppression import Scope, SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.state.suppression import Scope, SuppressionList
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Delivery, Reason
 from tests.signing import fixture_json

@@ -9,8 +9,8 @@ import pytest
 from sesmail.events.processing import EventProcessor
 from sesmail.message import Lane
 from sesmail.settings import Settings
-from sesmail.state.memory import MemoryOptOuts
-from sesmail.state.suppression import OptOut, Passing, Scope, SoftBouncePolicy, SuppressionList
+from sesmail.state.people.memory import MemoryOptOuts
+from sesmail.state.people.suppression import OptOut, Passing, Scope, SoftBouncePolicy, SuppressionList
 from sesmail.vocabulary import Reason
 from tests.contract.events.site_of_events import SiteOfEvents, bounce_of, event_like
 from tests.opt_outs import left_out

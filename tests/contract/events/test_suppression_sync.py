@@ -10,7 +10,7 @@ import pytest
 from seslocal import Simulator
 from sesmail.sending.list_sync import ListSync
 from sesmail.ses.suppression import SesListUnavailable, SesSuppressionList
-from sesmail.state.suppression import OptOut, Scope, SuppressionList
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.vocabulary import Reason
 from tests.conftest import MADE_UP_CREDENTIALS
 
