@@ -159,7 +159,8 @@ CATALOGUE: tuple[Key, ...] = (
         "batch:<id>:seen",
         "hash",
         "as long as the batch",
-        "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
+        "first byte of the digests of addresses: the other seven of each, by which who was queued is known; "
+        "`from <chunk>`: the first bytes in the order of the recipients' numbers",
     ),
     Key(
         "batch:<id>:metadata",

@@ -85,12 +85,14 @@ def search(who: str, asked: str) -> str:
 
 done["by_address"] = {name: search(name, "Ann@Example.org") for name in ("boss", "looks")}
 done["by_list"] = search("boss", "news")
+done["by_address_in_batch"] = {name: search(name, "Reader1@example.org") for name in ("boss", "looks")}
 done["by_id"] = search("boss", "went")
 done["by_batch"] = {name: search(name, batch) for name in ("boss", "looks")}
 done["sent_of_batch"] = by["boss"].get(f"{SENDS}?batch={batch}&state=sent").content.decode()
 done["of_batch"] = by["boss"].get(f"{SENDS}{batch}-1/").content.decode()
 done["batches"] = {name: client.get(BATCHES).status_code for name, client in by.items()}
 done["batch"] = {name: by[name].get(f"{BATCHES}{batch}/").content.decode() for name in ("boss", "looks")}
+done["in_state"] = by["boss"].get(f"{SENDS}?state=queued").content.decode()
 done["by_nothing"] = search("boss", "nosuch")
 
 done["refused_to"] = {
