@@ -15,6 +15,8 @@ from sesmail.errors import ConfigurationError
 from sesmail.settings import WRONG
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sesmail.doctor import Finding, Report
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
@@ -42,14 +44,17 @@ def doctor(*, skip: tuple[str, ...], only: tuple[str, ...], flower_url: str, as_
 
     if unknown := [one for one in (*skip, *only) if one not in CHECKS]:
         raise click.UsageError(f"There is no check {', '.join(unknown)}: docs/doctor.md has their ids.")
-    report = _report(skip, only, flower_url)
+    report = examined(skip=skip, only=only or None, flower_url=flower_url)
     data = asdict(report) | {"well": report.is_well}
     emit(data, as_json=as_json, table=_table(report))
     if not report.is_well:
         raise SystemExit(1)
 
 
-def _report(skip: tuple[str, ...], only: tuple[str, ...], flower_url: str) -> Report:
+def examined(
+    *, skip: Collection[str] = (), only: Collection[str] | None = None, flower_url: str = "http://127.0.0.1:5555"
+) -> Report:
+    """What the checks find, those of `only` where some are named; settings that cannot be read are a finding, too."""
     from sesmail.doctor import Patient, examine
 
     try:
@@ -60,7 +65,7 @@ def _report(skip: tuple[str, ...], only: tuple[str, ...], flower_url: str) -> Re
         patient = Patient(client, broker_setup(current_app()), flower_url=flower_url)
     except ConfigurationError as error:
         return _unreadable(str(error))
-    return examine(patient, skip=skip, only=only or None)
+    return examine(patient, skip=skip, only=only)
 
 
 def _unreadable(why: str) -> Report:

@@ -16,6 +16,7 @@ import click
 from sesmail.cli.age import Age
 from sesmail.cli.output import emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
+from sesmail.errors import ConfigurationError
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.vocabulary import FAILED, Delivery, State
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from sesmail.client import Client
+    from sesmail.ses.soundings import Soundings
 
 MAILBOX_SIMULATOR = "simulator.amazonses.com"
 EXPECTED = {"success": Delivery.DELIVERED, "bounce": Delivery.BOUNCED, "complaint": Delivery.COMPLAINED}
@@ -60,6 +62,10 @@ class Run:
     """From acceptance to SES's yes, of those sent."""
     unheard: set[str] = field(default_factory=set)
     """Those of which SES has not told the end."""
+    sent_at: dict[str, float] = field(default_factory=dict)
+    """When SES took each, in epoch seconds by Redis' clock."""
+    heard_after_seconds: list[float] = field(default_factory=list)
+    """From SES's yes to the event of its end, to within half a second, of those heard."""
 
 
 @click.command()
@@ -75,9 +81,24 @@ class Run:
 @click.option(
     "--timeout", type=Age(), default="1h", show_default=True, help="What is not done by then is lost, or unheard."
 )
+@click.option(
+    "--settle/--no-settle",
+    default=None,
+    help="Find out afterwards what AWS does not document: its burst, calls for several, an empty body. Without either, "
+    "of a real account.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask: the price is paid.")
 @json_option
-def loadtest(emails: int, mix: Mapping[str, int], events: bool, timeout: float, yes: bool, as_json: bool) -> None:
+def loadtest(
+    *,
+    emails: int,
+    mix: Mapping[str, int],
+    events: bool,
+    timeout: float,
+    settle: bool | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Send many emails to the mailbox simulator's addresses through your workers, and tell what became of them.
 
     They go where all email goes: to a local SES (SESMAIL_ENDPOINT_URL), or to AWS, which bills them, counts them to the
@@ -86,9 +107,12 @@ def loadtest(emails: int, mix: Mapping[str, int], events: bool, timeout: float, 
     """
     site_client().check_not_suppressed()
     client = client_with_workers()
+    if events:
+        _check_that_events_are_heard(client)
     is_local = client.settings.endpoint_url or any(map(os.environ.get, ANOTHER_PLACE))
+    soundings = _soundings(client) if (not is_local if settle is None else settle) else None
     if not is_local and not yes:
-        _confirm(client, emails)
+        _confirm(client, emails + (soundings.most_emails if soundings else 0))
     run, began = Run(name=f"loadtest-{secrets.token_hex(4)}"), time.monotonic()
     before = client.throttle.snapshot(), Counts(client.meters.door_answers())
     _queue(client, run, emails, mix)
@@ -96,9 +120,43 @@ def loadtest(emails: int, mix: Mapping[str, int], events: bool, timeout: float, 
     _follow(client, run, began + timeout, events=events)
     report = _report(client, run, before, events=events)
     report |= {"queueing_seconds": round(queued_seconds, 1), "seconds": round(time.monotonic() - began, 1)}
-    emit(report, as_json=as_json, table=two_columns([(k.replace("_", " "), v) for k, v in report.items()]))
+    if soundings:
+        report |= {"settled": soundings.take()}
+    emit(report, as_json=as_json, table=two_columns(_lines(report)))
     if report["lost"] or report["doubled"] or report["unheard"]:
         raise SystemExit(1)
+
+
+def _soundings(client: Client) -> Soundings:
+    from sesmail.ses.soundings import Soundings
+
+    settings = client.settings
+    return Soundings(
+        client.transport,
+        rate=client.throttle.snapshot().rate,
+        from_email=settings.from_email or f"a@{MAILBOX_SIMULATOR}",
+    )
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in report.items():
+        if name != "settled":
+            yield name.replace("_", " "), value
+            continue
+        for what, found in value.items():
+            figures = ", ".join(f"{key} {figure}" for key, figure in found.items() if key != "said")
+            yield what.replace("_", " "), f"{found['said']}{f' ({figures})' if figures else ''}"
+
+
+def _check_that_events_are_heard(client: Client) -> None:
+    """Before emails are queued and waited for in vain. Raises `ConfigurationError`."""
+    settings = client.settings
+    if settings.topics or settings.raw_delivery_site or client.hearing.heard_at(settings.site):
+        return
+    raise ConfigurationError(
+        "No SESMAIL_TOPICS are set, and no event of SES was ever heard: --events would wait for what cannot come. "
+        "Nothing was queued. Set SESMAIL_TOPICS here and for the door (docs/events-setup.md), or leave out --events."
+    )
 
 
 def _confirm(client: Client, emails: int) -> None:
@@ -167,11 +225,14 @@ def _look_at_sends(client: Client, run: Run, waiting: set[str]) -> None:
             if said in ENDS:
                 waiting.discard(send_id)
             if said == State.SENT:
+                run.sent_at[send_id] = float(moved_at) / 1000
                 run.waited_seconds.append((float(moved_at) - float(accepted_at)) / 1000)
 
 
 def _look_at_deliveries(client: Client, run: Run) -> None:
     key, redis = client.scripts.keys, client.scripts.redis
+    time_of_redis: Any = redis.time()
+    now = time_of_redis[0] + time_of_redis[1] / 1e6
     for page in _pages(sorted(run.unheard), PAGE):
         with redis.pipeline(transaction=False) as pipe:
             for send_id in page:
@@ -180,11 +241,13 @@ def _look_at_deliveries(client: Client, run: Run) -> None:
         for send_id, reached in zip(page, rows, strict=True):
             if EXPECTED[run.kinds[send_id]].encode() in reached:
                 run.unheard.discard(send_id)
+                if send_id in run.sent_at:
+                    run.heard_after_seconds.append(max(0.0, now - run.sent_at[send_id]))
 
 
 def _report(client: Client, run: Run, before: tuple[Any, Counts[str]], *, events: bool) -> dict[str, Any]:
     snapshot, answers = client.throttle.snapshot(), Counts(client.meters.door_answers())
-    states, tail = Counts(run.states.values()), sorted(run.waited_seconds)
+    states, tail, heard = Counts(run.states.values()), sorted(run.waited_seconds), sorted(run.heard_after_seconds)
     today = datetime.now(UTC).date()
     counted = [rates for rates in client.reputation.rates(client.settings.site, today, today) if rates.list == run.name]
     told_as_sent = sum(rates.counts.get("sent", 0) for rates in counted)  # type: ignore[call-overload]
@@ -196,7 +259,8 @@ def _report(client: Client, run: Run, before: tuple[Any, Counts[str]], *, events
         "not_sent_by_state": {state: count for state, count in states.items() if state != State.SENT},
         "doubled": max(0, told_as_sent - len(run.kinds)) if events else None,
         "throttled_by_ses": snapshot.refused - before[0].refused,
-        "seconds_to_sent": {name: _quantile(tail, part) for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
+        "seconds_to_sent": _tail(tail),
+        "seconds_to_heard": _tail(heard) if events else None,
         "unheard": len(run.unheard),
         "door_answers": dict(answers - before[1]),
     }
@@ -206,6 +270,10 @@ def _pages(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     rest = iter(things)
     while page := list(islice(rest, size)):
         yield page
+
+
+def _tail(ordered: list[float]) -> dict[str, float | None]:
+    return {name: _quantile(ordered, part) for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
 
 
 def _quantile(ordered: list[float], part: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,22 @@ import click
 
 from sesmail.cli.output import emit, json_option, two_columns
 from sesmail.cli.site import site_client
+from sesmail.errors import SesmailError, UnknownSend
 
 if TYPE_CHECKING:
     from sesmail.client import Client
+    from sesmail.doctor import Finding
     from sesmail.sending.essence import Essence, Obstacle
     from sesmail.vocabulary import Status
+
+KEEPS_BACK = (
+    *("settings-wrong", "misspelt-variable", "misspelt-celery", "suppressed", "sender-wrong"),
+    *("redis-unreachable", "redis-replica", "redis-failover", "redis-version", "redis-rights", "redis-disk"),
+    *("redis-crowded", "redis-durability", "broker-unreachable", "broker-no-json"),
+)
+"""Checks of `sesmail doctor` that say why no mail is accepted, or none reaches a worker, and that ask no AWS."""
+LEADS_ELSEWHERE = ("redirected",)
+"""Those by which mail goes out, but not to whom it is for; often meant so, and told last."""
 
 
 @click.command()
@@ -23,28 +34,62 @@ if TYPE_CHECKING:
 def why(send_id: str | None, as_json: bool) -> None:
     """Say why mail, or the send of this ID, is not going out, and what to do.
 
-    Exits with 1 where something is in its way.
+    It looks at settings, Redis, broker, workers, line, rate and quota, and does not ask AWS: `sesmail doctor` does.
+    Exits with 1 where something is in its way, also where Redis cannot be reached.
     """
-    client = site_client()
-    seen = client.essence()
-    found = [*seen.obstacles]
-    happened: list[tuple[float, str]] = []
+    answer = _answer(send_id)
+    data: dict[str, Any] = {"said": answer.said, "obstacles": [asdict(each) for each in answer.found]}
     if send_id:
-        status = client.real_outbox.status(send_id)
-        found = _of_one(status, found)
-        said, happened = _said_of_one(client, status), _story(status)
-    else:
-        said = "" if found else _all_is_well(seen)
-    data: dict[str, Any] = {"said": said, "obstacles": [asdict(each) for each in found]}
-    if send_id:
-        data["happened"] = [{"at": at, "what": what} for at, what in happened]
-    rows = [("", said)] if said else []
-    rows += [(datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), what) for at, what in happened]
-    for each in found:
+        data["happened"] = [{"at": at, "what": what} for at, what in answer.happened]
+    rows = [("", answer.said)] if answer.said else []
+    rows += [(datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), what) for at, what in answer.happened]
+    for each in answer.found:
         rows += [(each.id, each.what), ("", each.do)]
     emit(data, as_json=as_json, table=two_columns(rows))
-    if found:
+    if answer.found:
         raise SystemExit(1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What is told."""
+
+    found: list[Obstacle]
+    said: str = ""
+    happened: list[tuple[float, str]] = field(default_factory=list)
+
+
+def _answer(send_id: str | None) -> Answer:
+    kept_back, elsewhere = _set_up()
+    try:
+        client = site_client()
+        seen = client.essence()
+        found = [*kept_back, *seen.obstacles, *elsewhere]
+        if not send_id:
+            return Answer(found=found, said="" if found else _all_is_well(seen))
+        status = client.real_outbox.status(send_id)
+        return Answer(found=_of_one(status, found), said=_said_of_one(client, status), happened=_story(status))
+    except UnknownSend:
+        raise
+    except SesmailError:
+        if not kept_back:
+            raise
+        return Answer(found=kept_back)  # which says why nothing more can be seen
+
+
+def _set_up() -> tuple[list[Obstacle], list[Obstacle]]:
+    """What is wrong with the set-up: what keeps mail back, and what leads it elsewhere."""
+    from sesmail.cli.doctor import examined
+
+    findings = examined(only=(*KEEPS_BACK, *LEADS_ELSEWHERE)).findings
+    kept_back = [_as_obstacle(each) for each in findings if each.id in KEEPS_BACK]
+    return kept_back, [_as_obstacle(each) for each in findings if each.id in LEADS_ELSEWHERE]
+
+
+def _as_obstacle(found: Finding) -> Obstacle:
+    from sesmail.sending.essence import Obstacle
+
+    return Obstacle(id=found.id, level=found.level, what=found.what, do=f"{found.do} ({found.docs})")
 
 
 def _all_is_well(seen: Essence) -> str:

@@ -22,6 +22,8 @@ log = logging.getLogger("sesmail")
 ROOMS = (configuration, redis, broker, ses, events, flower)
 """Where the checks are, what others rest on first; importing these fills the table."""
 WEIGHT = list(Level)
+ROOTS = {"misspelt-variable", "misspelt-celery"}
+"""Told before all else: where nobody reads a setting, what else is found often comes of that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,7 @@ def examine(of: Patient, *, skip: Collection[str] = (), only: Collection[str] | 
         )
         findings += [replace(each, what=f"Account {account}: {each.what}") for each in found]
         unseen += [replace(each, why=f"account {account}: {each.why}") for each in not_seen]
-    findings.sort(key=lambda finding: WEIGHT.index(finding.level))
+    findings.sort(key=lambda finding: (finding.id not in ROOTS, WEIGHT.index(finding.level)))
     return Report(findings=tuple(findings), unseen=tuple(unseen), looked_at=len(wanted))
 
 

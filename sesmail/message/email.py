@@ -289,9 +289,11 @@ class Email:
         headers: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        template: Mapping[str, Any] | None = None,
     ) -> Self:
         """The same email to one mailbox, with texts of its own and these `headers`, `tags` and `metadata` besides.
 
+        A `template` that SES is to fill in, with its data, stands in place of texts.
         What is new is checked as in any email, what is common to all has been. Raises `InvalidEmail`.
         """
         changed = self._with(
@@ -302,6 +304,7 @@ class Email:
             headers=headers_of({**self.headers, **headers}) if headers else self.headers,
             tags=tags_of({**self.tags, **tags}) if tags else self.tags,
             _metadata=metadata_of({**self._metadata, **metadata}) if metadata else self._metadata,
+            ses=ses_members_of({**self.ses, "Content": {"Template": template}}) if template else self.ses,
         )
         _check_as_a_whole(changed)
         return changed

@@ -214,11 +214,12 @@ _MEND = {
 def _unreached(error: Exception) -> str:
     """With the host, and what it is called by: a misspelt Region is a host that there is not."""
     words = cleandoc(SesUnavailable.__doc__ or "")
-    host = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or "")).hostname
+    endpoint = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
+    host, place = endpoint.hostname, endpoint.netloc.rpartition("@")[2]
     if not host:
         return words
     source = "the Region (SESMAIL_REGION, AWS_REGION)" if host.endswith(".amazonaws.com") else "the endpoint's address"
-    return f"{words} It was looked for at {host}: if this lasts, see whether {source} is right, and the network."
+    return f"{words} It was looked for at {place}: if this lasts, see whether {source} is right, and the network."
 
 
 def hide_words(parsed: dict[str, Any], **_: Any) -> None:

@@ -42,7 +42,7 @@ class Entry:
 
     send_id: str
     mailbox: str
-    values: Mapping[str, str]
+    values: Mapping[str, Any]
     headers: Mapping[str, str]
     """Its own, besides the letter's."""
     tags: Mapping[str, str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,12 +14,14 @@ import pytest
 from celery import Celery
 from kombu import Connection
 
+from sesmail import Letter
+from sesmail.celery.current import client_of
 from sesmail.embedded import EmbeddedRedis
 from sesmail.simulator import Simulator
 from sesmail.state.fleet.meters import Meters
 from sesmail.state.keys import Keys
 from sesmail.vocabulary import State
-from tests.acceptance.crash_points import STEPS
+from tests.acceptance.crash_points import CHUNK_STEPS, CHUNK_STEPS_OF_BULK_CALLS, STEPS
 from tests.acceptance.fleet import Fleet, Worker, wait_until
 from tests.acceptance.proxy import Proxy
 from tests.services import absent
@@ -112,6 +115,47 @@ def test_a_worker_killed_at_any_step_loses_nothing_and_sends_once_what_ses_was_n
     assert crashes[step, pool] == Outcome(
         left_behind=STATE_LEFT_BEHIND[step], in_the_end=State.SENT, copies=2 if step in SENT_TWICE else 1
     )
+
+
+READERS = 3
+CHUNK_COPIES = {"first_taken": [2, 1, 1], "second_taken": [1, 2, 1], "several_taken": [2, 2, 2]}
+"""What SES had been asked for last, nobody could know of, and no event told: by single calls one, else those of a call."""
+
+
+@pytest.fixture(scope="module")
+def chunk_crashes(tmp_path_factory: pytest.TempPathFactory, ses: Simulator) -> Iterator[dict[str, dict[str, object]]]:
+    """A batch for each step of a chunk, whose worker is killed there; another child of its pool goes on."""
+    folder = tmp_path_factory.mktemp("chunks")
+    settings = QUICK | {"SESMAIL_LEASE_SECONDS": "6", "STRIKE": "KILL self"}
+    calls = {"single": CHUNK_STEPS, "bulk": CHUNK_STEPS_OF_BULK_CALLS}
+    letter = Letter(subject="Hello", text="Hi.", from_email="shop@example.com")
+    readers = [f"success+{n}@simulator.amazonses.com" for n in range(READERS)]
+    with EmbeddedRedis(folder / "redis") as redis, Fleet(folder, redis, ses, **settings) as fleet, ExitStack() as apps:
+        batches = {}
+        for call, steps in calls.items():
+            app = apps.enter_context(Celery(f"of {call}", broker=redis.url, set_as_current=False))
+            app.conf.update(sesmail_site=call, sesmail_region="us-east-1")
+            client = apps.enter_context(closing(client_of(app)))
+            for step in steps:
+                batches[step] = client.send_batch(letter, readers, key=step, list=step, without_unsubscribe=True)
+            fleet.worker(pool="prefork", concurrency=4, SESMAIL_SITE=call, SESMAIL_BATCH_CALL=call)
+        wait_until(lambda: all((folder / step).exists() for step in batches), "all are struck")
+        wait_until(lambda: all(each.status().finished_at for each in batches.values()), "all batches end")
+        copies = fleet.copies()
+        yield {
+            step: {
+                "counts": batch.status().counts,
+                "copies": [copies[f"{batch.id}-{number}"] for number in range(READERS)],
+            }
+            for step, batch in batches.items()
+        }
+
+
+@pytest.mark.parametrize("step", [*CHUNK_STEPS, *CHUNK_STEPS_OF_BULK_CALLS])
+def test_a_worker_killed_between_any_two_steps_of_a_chunk_sends_everybody_once_but_whom_ses_was_being_asked_for(
+    chunk_crashes: dict[str, dict[str, object]], step: str
+) -> None:
+    assert chunk_crashes[step] == {"counts": {"sent": READERS}, "copies": CHUNK_COPIES.get(step, [1] * READERS)}
 
 
 def test_with_the_default_settings_a_dead_workers_email_is_out_within_15_seconds(

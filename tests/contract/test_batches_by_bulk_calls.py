@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.request import urlopen
 
+import boto3
 import pytest
 from redis import Redis
 
@@ -16,6 +19,7 @@ from sesmail import Client, Letter, Settings
 from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import (
     DailyQuotaExceeded,
+    InvalidEmail,
     OutcomeUnknown,
     SendingPaused,
     SendRejected,
@@ -313,3 +317,59 @@ def test_two_workers_at_once_send_each_of_a_batch_once(client: Client, simulator
         thread.join()
     assert batch.status().counts == {"sent": 400}
     assert simulator.report()["accepted"]["recipients"] == 400
+
+
+# -- templates that SES fills in ---------------------------------------------------------------------------------------
+
+ORDERS = "{{#if vip}}Dear {{name}}{{else}}Hello{{/if}}: {{#each orders}}{{what}} for {{price.gross}}, {{/each}}{{place.city}}"
+
+
+@pytest.fixture
+def orders(client: Client, simulator: Simulator) -> Iterator[str]:
+    """The name of a template that SES keeps, with a condition, a loop and a path."""
+    ses = boto3.client("sesv2", region_name="us-east-1", endpoint_url=simulator.url)
+    content = {"Subject": "For {{email}}", "Text": ORDERS, "Html": "<p>{{{place.city}}} {{unsubscribe_url}}</p>"}
+    ses.create_email_template(TemplateName="orders", TemplateContent=content)
+    yield "orders"
+    ses.close()
+
+
+VIP = {"vip": True, "name": "Ann", "orders": [{"what": "tea", "price": {"gross": 3}}], "place": {"city": "<Ulm>"}}
+PEOPLE = [("ann@example.org", VIP), ("bob@example.org", {"place": {"city": "Bonn"}})]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_template_of_ses_with_conditions_loops_and_paths_is_filled_in_by_ses(
+    client: Client, simulator: Simulator, orders: str, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = calls(client, monkeypatch)
+    monkeypatch.setattr(client.chunk_worker, "_together", together)
+    batch = client.send_batch(orders, PEOPLE, key="k", list="news")
+    work(client)
+    assert made == ([2] if together else [0, 0])
+    found = [simulator.control("GET", f"/_sim/messages/{each['message_id']}") for each in simulator.messages()]
+    ann, bob = sorted(found, key=lambda each: each["to"])
+    assert [each["tags"]["sesmail-id"] for each in (ann, bob)] == [f"{batch.id}-0", f"{batch.id}-1"]
+    assert (ann["subject"], ann["text"]) == ("For ann@example.org", "Dear Ann: tea for 3, <Ulm>")
+    assert bob["text"] == "Hello: Bonn"
+    assert html_of(simulator, ann).startswith("<p><Ulm> ")
+    assert "list-unsubscribe-post" in names(ann)
+
+
+@pytest.mark.parametrize(
+    ("context", "missing"), [({"vip": True, "name": "Ann"}, "place"), ({"place": None, "name": "x"}, "place")]
+)
+def test_what_ses_could_not_do_without_is_missed_before_anything_is_queued(
+    client: Client, orders: str, context: dict[str, object], missing: str
+) -> None:
+    with pytest.raises(InvalidEmail, match=missing):
+        client.send_batch(orders, [("ann@example.org", context)], key="k", list="news")
+
+
+def test_a_former_release_leaves_a_template_that_ses_fills_in_to_later_ones_and_knows_all_other_letters(
+    client: Client, orders: str
+) -> None:
+    by_ses = client.send_batch(orders, PEOPLE, key="k", list="news")
+    ours = client.send_batch(LETTER, readers(1), key="l", list="news")
+    forms = [json.loads(zlib.decompress(client.batches.letter(each.id)))["v"] for each in (by_ses, ours)]
+    assert forms == [2, 1]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email, Lane
 from sesmail.ses.inspection import Inspection
 from sesmail.settings import Settings
+from sesmail.vocabulary import Claim
 from tests.acceptance.proxy import Proxy
 from tests.redis_servers import Server
 
@@ -117,6 +119,18 @@ class Shop:
         for each in self.skip:
             options += ("--skip", each)
         return CliRunner().invoke(main, ["doctor", *options], catch_exceptions=False)
+
+    def try_to_send(self, times: int = 8) -> None:
+        """As a worker does that asks SES for the limits, then to send some emails."""
+        client = self.client
+        self.keeps.append(client)  # its heart beats until it is closed
+        client.turns.free("account")
+        client.account_watch.refresh_if_due()
+        for number in range(times):
+            client.send(Email("ann@example.org", "s", "t"), send_id=f"tried-{number}")
+            claim = client.delivery.claim(f"tried-{number}")
+            if isinstance(claim, Claim):
+                client.delivery.work(claim, "worker")
 
     def why(self) -> Result:
         return CliRunner().invoke(main, ["why"], catch_exceptions=False)
@@ -223,14 +237,33 @@ def publish(shop: Shop, topic: str, types: list[str] | None = None, *, enabled: 
     )
 
 
-BROKEN: dict[str, tuple[Callable[[Shop], Any], str, str]] = {}
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A set-up that is broken, and what is told of it."""
+
+    breaks: Callable[[Shop], Any]
+    id: str
+    words: str
+    why: str | None
+    """What `sesmail why` says, where mail does not go out by it."""
+    is_tried: bool
+    """Whether it shows when a worker has tried."""
 
 
-def broken(id_: str, words: str) -> Callable[[Callable[[Shop], Any]], Callable[[Shop], Any]]:
-    """A set-up that a function breaks; the first line that is told has this id and these words."""
+BROKEN: dict[str, Broken] = {}
+
+
+def broken(
+    id_: str, words: str, *, why: str | None = None, tried: str | None = None
+) -> Callable[[Callable[[Shop], Any]], Callable[[Shop], Any]]:
+    """A set-up that a function breaks; the first line of `sesmail doctor` has this id and these words.
+
+    That of `sesmail why` has the words of `why`; or of `tried`, when a worker has tried to send.
+    """
 
     def put(breaks: Callable[[Shop], Any]) -> Callable[[Shop], Any]:
-        BROKEN[breaks.__name__] = breaks, id_, words
+        told = why or tried
+        BROKEN[breaks.__name__] = Broken(breaks=breaks, id=id_, words=words, why=told, is_tried=tried is not None)
         return breaks
 
     return put
@@ -239,37 +272,48 @@ def broken(id_: str, words: str) -> Callable[[Callable[[Shop], Any]], Callable[[
 # -- Configuration ----------------------------------------------------------------------------------------------------
 
 
-@broken("settings-wrong", "is region meant?")
+@broken("settings-wrong", "is region meant?", why="is region meant?")
 def a_setting_that_there_is_not(shop: Shop) -> None:
     shop.settings["regoin"] = "eu-west-1"
 
 
-@broken("settings-wrong", "sesmail_max_attempts in Celery's configuration")
+@broken(
+    "settings-wrong",
+    "sesmail_max_attempts in Celery's configuration",
+    why="sesmail_max_attempts in Celery's configuration",
+)
 def a_setting_of_a_wrong_kind(shop: Shop) -> None:
     shop.settings["max_attempts"] = "many"
 
 
-@broken("misspelt-variable", "is SESMAIL_FROM_EMAIL meant?")
+@broken("misspelt-variable", "is SESMAIL_FROM_EMAIL meant?", why="is SESMAIL_FROM_EMAIL meant?")
 def a_misspelt_variable(shop: Shop) -> None:
     shop.environment.setenv("SESMAIL_FORM_EMAIL", "shop@example.com")
 
 
-@broken("misspelt-celery", "is broker_transport_options meant?")
+@broken("misspelt-variable", "is SESMAIL_REDIS_URL meant?", why="is SESMAIL_REDIS_URL meant?")
+def the_variable_of_redis_is_misspelt(shop: Shop) -> None:
+    """So that the ledger is looked for in the broker, where no worker is heard: that is told after its cause."""
+    shop.environment.setenv("SESMAIL_REDIS_ULR", shop.settings.pop("redis_url"))
+    shop.celery["broker_url"] = shop.redis_url.replace("/0", "/1")
+
+
+@broken("misspelt-celery", "is broker_transport_options meant?", why="is broker_transport_options meant?")
 def a_misspelt_setting_of_celery(shop: Shop) -> None:
     shop.celery["broker_transport_option"] = {}
 
 
-@broken("suppressed", "SESMAIL_SUPPRESS_SEND")
+@broken("suppressed", "SESMAIL_SUPPRESS_SEND", why="SESMAIL_SUPPRESS_SEND")
 def email_is_kept_in_memory(shop: Shop) -> None:
     shop.settings["suppress_send"] = True
 
 
-@broken("redirected", "SESMAIL_REDIRECT_TO")
+@broken("redirected", "SESMAIL_REDIRECT_TO", why="SESMAIL_REDIRECT_TO")
 def staging_s_redirect_is_left_on(shop: Shop) -> None:
     shop.settings["redirect_to"] = ["ann@example.org"]
 
 
-@broken("sender-wrong", "SESMAIL_FROM_EMAIL")
+@broken("sender-wrong", "SESMAIL_FROM_EMAIL", why="SESMAIL_FROM_EMAIL")
 def a_sender_that_is_no_address(shop: Shop) -> None:
     shop.settings["from_email"] = "shop at example.com"
     shop.skip |= {"identity-unknown"}
@@ -318,19 +362,19 @@ def no_topic_is_believed(shop: Shop) -> None:
 # -- Redis ------------------------------------------------------------------------------------------------------------
 
 
-@broken("redis-unreachable", "127.0.0.1:1")
+@broken("redis-unreachable", "127.0.0.1:1", why="127.0.0.1:1")
 def redis_is_away(shop: Shop) -> None:
     shop.settings["redis_url"] = "redis://127.0.0.1:1/0"
 
 
-@broken("redis-unreachable", "refuses the user or password")
+@broken("redis-unreachable", "refuses the user or password", why="refuses the user or password")
 def redis_refuses_the_password(shop: Shop) -> None:
     user = shop.redis_url.replace("redis://", "redis://mail:wrong@")
     shop.redis.acl_setuser("mail", enabled=True, reset=True, passwords=["+right"], keys=["*"], categories=["+@all"])
     shop.settings["redis_url"] = user
 
 
-@broken("redis-rights", "no right to HGETALL")
+@broken("redis-rights", "no right to HGETALL", why="no right to HGETALL")
 def a_user_of_redis_lacks_a_right(shop: Shop) -> None:
     commands = ["-hgetall"]
     given = {"passwords": ["+right"], "keys": ["*"], "channels": ["*"], "categories": ["+@all"], "commands": commands}
@@ -363,13 +407,13 @@ def redis_has_thrown_keys_away(shop: Shop) -> None:
     shop.redis.config_set("maxmemory-policy", "noeviction")
 
 
-@broken("redis-replica", "Redis is a replica (its primary is 127.0.0.1)")
+@broken("redis-replica", "Redis is a replica (its primary is 127.0.0.1)", why="Redis is a replica")
 def redis_is_a_replica(shop: Shop) -> None:
     shop.redis.config_set("replica-serve-stale-data", "yes")
     shop.redis.replicaof("127.0.0.1", 1)
 
 
-@broken("redis-slow", "to answer: each email asks it several times")
+@broken("redis-slow", "to answer: each email asks it several times", why="ms to answer")
 def redis_is_far_away(shop: Shop) -> None:
     proxy = Proxy(int(shop.redis_url.rpartition(":")[2].partition("/")[0])).__enter__()
     proxy.delay_seconds = 0.06
@@ -378,24 +422,24 @@ def redis_is_far_away(shop: Shop) -> None:
     shop.celery["broker_url"] = shop.settings["redis_url"]
 
 
-@broken("redis-full", "Redis is full")
+@broken("redis-full", "Redis is full", why="Redis is full")
 def redis_is_nearly_full(shop: Shop) -> None:
     shop.redis.config_set("maxmemory", round(shop.redis.info("memory")["used_memory"] * 1.05))
 
 
-@broken("redis-crowded", "connections of at most")
+@broken("redis-crowded", "connections of at most", why="connections of at most")
 def redis_has_hardly_a_connection_left(shop: Shop) -> None:
     others = [Redis.from_url(shop.redis_url, client_name="another") for _ in range(80)]
     shop.keeps = [other for other in others if other.ping()]
     shop.redis.config_set("maxclients", shop.redis.info("clients")["connected_clients"] + 6)
 
 
-@broken("redis-durability", "has no replica")
+@broken("redis-durability", "has no replica", why="has no replica")
 def acceptance_waits_for_a_replica_that_there_is_not(shop: Shop) -> None:
     shop.settings |= {"accept_waits_for": "replica", "accept_wait_seconds": 0.1}
 
 
-@broken("broker-apart", "two stores")
+@broken("broker-apart", "two stores", why="No worker has been heard on this ledger")
 def broker_and_ledger_are_two(shop: Shop) -> None:
     shop.settings["redis_url"] = shop.redis_url.replace("/0", "/1")
     shop.skip |= {"no-worker"}
@@ -404,7 +448,7 @@ def broker_and_ledger_are_two(shop: Shop) -> None:
 # -- The broker and the workers ---------------------------------------------------------------------------------------
 
 
-@broken("broker-unreachable", "127.0.0.1:1")
+@broken("broker-unreachable", "127.0.0.1:1", why="127.0.0.1:1")
 def the_broker_is_away(shop: Shop) -> None:
     shop.celery["broker_url"] = "redis://127.0.0.1:1/0"
 
@@ -414,7 +458,7 @@ def tasks_run_where_they_are_called(shop: Shop) -> None:
     shop.celery["task_always_eager"] = True
 
 
-@broken("broker-no-json", "accept_content is pickle")
+@broken("broker-no-json", "accept_content is pickle", why="accept_content is pickle")
 def workers_refuse_tickets(shop: Shop) -> None:
     shop.celery["accept_content"] = ["pickle"]
 
@@ -429,24 +473,32 @@ def tickets_come_back_late(shop: Shop) -> None:
     shop.celery["broker_transport_options"] = {"visibility_timeout": 86_400}
 
 
-@broken("no-worker", "No worker has been heard on this ledger for 1 h 0 min")
+@broken(
+    "no-worker",
+    "No worker has been heard on this ledger for 1 h 0 min",
+    why="No worker has been heard on this ledger for 1 h 0 min",
+)
 def all_workers_are_gone(shop: Shop) -> None:
     shop.redis.delete("{sesmail}:workers")
     shop.redis.hset("{sesmail}:fleet", "heard_at", round(time.time() * 1000) - 3_600_000)
 
 
-@broken("queue-unattended", "none takes tickets from the queue sesmail.bulk; 1 email waits there")
+@broken(
+    "queue-unattended",
+    "none takes tickets from the queue sesmail.bulk; 1 email waits there",
+    why="none takes the tickets of the lane bulk: 1 email waits",
+)
 def nobody_consumes_a_queue(shop: Shop) -> None:
     shop.client.ledger.accept("a", Email("ann@example.org", "s", "t", from_email="shop@example.com", lane=Lane.BULK))
     shop.redis.hdel("{sesmail}:consumers", "sesmail.bulk")
 
 
-@broken("line-closed", "wrong price")
+@broken("line-closed", "wrong price", why="wrong price")
 def an_operator_has_paused_a_lane(shop: Shop) -> None:
     shop.client.throttle.line.pause("lane:bulk", "wrong price in the letter")
 
 
-@broken("line-closed", "SES is out of order")
+@broken("line-closed", "SES is out of order", why="SES is out of order")
 def ses_refuses_all(shop: Shop) -> None:
     shop.client.throttle.line.stop("account", "SES is out of order")
 
@@ -454,40 +506,54 @@ def ses_refuses_all(shop: Shop) -> None:
 # -- SES --------------------------------------------------------------------------------------------------------------
 
 
-@broken("ses-unasked", "email.eu-wset-1.amazonaws.com")
+@broken("ses-unasked", "email.eu-wset-1.amazonaws.com", tried="email.eu-wset-1.amazonaws.com")
 def a_region_that_there_is_not(shop: Shop) -> None:
     del shop.settings["endpoint_url"]
     shop.settings["region"] = "eu-wset-1"
     shop.skip |= {"topic-region"}
 
 
-@broken("ses-unasked", "127.0.0.1")
+@broken("ses-unasked", "127.0.0.1", tried="127.0.0.1:1")
 def ses_is_out_of_reach(shop: Shop) -> None:
     shop.settings["endpoint_url"] = "http://127.0.0.1:1"
 
 
-@broken("ses-unasked", "No Region is named")
+@broken("ses-unasked", "No Region is named", tried="egion")
 def no_region(shop: Shop) -> None:
     del shop.settings["region"]
     del shop.settings["endpoint_url"]
     shop.environment.delenv("AWS_DEFAULT_REGION")
 
 
-@broken("ses-unasked", "no credentials")
+@broken("ses-unasked", "no credentials", tried="redentials")
 def no_credentials(shop: Shop) -> None:
     del shop.settings["endpoint_url"]
     shop.environment.delenv("AWS_ACCESS_KEY_ID")
     shop.environment.delenv("AWS_SECRET_ACCESS_KEY")
 
 
-@broken("ses-right", "AWS does not allow ses:SendEmail")
+@broken("ses-unasked", "a part is missing", tried="a part is missing")
+def half_of_the_credentials(shop: Shop) -> None:
+    del shop.settings["endpoint_url"]
+    shop.environment.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+@broken("ses-unasked", "no such profile", tried="no such profile")
+def a_profile_that_there_is_not(shop: Shop) -> None:
+    del shop.settings["endpoint_url"]
+    shop.settings["profile"] = "nobody"
+
+
+@broken("ses-right", "AWS does not allow ses:SendEmail", tried="ses:SendEmail")
 def no_right_to_send(shop: Shop) -> None:
     shop.ses.change(denied_actions=["SendEmail"])
 
 
-@broken("ses-right", "AWS does not allow ses:GetAccount")
+@broken("ses-right", "AWS does not allow ses:GetAccount", why="SES has told no worker the account's limits")
 def no_right_to_ask_for_the_account(shop: Shop) -> None:
     shop.ses.change(denied_actions=["GetAccount"])
+    shop.redis.delete(*shop.redis.scan_iter("{sesmail}:throttle*"))
+    shop.client.send(Email("ann@example.org", "s", "t"))
 
 
 @broken("ses-right", "AWS does not allow ses:GetEmailIdentity")
@@ -495,32 +561,32 @@ def no_right_to_see_the_identity(shop: Shop) -> None:
     shop.ses.change(denied_actions=["GetEmailIdentity"])
 
 
-@broken("account-paused", "AWS has shut the account down")
+@broken("account-paused", "AWS has shut the account down", tried="shut down")
 def aws_has_shut_the_account_down(shop: Shop) -> None:
     shop.ses.change(enforcement_status="SHUTDOWN")
 
 
-@broken("account-paused", "Sending is paused for the account")
+@broken("account-paused", "Sending is paused for the account", tried="paused for this account")
 def the_owner_has_paused_the_account(shop: Shop) -> None:
     shop.ses.change(sending_enabled=False)
 
 
-@broken("account-probation", "under review")
+@broken("account-probation", "under review", tried="probation")
 def the_account_is_on_probation(shop: Shop) -> None:
     shop.ses.change(enforcement_status="PROBATION")
 
 
-@broken("sandbox", "in the sandbox")
+@broken("sandbox", "in the sandbox", tried="sandbox")
 def the_account_is_in_the_sandbox(shop: Shop) -> None:
     shop.ses.change(production_access=False)
 
 
-@broken("identity-unknown", "nor its domain example.net")
+@broken("identity-unknown", "nor its domain example.net", tried="not verified")
 def the_sender_is_unknown(shop: Shop) -> None:
     shop.settings["from_email"] = "shop@example.net"
 
 
-@broken("identity-unverified", "shop.example.net is not verified")
+@broken("identity-unverified", "shop.example.net is not verified", tried="not verified")
 def the_sender_is_not_verified(shop: Shop) -> None:
     shop.of("sesv2").create_email_identity(EmailIdentity="shop.example.net")
     shop.settings["from_email"] = "news@shop.example.net"
@@ -531,18 +597,19 @@ def dkim_is_switched_off(shop: Shop) -> None:
     shop.of("sesv2").put_email_identity_dkim_attributes(EmailIdentity="example.com", SigningEnabled=False)
 
 
-@broken("mail-from", "SES refuses every email")
+@broken("mail-from", "SES refuses every email", tried="Mail FROM domain is not verified")
 def the_mail_from_domain_has_no_records(shop: Shop) -> None:
     attributes = {"MailFromDomain": "mail.example.com", "BehaviorOnMxFailure": "REJECT_MESSAGE"}
     shop.of("sesv2").put_email_identity_mail_from_attributes(EmailIdentity="example.com", **attributes)
+    shop.ses.faults(rules=[{"fault": "mail_from"}])
 
 
-@broken("configuration-set-missing", "There is no configuration set evnets")
+@broken("configuration-set-missing", "There is no configuration set evnets", tried="evnets")
 def there_is_no_such_configuration_set(shop: Shop) -> None:
     shop.settings["configuration_set"] = "evnets"
 
 
-@broken("configuration-set-paused", "Sending is switched off")
+@broken("configuration-set-paused", "Sending is switched off", tried="events")
 def the_configuration_set_is_paused(shop: Shop) -> None:
     shop.of("sesv2").put_configuration_set_sending_options(ConfigurationSetName="events", SendingEnabled=False)
 
@@ -697,7 +764,7 @@ def events_were_set_aside(shop: Shop) -> None:
     shop.redis.zadd("{sesmail}:events:set_aside:default", {"event": 1})
 
 
-@broken("events-unheard", "SES tells nothing")
+@broken("events-unheard", "SES tells nothing", why="SES tells nothing")
 def ses_tells_nothing(shop: Shop) -> None:
     long_ago = round(time.time() * 1000) - 2 * 3_600_000
     for number in range(100):
@@ -717,13 +784,19 @@ def test_a_set_up_that_is_well_has_no_findings(shop: Shop) -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_cause_stands_in_the_first_line(shop: Shop, name: str) -> None:
-    breaks, id_, words = BROKEN[name]
-    breaks(shop)
+    case = BROKEN[name]
+    case.breaks(shop)
     done = shop.doctor()
     first = done.stdout.splitlines()[0]
-    assert f"[{id_}]" in first, done.stdout
-    assert words in first
+    assert f"[{case.id}]" in first, done.stdout
+    assert case.words in first
     assert done.exit_code == (0 if first.startswith("info") else 1)
+    if case.is_tried:
+        shop.try_to_send()
+    if case.why:
+        done = shop.why()
+        assert case.why in done.stdout.splitlines()[0], done.stdout
+        assert done.exit_code == 1
 
 
 ALONE = {
@@ -741,8 +814,8 @@ ALONE = {
 
 
 def test_each_check_has_a_set_up_that_it_finds_broken() -> None:
-    assert {id_ for _, id_, _ in BROKEN.values()} | ALONE == {*CHECKS}
-    assert len(BROKEN) > 60
+    assert {case.id for case in BROKEN.values()} | ALONE == {*CHECKS}
+    assert sum(case.why is not None for case in BROKEN.values()) >= 40
 
 
 def only(shop: Shop, *ids: str, **how: Any) -> str:

@@ -205,3 +205,18 @@ def test_recipients_of_batches_are_listed_by_address_and_by_list_and_cancelled_a
     assert client.batches.status(batch).counts == {"queued": 2, "cancelled": 1}
     assert listed("--list", "monthly", "--state", "cancelled") == {"alone", f"{batch}-1"}
     assert json.loads(sesmail("find", "reader2@example.org", "--json").stdout)[0]["send_id"] == f"{batch}-2"
+
+
+def test_a_load_test_does_not_wait_for_events_that_cannot_come(
+    client: Client, redis: Redis, sesmail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so before it queues anything; where events were heard, whoever hears them has the topics."""
+    monkeypatch.setattr(client, "settings", client.settings.model_copy(update={"from_email": "shop@example.com"}))
+    asked = ("loadtest", "--emails", "3", "--events", "--yes", "--timeout", "0m")
+    refused = sesmail(*asked)
+    assert refused.exit_code == 78
+    assert "no event of SES was ever heard" in refused.stderr
+    assert client.ledger.counts()["queued"] == 0
+    redis.hset("{sesmail}:heard", "default", round(time.time() * 1000))
+    assert sesmail(*asked).exit_code == 1, "nobody has sent them"
+    assert client.ledger.counts()["queued"] == 3

@@ -10,6 +10,7 @@ import pytest
 from sesmail import Client, Letter, Settings
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Email, Lane
+from sesmail.sending.letters import handlebars
 
 JINJA = Letter(
     subject="{{ count }} order{{ 's' if count != 1 }}",
@@ -112,3 +113,23 @@ def test_an_email_to_nobody_is_a_letter_and_no_outbox_takes_it() -> None:
         Client(Settings(suppress_send=True)).send(letter)
     with pytest.raises(InvalidEmail, match="0 recipients"):
         Email([], "Hello", "Hi")
+
+
+@pytest.mark.parametrize(
+    ("text", "by_ses", "names", "needed"),
+    [
+        ("Hi {{name}} {{ first name }} {{name|there}}", False, None, None),
+        ("{{#if vip}}{{name}}{{else}}x{{/if}}", True, {"vip", "name"}, set()),
+        ("{{order.total}} {{[first name]}} {{{raw}}} {{& also}}", True, {"order", "first name", "raw", "also"}, ...),
+        ("{{#each items as |one|}}{{one.price}} {{@index}} {{this}} {{../shop}}{{/each}}{{x}}", True, None, {"x"}),
+        ('{{!-- {{no}} --}}{{! neither }}{{lookup map "key"}}', True, {"map"}, set()),
+        ("{{#* inline 'part'}}{{name}}{{/inline}}{{> part}}", True, {"name"}, set()),
+        ("{{this}} {{else}}", True, set(), set()),
+    ],
+)
+def test_of_a_template_of_ses_it_is_told_what_only_ses_can_fill_in_and_what_it_needs(
+    text: str, by_ses: bool, names: set[str] | None, needed: object
+) -> None:
+    assert handlebars.needs_ses(text) is by_ses
+    assert names is None or handlebars.names(text) == names
+    assert needed is None or handlebars.needed(text) == (names if needed is ... else needed)

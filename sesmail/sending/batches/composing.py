@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sesmail.errors import ConfigurationError, InvalidEmail
@@ -11,7 +10,7 @@ from sesmail.message.content import content_digest
 from sesmail.sending.batches.queueing import Rows, Terms, written
 from sesmail.sending.batches.written import personal
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL, Letter
-from sesmail.sending.letters.texts import SHOWN_PLACEHOLDERS, Texts
+from sesmail.sending.letters.texts import Texts
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Composer:
         """
         if site not in (None, self._settings.site):
             raise ConfigurationError(f"This is the site {self._settings.site}: ask the client of {site} to send.")
-        email, texts, verbatim = _taken_apart(self._stored(letter, account) if isinstance(letter, str) else letter)
+        email, texts, verbatim = self._stored(letter, account) if isinstance(letter, str) else _taken_apart(letter)
         terms = Terms.of(
             key=key,
             list_name=list,
@@ -101,17 +100,11 @@ class Composer:
         _, row = Rows(kept).read(recipient)
         return self.email(kept, terms, row)
 
-    def _stored(self, name: str, account: str | None) -> Letter:
-        """What a template that SES keeps says now."""
+    def _stored(self, name: str, account: str | None) -> tuple[Email, Texts, bool]:
+        """What a template that SES keeps says now, as `_taken_apart`. What only SES can fill in is left to it."""
         letter = Letter(**self._transport(account or DEFAULT_ACCOUNT).template(name))  # type: ignore[arg-type]
-        conditions = sorted(each for each in letter.columns() if not re.match(r"\w", each) or each == "else")
-        if conditions:
-            shown = ", ".join(f"{{{{{each}}}}}" for each in conditions[:SHOWN_PLACEHOLDERS])
-            raise ConfigurationError(
-                f"SES's template has {shown}: only {{{{name}}}} has its place filled here. Nothing was queued. Take "
-                "it out, or write it in Jinja, as Letter(jinja=True)."
-            )
-        return letter
+        email, texts, verbatim = _taken_apart(letter)
+        return email, texts.read_as_ses_does(), verbatim
 
 
 def _taken_apart(letter: object) -> tuple[Email, Texts, bool]:

@@ -133,7 +133,9 @@ def written(complete: Email, terms: Terms, settings: Settings, texts: Texts) -> 
         redirected = {"redirect_to": tuple(settings.redirect_to)}
         redirected["redirect_except_domains"] = tuple(settings.redirect_except_domains)
     columns = tuple(sorted(used - {ADDRESS, UNSUBSCRIBE_URL}))
-    return WrittenLetter(email=complete, columns=columns, has_door=has_door, jinja=texts.jinja, **redirected)
+    return WrittenLetter(
+        email=complete, columns=columns, has_door=has_door, jinja=texts.jinja, by_ses=texts.by_ses, **redirected
+    )
 
 
 class Queueing:
@@ -221,6 +223,7 @@ class Rows:
     def __init__(self, letter: WrittenLetter) -> None:
         self._letter = letter
         self._columns = letter.columns
+        self._needed = letter.texts.needed()
         self._room = MAX_SUBJECT_LENGTH - len(letter.email.subject) - MAX_ADDRESS_LENGTH
 
     def read(self, recipient: Recipient) -> tuple[str, Row]:
@@ -235,6 +238,11 @@ class Rows:
             row = [mailbox, *(_json(name, _of(name, context)) for name in self._columns)]
             self._try([*row, *_own(own)])
             return normal, [*row, *_own(own)]
+        if self._letter.by_ses:
+            row = [mailbox, *(_json(name, context.get(name)) for name in self._columns), *_own(own)]
+            self._see_all_needed(row)
+            self._try(row)
+            return normal, row
         row = [mailbox]
         for name in self._columns:
             value = context.get(name)
@@ -248,6 +256,11 @@ class Rows:
             self._try(row)
         return normal, row
 
+    def _see_all_needed(self, row: Row) -> None:
+        for name, value in zip(self._columns, row[1:], strict=False):
+            if value is None and name in self._needed:
+                raise _missing(name)
+
     def _try(self, row: Row) -> None:
         """Make the email of an unusual row, so that nothing is found out half-way."""
         self._letter.for_one(row, url="https://example.com/", headers={})
@@ -259,8 +272,12 @@ def _of(name: str, context: Context) -> object:
         return context[name]
     by_looks = {column_name(str(key)): value for key, value in context.items()}
     if name not in by_looks:
-        raise InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
+        raise _missing(name)
     return by_looks[name]
+
+
+def _missing(name: str) -> InvalidEmail:
+    return InvalidEmail(f"context[{name!r}]", "is missing, and the letter uses it")
 
 
 def _text(name: str, value: object) -> str:

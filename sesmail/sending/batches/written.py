@@ -7,7 +7,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.message import MAX_HEADERS, Lane
 from sesmail.message.addresses import bare_address, normal_address
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.unsubscribe import UnsubscribeLinks
 
-VERSION = 1
-"""Of the form in which a letter is kept."""
+VERSION = 2
+"""Of the form in which a letter is kept. One that SES fills in, former releases would fill in by themselves."""
+OF_OTHERS = 1
+"""What stands in all other letters, which former releases can send."""
 OF_BULK_CALL = frozenset(
     {
         "ConfigurationOverrides",
@@ -56,6 +58,8 @@ class WrittenLetter:
     """Whether each email says by its headers how to leave the list."""
     jinja: bool = False
     """Whether its texts are Jinja templates."""
+    by_ses: bool = False
+    """Whether they are a template that SES fills in."""
     redirect_to: tuple[str, ...] = ()
     redirect_except_domains: tuple[str, ...] = field(default=())
 
@@ -63,20 +67,21 @@ class WrittenLetter:
     def texts(self) -> Texts:
         """What is written in it."""
         email = self.email
-        return Texts(subject=email.subject, text=email.text, html=email.html, jinja=self.jinja)
+        return Texts(subject=email.subject, text=email.text, html=email.html, jinja=self.jinja, by_ses=self.by_ses)
 
     def for_one(self, row: Sequence[Any], *, url: str, headers: Mapping[str, str]) -> Email:
         """The email to one recipient, from its mailbox and what follows. Raises `InvalidEmail`."""
         mailbox, count = row[0], 1 + len(self.columns)
         known = dict(zip(self.columns, row[1:count], strict=True))
         known |= {ADDRESS: bare_address(mailbox), UNSUBSCRIBE_URL: url}
-        subject, text, html = self.texts.filled(known)
+        subject, text, html = ("", None, None) if self.by_ses else self.texts.filled(known)
         own = row[count] if len(row) > count else {}
         email = self.email.personal(
             mailbox,
             subject=subject,
             text=text,
             html=html,
+            template=self._template_of(known) if self.by_ses else None,
             headers={**own.get("headers", {}), **headers},
             tags=own.get("tags"),
             metadata=own.get("metadata"),
@@ -84,6 +89,13 @@ class WrittenLetter:
         if not self.redirect_to:
             return email
         return email.redirected(self.redirect_to, except_domains=self.redirect_except_domains)
+
+    def _template_of(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What SES is to fill in for one recipient, as SendEmail has it."""
+        email, texts = self.email, cast("SesTexts", self.texts.for_ses())
+        said = {"Subject": email.subject, "Text": email.text, "Html": email.html}
+        content = {name: text for name, text in said.items() if text is not None}
+        return {"TemplateContent": content, "TemplateData": json.dumps(texts.values(known), ensure_ascii=False)}
 
     def for_ses(self) -> SesTexts | None:
         """Its texts as SES itself can fill them in for several at once; None where each needs a call of its own."""
@@ -120,9 +132,14 @@ class WrittenLetter:
     def pack(self) -> bytes:
         """As it is kept: compressed JSON."""
         record, parts = detach(self.email)
-        said: dict[str, Any] = {"v": VERSION, "email": record, "parts": [b64encode(part).decode() for part in parts]}
+        said: dict[str, Any] = {
+            "v": VERSION if self.by_ses else OF_OTHERS,
+            "email": record,
+            "parts": [b64encode(part).decode() for part in parts],
+        }
         said |= {"columns": self.columns, "door": self.has_door}
         said["jinja"] = self.jinja
+        said |= {"by_ses": True} if self.by_ses else {}
         said |= {"redirect_to": self.redirect_to, "redirect_except": self.redirect_except_domains}
         return zlib.compress(json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode())
 
@@ -137,6 +154,7 @@ class WrittenLetter:
             columns=tuple(said["columns"]),
             has_door=said["door"],
             jinja=said["jinja"],
+            by_ses=said.get("by_ses", False),
             redirect_to=tuple(said["redirect_to"]),
             redirect_except_domains=tuple(said["redirect_except"]),
         )

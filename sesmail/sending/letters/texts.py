@@ -1,13 +1,14 @@
-"""A letter's subject and bodies before a reader's values are in them, in `{{column}}` or in Jinja."""
+"""A letter's subject and bodies before a reader's values are in them: in `{{column}}`, Jinja, or SES's language."""
 
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError
-from sesmail.sending.letters import jinja
+from sesmail.sending.letters import handlebars, jinja
 from sesmail.sending.letters.placeholders import (
     filled,
     for_ses,
@@ -28,26 +29,39 @@ class SesTexts:
     """A letter's texts as a template of SES, and how a reader's values are made ready for it."""
 
     template: Template
-    made: Mapping[str, Callable[[Mapping[str, str]], str]]
+    made: Mapping[str, Callable[[Mapping[str, Any]], Any]]
 
-    def values(self, known: Mapping[str, str]) -> dict[str, str]:
-        """One reader's, escaped where they stand in HTML."""
-        return {name: make(known) for name, make in self.made.items()}
+    def values(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """One reader's, escaped where they stand in HTML, unless the template is SES's own; without those that are not
+        there.
+        """
+        values = {name: make(known) for name, make in self.made.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Texts:
-    """What is written in a letter; `jinja` says in which language its values are named."""
+    """What is written in a letter; `jinja` or `by_ses` says in which language its values are named."""
 
     subject: str
     text: str | None = None
     html: str | None = None
     jinja: bool = False
+    by_ses: bool = False
+    """Whether they are a template in SES's own language, to be filled in by SES."""
 
     def names(self) -> set[str]:
         """The values that it uses. Raises `ConfigurationError` for what is no Jinja template."""
-        names = jinja.names if self.jinja else placeholders
+        names = jinja.names if self.jinja else handlebars.names if self.by_ses else placeholders
         return set[str]().union(*map(names, self._parts()))
+
+    def needed(self) -> set[str]:
+        """The values that must be there: all, but in SES's language, where conditions ask whether they are."""
+        return set[str]().union(*map(handlebars.needed, self._parts())) if self.by_ses else self.names()
+
+    def read_as_ses_does(self) -> Texts:
+        """The same of a template that SES keeps: what is more than places for values, only SES can fill in."""
+        return replace(self, by_ses=any(map(handlebars.needs_ses, self._parts())))
 
     def filled(self, values: Mapping[str, object]) -> tuple[str, str | None, str | None]:
         """Subject, text and HTML with one reader's values, which are escaped in HTML.
@@ -70,6 +84,9 @@ class Texts:
         """As SES itself can fill them in; None where it cannot."""
         if self.jinja:
             return None
+        if self.by_ses:
+            template = Template(subject=self.subject, text=self.text, html=self.html)
+            return SesTexts(template=template, made={name: itemgetter(name) for name in self.names()})
         made: dict[str, Callable[[Mapping[str, str]], str]] = {}
         texts: dict[str, str | None] = {}
         for part, quoted in (("subject", str), ("text", str), ("html", html.escape)):
@@ -90,7 +107,7 @@ class Texts:
 
         Refused is, too, what is misspelt, and what looks like a placeholder of another system, unless it is `verbatim`.
         """
-        if not self.jinja:
+        if not self.jinja and not self.by_ses:
             self._refuse_misspelt()
             if not verbatim:
                 self._refuse_foreign(columns)
