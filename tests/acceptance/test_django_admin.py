@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def test_one_send_is_told_with_what_may_be_done_about_it(visit):
     assert "Subject of refused" in told
     assert "rejected: MessageRejected (worker worker)" in told
     assert "mid-of-went" in visit["went"]
+    assert re.search(
+        r'<td>2033-05-\d\d [^<]*:33:20 [A-Z]+</td><td class="words">SES says: bounced \(NoEmail\)', visit["went"]
+    )
     assert "Send again" not in visit["went"]
     assert "it may go out twice" in visit["open"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -32,7 +33,7 @@ from sesmail.state.ledger.search import Found
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from django.http import HttpRequest
 
@@ -217,7 +218,7 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
-            happened=_happened(known, facts.due_at),
+            happened=_happened(known, facts.due_at, partial(shown_address, request)),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
             email=self._email(send_id) if may_see_addresses(request) else None,
@@ -308,9 +309,9 @@ MEANINGS = {
 }
 
 
-def _happened(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
+def _happened(known: Status, due_at: float | None, shown: Callable[[str], str]) -> list[tuple[Any, str]]:
     """What is known to have happened to it, in order, and when it is due."""
-    told = [(moment(at), what) for at, what in story(known)]
+    told = [(moment(at), what) for at, what in story(known, shown)]
     return [*told, (moment(due_at), "due")] if due_at else told
 
 
