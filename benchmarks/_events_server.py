@@ -38,13 +38,10 @@ def store_of(name: str):
         url, _, prefix = name.partition("#")
         redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5, socket_connect_timeout=1)
         return RedisEventStore(Scripts(redis, Keys(prefix or "bench")), most_events=1_000_000)
-    import sqlalchemy as sa
-
     from sesmail.events.stores.sql import SqlEventStore
 
     url, _, schema = name.partition("#")
-    options = {"connect_args": {"options": f"-csearch_path={schema}"}} if schema else {}
-    store = SqlEventStore(sa.create_engine(url, **options))
+    store = SqlEventStore(f"{url}?options=-csearch_path%3D{schema}" if schema else url)
     store.create_table()
     return store
 

@@ -128,7 +128,7 @@ def doors(report: Report, place: Place, size: Size) -> None:
         report.cases.append(
             {"case": f"{row[0]}, {row[1]}", "posts_per_s": rate[row], "cpu_us": cpu[row], "each_round": each}
         )
-    goals = {"redis": ">= 0.7", "sqlite": ">= 0.7", "django-ses": ">= 5"}
+    goals = {"redis": ">= 0.8", "sqlite": ">= 0.7", "postgresql": ">= 0.7", "django-ses": ">= 5"}
     for store in stores[1:]:
         name = store.replace("postgresql", "postgres")
         ratio = rate["asgi", store] / rate["asgi", "none"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import os
-from contextlib import contextmanager, suppress
-from functools import cache
+import time
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, EventStoreUnavailable, MissingExtra
@@ -14,7 +14,6 @@ from sesmail.events.stores import EVENT_VERSION, Counts, EventState, StoredEvent
 
 try:
     import sqlalchemy as sa
-    from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.exc import SQLAlchemyError
 except ImportError as error:
     raise MissingExtra("Events cannot be kept in SQL. Install it with `pip install 'sesmail[sql]'`.") from error
@@ -22,12 +21,16 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 log = logging.getLogger(__name__)
 
-_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_MOST_PARAMETERS = {"postgresql": 65_535, "sqlite": 999}  # of a statement; SQLite's before 3.32
+_WRITTEN = ("event_id", "source", "message", "topic_arn", "received_at", "due_at", "v")
 _PAGE = 500
+ASK_AFTER_SECONDS = 1.0
+"""A connection that was used within this time is taken to live."""
+_LEFT_AT = "left_at"
 
 
 class SqlEventStore:
@@ -37,15 +40,13 @@ class SqlEventStore:
         """`engine` or its URL. Raises `ConfigurationError` for other databases than PostgreSQL and SQLite."""
         self.engine = _engine(engine) if isinstance(engine, str) else engine
         self.table = _table(table)
-        try:
-            insert = _INSERTS[self.engine.dialect.name]
-        except KeyError:
+        if self.engine.dialect.name not in _MOST_PARAMETERS:
             raise ConfigurationError(
                 f"Events cannot be kept in {self.engine.dialect.name}: none are accepted. Use PostgreSQL or SQLite."
-            ) from None
+            )
         self._versioned: bool | None = None
-        # Not `returning` what is new: SQLAlchemy puts that together anew for each write, half of the write's cost.
-        self._insert = insert(self.table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        self._name = self.engine.dialect.identifier_preparer.format_table(self.table)
+        self._placeholder = "?" if self.engine.dialect.paramstyle == "qmark" else "%s"
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _make_sqlite_durable)
 
@@ -62,7 +63,7 @@ class SqlEventStore:
         Where the table may not be changed, or is in use for too long, this process does without the column.
         """
         column = sa.schema.CreateColumn(self.table.c.v).compile(dialect=self.engine.dialect)
-        change = f"ALTER TABLE {self.engine.dialect.identifier_preparer.format_table(self.table)} ADD COLUMN {column}"
+        change = f"ALTER TABLE {self._name} ADD COLUMN {column}"
         try:
             with self.engine.begin() as connection:
                 if self.engine.dialect.name == "postgresql":  # whoever waits for a table holds up all who come after
@@ -94,19 +95,43 @@ class SqlEventStore:
             return self.table.c.v <= EVENT_VERSION if self._says_versions() else sa.true()
 
     def put(self, events: Sequence[StoredEvent]) -> int:
+        with _reached():
+            names = _WRITTEN if self._says_versions() else _WRITTEN[:-1]
+        most = _MOST_PARAMETERS[self.engine.dialect.name] // len(names)
         # In one order everywhere: two writers with the same events in different orders would wait for each other.
         in_order = sorted(events, key=lambda event: event.event_id)
-        with _reached():
-            version = {"v": EVENT_VERSION} if self._says_versions() else {}
-        rows = [_row(event) | version for event in in_order]
-        if not rows:
-            return 0
-        with self._begun() as connection:
-            if self.engine.dialect.name == "postgresql":
-                return connection.execute(
-                    _insert_from_json(self.table, tuple(rows[0])), {"rows": json.dumps(rows)}
-                ).rowcount
-            return connection.execute(self._insert, rows).rowcount
+        with self._committing_each() as cursor:
+            return sum(
+                self._insert(cursor, names, in_order[start : start + most]) for start in range(0, len(in_order), most)
+            )
+
+    def _insert(self, cursor: DBAPICursor, names: Sequence[str], events: Sequence[StoredEvent]) -> int:
+        """By one statement; how many were new. That none is there twice is the database's doing."""
+        one = f"({', '.join([self._placeholder] * len(names))})"
+        cursor.execute(
+            f"INSERT INTO {self._name} ({', '.join(names)}) VALUES {', '.join([one] * len(events))} "  # noqa: S608  no values
+            "ON CONFLICT DO NOTHING",
+            [value for event in events for value in _values(event)[: len(names)]],
+        )
+        return cursor.rowcount
+
+    @contextmanager
+    def _committing_each(self) -> Iterator[DBAPICursor]:
+        """Of the pool, for statements that are a transaction each.
+
+        The driver's own: SQLAlchemy's way costs a door more time, and three trips to PostgreSQL for one.
+        """
+        dialect = self.engine.dialect
+        with _reached(dialect.loaded_dbapi.Error), closing(self.engine.raw_connection()) as pooled:
+            connection: Any = pooled.dbapi_connection
+            try:
+                dialect.set_isolation_level(connection, "AUTOCOMMIT")
+                with closing(connection.cursor()) as cursor:
+                    yield cursor
+                dialect.reset_isolation_level(connection)
+            except BaseException:
+                pooled.invalidate()  # nobody is to get it as it is now
+                raise
 
     def gather(self, source: str, *, limit: int, lease_seconds: float, now: float) -> list[StoredEvent]:
         t = self.table.c
@@ -193,7 +218,27 @@ def _engine(url: str) -> sa.Engine:
         # Made before SQLite does, for nobody else to read; its -wal and -shm get the rights of the file.
         with suppress(OSError):  # SQLite says better what is wrong
             os.close(os.open(place.database, os.O_CREAT | os.O_RDWR, 0o600))
-    return sa.create_engine(place, pool_pre_ping=True, hide_parameters=True, connect_args=_bounds(place))
+    engine = sa.create_engine(place, hide_parameters=True, connect_args=_bounds(place))
+    if place.get_backend_name() != "sqlite":
+        _ask_first_after_a_pause(engine)
+    return engine
+
+
+def _ask_first_after_a_pause(engine: sa.Engine) -> None:
+    """Whether a connection still lives. `pool_pre_ping` would ask before each write of a burst: a trip more."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def note(_connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry) -> None:
+        record.info[_LEFT_AT] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ask(connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry, _pooled: object) -> None:
+        if time.monotonic() < record.info.get(_LEFT_AT, math.inf) + ASK_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error  # the pool makes a new one
 
 
 def _bounds(place: sa.URL) -> dict[str, int]:
@@ -233,25 +278,17 @@ def _fields(table: sa.Table) -> list[sa.Column[Any]]:
     return [table.c[name] for name in StoredEvent.__dataclass_fields__]
 
 
-def _row(event: StoredEvent) -> dict[str, object]:
-    return {
-        "event_id": event.event_id,
-        "source": event.source,
-        "message": event.message,
-        "topic_arn": event.topic_arn,
-        "received_at": event.received_at,
-        "due_at": event.first_due_at,
-    }
-
-
-@cache
-def _insert_from_json(table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
-    """PostgreSQL's, of all rows by one parameter: one statement for each costs the door half as much again."""
-    text = sa.cast(sa.bindparam("rows", type_=sa.Text), postgresql.JSON)
-    columns = [sa.column(name, table.c[name].type) for name in names]
-    rows = sa.func.json_to_recordset(text).table_valued(*columns).render_derived(with_types=True)
-    insert = postgresql.insert(table).from_select(names, sa.select(*rows.c)).on_conflict_do_nothing()
-    return insert.execution_options(preserve_rowcount=True)
+def _values(event: StoredEvent) -> tuple[str | float, ...]:
+    """Of the columns in `_WRITTEN`."""
+    return (
+        event.event_id,
+        event.source,
+        event.message,
+        event.topic_arn,
+        event.received_at,
+        event.first_due_at,
+        EVENT_VERSION,
+    )
 
 
 def _is(state: EventState, t: sa.ColumnCollection[str, Any]) -> sa.ColumnElement[bool]:
@@ -272,8 +309,8 @@ def _make_sqlite_durable(connection: DBAPIConnection, _record: object) -> None:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def _reached(drivers_error: type[Exception] = SQLAlchemyError) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, drivers_error) as error:
         raise EventStoreUnavailable.because(type(getattr(error, "orig", None) or error).__name__) from error

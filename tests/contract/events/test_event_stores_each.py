@@ -196,6 +196,44 @@ def test_a_postgresql_whose_host_vanished_is_given_up_in_time_unless_the_url_say
     assert (said["tcp_user_timeout"], said["connect_timeout"]) == ("10000", "9")
 
 
+@pytest.fixture
+def postgresql_by_url(postgres_schema):
+    store = SqlEventStore(f"{POSTGRES}?options=-csearch_path%3D{postgres_schema}", table=f"events_{uuid4().hex[:8]}")
+    store.create_table()
+    yield store
+    store.engine.dispose()
+
+
+def test_a_postgresql_that_was_restarted_in_a_pause_costs_no_write(postgresql_by_url, monkeypatch) -> None:
+    monkeypatch.setattr("sesmail.events.stores.sql.ASK_AFTER_SECONDS", 0.0)
+    with postgresql_by_url.engine.connect() as connection:
+        (backend,) = connection.execute(sa.text("SELECT pg_backend_pid()")).one()
+    admin = sa.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
+    admin.dispose()
+    assert postgresql_by_url.put([event()]) == 1
+
+
+@pytest.mark.parametrize("store", ["sqlite_store", "postgresql_by_url"])
+def test_sql_keeps_many_at_once_each_once_however_few_parameters_a_statement_may_have(store, request, monkeypatch):
+    monkeypatch.setattr("sesmail.events.stores.sql._MOST_PARAMETERS", {"sqlite": 20, "postgresql": 20})
+    store = request.getfixturevalue(store)
+    many = [event(number) for number in range(5)]
+    assert (store.put([*many, *many[:2]]), store.put(many)) == (5, 0)
+    assert gather(store) == many
+
+
+@pytest.mark.parametrize("store", ["sqlite_store", "postgresql_by_url"])
+def test_what_sql_has_stored_is_committed_and_what_others_do_on_the_same_connection_is_not(store, request) -> None:
+    store = request.getfixturevalue(store)
+    store.put([event()])
+    with store.engine.connect() as connection:
+        connection.execute(store.table.delete())
+    store.engine.dispose()
+    assert store.get("event-0") == event()
+
+
 def test_another_database_is_a_configuration_error() -> None:
     engine = sa.create_mock_engine("mysql://", lambda *_: None)
     with pytest.raises(ConfigurationError, match="mysql"):
