@@ -11,6 +11,7 @@ import re
 import sys
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, _state, signals
@@ -272,10 +273,17 @@ def is_instrumented(app: Celery) -> bool:
 
     Sentry, ddtrace and New Relic do. `functools.wraps` copies everything but the globals of a function.
     """
-    ways = ((Task.apply_async, vars(_module_of(Task))), (type(app).send_task, vars(base)))
-    rest = ((amqp.AMQP.send_task_message.func, vars(amqp)), (Producer.publish, vars(_module_of(Producer))))
-    return type(app.amqp) is not amqp.AMQP or any(
-        getattr(function, "__globals__", None) is not own for function, own in (*ways, *rest)
+    return type(app.amqp) is not amqp.AMQP or not _are_own(
+        Task.apply_async, type(app).send_task, amqp.AMQP.send_task_message.func, Producer.publish
+    )
+
+
+@lru_cache(maxsize=16)
+def _are_own(*publishing: Callable[..., Any]) -> bool:
+    modules = (_module_of(Task), base, amqp, _module_of(Producer))
+    return all(
+        getattr(function, "__globals__", None) is vars(module)
+        for function, module in zip(publishing, modules, strict=True)
     )
 
 

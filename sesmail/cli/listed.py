@@ -64,7 +64,8 @@ def sends(
     why: str,
     as_json: bool,
 ) -> None:
-    """List the sends that wait, or those of other states, each with why it waits as things stand now.
+    """List the sends that wait, each with its reason. `--state` lists those of other states. The reason is as things
+    stand now.
 
     With --cancel, --reschedule or --requeue, that is done with all that are found, however many; it asks first. By
     --list and --to, recipients of batches are found, too; no other email is that was accepted while

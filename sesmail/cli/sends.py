@@ -31,7 +31,9 @@ STATES_ASKED_FOR = ("cancelled", "suppressed")
 @click.command()
 @json_option
 def sweep(as_json: bool) -> None:
-    """Look once for what fell between, as every worker does every few seconds; say per cause what was mended."""
+    """Look once for what fell between, and mend it. Every worker does so every few seconds; what was mended is said by
+    its cause.
+    """
     done = asdict(site_client().sweeper.sweep())
     emit(done, as_json=as_json, table=two_columns([(cause.replace("_", " "), count) for cause, count in done.items()]))
 
@@ -42,7 +44,7 @@ def sweep(as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit: int, as_json: bool) -> None:
-    """List the sends that SES may have, or decide about them: an event or the SES console tells.
+    """List the sends that SES may have, or decide about them. An event or the SES console tells which it has.
 
     Nobody needs to: unless SESMAIL_ON_UNKNOWN is `hold`, they are sent again when the evidence window is over.
     """
@@ -83,7 +85,7 @@ def failed(
     why: str,
     as_json: bool,
 ) -> None:
-    """Say why sends did not go out and how many of each kind, and list the latest; or send them again."""
+    """Say why sends failed, and list them or send them again. They are counted by kind, and the latest are listed."""
     from sesmail.vocabulary import State
 
     if requeue != bool(ids or everything) or (ids and everything):
@@ -110,7 +112,7 @@ def _first_of(ids: tuple[str, ...]) -> str:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def find(address: str | None, list_name: str | None, limit: int, as_json: bool) -> None:
-    """Find the sends to an ADDRESS, or to a list: the latest first.
+    """Find the sends to an ADDRESS, or to a list. The latest come first.
 
     Recipients of batches are found, too. Other email is not that was accepted while SESMAIL_SEARCH_BY_ADDRESS was off.
     """
@@ -143,7 +145,7 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> None:
 @click.argument("when")
 @json_option
 def reschedule(send_id: str, when: str, as_json: bool) -> None:
-    """Give a waiting send another time: `now`, or like 2026-11-30T18:00+01:00."""
+    """Give a waiting send another time. The time is `now`, or like 2026-11-30T18:00+01:00."""
     client = site_client()
     each_step([(send_id, partial(client.real_outbox.reschedule, send_id, moment_of(when)))], as_json)
 

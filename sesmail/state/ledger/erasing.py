@@ -21,7 +21,7 @@ from sesmail.state.ledger.newer import Newer
 from sesmail.state.people.pseudonyms import Pseudonyms
 from sesmail.state.people.reputation import recipient_of
 from sesmail.state.people.suppression import SuppressionList
-from sesmail.state.scripts import unreadable
+from sesmail.state.server.exchange import unreadable
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import FAILED
 
