@@ -1,5 +1,7 @@
 """Each private part of Celery, kombu and billiard that sesmail leans on, and the version in which it was read.
 
+Those by which tickets are taken in groups stand in `groups.py`.
+
 With a new version of Celery, look here first: `tests/contract/test_internals.py` fails where one of them has changed.
 All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0; they hold in celery 5.5.3 with kombu 5.5.4, and in celery
 5.6.2 with kombu 5.6.0.

@@ -65,6 +65,7 @@ OTHER_VALUES = {
     "ses_call": "boto3",
     "batch_call": "bulk",
     "first_ticket": "celery",
+    "tickets_in_groups": "1",
     "ses": '{"TenantName": "shop-17"}',
     "on_unknown": "hold",
     "worker_rate_limit": "300/m",
