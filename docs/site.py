@@ -102,9 +102,8 @@ def build(folder: Path) -> Path:
 def for_everybody(html: str) -> str:
     """A page with what WCAG asks for and the theme lacks: its headings have a level, keys scroll what is too wide."""
     html = html.replace('role="heading">', 'role="heading" aria-level="2">')
-    return html.replace("<pre>", '<pre tabindex="0">').replace(
-        '<div class="table-wrap', '<div tabindex="0" class="table-wrap'
-    )
+    html = html.replace("<pre>", '<pre tabindex="0">')
+    return html.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
 
 
 class Stage:
