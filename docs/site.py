@@ -101,7 +101,9 @@ def build(folder: Path) -> Path:
 
 def for_everybody(html: str) -> str:
     """A page with what WCAG asks for and the theme lacks: its headings have a level, keys scroll what is too wide."""
-    return html.replace('role="heading">', 'role="heading" aria-level="2">').replace("<pre>", '<pre tabindex="0">')
+    html = html.replace('role="heading">', 'role="heading" aria-level="2">')
+    html = html.replace("<pre>", '<pre tabindex="0">')
+    return html.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
 
 
 class Stage:

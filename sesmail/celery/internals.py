@@ -1,5 +1,7 @@
 """Each private part of Celery, kombu and billiard that sesmail leans on, and the version in which it was read.
 
+Those by which tickets are taken in groups stand in `groups.py`.
+
 With a new version of Celery, look here first: `tests/contract/test_internals.py` fails where one of them has changed.
 All were read in celery 5.7.0, kombu 5.7.0 and billiard 4.3.0; they hold in celery 5.5.3 with kombu 5.5.4, and in celery
 5.6.2 with kombu 5.6.0.
@@ -21,6 +23,8 @@ from celery.app.routes import MapRoute
 from celery.loaders.default import Loader as DefaultLoader
 from kombu.messaging import Producer
 
+from sesmail.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
@@ -33,13 +37,20 @@ NEW_NAMES: dict[str, str] = _TO_NEW_KEY
 KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
 """Every name of a setting that Celery knows (celery/app/defaults.py)."""
 TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+_OURS = sorted({name for name in Settings.model_fields if "_" in name} - {"redis_url"})
+"""Without their prefix. A plain word, or the address of a Redis, may be a file's own variable."""
 
 
 def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names of settings that Celery does not know, each with the one that is most likely meant. Ours are left out."""
+    """Names of settings that Celery does not know, each with the one that is most likely meant.
+
+    Ours are left out, but for those without `sesmail_` in front.
+    """
     for name in (name for name in names if name not in KNOWN_SETTINGS and not name.lower().startswith("sesmail_")):
         if similar := get_close_matches(name.lower(), TODAYS_SETTINGS, n=1, cutoff=0.8):
             yield name, similar[0]
+        elif ours := get_close_matches(name.lower(), _OURS, n=1, cutoff=0.85):
+            yield name, f"sesmail_{ours[0]}"
 
 
 def hide_our_addresses() -> None:

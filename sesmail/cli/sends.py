@@ -114,17 +114,19 @@ def _first_of(ids: tuple[str, ...]) -> str:
 def find(address: str | None, list_name: str | None, limit: int, as_json: bool) -> None:
     """Find the sends to an ADDRESS, or to a list. The latest come first.
 
-    Those that SESMAIL_SEARCH_BY_ADDRESS had not been on for, or that a former release accepted, are not found. Of
-    batches it is told to standard error which have had the address; what became of it there, only where it has a row.
+    Recipients of batches are found, too. Other email is not that was accepted while SESMAIL_SEARCH_BY_ADDRESS was off.
     """
     if bool(address) == bool(list_name):
         raise click.UsageError("Give an ADDRESS, or --list with its name.")
     client = site_client()
     search, site = client.search, client.settings.site
-    for batch_id in client.batches.with_address(normal_address_of("ADDRESS", address)) if address else ():
-        click.echo(f"The batch {batch_id} was queued for it, too.", err=True)
-    found = search.by_address(address, limit=limit) if address else search.by_list(site, list_name or "", limit=limit)
-    sends = [client.ledger.status(send_id) for send_id in found.ids]
+    if address:
+        found = search.by_address(normal_address_of("ADDRESS", address), limit=limit)
+    else:
+        found = search.by_list(site, list_name or "", limit=limit)
+    for batch_id in found.batches:
+        click.echo(f"A former release queued the batch {batch_id} for it, too; under which id is not known.", err=True)
+    sends = [each.status for each in search.listed(found.ids)]
     table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=f"{len(sends)} sends")
     emit([asdict(each) for each in sends], as_json=as_json, table=table)
 

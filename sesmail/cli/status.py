@@ -162,7 +162,8 @@ def _quota(snapshot: Snapshot) -> dict[str, Any]:
 
 def _readable(known: Status) -> list[tuple[str, Any]]:
     found = asdict(known)
-    happened = [(f"  {_time(at)}", what) for at, what in story(known)] if found.pop("moves") else []
+    happened = [(f"  {_time(at)}", what) for at, what in story(known)] if known.moves or known.reached else []
+    del found["moves"], found["reached"]
     times = {name: _time(found[name]) for name in ("accepted_at", "changed_at")}
     deliveries = [(f"  {recipient}", reached) for recipient, reached in found.pop("deliveries").items()]
     rows = [(name.replace("_", " "), value) for name, value in (found | times).items() if value not in (None, "")]

@@ -6,19 +6,20 @@ Sends are settled, addresses opted out or let in again, delivery statuses noted,
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, Sent, Unhandled
+from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, RenderingFailed, Sent, Unhandled
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.ledger.batches import RECIPIENT_ID
 from sesmail.state.people.reputation import Fact, Sight
 from sesmail.state.people.suppression import OptOut, Passing
-from sesmail.vocabulary import Reason
+from sesmail.vocabulary import Reached, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from sesmail.events.stores import EventStore
     from sesmail.state.people.reputation import Tally
     from sesmail.state.people.suppression import OptOutBook, SoftBouncePolicy
+    from sesmail.vocabulary import Delivery
 
 log = logging.getLogger("sesmail.events.processing")
 
+UNFILLED = "SES took the email, could not fill in its template, and sent nothing. Mend the template or its data."
+_WORD = re.compile(r"[A-Za-z_-]{1,40}")
 MAILBOX_SIMULATOR = "@simulator.amazonses.com"
 
 
@@ -52,6 +56,7 @@ class Consequences:
         *,
         record_evidence: Callable[[str, str], object],
         record_first_word: Callable[[str, str], object],
+        record_unfilled: Callable[[str, str, str], object],
         share_opt_outs_with: Sequence[str],
         soft_bounces: SoftBouncePolicy | None,
         hard_bounce_expiry_seconds: float | None,
@@ -65,6 +70,7 @@ class Consequences:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._record_first_word = record_first_word
+        self._record_unfilled = record_unfilled
         self._share_opt_outs_with = share_opt_outs_with
         self._soft_bounces = soft_bounces
         self._hard_bounce_expiry_seconds = hard_bounce_expiry_seconds
@@ -92,8 +98,13 @@ class Consequences:
         return sum(self._make(change) for change in sorted(changes, key=_when))
 
     def _settle_sends(self, batch: Iterable[Told]) -> None:
-        """Whatever SES tells of an email, it proves that SES took it."""
-        events = [event for told in batch for event in told.events]
+        """Whatever SES tells of an email, it proves that SES took it, if only to fail at its template."""
+        everything = [event for told in batch for event in told.events]
+        unfilled = [event for event in everything if isinstance(event, RenderingFailed)]
+        events = [event for event in everything if not isinstance(event, RenderingFailed)] if unfilled else everything
+        for event in unfilled:
+            if event.send_id and event.message_id:
+                self._record_unfilled(event.send_id, event.message_id, f"{UNFILLED} SES says: {event.error_message}")
         first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
         for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
             is_first = (send_id, message_id) in first_words
@@ -162,7 +173,7 @@ class Consequences:
     def _note_progress(self, batch: Iterable[Told]) -> None:
         self._reputation.progress(
             [
-                (event.send_id, event.recipient, event.delivery)
+                (event.send_id, _reached(event, event.delivery))
                 for told in batch
                 for event in told.events
                 if event.send_id and event.recipient and event.delivery
@@ -232,6 +243,15 @@ def _changes(event: Event, source: str) -> list[_OptsOut | _ComesBack]:
     return [*back, *(_OptsOut(event, opt_out) for opt_out in opt_outs(event, source))]
 
 
+def _reached(event: Event, delivery: Delivery) -> Reached:
+    return Reached(
+        at=max(0.0, event.occurred_at.timestamp() // 1),
+        recipient=event.recipient,
+        delivery=delivery,
+        why=event.why if _WORD.fullmatch(event.why) else "",
+    )
+
+
 def _when(change: _OptsOut | _ComesBack) -> float:
     return change.event.occurred_at.timestamp()
 
@@ -267,5 +287,6 @@ def fact_of(event: Event, told_by: str) -> Fact:
         counter=event.counter,
         # AWS's mailbox simulator counts for nobody's reputation.
         sent_at=None if event.recipient.lower().endswith(MAILBOX_SIMULATOR) else event.sent_at,
+        send_id=event.send_id or "",
         batch=of_batch[1] if (of_batch := RECIPIENT_ID.fullmatch(event.send_id or "")) else "",
     )

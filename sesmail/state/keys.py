@@ -159,7 +159,8 @@ CATALOGUE: tuple[Key, ...] = (
         "batch:<id>:seen",
         "hash",
         "as long as the batch",
-        "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
+        "first byte of the digests of addresses: the other seven of each, by which who was queued is known; "
+        "`from <chunk>`: the first bytes in the order of the recipients' numbers",
     ),
     Key(
         "batch:<id>:metadata",
@@ -219,7 +220,8 @@ CATALOGUE: tuple[Key, ...] = (
         "brake:<site>",
         "hash",
         "14 days after the last",
-        "`window end counter list`: what was told of late of its emails; `from list`: since when (ms) sent ones count",
+        "`window end counter list`: what was told of late of its emails, by `counter@account` for each of several SES "
+        "accounts, too; `from list`, `from @account`: since when (ms) sent ones count",
     ),
     Key(
         "unclear",
@@ -260,7 +262,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),
     Key("rates:<site>:<day>", "hash", "400 days", "`counter list`: what became of the emails sent that day"),
     Key("seen:<day>", "hash", "7 days", "digest of a fact: digest of the notification that first told of it"),
-    Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
+    Key(
+        "delivery:<send id>",
+        "hash",
+        "30 days",
+        "recipient: how far the email got with it; `<status> <recipient>`: when SES told so (s), and its word for why",
+    ),
     # Events of SES, where Redis is their store
     Key(
         "event:<event id>",

@@ -73,3 +73,4 @@ def test_headings_have_a_level_and_wide_blocks_can_be_scrolled_by_keys():
     assert page == (
         '<p class="caption" role="heading" aria-level="2"><span>Start</span></p><pre tabindex="0">$ celery</pre>'
     )
+    assert site.for_everybody('<div class="table-wrapper">') == '<div tabindex="0" class="table-wrapper">'

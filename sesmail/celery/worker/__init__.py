@@ -64,7 +64,8 @@ class MailWorker:
         if former := client.former_names:
             with suppress(LedgerUnavailable):  # which the worker waits for; then it is done before it sends
                 former.take_over_what_holds_back()
-        Misfits(instance.consumer, None if stand_alone else queues_of_ours(client.settings))
+        queues = None if stand_alone else queues_of_ours(client.settings)
+        Misfits(instance.consumer, queues, in_groups=client.settings.tickets_in_groups)
         taken = self.app.amqp.queues.consume_from
         takes_events = (routed(self.app, PROCESS_EVENTS) or client.settings.events_queue) in taken
         takes = [name for name in dict.fromkeys(lanes(client.settings)) if name in taken]

@@ -21,6 +21,7 @@ from celery.exceptions import InvalidTaskError
 
 from sesmail.celery.broker import SEND, SEND_LOT
 from sesmail.celery.current import client_of
+from sesmail.celery.groups import Groups, fits
 from sesmail.celery.internals import keep_client_of, look_at_what_redis_pops
 from sesmail.errors import InvalidEmail
 from sesmail.sending.outbox import SEND_ID
@@ -46,9 +47,10 @@ _KINDS = {"args": (list, tuple), "kwargs": (dict,), "embed": (dict, type(None))}
 class Misfits:
     """Looks at each message of ours that a worker's consumer gets, before Celery does."""
 
-    def __init__(self, consumer: Any, queues: Collection[str] | None) -> None:
-        """`queues` are those whose messages are ours; None: all of them."""
+    def __init__(self, consumer: Any, queues: Collection[str] | None, *, in_groups: bool = False) -> None:
+        """`queues` are those whose messages are ours; None: all of them. `in_groups`: see groups.py."""
         self._consumer = consumer
+        self._in_groups = in_groups
         self._queues = queues
         self._tasks = consumer.app.tasks
         self._celerys_handler = consumer.create_task_handler
@@ -60,8 +62,11 @@ class Misfits:
 
     def _create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """Called with each connection: what is no message at all, kombu ends by before anybody else sees it."""
-        look_at_what_redis_pops(self._consumer.task_consumer.channel, self._mended)
-        keep_client_of(self._consumer.task_consumer.channel)
+        channel, hub = self._consumer.task_consumer.channel, self._consumer.hub
+        look_at_what_redis_pops(channel, self._mended)
+        keep_client_of(channel)
+        if self._in_groups and fits(channel, hub):
+            Groups(channel, hub, self._mended)
         celerys = self._celerys_handler(*args, **options)
 
         def handle(message: Any) -> Any:
