@@ -263,7 +263,7 @@ CATALOGUE: tuple[Key, ...] = (
         "seen:<day>",
         "hash",
         "7 days",
-        "digest of a fact: digest of the notification that first told of it; of a bounce, the same by the digest that a former release knows it by, and a note that this was ours",
+    Key("seen:<day>", "hash", "7 days", "digest of a fact, or a former release's of it: of who told first"),
     ),
     Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
     # Events of SES, where Redis is their store
