@@ -777,6 +777,8 @@ def test_who_has_had_too_many_emails_within_the_hour_is_set_aside_and_can_be_sen
     held_back = guarded.real_outbox.status(f"{batch.id}-0")
     assert (held_back.state, held_back.code) == (State.ABANDONED, "too-many")
     assert guarded.meters.held_back() == 1
+    guarded.ledger.accept("one of no batch", Email("reader1@example.org", "s", "t", from_email="a@example.com"))
+    assert guarded.ledger.claim("one of no batch", "worker") is State.ABANDONED, "no matter what came first of all"
     guarded.real_outbox.requeue(f"{batch.id}-0")
     guarded.delivery.work(guarded.delivery.claim(f"{batch.id}-0"), None)
     assert len(ses.emails) == 4

@@ -102,6 +102,26 @@ def test_a_send_whose_ticket_comes_through_the_own_queue_is_taken_over_and_sent(
     assert not redis.keys("*blob*")
 
 
+def test_what_is_taken_over_counts_to_the_emails_an_hour_of_its_address(
+    redis: Redis, redis_server: EmbeddedRedis, former: Ledger
+) -> None:
+    settings = Settings(redis_url=redis_server.url, global_key_prefix="alpha:", hourly_limit_per_address=1)
+    former.accept("a", email())
+    client = Client(settings)
+    try:
+        claimed(client, "a")  # before anything has been accepted under the new names
+        client.ledger.accept("b", email())
+        assert client.ledger.claim("b", "worker") is State.ABANDONED
+    finally:
+        client.close()
+
+
+def test_what_is_no_email_takes_no_id_that_an_email_has_under_the_former_names(alpha: Client, former: Ledger) -> None:
+    former.accept("a", email())
+    assert alpha.ledger.set_aside("a", "no email", "it is none") != "a"
+    assert claimed(alpha, "a").email.html == LETTER
+
+
 def test_what_a_worker_of_the_former_release_holds_is_left_to_it(alpha: Client, former: Ledger) -> None:
     former.accept("a", email())
     former.claim("a", "worker of the former release")

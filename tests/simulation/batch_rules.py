@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sesmail.state.ledger.batches import CHUNK
@@ -23,6 +24,8 @@ class Judge(Protocol):
     _model: Model
     leases_since: float
     hourly_limit: int
+    redis_now: Callable[[], float]
+    look: Callable[..., list[Any]]
 
     def _counted(self, send: Send) -> None: ...
     def _held_back(self, send: Send) -> None: ...
@@ -36,7 +39,9 @@ class BatchRules:
     def _batch_open(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if reply[0] in (b"opened", b"resumed"):
             batch_id = reply[1].decode()
-            self._model.batches.setdefault((base, batch_id), Batch(batch_id, base, site=argv[2], list=argv[8]))
+            terms: dict[str, Any] = {"site": argv[2], "list": argv[8], "weight": float(argv[12])}
+            terms |= {"rate": float(argv[16]) if argv[16] else None, "ramp": int(argv[17]) if argv[17] else None}
+            self._model.batches.setdefault((base, batch_id), Batch(batch_id, base, **terms))
             self._story.tell(f"Redis: {reply[0].decode()}", batch_id)
 
     def _batch_add(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
@@ -73,6 +78,28 @@ class BatchRules:
         self.check("nothing_goes_before_the_list_is_read", batch.is_sealed, batch.id)
         batch.holders[chunk] = token, self._scheduler.current(), self._scheduler.now
         self._story.tell(f"Redis: chunk {chunk} is claimed of", batch.id)
+        if held is None:
+            self._takes_its_turn(batch, chunk)  # type: ignore[attr-defined]
+
+    def _takes_its_turn(self: Judge, batch: Batch, chunk: int) -> None:
+        """Batches of a site share by their weights: none waits for more than its last turn was worth, and one of another's."""
+        sends = (
+            send for send in self._model.sends.values() if send.batch is batch and send.state in ("queued", "sending")
+        )
+        cost = max(1, sum(int(send.id.rpartition("-")[2]) // CHUNK == chunk for send in sends)) / batch.weight
+        for other in self._model.batches.values():
+            if other is not batch and (other.base, other.site) == (batch.base, batch.site):
+                other.passed_over = other.passed_over + cost if self._could_go(other) else 0.0  # type: ignore[attr-defined]
+                in_turn = other.passed_over <= other.cost + cost + 1e-6 or other.forgotten or batch.forgotten
+                self.check("no_batch_waits_beyond_its_turn", in_turn, other.id, f"{other.passed_over:g} were before it")
+        batch.cost, batch.passed_over = cost, 0.0
+
+    def _could_go(self: Judge, batch: Batch) -> bool:
+        """Whether it has a chunk that nobody holds, and waits for nothing."""
+        row = f"{batch.base}batch:{batch.id}"
+        todo, (state, wait_until) = self.look(("LLEN", f"{row}:todo"), ("HMGET", row, "state", "wait_until"))
+        is_due = float(wait_until or 0) <= self.redis_now() * 1000
+        return bool(todo) and state == b"running" and is_due and batch.rate is None
 
     def _batch_take_over(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         if not reply or not (batch := self._model.batches.get((base, reply[0].decode()))):
@@ -115,7 +142,8 @@ class BatchRules:
                 self._counted(send)
             batch.ramp_begun += 1
             ramp_is_kept = batch.ramp is None or batch.ramp_begun <= batch.ramp
-            self.check("a_ramp_is_kept", ramp_is_kept or send.forgotten, send.id)
+            self.check("a_ramp_is_kept", ramp_is_kept or send.forgotten or batch.forgotten, send.id)
+            batch.begun_at.append(now)
             fiber.begun[send.id] = now
         else:
             fiber.begun.setdefault(send.id, now)

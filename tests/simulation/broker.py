@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,13 @@ from tests.simulation.faults import Faults
 from tests.simulation.scheduler import Fiber, Process, Scheduler
 from tests.simulation.wire import Wire
 
+MISFITS: tuple[dict[str, Any], ...] = (
+    {"to": "ann@example.com", "subject": 7},
+    {"subject": "to nobody"},
+    {"to": "ann@example.com", "subject": "x", "text": "x", "no such field": True},
+    {"send_id": "nobody-knows-it"},
+)
+"""What comes where an email, or the ticket of one, should: the last is a ticket of some other ledger's."""
 UNACKNOWLEDGED_SECONDS = 40.0
 """How long the broker waits before it gives a dead worker's messages to others."""
 
@@ -29,6 +37,8 @@ class Message:
     """Of a ticket for batches of that site."""
     task_id: str = ""
     """Whose task it is, of a ticket for one send."""
+    misfit: Mapping[str, Any] | None = None
+    """The arguments of a message that is no ticket of ours."""
     not_before: float = 0.0
 
 
@@ -82,6 +92,7 @@ class Broker:
     ) -> None:
         self._scheduler, self._faults, self._queues, self._on_lost = scheduler, faults, queues, on_lost
         self._site = site
+        self._misfits = itertools.count(1)
 
     # -- what the product asks of it --------------------------------------------------------------------------------
 
@@ -102,6 +113,7 @@ class Broker:
         copies = 2 if self._faults.strikes("ticket_twice", " ".join(ids)) else 1
         for _ in range(copies):
             self._put(lane.value, Message(ids=ids, task_id=tickets[0].task_id or ids[0]))
+        self._put_misfit(lane.value, ids[0])
         if self._faults.strikes("broker_flushed"):
             self._flush()
 
@@ -124,6 +136,7 @@ class Broker:
             self._on_lost([send_id])
         elif self._faults.strikes("ticket_twice", send_id):
             self._queues.wire.ask(("LPUSH", self._queues.list_of(lane), send_id))
+        self._put_misfit(lane, send_id)
         if self._faults.strikes("broker_flushed"):
             self._flush()
         self.wake_all()
@@ -172,6 +185,13 @@ class Broker:
                 self._put(name, message)
 
             self._scheduler.spawn(Process("broker"), put, "broker", delay_seconds)
+
+    def _put_misfit(self, name: str, send_id: str) -> None:
+        """Somebody else's message, at times under the id of a send."""
+        if self._faults.strikes("message_is_a_misfit"):
+            task_id = send_id if self._faults.choose(0, 0, 1) else f"misfit-{self._site}-{next(self._misfits)}"
+            misfit = MISFITS[int(self._faults.choose(*range(len(MISFITS))))]
+            self._put(name, Message(task_id=task_id, misfit=misfit))
 
     def _put(self, name: str, message: Message) -> None:
         self._queues.queue(name).append(message)

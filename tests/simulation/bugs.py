@@ -32,7 +32,9 @@ class Bug:
     harmless: str = ""
     """Why nothing is broken by it, where that is so."""
     needs: str = ""
-    """What a history should have for it to be seen: a trait, or misfortunes of `command.HUNTS`; empty: anything."""
+    """Among which misfortunes of `command.HUNTS` it is seen most likely; empty: among any."""
+    trait: str = ""
+    """What of `world.TRAITS` a history must have for it to be seen."""
 
     def in_lua(self) -> dict[str, list[tuple[str, str]]]:
         """For `lua.Texts`."""

@@ -40,9 +40,17 @@ HUNTS: dict[str, dict[str, float]] = {
         "ses_hangs": 40.0,
         "ses_fails_before": 4.0,
     },
+    "the sleeping": {"process_freezes_with_a_claim": 8.0, "ses_hangs": 30.0},
     "the dead": {"process_dies": 3.0},
-    "an ailing Redis": {"redis_away": 4.0, "ses_hangs": 40.0, "ses_never_answers": 10.0},
+    "an ailing Redis": {"redis_away": 6.0, "ses_hangs": 40.0},
     "a moody SES": {"ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
+    "an unsteady SES": {
+        "ses_unreachable": 15.0,
+        "ses_fails_before": 10.0,
+        "ses_never_answers": 10.0,
+        "event_never": 20.0,
+    },
+    "tickets twice": {"ticket_twice": 12.0, "ses_unreachable": 8.0, "ses_pauses": 4.0, "operator_reschedules": 4.0},
     "outages": {"ses_is_down": 10.0, "ses_quota_changes": 10.0},
     "accounts": {
         "ses_fails_after": 20.0,
@@ -53,7 +61,15 @@ HUNTS: dict[str, dict[str, float]] = {
         "operator_pauses": 8.0,
     },
     "lost tickets": {"ticket_not_put": 10.0, "ticket_lost": 4.0, "process_dies": 1.0},
-    "people": {"ticket_lost": 10.0, "operator_opts_out": 5.0, "operator_cancels": 3.0, "ses_fails_after": 2.0},
+    "people": {
+        "ticket_lost": 10.0,
+        "operator_opts_out": 5.0,
+        "operator_cancels": 3.0,
+        "operator_requeues": 3.0,
+        "operator_pauses": 3.0,
+        "ses_fails_after": 2.0,
+        "ses_hangs": 10.0,
+    },
     "the erased": {
         "operator_erases": 14.0,
         "operator_opts_out": 4.0,
@@ -61,6 +77,11 @@ HUNTS: dict[str, dict[str, float]] = {
         "event_late": 3.0,
         "event_twice": 2.0,
     },
+    "misfits": {"message_is_a_misfit": 6.0, "row_is_spoilt": 8.0, "process_dies": 1.0, "answer_lost": 2.0},
+    "telling": {"continuation_fails": 8.0, "receiver_raises": 6.0, "process_freezes": 1.0, "answer_lost": 2.0},
+    "leaving": {"operator_opts_out": 5.0},
+    "pauses": {"operator_pauses": 10.0},
+    "quota": {"ses_quota_changes": 4.0},
     "full mailboxes": {"mailbox_is_full": 3.5, "event_twice": 2.0, "operator_opts_out": 1.0},
     "batches": {
         "queueing_is_cut_off": 4.0,
@@ -251,8 +272,8 @@ def _find(asked: argparse.Namespace, bug: Bug, wire: Wire) -> dict[str, object]:
         if time.process_time() - began > A_MINUTE / (10 if bug.harmless else 1):
             break
         seeds += 1
-        name = bug.needs if seed % 2 and bug.needs in HUNTS else [*HUNTS][seed // 2 % len(HUNTS)]
-        traits = frozenset({bug.needs}) & TRAITS.keys()
+        name = bug.needs if seed % 2 and bug.needs else [*HUNTS][seed // 2 % len(HUNTS)]
+        traits = frozenset({bug.trait}) & TRAITS.keys()
         run = Run(seed=seed, emails=asked.emails, plan=Plan(weights=_among(name)), bug=bug, traits=traits)
         if found := simulate(run, wire).violations:
             if simulate(replace(run, bug=None), wire).violations:

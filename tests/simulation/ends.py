@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail.state.keys import CATALOGUE
 from sesmail.state.ledger.ledger import PART_IS_MISSING
@@ -19,6 +19,8 @@ from tests.simulation.scheduler import START
 from tests.traces import traces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulation.ses import Ses
     from tests.simulation.world import Installation, World
 
@@ -35,7 +37,9 @@ PASSING_KEYS = re.compile(r"(blob|in:queued|in:scheduled):|(in:(claimed|sending|
 def judge(world: World) -> None:
     """Every rule about ends."""
     rows = {each.base: _rows(world, each) for each in world.installations}
-    for send in list(world.model.sends.values()):
+    for send in [send for send in world.model.sends.values() if send.base not in rows]:
+        world.rules.check("what_has_former_names_is_taken_over", False, send.id, f"{send.state} in {send.base}")
+    for send in [send for send in world.model.sends.values() if send.base in rows]:
         _judge_send(world, send, rows[send.base].get(send.id))
     for number in world.model.wanted:
         world.rules.check("senders_come_through", number in world.model.of_number or world.has_forgotten, f"n{number}")
@@ -139,6 +143,9 @@ def _judge_batches(world: World) -> None:
         row = {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
         world.rules.check("batches_end", "finished_at" in row, batch.id, str(row.get("state")))
         world.rules.check("the_end_of_a_batch_is_told", batch.heard > 0, batch.id)
+        if batch.rate:
+            begun = _most_within(10.0, [(at, 1) for at in batch.begun_at if not _troubled(world, at)])
+            world.rules.check("a_batch_keeps_its_rate", begun <= 11 * batch.rate + 5, batch.id, f"{begun} in 10 s")
         counted = {name[2:]: int(value) for name, value in row.items() if name.startswith("n:") and int(value)}
         total = sum(counted.values())
         # Of a recipient whose row was evicted, the batch knows more than Redis can say.
@@ -155,7 +162,7 @@ def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
         or world.model.whom_not(send) | send.erased >= set(send.email.recipients),
-        "abandoned": send.unknown_times >= world.max_attempts or evicted or send.held_back,
+        "abandoned": send.unknown_times >= world.max_attempts or evicted or send.held_back or send.spoilt,
     }
     world.rules.check("fails_for_a_reason", bool(reasons.get(state, True)), send.id, state)
     world.counts["lost_with_redis"] += bool(evicted)
@@ -179,14 +186,7 @@ def _judge_callers(world: World, send: Send, state: str) -> None:
 
 def _judge_rate(world: World, ses: Ses) -> None:
     """What was offered to SES in any second, where nothing had disturbed the pace."""
-    calm = [(at, n) for at, n in ses.offered if not _troubled(world, at)]
-    first = total = most = 0
-    for at, recipients in calm:
-        total += recipients
-        while calm[first][0] <= at - 1.0:
-            total -= calm[first][1]
-            first += 1
-        most = max(most, total)
+    most = _most_within(1.0, [(at, n) for at, n in ses.offered if not _troubled(world, at)])
     world.rules.check(
         "offers_no_more_than_the_rate", most <= ses.highest_rate * RATE_TOLERANCE + 3, "", f"{most} in a second"
     )
@@ -197,6 +197,18 @@ def _judge_rate(world: World, ses: Ses) -> None:
     if (calls := ses.calls - CALLS_TO_LEARN) > 0:
         late = sum(number > CALLS_TO_LEARN for number in in_peace)
         world.rules.check("throttles_are_few_once_learnt", late <= 2 + calls / 1000, "", f"{late} of {calls} calls")
+
+
+def _most_within(seconds: float, counts: list[tuple[float, int]]) -> int:
+    """The most that came within any so many seconds, of moments and how many came then."""
+    first = total = most = 0
+    for at, count in counts:
+        total += count
+        while counts[first][0] <= at - seconds:
+            total -= counts[first][1]
+            first += 1
+        most = max(most, total)
+    return most
 
 
 def _troubled(world: World, at: float) -> bool:
@@ -216,6 +228,8 @@ def _judge_quota(world: World, each: Installation) -> None:
 def _judge_counts(world: World, each: Installation, rows: dict[str, dict[str, str]]) -> None:
     counted = {name: n for name, n in _counts(world, each).items() if n}
     known = Counter(row["state"] for row in rows.values())
+    known["abandoned"] += len(world.model.aside[each.base].keys() - rows.keys())
+    known = +known
     world.rules.check(
         "counts_agree", counted == dict(known) or world.has_forgotten, "", f"{counted}, not {dict(known)}"
     )
@@ -301,15 +315,22 @@ def _judge_events(world: World) -> None:
 
 
 def _judge_erasing(world: World) -> None:
-    """Who was erased stands nowhere any more, whatever SES has told since."""
+    """Who was erased stands nowhere any more, and of her nothing is noted, whatever SES has told since."""
+    ask, pseudonyms = _asked(world), {(base, of): name for (base, name), of in world.model.pseudonyms.items()}
     for base, address in world.model.gone():
-        found = traces(lambda *command: world.server.wire.ask(command)[0], f"{base}*", address)
+        found = traces(ask, f"{base}*", address)
         world.rules.check("who_was_erased_leaves_no_trace", not found, "", f"{address} in {found}")
+        noted = traces(ask, f"{base}delivery:*", pseudonyms[base, address])
+        world.rules.check("nothing_is_noted_of_who_was_erased", not noted, "", f"{address} in {noted}")
+
+
+def _asked(world: World) -> Callable[..., Any]:
+    return lambda *command: world.server.wire.ask(command)[0]
 
 
 def judge_rows_of_erased(world: World, base: str, address: str) -> None:
     """From the moment on in which an operator is told that it is done, no email names her, whether it waits or has ended."""
-    found = traces(lambda *command: world.server.wire.ask(command)[0], f"{base}send:*", address)
+    found = traces(_asked(world), f"{base}send:*", address)
     world.rules.check("no_email_names_who_was_erased", not found, "", f"{address} in {found}")
 
 

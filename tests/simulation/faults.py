@@ -29,6 +29,7 @@ CHANCES: dict[str, float] = {
     "redis_clock_jumps": 0.00004,
     "redis_forgets": 0.00008,
     "redis_evicts": 0.0001,
+    "row_is_spoilt": 0.0001,
     # at each call to Redis
     "answer_lost": 0.003,
     "call_lost": 0.003,
@@ -39,6 +40,9 @@ CHANCES: dict[str, float] = {
     "broker_flushed": 0.002,
     "broker_away": 0.002,
     "ticket_not_put": 0.02,
+    "message_is_a_misfit": 0.02,
+    # at each answer of Redis to who holds a claim
+    "process_freezes_with_a_claim": 0.002,
     # at each call to SES
     "process_freezes_at_ses": 0.004,
     "ses_unreachable": 0.01,
@@ -113,6 +117,8 @@ class Faults:
         # was erased.
         drawn |= {rng.choice(("redis_evicts", "former_release")): 0.0}
         drawn |= {rng.choice(("operator_erases", "former_release")): 0.0}
+        # Not both: of what cannot be read, nobody can be taken out, which the operator is told.
+        drawn |= {rng.choice(("operator_erases", "row_is_spoilt")): 0.0}
         # Not both: the rules count passing bounces along, and cannot know which of them Redis has forgotten.
         return drawn | {rng.choice(("mailbox_is_full", "redis_forgets")): 0.0}
 

@@ -43,7 +43,13 @@ class Installation:
         }
         self.sites = ("alpha", "beta") if rng.random() < 0.4 else ("alpha",)
         self.workers: list[Worker] = []
+        self.key_prefix = ""
+        """What stands before all its keys by now."""
         self.threads = rng.choice((2, 3, 4))
+        self.former_door = self.client("alpha") if world.has_former_names else None
+        """A program that does not heed the prefix yet."""
+        if self.former_door:
+            self.key_prefix = "shop:"
         self.doors = {site: self.client(site) for site in self.sites}
         self.base = self.doors["alpha"].scripts.keys.base
         rules = world.rules
@@ -58,6 +64,7 @@ class Installation:
         }
         self.senders = [Sender(world.scheduler, door, world.model, rng) for door in self.doors.values()]
         self.batch_senders: list[BatchSender] = []
+        self.former_sender: Sender | None = None
         self.operators = [
             Operator(world.scheduler, door, world.model, world.faults, rng, world.story) for door in self.doors.values()
         ]
@@ -70,6 +77,8 @@ class Installation:
         for site in self.sites[len(self.workers) :]:
             self._start(site)
         seed = world.run.seed
+        if self.former_door:
+            numbers = self._send_by_former_names(self.former_door, numbers)
         for place, sender in enumerate(self.senders):
             own = numbers[place :: len(self.senders)]
             world.scheduler.spawn(world.web, partial(sender.send_all, seed, own, over_seconds), "sender", 0.5)
@@ -84,6 +93,17 @@ class Installation:
             operator.on_erased = world.erased
             world.scheduler.spawn(world.outside, operator.work, "operator", 1.0)
 
+    def _send_by_former_names(self, door: Client, numbers: list[int]) -> list[int]:
+        """Some are accepted under them, and an operator says that all there is this project's; the rest is left."""
+        world, some = self.world, numbers[::6]
+        self.former_sender = sender = Sender(world.scheduler, door, world.model, world.rng)
+        former_names = self.doors["alpha"].former_names
+        assert former_names is not None
+        world.scheduler.spawn(world.web, partial(sender.send_all, world.run.seed, some, 10.0), "former-sender", 0.1)
+        whatever_happens = self.operators[0].whatever_happens
+        world.scheduler.spawn(world.outside, partial(whatever_happens, former_names.say_all_are_mine), "operator", 20.0)
+        return [number for number in numbers if number not in some]
+
     def _second_account(self, rng: random.Random) -> dict[str, Ses]:
         world = self.world
         if not world.run.has("accounts", rng.random()):
@@ -92,6 +112,11 @@ class Installation:
 
     def _asked(self, ses: Ses, send_id: str, email: Email) -> None:
         self.world.rules.asks(self.base, send_id, email, ses.name)
+
+    def has_sent(self) -> bool:
+        """Whether all who send are through."""
+        former = [self.former_sender] if self.former_sender else []
+        return all(sender.done for sender in (*self.senders, *self.batch_senders, *former))
 
     def is_stopped(self) -> bool:
         """Whether SES or the breaker has closed the line of any account."""
@@ -117,9 +142,13 @@ class Installation:
             vars(made)["accounts"] = {**made.accounts, RESERVE: _with_transport(made.accounts[RESERVE], there)}
         return made
 
-    @cache  # noqa: B019  it lives as long as its world
     def _settings_of(self, site: str) -> Settings:
+        return self._settings(site, self.key_prefix)
+
+    @cache  # noqa: B019  it lives as long as its world
+    def _settings(self, site: str, before: str) -> Settings:
         return Settings(
+            global_key_prefix=before,
             redis_url="redis://127.0.0.1:6379/0",  # named only: nobody connects to it
             key_prefix=self.prefix,
             site=site,
@@ -155,6 +184,7 @@ class Installation:
         told = (world.bug, world.rules.task_ended, world.is_idle)
         worker = Worker(f"worker-{number}", number, world.scheduler, made, broker, *told)
         worker.on_continuation = self._continues
+        worker.on_misfit = partial(world.rules.is_set_aside, self.base)
         worker.former_release = world.faults.strikes("former_release", worker.name)
         self.workers.append(worker)
         world.scheduler.spawn(worker, lambda: worker.start(self.threads), "start")

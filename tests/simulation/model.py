@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sesmail.message import LIST_TAG, Email, Lane
+from sesmail.state.ledger.batches import CHUNK
 from sesmail.vocabulary import State
 from tests.simulation.ses import Taken
 from tests.simulation.soft_bounces import SoftBounces
@@ -28,6 +29,15 @@ class Batch:
     is_sealed: bool = False
     is_paused: bool = False
     is_cancelled: bool = False
+    weight: float = 1.0
+    rate: float | None = None
+    """Recipients a second that it may have."""
+    begun_at: deque[float] = field(default_factory=deque)
+    """When its recipients were begun."""
+    cost: float = 0.0
+    """Of the last chunk of it that was claimed: recipients by its weight."""
+    passed_over: float = 0.0
+    """What was claimed of others since then, or since it could have been its turn."""
     ramp: int | None = None
     """How many may begin on the day that is under way, where somebody has said so."""
     ramp_begun: int = 0
@@ -36,6 +46,10 @@ class Batch:
     finished: int = 0
     heard: int = 0
     forgotten: bool = False
+
+    def is_held(self, send_id: str) -> bool:
+        """Whether a worker has the chunk that one of its recipients is in."""
+        return int(send_id.rpartition("-")[2]) // CHUNK in self.holders
 
 
 @dataclass(slots=True)
@@ -82,6 +96,8 @@ class Send:
     taken: list[Taken] = field(default_factory=list)
     licences: list[float] = field(default_factory=list)
     """When it was allowed to go out once more: its window had passed, or an operator said so."""
+    spoilt: bool = False
+    """Whether somebody has made what is kept of it into something that none can read."""
     told_at: float | None = None
     unknown_times: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -127,6 +143,8 @@ class Model:
         self.opt_outs: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         self.listening_since: dict[tuple[str, str], float] = {}
         """When the receivers of a site were first there to be told."""
+        self.aside: dict[str, dict[str, str]] = defaultdict(dict)
+        """What came as an email and is none, by the id that it is kept under."""
         self.soft_bounces = SoftBounces()
         self.redis_now_ms: Callable[[], float] = lambda: 0.0
         self.forgetful = False

@@ -8,12 +8,12 @@ from dataclasses import replace
 from tests.simulation.bugs import Bug
 
 
-def _lua(name: str, file: str, old: str, new: str, harmless: str = "") -> Bug:
-    return Bug(name=name, where=f"{file}.lua", old=old, new=new, harmless=harmless)
+def _lua(name: str, file: str, old: str, new: str, **more: str) -> Bug:
+    return Bug(name=name, where=f"{file}.lua", old=old, new=new, **more)
 
 
-def _python(name: str, module: str, old: str, new: str, harmless: str = "") -> Bug:
-    return Bug(name=name, where=f"sesmail.{module}", old=old, new=new, harmless=harmless)
+def _python(name: str, module: str, old: str, new: str, **more: str) -> Bug:
+    return Bug(name=name, where=f"sesmail.{module}", old=old, new=new, **more)
 
 
 STALE_BEGIN = "if f[2] ~= token then\n  return 0\nend\n"
@@ -21,17 +21,27 @@ STALE_SETTLE = "if f[2] ~= token then\n  return ''\nend\n"
 NOT_HELD = "if f[1] ~= 'sending' and f[1] ~= 'claimed' then\n  return ''\nend\n"
 
 CLAIMS = (
-    _lua("begin takes any token", "begin", STALE_BEGIN, ""),
-    _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", ""),
+    _lua("begin takes any token", "begin", STALE_BEGIN, "", needs="the sleeping"),
+    _lua("begin takes any state", "begin", "if f[1] ~= 'claimed' then\n  return 0\nend\n", "", needs="people"),
     _lua(
-        "a slot begins what another holds", "throttle_reserve", "if begins and begins[2] ~= token then", "if false then"
+        "a slot begins what another holds",
+        "throttle_reserve",
+        "if begins and begins[2] ~= token then",
+        "if false then",
+        needs="the sleeping",
     ),
     _lua("a slot begins before it is due", "throttle_reserve", "if begins and first_slot <= now and", "if begins and"),
-    _lua("settle takes any token", "settle", STALE_SETTLE, ""),
+    _lua("settle takes any token", "settle", STALE_SETTLE, "", needs="the frozen"),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
-    _lua("postpone takes any token", "postpone", STALE_SETTLE, ""),
+    _lua("postpone takes any token", "postpone", STALE_SETTLE, "", needs="the sleeping"),
     _lua("postpone takes any state", "postpone", NOT_HELD, ""),
-    _lua("waiting counts as trying", "postpone", "redis.call('HINCRBY', row, 'attempts', -1)", ""),
+    _lua(
+        "waiting counts as trying",
+        "postpone",
+        "redis.call('HINCRBY', row, 'attempts', -1)",
+        "",
+        needs="an unsteady SES",
+    ),
     _lua(
         "a wait may outlast the expiry",
         "postpone",
@@ -47,6 +57,7 @@ CLAIMS = (
         "claim",
         "(state == 'scheduled' and score <= now)",
         "state == 'scheduled'",
+        needs="tickets twice",
     ),
     _lua(
         "expired email is sent", "claim", "if free and tonumber(f[4]) and tonumber(f[4]) <= now then", "if false then"
@@ -57,6 +68,7 @@ CLAIMS = (
         "cancel",
         "state == 'claimed' then",
         "state == 'claimed' or state == 'sending' then",
+        needs="people",
     ),
     _lua("requeue sends again what was sent", "requeue", "unknown = 1 }", "unknown = 1, sent = 1 }"),
     _lua(
@@ -66,7 +78,7 @@ CLAIMS = (
         "'code', 'expires_at'",
         harmless="no move begins from a state that has no holder, and the next claim writes its own token",
     ),
-    _lua("requeue keeps the expiry", "requeue", "'expires_at', ", ""),
+    _lua("requeue keeps the expiry", "requeue", "'expires_at', ", "", needs="people"),
 )
 TICKETS = (
     _lua(
@@ -105,9 +117,15 @@ SWEEPS = (
         "(state == 'sending' and not is_alive(f[1], now) or",
     ),
     _lua("the living lose their claims", "sweep_claims", "(not is_alive(f[1], now) or", "(true or"),
-    _lua("silence is not forgiven", "fleet", "return hold_until > now", "return false"),
+    _lua("silence is not forgiven", "fleet", "return hold_until > now", "return false", needs="an ailing Redis"),
     _lua("a heartbeat lasts for nothing", "heartbeat", "now + lease_ms, owner", "now, owner"),
-    _lua("lost tickets are not looked for in empty queues", "sweep_lost", "before = math.max(before, now - grace)", ""),
+    _lua(
+        "lost tickets are not looked for in empty queues",
+        "sweep_lost",
+        "before = math.max(before, now - grace)",
+        "",
+        needs="lost tickets",
+    ),
     _lua(
         "what is lost keeps its place",
         "sweep_lost",
@@ -116,7 +134,13 @@ SWEEPS = (
         harmless="its tickets are issued, again and again: more than needed, and none is lost",
     ),
     _lua("unknown goes out at once", "sweep_unknown", "= tonumber(ARGV[1]), bulk = tonumber(ARGV[2])", "= 0, bulk = 0"),
-    _lua("unknown is tried for ever", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1000 then"),
+    _lua(
+        "unknown is tried for ever",
+        "sweep_unknown",
+        ">= tonumber(ARGV[3]) then",
+        ">= 1000 then",
+        needs="an unsteady SES",
+    ),
     _lua("unknown is given up at once", "sweep_unknown", ">= tonumber(ARGV[3]) then", ">= 1 then"),
     _lua("due five seconds early", "sweep_due", "now_ms(), 'LIMIT'", "now_ms() + 5000, 'LIMIT'"),
     _lua("bulk is never due", "sweep_due", "'-inf', now_ms()", "'-inf', lane == 'bulk' and 0 or now_ms()"),
@@ -271,6 +295,33 @@ ACCEPTANCE = (
         "pass",
     ),
 )
+MISFITS = (
+    _python(
+        "what is no email is dropped",
+        "celery.tasks",
+        "patiently(lambda: client.ledger.set_aside(request.id, content, reason))",
+        "pass",
+    ),
+    _lua(
+        "what is no email takes an email's place",
+        "set_aside",
+        "if redis.call('EXISTS', row) == 1 then",
+        "if false then",
+    ),
+    _python(
+        "what cannot be read is left as it is",
+        "state.ledger.ledger",
+        "return self._set_aside(send_id, token, unread if all(blobs) else PART_IS_MISSING)",
+        "return None",
+    ),
+)
+FORMER_NAMES = (
+    _lua(
+        "large parts stay under the former names", "adopt", "redis.call('HGET', former('blob', digest), 'data')", "nil"
+    ),
+    _lua("what is taken over is in no index", "adopt", "redis.call('ZADD', index(state, id, lane), score, id)", ""),
+    _python("nobody looks for what has former names", "state.ledger.former_names", "if all_mine:", "if False:"),
+)
 SENDING = (
     _python(
         "no answer means not sent",
@@ -335,8 +386,14 @@ RATE = (
         "math.ceil(math.max(now, row.tail, row.next, from))",
         "math.ceil(math.max(now, row.tail))",
     ),
-    _lua("a paused line is open", "throttle_reserve", "if not tried or tonumber(due)", "if tried and tonumber(due)"),
-    _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then"),
+    _lua(
+        "a paused line is open",
+        "throttle_reserve",
+        "if not tried or tonumber(due)",
+        "if tried and tonumber(due)",
+        needs="pauses",
+    ),
+    _lua("the quota is not looked at", "throttle_reserve", "if excess <= 0 then", "if true then", needs="quota"),
     _lua("what waits for the quota sleeps on", "sweep_room", "(recipients <= room or may_try)", "may_try"),
     _lua("the breaker's line is never tried", "breaker", "now + pause, longest", "now + 1e9, longest"),
     _lua(
@@ -344,6 +401,7 @@ RATE = (
         "breaker",
         "if entry or redis.call('INCR', of_account('unclear')) < tonumber(ARGV[3]) then",
         "if true then",
+        needs="outages",
     ),
     _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', of_account('line'), field)", "0"),
     _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
@@ -419,6 +477,7 @@ BATCHES = (
         "batch_begin",
         "(has_opt_outs and suppressed(",
         "(false and suppressed(",
+        needs="leaving",
     ),
     _lua("a paused batch goes on", "batch_begin", "or f[1] ~= 'running' then", "then"),
     _lua("who is queued is not remembered", "batch_add", "bucket.held .. table.concat(bucket.new)", "bucket.held"),
@@ -431,6 +490,11 @@ BATCHES = (
     ),
     _lua("a batch ends before its rows", "batch_finish", " + redis.call('ZCARD', of_batch(id, 'rows'))", ""),
     _lua("the rest of a chunk is forgotten", "batch_release", "if left == 0 then", "if true then"),
+    _lua("a batch takes its turn for nothing", "batch_claim", "math.max(1, (left_in_chunk(id, chunk)))", "0"),
+    _lua("a ramp is not looked at", "batch_begin", "if not why and f[6] and not", "if false and not"),
+    _lua("a ramp that is taken off still holds", "batch_slow", "'wait_until', 0)", "'slow', 0)"),
+    _lua("who waits again counts for the ramp", "batches", "'ramp_begun', -1)", "'ramp_begun', 0)"),
+    _python("a batch's rate is not kept", "sending.delivery.turn", "claim.run_rate,", "None,"),
     _python(
         "whom a dead worker asked for stays so",
         "sending.batches.sending",
@@ -456,8 +520,8 @@ BRAKE = (
 STORIES = (_lua("an end is not noted among the moves", "rows", "note_move(id, from, to, why or code)", ""),)
 
 
-def _needing(what: str, bugs: tuple[Bug, ...]) -> Iterator[Bug]:
-    return (replace(bug, needs=what) for bug in bugs)
+def _needing(what: str, bugs: tuple[Bug, ...], trait: str = "") -> Iterator[Bug]:
+    return (replace(bug, needs=bug.needs or what, trait=bug.trait or trait) for bug in bugs)
 
 
 MUTANTS: tuple[Bug, ...] = (
@@ -468,14 +532,16 @@ MUTANTS: tuple[Bug, ...] = (
     *OPT_OUTS,
     *_needing("full mailboxes", SOFT_BOUNCES),
     *_needing("the erased", ERASING),
-    *_needing("guard", GUARD),
+    *_needing("", GUARD, trait="guard"),
     *ACCEPTANCE,
+    *_needing("misfits", MISFITS),
+    *_needing("lost tickets", FORMER_NAMES, trait="former names"),
     *SENDING,
-    *_needing("accounts", ACCOUNTS),
-    *_needing("brake", BRAKE),
+    *_needing("accounts", ACCOUNTS, trait="accounts"),
+    *_needing("brake", BRAKE, trait="brake"),
     *RATE,
-    *TELLING,
-    *ANSWERING,
-    *_needing("batches", BATCHES),
+    *_needing("telling", TELLING),
+    *_needing("telling", ANSWERING),
+    *_needing("batches", BATCHES, trait="batches"),
     *STORIES,
 )

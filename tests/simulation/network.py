@@ -25,6 +25,7 @@ OF_REDIS = (
     "redis_clock_jumps",
     "redis_forgets",
     "redis_evicts",
+    "row_is_spoilt",
 )
 READS = LOOKS | {"HSCAN", "INFO", "SMEMBERS", "TIME", "ZCOUNT", "ZRANGE", "ZSCORE"}
 LEASE_SECONDS = 8.0
@@ -51,6 +52,8 @@ class Network:
         self._snapshot: dict[bytes, bytes] | None = None
         self.on_forgotten: Callable[[set[str], float], None] = lambda _names, _seconds: None
         self.on_evicted: Callable[[str], None] = lambda _name: None
+        self.spoil: Callable[[], None] = lambda: None
+        """Somebody's hand has changed what is kept of an email into something that none can read."""
         self.on_death: Callable[[Process], None] = lambda _process: None
         self.on_redeployment: Callable[[Process], None] = lambda _process: None
 
@@ -105,6 +108,7 @@ class Network:
             map(_changes_nothing, commands, replies)
         ):  # else what befalls it now may as well befall it at its next step
             self._travel()
+            self._step_with_a_claim()
             self.step()
         return replies
 
@@ -133,10 +137,18 @@ class Network:
 
     def step_at_ses(self) -> None:
         """A step right before or after SES is asked: who sleeps here may wake up as another's."""
-        process = self._scheduler.current().process
-        if process.number and self._faults.strikes("process_freezes_at_ses", process.name):
-            self._freeze(process, self._faults.choose(12.0, 20.0, 40.0, 60.0, 100.0))
+        self._sleep_past_its_lease("process_freezes_at_ses")
         self.step()
+
+    def _step_with_a_claim(self) -> None:
+        """A step of who holds a claim: who sleeps here may go on with what is another's by then."""
+        if self._scheduler.current().claims:
+            self._sleep_past_its_lease("process_freezes_with_a_claim")
+
+    def _sleep_past_its_lease(self, kind: str) -> None:
+        process = self._scheduler.current().process
+        if process.number and self._faults.strikes(kind, process.name):
+            self._freeze(process, self._faults.choose(12.0, 20.0, 40.0, 60.0, 100.0))
 
     def _freeze(self, process: Process, seconds: float) -> None:
         process.frozen_until = self._scheduler.now + seconds
@@ -178,6 +190,8 @@ class Network:
                 self._for(now, 30.0)
             case "redis_evicts":
                 self._evict()
+            case "row_is_spoilt":
+                self.spoil()
             case "redis_forgets" if self._snapshot is None:
                 self._will_forget(faults.choose(0.05, 0.3, 1.0, 1.0, 3.0), faults.choose(0.5, 3.0))
 

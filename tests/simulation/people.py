@@ -26,6 +26,7 @@ from tests.simulation.story import Story
 Answer = TypeVar("Answer")
 
 ACCOUNT_IS_READ_SECONDS = 200.0
+UNDER_WAY = ("queued", "claimed")
 LETTER = "A letter to many. " * 90
 """Long enough to be kept once for all."""
 
@@ -170,7 +171,10 @@ class BatchSender:
         letter = Letter(subject="Number {{n}}", text=LETTER + "{{n}}", from_email="shop@example.com")
         terms = {"key": f"batch-{first}", "list": list_name, "without_unsubscribe": True}
         terms["weight"] = self._rng.choice((1.0, 3.0))
+        terms["rate"] = self._rng.choice((None, None, None, 2.0))
+        ramp = self._rng.choice((None, None, None, None, 20))
         while True:
+            terms["ramp"] = ramp if self._scheduler.now < self._faults.until else None  # nobody takes a later one off
             try:
                 self._client.batch_office.send(letter, self._rows(numbers), **terms)
             except (LedgerUnavailable, _CutOff):
@@ -228,9 +232,9 @@ class Operator:
 
     def open_all(self) -> None:
         """The end of all pauses, those too that Redis has back since it forgot; what SES had stopped opens by itself."""
-        for closure in self._whatever_happens(self._client.throttle.snapshot).closures:
+        for closure in self.whatever_happens(self._client.throttle.snapshot).closures:
             if closure.how is How.BRAKED:
-                self._whatever_happens(partial(self._client.brake.open, closure.scope))
+                self.whatever_happens(partial(self._client.brake.open, closure.scope))
             if closure.how is How.PAUSED:
                 self._resume(closure.scope)
         for base, batch_id in list(self._model.batches):
@@ -241,15 +245,19 @@ class Operator:
         ids = [s.id for s in self._model.sends.values() if s.state in states and s.base == self._base]
         return self._rng.choice(ids) if ids else None
 
+    def _any_state_of(self, *states: str) -> str | None:
+        """One of a state that some are in: few are in most of them, and many in one or two."""
+        by_state = [found for state in states if (found := self._any(state))]
+        return self._rng.choice(by_state) if by_state else None
+
     def _cancel(self) -> None:
-        if (send_id := self._any("queued", "scheduled", "claimed", "sending")) and self._faults.strikes(
-            "operator_cancels", send_id
-        ):
+        send_id = self._any_state_of("queued", "scheduled", "claimed", "sending")
+        if send_id and self._faults.strikes("operator_cancels", send_id):
             self._client.outbox.cancel(send_id)
 
     def _requeue(self) -> None:
-        states = ("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent")
-        if (send_id := self._any(*states)) and self._faults.strikes("operator_requeues", send_id):
+        send_id = self._any_state_of("unknown", "rejected", "cancelled", "abandoned", "suppressed", "expired", "sent")
+        if send_id and self._faults.strikes("operator_requeues", send_id):
             self._client.outbox.requeue(send_id)
 
     def _reschedule(self) -> None:
@@ -262,12 +270,21 @@ class Operator:
         if self._faults.strikes("operator_opts_out"):
             site = self._client.settings.site
             opt_out = OptOut(
-                address=f"reader{self._rng.randrange(12)}@example.org",
+                address=self._worth_opting_out(),
                 scope=self._rng.choice((Scope(), Scope(site), Scope(site, "monthly"))),
                 reason=self._rng.choice((Reason.MANUAL, Reason.UNSUBSCRIBED)),
                 since=datetime.fromtimestamp(self._scheduler.now, UTC),
             )
             self._client.suppression.add(opt_out)
+
+    def _worth_opting_out(self) -> str:
+        """One of the few who get more than one email; somebody to whom one is under way; whose turn comes at once."""
+        waiting = [send for send in self._model.waiting() if send.base == self._base and send.state in UNDER_WAY]
+        in_hand = [send for send in waiting if send.batch and send.batch.is_held(send.id)]
+        next_ones = sorted(in_hand, key=lambda send: int(send.id.rpartition("-")[2]))[:3]
+        if found := self._rng.choice(((), waiting, next_ones)):
+            return self._rng.choice(self._rng.choice(found).email.recipients)
+        return f"reader{self._rng.randrange(12)}@example.org"
 
     def _steer(self) -> None:
         """Pause a batch for a while, take it back, or let a few of it go."""
@@ -288,17 +305,17 @@ class Operator:
 
     def _go_on(self, batch_id: str) -> None:
         with suppress(UnknownSend):
-            self._whatever_happens(lambda: self._client.batch_office.slow(batch_id, ramp=None))
+            self.whatever_happens(lambda: self._client.batch_office.slow(batch_id, ramp=None))
         with suppress(MoveRefused, UnknownSend):
-            self._whatever_happens(lambda: self._client.batch_office.resume(batch_id))
+            self.whatever_happens(lambda: self._client.batch_office.resume(batch_id))
 
     def _erase(self) -> None:
         sends = [send for send in self._model.sends.values() if send.base == self._base]
         if sends and self._faults.strikes("operator_erases"):
             address = self._rng.choice(self._rng.choice(self._worth_erasing(sends)).email.recipients)
             self._story.tell("an operator erases", address)
-            self._model.erases(self._base, address, self._whatever_happens(lambda: self._pseudonym(address)))
-            self._whatever_happens(lambda: self._client.erase(address))
+            self._model.erases(self._base, address, self.whatever_happens(lambda: self._pseudonym(address)))
+            self.whatever_happens(lambda: self._client.erase(address))
             self._model.erased.add((self._base, address))
             self.on_erased(self._base, address)
 
@@ -319,9 +336,10 @@ class Operator:
             self._resume(scope)
 
     def _resume(self, scope: str) -> None:
-        self._whatever_happens(lambda: self._client.throttle.line.resume(scope))
+        self.whatever_happens(lambda: self._client.throttle.line.resume(scope))
 
-    def _whatever_happens(self, asked: Callable[[], Answer]) -> Answer:
+    def whatever_happens(self, asked: Callable[[], Answer]) -> Answer:
+        """Once it is done, however often that must be tried."""
         while True:
             try:
                 return asked()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,8 @@ class Rules(BatchRules):
         self.excused: Counter[str] = Counter()
         self.brake_minimum = 500
         self.redis_now: Callable[[], float] = lambda: scheduler.now
+        self.look: Callable[..., list[Any]] = lambda *_commands: []
+        """Ask Redis what stands there, behind everybody's back."""
 
     # -- how rules are told -----------------------------------------------------------------------------------------
 
@@ -167,6 +170,17 @@ class Rules(BatchRules):
         if send and reply[0] in (b"exists", b"other"):
             holds = (reply[0] == b"exists") == (send.content == argv[16])
             self.check("a_key_is_one_emails", holds, send.id, reply[0].decode())
+
+    def _set_aside(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        if reply:
+            self._model.aside[base][argv[0]] = argv[1]
+
+    def is_set_aside(self, base: str, task_id: str, misfit: Mapping[str, Any]) -> None:
+        """A worker is done with what is no email: it is kept, and nobody's email is another for it."""
+        kept = [name for name, text in self._model.aside[base].items() if json.dumps(misfit) in text]
+        self.check("what_is_no_email_is_set_aside", bool(kept), task_id)
+        taken = [name for name in kept if (base, name) in self._model.sends]
+        self.check("no_misfit_takes_an_emails_place", not taken, " ".join(taken))
 
     def _claim(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
@@ -306,6 +320,13 @@ class Rules(BatchRules):
         if send and before and reply == b"scheduled":
             send.due_at, send.waits_for_room = float(argv[1]) / 1000, False
 
+    def _adopt(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
+        """It stands under today's names from now on."""
+        if reply and (send := self._model.sends.pop((argv[0], argv[1]), None)):
+            send.base = base
+            self._model.sends[base, send.id] = send
+            self._story.tell("Redis: takes over from the former names:", send.id)
+
     def _listen(self, base: str, argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
         self._model.listening_since.setdefault((base, argv[0]), self._scheduler.now)
 
@@ -353,6 +374,7 @@ class Rules(BatchRules):
     def _brake(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         scope, now = argv[1], self.redis_now()
         if reply in (b"closed", b"again"):
+            self._closed_for_a_reason(base, scope, argv[2])
             closure = self._model.braked[base].get(scope)
             first, longest = float(argv[3]) / 1000, float(argv[4]) / 1000
             pause = min(2 * closure[2], longest) if closure and reply == b"again" else first
@@ -364,6 +386,12 @@ class Rules(BatchRules):
             self._model.braked[base].pop(scope, None)
             self._story.tell("the brake opens", scope)
             self._count_anew(base, argv[7:], now)
+
+    def _closed_for_a_reason(self, base: str, scope: str, reason: str) -> None:
+        """What brought one closing about must not bring about the next."""
+        if scope.startswith("list:") and "told nothing" not in reason and not self._model.forgetful:
+            its = self._model.judged.get((base, scope))
+            self.check("the_brake_closes_for_what_came_since", its is not None and its.bounced > 0, "", reason)
 
     def _count_anew(self, base: str, places: tuple[str, ...], since: float) -> None:
         for site, which in zip(places[::2], places[1::2], strict=True):

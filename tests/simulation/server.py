@@ -19,6 +19,7 @@ ROWS = ("send", "blob", "event", "idempotency")
 QUEUE_ARGUMENT = 24
 """Where `accept.lua` is told of the broker's queue."""
 NO_LIST = "sim:no-list"
+SPOILT = "{spoilt"
 ABOUT_ACCOUNTS = ("line", "throttle_reserve")
 """Scripts that are told of with the base of the account of SES that they are about."""
 PURGE = b"""
@@ -174,6 +175,11 @@ class Server:
         self.wire.ask(("DEL", name))
         self._remembered.forget()
         return name
+
+    def spoil(self, name: str) -> None:
+        """Somebody's hand changes a row."""
+        self.wire.ask(("HSET", name, "email", SPOILT))
+        self._remembered.changed([name])
 
     def snapshot(self) -> dict[bytes, bytes]:
         """All that it holds by now."""

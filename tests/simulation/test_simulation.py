@@ -151,6 +151,6 @@ def test_a_seed_that_once_failed_does_not(known: dict[str, object]) -> None:
     if known["version"] != VERSION:
         pytest.skip("its history was another version's")
     command = [sys.executable, "-m", "tests.simulation", "--json", "--seed", str(known["seed"]), "--processes", "1"]
-    command += ["--among", str(known["among"])] if "among" in known else []
+    command += [word for asked in ("among", "trait") if asked in known for word in (f"--{asked}", str(known[asked]))]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])
     assert json.loads(ran.stdout)["violations"] == 0, ran.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,15 @@ from sesmail import Client
 from sesmail.celery import tasks
 from sesmail.celery.send_task import SendTask
 from sesmail.celery.worker.duties import Duties
-from sesmail.errors import EventStoreUnavailable, LedgerUnavailable, NotSent, SendPostponed, SendRejected, SesError
+from sesmail.errors import (
+    EventStoreUnavailable,
+    InvalidEmail,
+    LedgerUnavailable,
+    NotSent,
+    SendPostponed,
+    SendRejected,
+    SesError,
+)
 from tests.simulation.broker import Broker, Message
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.virtual import Event
@@ -68,6 +76,8 @@ class Worker(Process):
         """What follows an email is published, or called."""
         self.on_idle: Callable[[], None] = lambda: None
         """What is done when a stopped worker has finished all that it had begun."""
+        self.on_misfit: Callable[[str, Mapping[str, Any]], None] = lambda _task_id, _misfit: None
+        """What came as an email and is none was dealt with."""
         self._duties: list[Any] = []
 
     def start(self, threads: int) -> None:
@@ -117,6 +127,8 @@ class Worker(Process):
         request = SimpleNamespace(id=message.task_id, retries=0, hostname=self.name, delivery_info=None)
         vars(request).update(called_directly=False, is_eager=False, reply_to=None, answer=None)
         task = SimpleNamespace(app=self.client, client=self.client, request=request)
+        if message.misfit is not None:
+            return lambda: self._set_aside(task, message.misfit)
         task.go_on = lambda _value, _wishes: self.on_continuation(task, "link")
         if message.lane:
             return lambda: SEND_BATCHES(task, message.site, message.lane)
@@ -125,6 +137,12 @@ class Worker(Process):
         if len(message.ids) == 1:
             return lambda: self._end_as_celery_does(task, message.ids[0])
         return lambda: SEND_LOT(task, list(message.ids))
+
+    def _set_aside(self, task: Any, misfit: Mapping[str, Any]) -> None:
+        try:
+            SEND(task, **misfit)
+        except InvalidEmail:  # one of those that Celery is told of, as `throws` says
+            self.on_misfit(task.request.id, misfit)
 
     def _end_as_celery_does(self, task: Any, send_id: str) -> None:
         """What follows a success the task publishes itself; what follows a failure is Celery's to call."""

@@ -15,6 +15,7 @@ from greenlet import getcurrent
 from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.message import Lane
+from sesmail.sending.batches import queueing
 from sesmail.state.scripts import Scripts
 from sesmail.state.server.address import Address
 from tests.simulation import ends
@@ -37,7 +38,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 6
+VERSION = 7
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -46,9 +47,10 @@ IDLE_AFTER_SECONDS = 3.0
 AT_WORK = HELD | {"queued"}
 STOPPED_TRIES_SECONDS = 61.0
 """Longer than a line that SES or the breaker has closed waits between two tries."""
-TRAITS = {"accounts": 0.3, "batches": 0.4, "bulk calls": 0.4, "brake": 0.4, "guard": 0.25}
+TRAITS = {"accounts": 0.3, "batches": 0.4, "bulk calls": 0.4, "brake": 0.4, "guard": 0.25, "former names": 0.1}
 """In which part of the seeds an installation sends through two accounts of SES; there are batches; SES is asked for several of
-them by one call; there is enough for the brake to judge; few emails an hour may go to one address."""
+them by one call; there is enough for the brake to judge; few emails an hour may go to one address; the first emails were
+accepted under names without the prefix that the project's keys have since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,8 @@ QUICK_BRAKE = {
 }
 WAITING = 0.3
 """The part of the seeds in which acceptance waits for a replica."""
+BLOCK = 40
+"""How many recipients of a batch are queued by one call: the few that there are here by several, as many are elsewhere."""
 
 
 class World:
@@ -125,6 +129,9 @@ class World:
         self.rules.brake_minimum = self.brake.get("brake_minimum_emails", self.rules.brake_minimum)
         self.bounds = Bounds(self.scheduler, self.model, self.rules)
         self.faults = Faults(run.seed, run.plan, clock, self.story.tell)
+        self.has_former_names = run.has("former names", random.Random(f"{run.seed} former names").random())
+        if self.has_former_names:  # it would not heed the prefix; and what is back there is no loss that the rules know
+            self.faults.weights |= {"former_release": 0.0, "redis_forgets": 0.0, "redis_evicts": 0.0}
         if self.has_batches:  # the former release knows none: it would drop the evidence for them
             self.faults.weights["former_release"] = 0.0
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
@@ -136,6 +143,8 @@ class World:
         self.network = Network(self.scheduler, self.server, self.faults, self.rng, self.rules.disturb)
         self.network.on_forgotten = self._forgotten
         self.network.on_evicted = self._evicted
+        self.network.spoil = self._spoil
+        self.rules.look = wire.ask
         self.network.on_death = self._died
         self.network.on_redeployment = self._redeployed
         self.counts: Counter[str] = Counter()
@@ -173,6 +182,7 @@ class World:
         patches.set(kept, "connect", self._connect)
         for module in (tasks, strangers):
             patches.set(module, "client_of", lambda app: app)
+        patches.set(queueing, "BLOCK", BLOCK)
 
     def _connect(self, _address: Address, *, timeout_seconds: float, **_: Any) -> Any:
         return SimulatedRedis(self.network.client(timeout_seconds))
@@ -226,7 +236,7 @@ class World:
 
     def _all_is_done(self) -> bool:
         """All is sent, or has failed; and who was frozen has woken up."""
-        done = all(sender.done for each in self.installations for sender in (*each.senders, *each.batch_senders))
+        done = all(each.has_sent() for each in self.installations)
         workers = [worker for each in self.installations for worker in each.workers if not worker.dead]
         awake = all(worker.frozen_until <= self.scheduler.now for worker in workers)
         return done and awake and self.network.is_well() and not self.model.waiting()
@@ -327,6 +337,16 @@ class World:
         """Somebody was erased just now: nothing that waits names her any more."""
         if (base, address) in self.model.gone():
             ends.judge_rows_of_erased(self, base, address)
+
+    def _spoil(self) -> None:
+        """Of one that waits, the email is no email any more."""
+        waiting = [send for send in self.model.waiting() if send.state in ("queued", "scheduled")]
+        rows = [send for send in waiting if self.server.wire.ask(("EXISTS", f"{send.base}send:{send.id}"))[0]]
+        if rows:
+            send = self.rng.choice(rows)
+            send.spoilt = True
+            self.story.tell("somebody spoils the row of", send.id)
+            self.server.spoil(f"{send.base}send:{send.id}")
 
     def _evicted(self, name: str) -> None:
         """Redis was full."""

@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
@@ -164,6 +165,7 @@ class Batches:
             wanted.letter_digest,
             wanted.rate or "",
             wanted.ramp or "",
+            token_hex(32),
         )
         if how == b"other":
             raise IdempotencyConflict("key", found.decode())

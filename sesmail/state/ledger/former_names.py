@@ -101,9 +101,14 @@ class LedgerOfTwoNames(Ledger):
         strangers = [send_id for send_id, claim in found.items() if claim is None]
         return found | {send_id: self.claim(send_id, owner, tokens[send_id]) for send_id in strangers}
 
+    def set_aside(self, send_id: str, content: str | bytes, reason: str) -> str:
+        """As `Ledger.set_aside`. An email that has this id under the former names keeps it."""
+        self.adopt(send_id)
+        return super().set_aside(send_id, content, reason)
+
     def adopt(self, send_id: str) -> bool:
         """Take a send over from the former names; False where it is not there, or held by a worker of that release."""
-        return bool(self._run("adopt", self._former_scripts.keys.base, send_id))
+        return bool(self._run("adopt", self._former_scripts.keys.base, send_id, self._new_secret))
 
     # -- asked by people --------------------------------------------------------------------------------------------
 

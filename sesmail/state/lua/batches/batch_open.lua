@@ -4,7 +4,8 @@
 -- ARGV: 1 id for a new one, 2 token of who adds, 3 site, 4 digest of the key, 5 digest of what the letter says, 6 its lifetime
 --       after its end (ms), 7 account, 8 lane, 9 list (or ''), 10 send at (epoch ms or ''), 11 expires at (epoch ms or ''),
 --       12 greatest age (ms), 13 weight, 14 metadata (JSON or ''), 15 the letter (compressed), 16 its digest, 17 recipients a
---       second that it may have (or ''), 18 how many on its first day, twice as many on each that follows (or '')
+--       second that it may have (or ''), 18 how many on its first day, twice as many on each that follows (or ''), 19 a new
+--       secret, for a ledger that has none: see index.lua
 -- Answers {'opened' or 'resumed', id}; {'other', id} where the key stands for another letter; {'cancelled', id}.
 local of_key, now = key('batch-key', ARGV[3], ARGV[4]), now_ms()
 
@@ -33,6 +34,7 @@ if id and redis.call('EXISTS', of_batch(id)) == 1 then
   return {'resumed', id}
 end
 id = ARGV[1]
+redis.call('SETNX', key('index:secret'), ARGV[19]) -- the guard of guard.lua hashes addresses with it from the first on
 local due = math.max(tonumber(ARGV[10]) or 0, now)
 redis.call('SET', of_key, id)
 redis.call('HSET', of_batch(id), 'v', BATCH_VERSION, 'site', ARGV[3], 'account', ARGV[7], 'lane', ARGV[8], 'list', ARGV[9],

@@ -2,7 +2,7 @@
 -- Takes a send over from the names under which a release that did not heed Celery's `global_keyprefix` kept it. It stays in
 -- its state and in its place there. Those that a worker of that release holds are left to it, as are those that it has sent.
 --
--- ARGV: 1 the base of the former names, 2 id
+-- ARGV: 1 the base of the former names, 2 id, 3 a new secret, for a ledger that has none: see index.lua
 -- Answers 1 where it was taken over, else 0.
 local MAY_BE_TAKEN = {queued = 1, scheduled = 1, unknown = 1, rejected = 1, suppressed = 1, cancelled = 1, expired = 1,
   abandoned = 1}
@@ -28,6 +28,7 @@ for digest in string.gmatch(f[5] or '', '%S+') do
     redis.call('DEL', former('blob', digest))
   end
 end
+redis.call('SETNX', key('index:secret'), ARGV[3])
 local row = redis.call('HGETALL', former('send', id))
 redis.call('HSET', key('send', id), unpack(row))
 redis.call('ZADD', index(state, id, lane), score, id)
