@@ -141,10 +141,10 @@ def per_call_us(call: Callable[[int], object], times: int) -> float:
 
 
 @contextmanager
-def worker(app: str = "sesmail") -> Iterator[int]:
+def worker(app: str = "sesmail", *, name: str = "celery@%h") -> Iterator[int]:
     """A worker as everybody starts it; its process id."""
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "wb") as log:
-        command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel=warning"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel=warning", "-n", name]
         process = subprocess.Popen(
             command, cwd=folder, env=os.environ | {"PYTHONPATH": os.getcwd()}, stdout=log, stderr=log
         )

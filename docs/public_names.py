@@ -101,7 +101,7 @@ def _name(name: str) -> tuple[str, str]:
 
 def _more(heading: str) -> list[str]:
     if heading == "What is answered":
-        records = (vocabulary.Accepted, vocabulary.Status, vocabulary.Move)
+        records = (vocabulary.Accepted, vocabulary.Status, vocabulary.Move, vocabulary.Reached)
         return [line for one in records for line in ("", f"### {one.__name__}", *fields(one))]
     if heading == "Applications":
         client = {name: getattr(sesmail.Client, name) for name in ("send", "asend", "outbox", "close")}

@@ -75,7 +75,18 @@ if TYPE_CHECKING:
         receiver,
         rendering_failed,
     )
-    from sesmail.vocabulary import Accepted, BatchState, BatchStatus, Delivery, Erased, Move, Reason, State, Status
+    from sesmail.vocabulary import (
+        Accepted,
+        BatchState,
+        BatchStatus,
+        Delivery,
+        Erased,
+        Move,
+        Reached,
+        Reason,
+        State,
+        Status,
+    )
 
 __version__ = "0.1.0"
 
@@ -106,6 +117,7 @@ __all__ = [
     "Move",
     "MoveRefused",
     "Opened",
+    "Reached",
     "Reason",
     "Rejected",
     "RenderingFailed",
@@ -177,6 +189,7 @@ _HOMES = {
     "Move": "vocabulary",
     "MoveRefused": "errors",
     "Opened": "events.model",
+    "Reached": "vocabulary",
     "Reason": "vocabulary",
     "Rejected": "events.model",
     "RenderingFailed": "events.model",

@@ -38,6 +38,8 @@ def flask_is_testing() -> bool:
 
     Known are those with the extension.
     """
+    if "flask" not in sys.modules:
+        return False
     here = flask_app()
     return any(app.testing for app in (known_flask_apps() if here is None else [here]))
 

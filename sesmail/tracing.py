@@ -30,6 +30,12 @@ def _nobody_traces(trace: Any) -> bool:
     return not (is_set_up or trace.get_current_span().get_span_context().is_valid)
 
 
+def is_on() -> bool:
+    """Whether somebody traces here."""
+    trace = _loaded()
+    return trace is not None and not _nobody_traces(trace)
+
+
 def _propagator() -> Any:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 

@@ -147,6 +147,18 @@ class Move:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """What SES has told of an email to one recipient; of each kind, the first."""
+
+    at: float
+    """Epoch seconds by SES's clock, in whole seconds."""
+    recipient: str = field(repr=False)
+    delivery: Delivery
+    why: str = ""
+    """In SES's word, such as `MailboxFull` or `abuse`; may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """What is known of a send, and nothing of the email's text. Times are epoch seconds by Redis' clock."""
 
@@ -176,6 +188,8 @@ class Status:
     """The latest moves by which it left the common road, in order; once it is sent, the last few."""
     deliveries: Mapping[str, Delivery] = field(default_factory=dict, repr=False)
     """How far it got with each recipient of whom SES has told, as `sesmail.status` answers it."""
+    reached: tuple[Reached, ...] = field(default=(), repr=False)
+    """What SES has told of each recipient, in order, as `sesmail.status` answers it."""
 
 
 class BatchState(StrEnum):

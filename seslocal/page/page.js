@@ -4,6 +4,7 @@
 const PLOTTED_SECONDS = 120;
 const PAGE = 100;
 const element = (id) => document.getElementById(id);
+const isWide = matchMedia("(min-width: 721px)"); // as in page.css: there is room beside the list, which is not left empty
 let shownId = null;
 let view = "html";
 let asked = 0;
@@ -22,6 +23,7 @@ async function refresh() {
     showHowMany(overview.messages.length, overview.found);
     drawPlot(overview.per_second, overview.report.rate + overview.report.burst);
     showList(overview.messages);
+    if (shownId === null && overview.messages.length && isWide.matches) return show(overview.messages[0].message_id);
     const shown = overview.messages.find((message) => message.message_id === shownId);
     if (shown) showEvents(shown);
   } catch (error) {

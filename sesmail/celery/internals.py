@@ -11,6 +11,7 @@ import re
 import sys
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, _state, signals
@@ -19,6 +20,8 @@ from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.app.routes import MapRoute
 from celery.loaders.default import Loader as DefaultLoader
 from kombu.messaging import Producer
+
+from sesmail.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,13 +35,20 @@ NEW_NAMES: dict[str, str] = _TO_NEW_KEY
 KNOWN_SETTINGS: frozenset[str] = frozenset({*SETTING_KEYS, *_TO_NEW_KEY})
 """Every name of a setting that Celery knows (celery/app/defaults.py)."""
 TODAYS_SETTINGS: frozenset[str] = frozenset(SETTING_KEYS)
+_OURS = sorted({name for name in Settings.model_fields if "_" in name} - {"redis_url"})
+"""Without their prefix. A plain word, or the address of a Redis, may be a file's own variable."""
 
 
 def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names of settings that Celery does not know, each with the one that is most likely meant. Ours are left out."""
+    """Names of settings that Celery does not know, each with the one that is most likely meant.
+
+    Ours are left out, but for those without `sesmail_` in front.
+    """
     for name in (name for name in names if name not in KNOWN_SETTINGS and not name.lower().startswith("sesmail_")):
         if similar := get_close_matches(name.lower(), TODAYS_SETTINGS, n=1, cutoff=0.8):
             yield name, similar[0]
+        elif ours := get_close_matches(name.lower(), _OURS, n=1, cutoff=0.85):
+            yield name, f"sesmail_{ours[0]}"
 
 
 def hide_our_addresses() -> None:
@@ -263,10 +273,17 @@ def is_instrumented(app: Celery) -> bool:
 
     Sentry, ddtrace and New Relic do. `functools.wraps` copies everything but the globals of a function.
     """
-    ways = ((Task.apply_async, vars(_module_of(Task))), (type(app).send_task, vars(base)))
-    rest = ((amqp.AMQP.send_task_message.func, vars(amqp)), (Producer.publish, vars(_module_of(Producer))))
-    return type(app.amqp) is not amqp.AMQP or any(
-        getattr(function, "__globals__", None) is not own for function, own in (*ways, *rest)
+    return type(app.amqp) is not amqp.AMQP or not _are_own(
+        Task.apply_async, type(app).send_task, amqp.AMQP.send_task_message.func, Producer.publish
+    )
+
+
+@lru_cache(maxsize=16)
+def _are_own(*publishing: Callable[..., Any]) -> bool:
+    modules = (_module_of(Task), base, amqp, _module_of(Producer))
+    return all(
+        getattr(function, "__globals__", None) is vars(module)
+        for function, module in zip(publishing, modules, strict=True)
     )
 
 

@@ -158,14 +158,15 @@ class SendTask(UnpacedTask):
         delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
         expires_in_seconds = _seconds_until("expires", expires, self.app)
         how: Any = {"delay_seconds": delay_seconds, "expires_in_seconds": expires_in_seconds}
-        if self.client.is_suppressed:
-            return self.AsyncResult(self.client.outbox.send(email, send_id=task_id, options=options, **how).send_id)
+        client = self.client
+        if client.is_suppressed:
+            return self.AsyncResult(client.outbox.send(email, send_id=task_id, options=options, **how).send_id)
         if self.app.conf.task_always_eager:
             return self._apply_now(email, task_id, options)
-        broker: Any = self.client.broker
+        broker: Any = client.broker
         composed = broker.compose(checked_id(task_id), email.lane, {"task_id": task_id, **options})
         how |= {"options": {"composed": composed}, "caller": composed.caller}
-        accepted = self.client.outbox.send(email, send_id=task_id, **how)
+        accepted = client.real_outbox.send(email, send_id=task_id, **how)
         if not (accepted.new and accepted.state == State.QUEUED):
             broker.expect_result(composed)
         result = self.AsyncResult(accepted.send_id)

@@ -17,7 +17,8 @@ why_option = click.option("--why", default="", help="For `sesmail audit`: why yo
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def audit(limit: int, as_json: bool) -> None:
-    """List what operators did, the latest first: paused, resumed, sent again, erased, opt-outs removed; who, when, why.
+    """List what operators did, who, when and why. Pauses, resumes, emails sent again, erasures and opt-outs removed,
+    the latest first.
 
     No address stands in it: of an opt-out that was removed, or a person who was erased, there is a digest.
     """

@@ -40,7 +40,8 @@ LEAST_SECONDS = 0.05
 def batch(
     *, batch_id: str | None, watch: bool, wish: str | None, rate: str | None, ramp: str | None, as_json: bool
 ) -> None:
-    """Show how far a batch is: recipients by state, the rate, when it will be done. Without an ID, the latest batches.
+    """Show how far a batch is, or the latest batches. Of one with an ID: recipients by state, the rate, and when it
+    will be done.
 
     A recipient's send has the id ID-NUMBER: `sesmail find`, `cancel`, `unknown` and `failed` know it as any other. With
     --watch and --json, one object a line each time.

@@ -35,7 +35,8 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 )
 @json_option
 def doctor(*, skip: tuple[str, ...], only: tuple[str, ...], flower_url: str, as_json: bool) -> None:
-    """Look at settings, Redis, the broker, workers, SES and the way of events; say what is wrong, and what to do.
+    """Say what is wrong with the set-up, and what to do. It looks at settings, Redis, the broker, workers, SES and the
+    way of events.
 
     Nothing is changed, and nobody gets an email. The weightiest comes first. Exits with 1 where an error or a warning
     is found. docs/doctor.md has all checks.

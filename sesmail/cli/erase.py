@@ -20,7 +20,8 @@ from sesmail.cli.site import site_client
 @why_option
 @json_option
 def erase(address: str, dry_run: bool, why: str, as_json: bool) -> None:
-    """Remove what is kept of a person by one ADDRESS, from the ledger and the stored events of all its sites.
+    """Remove what is kept of a person, by one ADDRESS. It is removed from the ledger and from the stored events of all
+    its sites.
 
     Email to it that waits is not sent, and that which failed cannot be sent again; an email to several goes to the
     others. Events, deliveries and metadata name it no more. Opt-outs hold as before, under a keyed hash. What SES still

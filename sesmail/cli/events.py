@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def events(ids: tuple[str, ...], unprocessed: bool, unread: bool, replay: bool, limit: int, as_json: bool) -> None:
-    """List the events that were set aside after failures, with their errors, and count those that wait.
+    """List the events that failed, and count those that wait. Failed ones were set aside, and are shown with their
+    errors.
 
     With IDs, show these whole: how they are read, and SES's own words. `--unread` looks through all that are kept.
     """
@@ -151,7 +152,7 @@ def _as_text(one: dict[str, Any]) -> str:
 @click.option("--site", help="Another site than SESMAIL_SITE.")
 @json_option
 def process_events(site: str | None, as_json: bool) -> None:
-    """Act on the events that wait, and call your functions: what workers do by themselves, for cron.
+    """Act on the events that wait, and call your functions. Workers do that by themselves; this is for cron.
 
     Ends when none are due; those that failed come again later, and the exit code is 1 then.
     """
@@ -187,7 +188,8 @@ def _replay(client: Client, ids: Sequence[str], as_json: bool) -> None:
 @click.option("--site", help="Another site than SESMAIL_SITE.")
 @json_option
 def rates(days: int, site: str | None, as_json: bool) -> None:
-    """Show what became of the emails of a site, by list and by the day on which they were sent.
+    """Show bounces and complaints by list and day. The day is the one on which the emails were sent; deliveries and the
+    rest are there, too.
 
     Marked is what AWS would mark: `!` is high (hard bounces from 2 %, complaints from 0.05 %), and `!!` is what it
     reviews an account for (5 %, 0.1 %). With --json there is more.

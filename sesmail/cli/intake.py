@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 )
 @json_option
 def webhook(host: str, port: int, as_json: bool) -> None:
-    """Take notifications of SNS in over HTTP, apart from the pages of the site, until Ctrl-C or SIGTERM.
+    """Take in SES's events over HTTP, until Ctrl-C. SNS's notifications come in here, apart from the pages of the site;
+    SIGTERM ends it, too.
 
     Each is answered after it is stored. Put it behind the proxy that has the certificate; any path will do. Where
     SESMAIL_UNSUBSCRIBE_URL and SESMAIL_UNSUBSCRIBE_SECRETS are set, it serves the unsubscribe page, too, at any path
@@ -63,7 +64,8 @@ def webhook(host: str, port: int, as_json: bool) -> None:
 )
 @json_option
 def poll_sqs(queue_urls: tuple[str, ...], alive: Path | None, as_json: bool) -> None:
-    """Move what SNS puts into SQS queues into the event store, until Ctrl-C or SIGTERM.
+    """Take in SES's events from SQS queues, until Ctrl-C. What SNS puts there is moved into the event store; SIGTERM
+    ends it, too.
 
     Without URL, the queues of SESMAIL_SQS_QUEUE_URLS. What is stored is deleted from its queue; the rest stays.
     Told to end, it does so at once, but for what it has just received.
@@ -120,7 +122,7 @@ def _run(poller: SqsPoller, stop: threading.Event, told: SimpleQueue[Exception |
 )
 @json_option
 def drain_dlq(queue_url: str, max_age: float, as_json: bool) -> None:
-    """Take in what ended in a dead-letter queue, and delete it there.
+    """Take in what ended in a dead-letter queue. What is stored is deleted there.
 
     What cannot be believed or stored stays in the queue; then the exit code is 1 and the log says why.
     """
@@ -135,7 +137,9 @@ def drain_dlq(queue_url: str, max_age: float, as_json: bool) -> None:
 @click.argument("event_id", metavar="ID")
 @json_option
 def confirm(event_id: str, as_json: bool) -> None:
-    """Confirm a subscription that could not be confirmed when it came: the log has its ID. Within 2 days."""
+    """Confirm a subscription of SNS by hand, within 2 days. It could not be confirmed when it came: the log says so,
+    and has its ID.
+    """
     from sesmail.events.intake import confirm_later
 
     client = _listening()

@@ -62,7 +62,8 @@ def pause(reason: str, account: str | None, as_json: bool, **scope: str | None) 
 @why_option
 @_with_scope
 def resume(why: str, account: str | None, as_json: bool, **scope: str | None) -> None:
-    """Go on with what was paused, or stopped by SES's refusals or by the brake. What waits goes out within a minute.
+    """Go on with what was paused or stopped. An operator paused it, or SES's refusals or the brake stopped it. What
+    waits goes out within a minute.
 
     What the brake has stopped for too many bounces or complaints needs a `--why`: it is judged anew by what is sent
     from now on. Clean the list before.
@@ -99,7 +100,7 @@ RESTORED = "restored from a backup: SES may have had since what waits here (sesm
 @click.option("--release", is_flag=True, help="Go on: what still waits may be sent.")
 @json_option
 def restored(release: bool, as_json: bool) -> None:
-    """Hold everything, as the ledger came from a backup, until `--release`. Start it before any worker.
+    """Hold everything, as the ledger came from a backup. `--release` ends that. Start it before any worker.
 
     What waits in a backup has most likely been sent since. What SES's events prove, or `sesmail unknown --settle`
     tells, counts as sent meanwhile; `sesmail cancel` takes back what is not to go out again. New email waits, too.

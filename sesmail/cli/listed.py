@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sesmail.vocabulary import State
 
 PAGE = 5000
+ALL = 1_000_000_000
 STATES = (
     *("queued", "scheduled", "claimed", "sending", "unknown"),
     *("sent", "rejected", "suppressed", "cancelled", "expired", "abandoned"),
@@ -63,10 +64,12 @@ def sends(
     why: str,
     as_json: bool,
 ) -> None:
-    """List the sends that wait, or those of other states, each with why it waits as things stand now.
+    """List the sends that wait, each with its reason. `--state` lists those of other states. The reason is as things
+    stand now.
 
     With --cancel, --reschedule or --requeue, that is done with all that are found, however many; it asks first. By
-    --list and --to none are found that were accepted while SESMAIL_SEARCH_BY_ADDRESS was off.
+    --list and --to, recipients of batches are found, too; no other email is that was accepted while
+    SESMAIL_SEARCH_BY_ADDRESS was off. Without them, `sesmail batch` lists who waits in batches.
     """
     from sesmail.vocabulary import State
 
@@ -128,9 +131,11 @@ def _ids(client: Client, wanted: Wanted) -> list[str]:
     """Of all that may be meant: by address and list, or else by state; each once."""
     search, by_index = client.search, []
     if wanted.address:
-        by_index.append(_all(partial(search.by_address, wanted.address)))
+        by_index.append(dict.fromkeys(search.by_address(wanted.address, limit=ALL).ids))
     if wanted.list_name:
-        by_index.append(_all(partial(search.by_list, client.settings.site, wanted.list_name)))
+        of_site, states = client.settings.site, wanted.states
+        found = search.by_list(of_site, wanted.list_name, limit=ALL, of_batches=states)
+        by_index.append(dict.fromkeys(found.ids))
     if by_index:
         first, *others = by_index
         return [send_id for send_id in first if all(send_id in other for other in others)]

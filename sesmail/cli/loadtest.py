@@ -99,7 +99,8 @@ def loadtest(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Send many emails to the mailbox simulator's addresses through your workers, and tell what became of them.
+    """Send test emails, and follow each of them to its end. They go through your workers to addresses of SES's mailbox
+    simulator.
 
     They go where all email goes: to a local SES (SESMAIL_ENDPOINT_URL), or to AWS, which bills them, counts them to the
     rate, but neither to the 24-hour quota nor to your reputation. Exits with 1 where any was lost or doubled, or with

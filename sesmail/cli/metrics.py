@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve them at.")
 @json_option
 def metrics(port: int | None, host: str, as_json: bool) -> None:
-    """Print the figures of the whole fleet once, in Prometheus' text format, or serve them to it.
+    """Print the fleet's figures for Prometheus, or serve them.
 
     One such process is enough. While Redis or the store of events is away, scrapes are answered 503, and work again
     when it is back.

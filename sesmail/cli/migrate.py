@@ -18,7 +18,8 @@ from sesmail.cli.site import site_client
 )
 @json_option
 def migrate(check: bool, all_mine: bool, as_json: bool) -> None:
-    """Show how many emails that wait are kept in the form, or under the names, of a former release.
+    """Count what waits in the form of a former release. That is email that is kept in an older form, or under older
+    names.
 
     They are sent as they are: nothing has to be done. A release that no longer reads a form says so in its changelog;
     install that once none is left.

@@ -22,7 +22,7 @@ from sesmail.cli.site import site_client
 )
 @json_option
 def page(port: int, as_json: bool) -> None:
-    """Serve a page that shows how the sending goes, live, until Ctrl-C or SIGTERM.
+    """Serve a page that shows live how the sending goes. It ends by Ctrl-C or SIGTERM.
 
     On loopback alone, as it asks for no login: from elsewhere, look through `ssh -L 8027:127.0.0.1:8027 host`. Django's
     admin, a Flask application and Flower show the same page behind their logins.

@@ -174,7 +174,7 @@ def send(
     account: str | None,
     **options: Any,
 ) -> None:
-    """Queue a letter to everybody on a list; workers send it at the account's rate.
+    """Queue a letter to everybody on a list. Workers send it at the account's rate.
 
     All rows are checked before the first is queued, and nothing goes out before the last is. The same run may be
     repeated with its key, after an interruption or with more rows: whoever has been queued is not queued again. Another

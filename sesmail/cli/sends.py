@@ -31,7 +31,9 @@ STATES_ASKED_FOR = ("cancelled", "suppressed")
 @click.command()
 @json_option
 def sweep(as_json: bool) -> None:
-    """Look once for what fell between, as every worker does every few seconds; say per cause what was mended."""
+    """Look once for what fell between, and mend it. Every worker does so every few seconds; what was mended is said by
+    its cause.
+    """
     done = asdict(site_client().sweeper.sweep())
     emit(done, as_json=as_json, table=two_columns([(cause.replace("_", " "), count) for cause, count in done.items()]))
 
@@ -42,7 +44,7 @@ def sweep(as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def unknown(resend: tuple[str, ...], settle: tuple[tuple[str, str], ...], limit: int, as_json: bool) -> None:
-    """List the sends that SES may have, or decide about them: an event or the SES console tells.
+    """List the sends that SES may have, or decide about them. An event or the SES console tells which it has.
 
     Nobody needs to: unless SESMAIL_ON_UNKNOWN is `hold`, they are sent again when the evidence window is over.
     """
@@ -83,7 +85,7 @@ def failed(
     why: str,
     as_json: bool,
 ) -> None:
-    """Say why sends did not go out and how many of each kind, and list the latest; or send them again."""
+    """Say why sends failed, and list them or send them again. They are counted by kind, and the latest are listed."""
     from sesmail.vocabulary import State
 
     if requeue != bool(ids or everything) or (ids and everything):
@@ -110,19 +112,21 @@ def _first_of(ids: tuple[str, ...]) -> str:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many are listed.")
 @json_option
 def find(address: str | None, list_name: str | None, limit: int, as_json: bool) -> None:
-    """Find the sends to an ADDRESS, or to a list: the latest first.
+    """Find the sends to an ADDRESS, or to a list. The latest come first.
 
-    Those that SESMAIL_SEARCH_BY_ADDRESS had not been on for, or that a former release accepted, are not found. Of
-    batches it is told to standard error which have had the address; what became of it there, only where it has a row.
+    Recipients of batches are found, too. Other email is not that was accepted while SESMAIL_SEARCH_BY_ADDRESS was off.
     """
     if bool(address) == bool(list_name):
         raise click.UsageError("Give an ADDRESS, or --list with its name.")
     client = site_client()
     search, site = client.search, client.settings.site
-    for batch_id in client.batches.with_address(normal_address_of("ADDRESS", address)) if address else ():
-        click.echo(f"The batch {batch_id} was queued for it, too.", err=True)
-    found = search.by_address(address, limit=limit) if address else search.by_list(site, list_name or "", limit=limit)
-    sends = [client.ledger.status(send_id) for send_id in found.ids]
+    if address:
+        found = search.by_address(normal_address_of("ADDRESS", address), limit=limit)
+    else:
+        found = search.by_list(site, list_name or "", limit=limit)
+    for batch_id in found.batches:
+        click.echo(f"A former release queued the batch {batch_id} for it, too; under which id is not known.", err=True)
+    sends = [each.status for each in search.listed(found.ids)]
     table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=f"{len(sends)} sends")
     emit([asdict(each) for each in sends], as_json=as_json, table=table)
 
@@ -141,7 +145,7 @@ def cancel(ids: tuple[str, ...], as_json: bool) -> None:
 @click.argument("when")
 @json_option
 def reschedule(send_id: str, when: str, as_json: bool) -> None:
-    """Give a waiting send another time: `now`, or like 2026-11-30T18:00+01:00."""
+    """Give a waiting send another time. The time is `now`, or like 2026-11-30T18:00+01:00."""
     client = site_client()
     each_step([(send_id, partial(client.real_outbox.reschedule, send_id, moment_of(when)))], as_json)
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 @click.option("--every", "every_seconds", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Seconds.")
 @json_option
 def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: float, as_json: bool) -> None:
-    """Show how things stand in three lines, with the states that hold sends; or what became of the send of this ID.
+    """Show how things stand, or what became of one send. How things stand is told in three lines, with the states that
+    hold sends below them.
 
     The lines: workers, and the oldest that waits in each lane; rate and limit, quota, account; the line, and what is
     in the way.
@@ -116,7 +117,7 @@ def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
 @account_option
 @json_option
 def quota(account: str | None, as_json: bool) -> None:
-    """Show each account's send rate and 24-hour quota: what SES allows, what is used, what is left.
+    """Show each account's send rate and 24-hour quota. It says what SES allows, what is used, and what is left.
 
     This is what the workers know by now. The next one asks SES again at once: call it again a few seconds later to see
     what has changed.
@@ -161,7 +162,8 @@ def _quota(snapshot: Snapshot) -> dict[str, Any]:
 
 def _readable(known: Status) -> list[tuple[str, Any]]:
     found = asdict(known)
-    happened = [(f"  {_time(at)}", what) for at, what in story(known)] if found.pop("moves") else []
+    happened = [(f"  {_time(at)}", what) for at, what in story(known)] if known.moves or known.reached else []
+    del found["moves"], found["reached"]
     times = {name: _time(found[name]) for name in ("accepted_at", "changed_at")}
     deliveries = [(f"  {recipient}", reached) for recipient, reached in found.pop("deliveries").items()]
     rows = [(name.replace("_", " "), value) for name, value in (found | times).items() if value not in (None, "")]

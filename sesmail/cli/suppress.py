@@ -60,7 +60,9 @@ reason_option = click.option(
 @click.group()
 @app_option(hidden=True)
 def suppress() -> None:
-    """Show and change who is not written to: who bounced, complained or unsubscribed, and whom you add."""
+    """Show and change who is not written to. These are addresses that bounced, complained or unsubscribed, and those
+    that you add.
+    """
 
 
 @suppress.command()

@@ -33,7 +33,8 @@ class Moment:
 @click.option("--times", type=click.IntRange(0), default=0, help="End after so many; 0 goes on until Ctrl-C.")
 @json_option
 def top(every_seconds: float, times: int, as_json: bool) -> None:
-    """Show the three lines of `sesmail status`, what is sent a second, margin, throttles and the expected end, live.
+    """Show live how the sending goes, in the terminal. It has the three lines of `sesmail status`, what is sent a
+    second, margin, throttles and the expected end.
 
     Until Ctrl-C. With --json, one object a line each time.
     """

@@ -32,7 +32,7 @@ LEADS_ELSEWHERE = ("redirected",)
 @click.argument("send_id", required=False, metavar="[ID]")
 @json_option
 def why(send_id: str | None, as_json: bool) -> None:
-    """Say why mail, or the send of this ID, is not going out, and what to do.
+    """Say why mail is not going out, and what to do. With an ID, why this one is not.
 
     It looks at settings, Redis, broker, workers, line, rate and quota, and does not ask AWS: `sesmail doctor` does.
     Exits with 1 where something is in its way, also where Redis cannot be reached.
@@ -128,4 +128,8 @@ def _of_one(status: Status, found: list[Obstacle]) -> list[Obstacle]:
     if status.state not in {State.QUEUED, State.SCHEDULED, State.CLAIMED}:
         return []
     general = {"refused", "unknown"}
-    return [each for each in found if each.lane in {None, status.lane} and each.id not in general]
+    return [
+        each
+        for each in found
+        if each.lane in {None, status.lane} and each.account in {None, status.account} and each.id not in general
+    ]

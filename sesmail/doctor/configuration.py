@@ -63,7 +63,8 @@ def suppressed(of: Patient) -> str | None:
 def redirected(of: Patient) -> str | None:
     """All email goes to a few addresses instead, as staging wants it."""
     count = len(of.settings.redirect_to)
-    return f"All email goes to the {count} of SESMAIL_REDIRECT_TO instead of its readers." if count else None
+    whom = "the address" if count == 1 else f"the {count} addresses"
+    return f"All email goes to {whom} of SESMAIL_REDIRECT_TO instead of its readers." if count else None
 
 
 @_named("sender-wrong", Level.ERROR, 'Write it as "Shop <shop@example.com>", of an identity that SES has verified.')

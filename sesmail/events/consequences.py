@@ -6,6 +6,7 @@ Sends are settled, addresses opted out or let in again, delivery statuses noted,
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,7 +19,7 @@ from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.ledger.batches import RECIPIENT_ID
 from sesmail.state.people.reputation import Fact, Sight
 from sesmail.state.people.suppression import OptOut, Passing
-from sesmail.vocabulary import Reason
+from sesmail.vocabulary import Reached, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from sesmail.events.stores import EventStore
     from sesmail.state.people.reputation import Tally
     from sesmail.state.people.suppression import OptOutBook, SoftBouncePolicy
+    from sesmail.vocabulary import Delivery
 
 log = logging.getLogger("sesmail.events.processing")
 
+_WORD = re.compile(r"[A-Za-z_-]{1,40}")
 MAILBOX_SIMULATOR = "@simulator.amazonses.com"
 
 
@@ -162,7 +165,7 @@ class Consequences:
     def _note_progress(self, batch: Iterable[Told]) -> None:
         self._reputation.progress(
             [
-                (event.send_id, event.recipient, event.delivery)
+                (event.send_id, _reached(event, event.delivery))
                 for told in batch
                 for event in told.events
                 if event.send_id and event.recipient and event.delivery
@@ -230,6 +233,15 @@ def _changes(event: Event, source: str) -> list[_OptsOut | _ComesBack]:
     """Coming back first: what is still not wanted is written down behind it."""
     back = [_ComesBack(event, source.startswith("link-"))] if event.lifts and event.recipient else []
     return [*back, *(_OptsOut(event, opt_out) for opt_out in opt_outs(event, source))]
+
+
+def _reached(event: Event, delivery: Delivery) -> Reached:
+    return Reached(
+        at=max(0.0, event.occurred_at.timestamp() // 1),
+        recipient=event.recipient,
+        delivery=delivery,
+        why=event.why if _WORD.fullmatch(event.why) else "",
+    )
 
 
 def _when(change: _OptsOut | _ComesBack) -> float:

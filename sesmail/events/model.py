@@ -140,6 +140,11 @@ class Event:
     """Where the recipient has come back to: opt-outs by SES's own means that end."""
 
     @property
+    def why(self) -> str:
+        """In SES's word, where it has one: `MailboxFull`, `abuse`."""
+        return ""
+
+    @property
     def opted_out_address(self) -> str:
         """Whom `suppresses` is about: the recipient, or the address that SES names where that is nobody known."""
         return self.recipient or self.reported_address
@@ -175,6 +180,11 @@ class Bounced(Event):
     permanent: bool
     """Whether the address is to blame for good; otherwise SES gave up for a passing reason."""
 
+    @property
+    def why(self) -> str:
+        """In SES's word."""
+        return self.bounce_sub_type
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complained(Event):
@@ -185,6 +195,11 @@ class Complained(Event):
     """`abuse`, `fraud`, `virus`, ..., or empty where the provider gives none."""
     delivery: Delivery | None = Delivery.COMPLAINED
     suppresses: tuple[tuple[Reason, Scope], ...] = ((Reason.COMPLAINED, Scope()),)
+
+    @property
+    def why(self) -> str:
+        """In SES's word."""
+        return self.feedback_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +237,11 @@ class Delayed(Event):
     delay_type: str
     """`MailboxFull`, `IPFailure`, `TransientCommunicationFailure`, ..., as SES says."""
     delivery: Delivery | None = Delivery.DELAYED
+
+    @property
+    def why(self) -> str:
+        """In SES's word."""
+        return self.delay_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,14 @@ def display_name(mailbox: str) -> str:
 _PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@[a-z0-9.-]+")
 
 
+def is_normal_address(text: str) -> bool:
+    """Whether this is an address in its one form, as most are: neither `mailbox_of` nor `normal_address` changes it.
+
+    False says nothing.
+    """
+    return len(text) <= MAX_ADDRESS_LENGTH and _NORMAL.fullmatch(text) is not None
+
+
 def normal_address(address: str) -> str:
     """The one form of an address, in which it is compared, counted and kept: for duplicates, opt-outs, events, keys.
 
@@ -114,6 +122,9 @@ _QUOTED = r'"[ !#-;=?-\[\]-~]+"'
 _MAILBOX = re.compile(rf"(?:(?P<name>[^<>]*)<)?(?P<local>{_DOT_ATOM}|{_QUOTED})@(?P<domain>[^\s@<>]+)(?(name)>)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])")
+_NORMAL = re.compile(
+    rf"(?=.{{1,{MAX_LOCAL_LENGTH}}}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])"
+)
 _QUOTED_NAME = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PHRASE = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]+")
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -219,7 +221,7 @@ class Email:
     @property
     def metadata(self) -> dict[str, Any]:
         """Your own JSON object, kept with the send: a fresh copy each time."""
-        return deepcopy(self._metadata)
+        return deepcopy(self._metadata) if self._metadata else {}
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -252,7 +254,7 @@ class Email:
         """Fill in what this email leaves open. Raises `InvalidEmail` for a bad default."""
         missing: dict[str, Any] = {}
         if self.from_email is None and from_email is not None:
-            missing["from_email"] = mailbox_of("from_email", from_email)
+            missing["from_email"] = _usual_sender(from_email)
         if self.configuration_set is None and configuration_set is not None:
             missing["configuration_set"] = configuration_set_of(configuration_set)
         if ses and ses.keys() - self.ses.keys():
@@ -362,8 +364,7 @@ class Email:
 
     def _with(self, **changes: object) -> Self:
         changed = object.__new__(type(self))
-        for name in _NAMES:
-            object.__setattr__(changed, name, changes[name] if name in changes else getattr(self, name))
+        fill(changed, **dict(zip(_NAMES, _values(self), strict=True)) | changes)
         return changed
 
     def __copy__(self) -> Self:
@@ -382,6 +383,13 @@ class Email:
 
 
 _NAMES = tuple(each.name for each in fields(Email))
+_values = attrgetter(*_NAMES)
+
+
+@lru_cache(maxsize=64)
+def _usual_sender(from_email: str) -> str:
+    """The mailbox of a sender that many emails leave to the settings."""
+    return mailbox_of("from_email", from_email)
 
 
 def _listed(addresses: Sequence[str], most: int) -> str:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Lane
 from sesmail.sending.memory import Kept
-from sesmail.vocabulary import FAILED, Accepted, Cause, Claim, Delivery, Move, State, Status, Ticket
+from sesmail.vocabulary import FAILED, Accepted, Cause, Claim, Delivery, Move, Reached, State, Status, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,7 +132,9 @@ class MemoryLedger:
         opted_out = self._memory.opt_outs.screen(
             email.recipients, site=kept.settings.site, list_name=email.tags.get(LIST_TAG, ""), ignoring=ignoring
         )
-        self._memory.reputation.progress([(status.send_id, address, Delivery.SUPPRESSED) for address in opted_out])
+        now = self._memory.now() // 1
+        left_out = [Reached(at=now, recipient=address, delivery=Delivery.SUPPRESSED) for address in opted_out]
+        self._memory.reputation.progress([(status.send_id, each) for each in left_out])
         if len(opted_out) == email.recipient_count:
             reason = "every recipient has opted out, bounced or complained"
             return self._finish(kept, State.SUPPRESSED, reason, [*opted_out.values()][-1])

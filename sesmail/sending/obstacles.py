@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sesmail.message import Lane
 from sesmail.sending.essence import Essence, LaneNow, Level, Obstacle, duration, emails
+from sesmail.state.ledger.waiting import SAMPLE
 from sesmail.state.line.line import ACCOUNT, How
 from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, State
 
@@ -93,21 +94,35 @@ class Obstacles:
     def _among(self, seen: Essence) -> list[Obstacle]:
         """What is in the way of what is seen."""
         workers_live = seen.silent_seconds is not None and seen.silent_seconds < SILENT_SECONDS
+        accounts = self._of_accounts(seen) if seen.other_throttles else {}
         return [
             *_full(self._health.read()),
             *([] if workers_live else [_no_worker(seen)]),
-            *_of_each(seen, lambda of: map(_closed, of.throttle.closures)),
+            *_of_each(seen, accounts, lambda of: map(_closed, of.throttle.closures)),
             *map(_warned_of, filter(lambda each: each.why, self._brake.judgements())),
             *(self._not_taken(seen) if workers_live else []),
-            *_of_each(seen, _quota),
-            *_of_each(seen, _limits),
+            *_of_each(seen, accounts, _quota),
+            *_of_each(seen, accounts, _limits),
             *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
             *_steered(seen),
-            *_of_each(seen, _rate),
+            *_of_each(seen, accounts, _rate),
             *_unknown(seen.counts),
         ]
+
+    def _of_accounts(self, seen: Essence) -> dict[str, Essence]:
+        """What is seen, as it is of each account alone."""
+        waiting = {
+            f"{state}:{lane}": self.waiting.by_account(state, lane)
+            for state in (State.QUEUED, State.SCHEDULED)
+            for lane in Lane
+        }
+        waiting["claimed"] = self.waiting.by_account(State.CLAIMED)
+        return {
+            name: _alone(replace(seen, throttle=throttle), name, {which: of[name] for which, of in waiting.items()})
+            for name, throttle in seen.throttles.items()
+        }
 
     def _not_taken(self, seen: Essence) -> Iterator[Obstacle]:
         """Workers live, and the line is open, but tickets stay where they are."""
@@ -152,19 +167,42 @@ class Obstacles:
             )
 
 
-def _of_each(seen: Essence, found_in: Callable[[Essence], Iterable[Obstacle]]) -> Iterator[Obstacle]:
+def _of_each(
+    seen: Essence, accounts: Mapping[str, Essence], found_in: Callable[[Essence], Iterable[Obstacle]]
+) -> Iterator[Obstacle]:
     """What is in the way of each account, with its name where there are several."""
-    if not seen.other_throttles:
+    if not accounts:
         yield from found_in(seen)
-        return
-    for name, throttle in seen.throttles.items():
-        for each in found_in(replace(seen, throttle=throttle)):
+    for name, of_account in accounts.items():
+        for each in found_in(of_account):
             option = each.do.replace("`sesmail resume", f"`sesmail resume --account {name}")
             yield replace(each, account=name, what=f"Account {name}: {each.what}", do=option)
 
 
+def _alone(seen: Essence, account: str, counts: Mapping[str, int]) -> Essence:
+    """What is seen, with what waits for this account alone."""
+    batches = tuple(each for each in seen.batches if each.account == account)
+    lanes = {
+        lane: replace(
+            now,
+            queued=counts[f"queued:{lane}"],
+            scheduled=counts[f"scheduled:{lane}"],
+            in_batches=sum(_queued_in(each) for each in batches if each.lane == lane),
+        )
+        for lane, now in seen.lanes.items()
+    }
+    sums = {str(state): sum(counts[f"{state}:{lane}"] for lane in Lane) for state in (State.QUEUED, State.SCHEDULED)}
+    return replace(seen, lanes=lanes, counts={**seen.counts, **counts, **sums}, batches=batches)
+
+
 def _since(earlier: float | None, later: float | None) -> float | None:
     return None if earlier is None or later is None else max(0.0, later - earlier)
+
+
+def _wait(number: int, of_account: Essence | None = None) -> str:
+    """How many emails do: of one account among several, beyond some, as a sample tells."""
+    is_sampled = of_account is not None and of_account.other_throttles and number > SAMPLE
+    return f"{'about ' if is_sampled else ''}{emails(number)} {'waits' if number == 1 else 'wait'}"
 
 
 def _full(health: Health) -> Iterator[Obstacle]:
@@ -194,7 +232,7 @@ def _no_worker(seen: Essence) -> Obstacle:
     waiting = seen.counts["queued"] + seen.counts["scheduled"] + seen.in_batches
     oldest = max((lane.oldest_seconds for lane in seen.lanes.values() if lane.oldest_seconds is not None), default=None)
     for_how_long = "" if oldest is None else f", the oldest for {duration(oldest)}"
-    who = f"{emails(waiting)} {'waits' if waiting == 1 else 'wait'}{for_how_long}" if waiting else "none waits"
+    who = f"{_wait(waiting)}{for_how_long}" if waiting else "none waits"
     return Obstacle(
         id="no-worker",
         level=Level.ERROR,
@@ -210,8 +248,8 @@ def _ticket_not_taken(lane: Lane, now: LaneNow) -> Obstacle:
         id="not-taken",
         level=Level.ERROR,
         lane=lane,
-        what=f"Workers live, but none takes the tickets of the lane {lane}: {emails(now.queued)} "
-        f"{'waits' if now.queued == 1 else 'wait'}, the oldest for {duration(now.oldest_seconds)}.",
+        what=f"Workers live, but none takes the tickets of the lane {lane}: {_wait(now.queued)}, "
+        f"the oldest for {duration(now.oldest_seconds)}.",
         do=f"Was each worker started with -Q, or -X, and without the queue of {lane}? `celery inspect "
         "active_queues` shows what they consume. Or are they busy with other tasks? Email is best given "
         "a worker of its own.",
@@ -224,8 +262,7 @@ def _batches_not_taken(lane: Lane, still: list[BatchStatus], queue: str) -> Obst
         id="batch-not-taken",
         level=Level.ERROR,
         lane=lane,
-        what=f"Workers live, but none goes on with {_these(still)}: {emails(waiting)} "
-        f"{'waits' if waiting == 1 else 'wait'} there.",
+        what=f"Workers live, but none goes on with {_these(still)}: {_wait(waiting)} there.",
         do=f"Does a worker of the batch's site take from its queue ({queue} here)? One that was started with -Q needs "
         "it beside the lane's; one of a release before batches does not know them.",
     )
@@ -343,7 +380,7 @@ def _quota(seen: Essence) -> Iterator[Obstacle]:
                 level=Level.WARNING,
                 lane=lane,
                 what=f"The 24-hour quota leaves nothing for {lane} email: {snapshot.quota_used} of {snapshot.quota} "
-                f"recipients are used, {snapshot.quota_used_by_others} of them by others; {emails(waiting)} wait.",
+                f"recipients are used, {snapshot.quota_used_by_others} of them by others; {_wait(waiting, seen)}.",
                 do=f"They go on by themselves as the 24 hours pass or AWS raises the quota (SES console, account "
                 f"dashboard).{reserve}",
             )
@@ -383,7 +420,7 @@ def _rate(seen: Essence) -> Iterator[Obstacle]:
         yield Obstacle(
             id="rate",
             level=Level.INFO,
-            what=f"{emails(waiting)} wait for the rate of {snapshot.limit:.4g} recipients a second: that takes "
+            what=f"{_wait(waiting, seen)} for the rate of {snapshot.limit:.4g} recipients a second: that takes "
             f"{duration(waiting / snapshot.limit)} at least.",
             do="Nothing is wrong. AWS raises the rate on request; transactional email goes first in any case.",
         )

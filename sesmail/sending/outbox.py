@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email, Lane
     from sesmail.settings import Settings
-    from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Status
+    from sesmail.vocabulary import Accepted, Caller, Delivery, Envelope, Reached, Status
 
 LARGE_BYTES = 1_000_000
 """Attachments of this size get `redis_timeout_seconds` to reach the ledger's Redis, which may be far away."""
@@ -108,6 +108,9 @@ class Deliveries(Protocol):
 
     def deliveries(self, send_id: str) -> Mapping[str, Delivery]:
         """The furthest status by recipient, of those of whom SES has told."""
+
+    def reached(self, send_id: str) -> tuple[Reached, ...]:
+        """What SES has told of each recipient, in order."""
 
 
 class Outbox:
@@ -256,7 +259,8 @@ class Outbox:
 
     def status(self, send_id: str) -> Status:
         """What is known of a send. Raises `UnknownSend`, `LedgerUnavailable`."""
-        return replace(self._ledger.status(send_id), deliveries=self._progress.deliveries(send_id))
+        status, told = self._ledger.status(send_id), self._progress
+        return replace(status, deliveries=told.deliveries(send_id), reached=told.reached(send_id))
 
     def cancel(self, send_id: str) -> None:
         """Take a send back before SES is asked. Raises `MoveRefused`, `UnknownSend`, `LedgerUnavailable`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sesmail.vocabulary import Cause
+from sesmail.vocabulary import Cause, Delivery
 
 if TYPE_CHECKING:
-    from sesmail.vocabulary import Move, Status
+    from collections.abc import Callable
+
+    from sesmail.vocabulary import Move, Reached, Status
 
 WHY = {
     Cause.RATE: "too many were before it for the rate",
@@ -33,11 +35,23 @@ WHY = {
 """What a move's word means; others are codes of SES, or reasons for an opt-out."""
 
 
-def story(status: Status) -> list[tuple[float, str]]:
-    """When (epoch seconds) and what: from its acceptance, over the moves that are kept, to the state that it is in.
+def story(status: Status, shown: Callable[[str], str] = str) -> list[tuple[float, str]]:
+    """When (epoch seconds) and what: from its acceptance, over the moves that are kept, to what SES told of it.
 
     Of what a release before the first that keeps moves has done, only the acceptance and the present state are known.
+    `shown` is what is shown of an address; where there is one recipient, none is.
     """
+    events = [(each.at, _told(each, shown if status.recipients > 1 else None)) for each in status.reached]
+    return sorted([*_moves(status), *events], key=lambda each: int(each[0]))  # moves have whole seconds
+
+
+def _told(reached: Reached, shown: Callable[[str], str] | None) -> str:
+    why = f" ({reached.why})" if reached.why else ""
+    by = "opted out" if reached.delivery is Delivery.SUPPRESSED else f"SES says: {reached.delivery}"
+    return f"{by}{why}{f', {shown(reached.recipient)}' if shown else ''}"
+
+
+def _moves(status: Status) -> list[tuple[float, str]]:
     told = [(move.at, _in_words(move)) for move in status.moves]
     if not any(move.why in {"accepted", "requeued"} for move in status.moves):
         told.insert(0, (status.accepted_at, "accepted"))

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import Cause, Postponed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sesmail.state.line.line import Closure
     from sesmail.state.scripts import Scripts
@@ -133,6 +134,8 @@ class SendThrottle:
         self._sleep = sleep or self._stopping.wait
         self._name = secrets.token_hex(4)
         self._turnstiles: dict[tuple[str, ...], Turnstile] = {}
+        self._pools: dict[object, _Pool] = {}
+        self._lock = threading.Lock()
 
     # -- before SES is asked ----------------------------------------------------------------------------------------
 
@@ -176,15 +179,32 @@ class SendThrottle:
         )
         lease.ask(self, request.kind, self._clock())
         while not self._stopping.is_set():
-            reserved = lease.slots.popleft() if lease.slots else self._reserve_in_turn(request)
+            reserved = lease.take() or self._reserve_in_turn(request)
             if isinstance(reserved, Postponed):
                 return reserved
             if self._arrive(reserved.due, lease):
                 lease.granted_at = self._clock()
                 return reserved.granted
-            missed = [reserved.granted, *(lease.rest() if lease.together else ())]
-            self.unused(sum_of(missed))
+            missed = lease.rest() if lease.together else lease.missed(self._clock() - LATE_SECONDS)
+            self.unused(sum_of([reserved.granted, *missed]))
         return _SHUTDOWN
+
+    def pool_of(self, kind: object, member: SlotLease) -> _Pool:
+        """Where the threads of this process that send emails of a kind have their slots."""
+        with self._lock:
+            pool = self._pools.setdefault(kind, _Pool())
+            pool.members.append(member)
+            return pool
+
+    def leave_pool(self, kind: object, member: SlotLease) -> list[Granted]:
+        """It sends no more; the slots that are left over where it was the last."""
+        with self._lock:
+            pool = self._pools[kind]
+            pool.members.remove(member)
+            if pool.members:
+                return []
+            del self._pools[kind]
+        return pool.rest()
 
     def stop(self) -> None:
         """Let go: whoever waits in this process is postponed at once, and whoever comes later."""
@@ -254,13 +274,12 @@ class SendThrottle:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _reserve_in_turn(self, request: _Request) -> _Reserved | Postponed:
-        turnstile = self._turnstile(request)
-        if turnstile.is_taken:
-            request.lease.before_waiting()
-        if not turnstile.enter(request.deadline - self._clock()):
+        turnstile, lease = self._turnstile(request), request.lease
+        patience_seconds = request.deadline - self._clock()
+        if not turnstile.enter(patience_seconds, soon_seconds=SOON_SECONDS, meanwhile=lease.before_waiting):
             return _SHUTDOWN if self._stopping.is_set() else request.out_of_patience()
         try:
-            return self._reserve(request, f"{os.getpid()}-{self._name}-{turnstile.name}")
+            return lease.take() or self._reserve(request, f"{os.getpid()}-{self._name}-{turnstile.name}")
         finally:
             turnstile.leave()
 
@@ -291,17 +310,20 @@ class SendThrottle:
         times = [each for each in details if isinstance(each, int)]
         probes = [each for each in details if isinstance(each, bytes)]
         now = self._clock()
-        for wait_us, slot in zip(times[::2], times[1::2], strict=True):
-            granted = Granted(
-                slot=slot,
-                recipients=request.recipients,
-                quota_recipients=request.quota_recipients,
-                probes=tuple(probe.decode() for probe in probes if probe != b"account"),
-                has_begun=has_begun and not request.lease.slots,
-                asks_account_first=b"account" in probes,
-            )
-            request.lease.slots.append(_Reserved(due=now + wait_us / 1e6, granted=granted))
-        return request.lease.slots.popleft()
+        first = Granted(
+            slot=times[1],
+            recipients=request.recipients,
+            quota_recipients=request.quota_recipients,
+            probes=tuple(probe.decode() for probe in probes if probe != b"account"),
+            has_begun=has_begun,
+            asks_account_first=b"account" in probes,
+        )
+        further = replace(first, has_begun=False)
+        request.lease.put(
+            _Reserved(due=now + wait_us / 1e6, granted=replace(further, slot=slot))
+            for wait_us, slot in zip(times[2::2], times[3::2], strict=True)
+        )
+        return _Reserved(due=now + times[0] / 1e6, granted=first)
 
     def _arrive(self, due: float, lease: SlotLease) -> bool:
         """Sleep until the slot. False if it was missed: called off, or woken far too late."""
@@ -318,14 +340,38 @@ def _nothing() -> None: ...
 
 def sum_of(slots: Sequence[Granted]) -> Granted:
     """Several of one moment as one."""
+    if len(slots) == 1:
+        return slots[0]
     recipients, counted = sum(slot.recipients for slot in slots), sum(slot.quota_recipients for slot in slots)
     return replace(slots[0], recipients=recipients, quota_recipients=counted)
 
 
-@dataclass(kw_only=True, slots=True)
-class SlotLease:
-    """Slots of one thread that sends one email after the other: taken several in one call, used each at its own moment.
+class _Pool:
+    """Slots that threads of this process have leased for emails of one kind, the next due first."""
 
+    def __init__(self) -> None:
+        self.slots: deque[_Reserved] = deque()
+        self.members: list[SlotLease] = []
+
+    def rest(self) -> list[Granted]:
+        """What is left of them; it is taken out."""
+        left = []
+        while reserved := self.take():
+            left.append(reserved.granted)
+        return left
+
+    def take(self) -> _Reserved | None:
+        """The next; also while other threads take theirs."""
+        with suppress(IndexError):
+            return self.slots.popleft()
+        return None
+
+
+@dataclass(kw_only=True, eq=False)
+class SlotLease:
+    """The slots of a thread that sends one email after the other: taken several in one call, used each at its moment.
+
+    Threads of a process that send emails of one kind have theirs in common: the next slot is for who is ready first.
     The rate is as exact as by one at a time. A slot that is not used passes, as one does whose holder has died: at most
     a horizon of them.
     """
@@ -338,8 +384,8 @@ class SlotLease:
     """What is to be done before its thread waits for longer than a moment."""
     busy_seconds: float = 0.0
     """How long its thread is busy with each, as was seen; 0 is not known."""
-    slots: deque[_Reserved] = field(default_factory=deque)
     granted_at: float | None = None
+    _pool: _Pool = field(default_factory=_Pool)
     _throttle: SendThrottle | None = None
     _kind: object = None
 
@@ -352,18 +398,51 @@ class SlotLease:
         if (throttle, kind) != (self._throttle, self._kind):
             self.give_back()
             self._throttle, self._kind = throttle, kind
+            self._pool = _Pool() if self.together else throttle.pool_of(kind, self)
+
+    @property
+    def slots(self) -> int:
+        """How many are leased of those that nobody else in this process would use."""
+        return 0 if len(self._pool.members) > 1 else len(self._pool.slots)
+
+    def needs(self) -> tuple[int, float]:
+        """How many slots are of use, and how long those who share them are busy with each, in seconds."""
+        members = [*self._pool.members] or [self]
+        if not self.busy_seconds:
+            return 1, 0.0
+        return sum(member.wanted for member in members), self.busy_seconds / len(members)
+
+    def put(self, slots: Iterable[_Reserved]) -> None:
+        """Leased, for later."""
+        self._pool.slots.extend(slots)
+
+    def take(self) -> _Reserved | None:
+        """The next of them."""
+        return self._pool.take()
+
+    def missed(self, before: float) -> list[Granted]:
+        """Those that were due before this moment; they are taken out."""
+        found: list[Granted] = []
+        while (reserved := self._pool.take()) and reserved.due < before:
+            found.append(reserved.granted)
+        if reserved:
+            self._pool.slots.appendleft(reserved)
+        return found
 
     def rest(self) -> list[Granted]:
         """What is left of those for one moment, of which the first was granted."""
-        left = [reserved.granted for reserved in self.slots]
-        self.slots.clear()
-        return left
+        return self._pool.rest()
 
     def give_back(self) -> None:
         """No more is to be sent: what is left counts no longer to the 24-hour quota. Raises `LedgerUnavailable`."""
-        left = self.rest()
-        if self._throttle is not None and left:
-            self._throttle.unused(sum_of(left))
+        throttle, kind = self._throttle, self._kind
+        self._throttle = self._kind = None
+        if throttle is None:
+            return
+        left = self._pool.rest() if self not in self._pool.members else throttle.leave_pool(kind, self)
+        self._pool = _Pool()
+        if left:
+            throttle.unused(sum_of(left))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -383,16 +462,19 @@ class _Request:
     @property
     def kind(self) -> object:
         """Requests of one kind may use each other's slots."""
-        return self.recipients, self.quota_recipients, self.lane, self.turns, self.shares, self.scopes
+        together = self.lease.together
+        return self.recipients, self.quota_recipients, self.lane, self.turns, self.shares, self.scopes, together
 
     def arguments(self, asker: str) -> tuple[str | float, ...]:
         """As `throttle_reserve.lua` lists them."""
         horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)
         shares = (part for share in self.shares for part in (share.scope, share.rate))
         head = (self.recipients, self.quota_recipients, self.lane.value, self.turns.value, horizon_us, asker)
-        busy_us = round(self.lease.busy_seconds * 1e6)
-        wanted = self.lease.wanted if busy_us or self.lease.together else 1
-        busy = "together" if self.lease.together else busy_us
+        if self.lease.together:
+            wanted, busy = self.lease.wanted, "together"
+        else:
+            wanted, busy_seconds = self.lease.needs()
+            busy = str(round(busy_seconds * 1e6))
         return (*head, wanted, busy, *(self.begins or NOTHING_BEGINS), len(self.shares), *shares, *self.scopes)
 
     def out_of_patience(self) -> Postponed:

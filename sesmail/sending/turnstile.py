@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Turnstile:
@@ -15,13 +19,17 @@ class Turnstile:
         self._taken = False
         self._waiting: deque[threading.Event] = deque()
 
-    @property
-    def is_taken(self) -> bool:
-        """Whether `enter` would wait, as far as can be known."""
-        return self._taken
+    def enter(
+        self,
+        timeout_seconds: float,
+        *,
+        soon_seconds: float = 0.0,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Wait for one's turn; True when it has come, and then `leave` must follow.
 
-    def enter(self, timeout_seconds: float) -> bool:
-        """Wait for one's turn; True when it has come, and then `leave` must follow."""
+        `meanwhile` is done once, in a wait that is longer than `soon_seconds`.
+        """
         with self._lock:
             if not self._taken:
                 self._taken = True
@@ -29,7 +37,10 @@ class Turnstile:
             turn = threading.Event()
             self._waiting.append(turn)
         try:
-            turn.wait(max(0.0, timeout_seconds))
+            timeout_seconds = max(0.0, timeout_seconds)
+            if not turn.wait(min(soon_seconds, timeout_seconds)):
+                meanwhile()
+                turn.wait(max(0.0, timeout_seconds - soon_seconds))
         except BaseException:  # a time limit of Celery's: who waits behind must not wait for one that is gone
             if self._was_given(turn):
                 self.leave()

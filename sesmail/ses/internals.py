@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_sesv2.client import SESV2Client
 
-OPERATION = "SendEmail"
 _EVENTS = (
     "provide-client-params",
     "before-parameter-build",
@@ -62,8 +61,10 @@ class CannotBorrow(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Borrowed:
-    """What boto3's client has for a call of `SendEmail`."""
+    """What boto3's client has for a call of one operation."""
 
+    operation: str
+    """`SendEmail` or `SendBulkEmail`."""
     url: str
     host: str
     """As in the header `Host`."""
@@ -86,23 +87,23 @@ class Borrowed:
         response = {"status_code": status, "headers": HeadersDict(headers), "body": body}
         parsed: dict[str, Any] = create_parser("rest-json").parse(response, self.output_shape)
         if status >= 300:
-            raise ClientError(parsed, OPERATION)  # type: ignore[arg-type]  # as botocore does
+            raise ClientError(parsed, self.operation)  # type: ignore[arg-type]  # as botocore does
         return parsed
 
 
-def borrow(client: SESV2Client) -> Borrowed:
+def borrow(client: SESV2Client, operation: str) -> Borrowed:
     """What a call needs. Raises `CannotBorrow` where boto3's own call must be used, with the reason."""
     try:
-        _refuse_what_others_hear(client)
-        return _borrow(client)
+        _refuse_what_others_hear(client, operation)
+        return _borrow(client, operation)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CannotBorrow(
             f"botocore {botocore.__version__} has other inner parts than were read ({type(error).__name__})"
         ) from error
 
 
-def _borrow(client: Any) -> Borrowed:
-    model = client.meta.service_model.operation_model(OPERATION)
+def _borrow(client: Any, operation: str) -> Borrowed:
+    model = client.meta.service_model.operation_model(operation)
     url, headers, properties = client._resolve_endpoint_ruleset(model, {}, {})  # noqa: SLF001
     where = urlsplit(url)
     signer = client._request_signer  # noqa: SLF001
@@ -120,6 +121,7 @@ def _borrow(client: Any) -> Borrowed:
         if holds:
             raise CannotBorrow(reason)
     return Borrowed(
+        operation=operation,
         url=url,
         host=_host(where),
         path=model.http["requestUri"],
@@ -146,9 +148,9 @@ def _host(where: SplitResult) -> str:
     return host if where.port in {None, _STANDARD_PORTS[where.scheme]} else f"{host}:{where.port}"
 
 
-def _refuse_what_others_hear(client: Any) -> None:
+def _refuse_what_others_hear(client: Any, operation: str) -> None:
     """A host's own handlers and tracers (X-Ray, OpenTelemetry, Sentry, Datadog) hear of every email: boto3 sends it."""
-    if names := sorted({*_foreign_patches(), *_foreign_handlers(client)}):
+    if names := sorted({*_foreign_patches(), *_foreign_handlers(client, operation)}):
         raise CannotBorrow(f"{', '.join(names)} listens to boto3's calls")
 
 
@@ -160,9 +162,9 @@ def _foreign_patches() -> Iterable[str]:
             yield _package_of(getattr(function, "_self_wrapper", function))  # wrapt's wrappers
 
 
-def _foreign_handlers(client: Any) -> Iterable[str]:
+def _foreign_handlers(client: Any, operation: str) -> Iterable[str]:
     for event in _EVENTS:
-        for handler in client.meta.events._emitter._handlers.prefix_search(f"{event}.sesv2.{OPERATION}"):  # noqa: SLF001
+        for handler in client.meta.events._emitter._handlers.prefix_search(f"{event}.sesv2.{operation}"):  # noqa: SLF001
             module = _module_of(handler)
             if module == "botocore.stub" or not module.startswith(("botocore.", "boto3.", "sesmail.")):
                 yield _package_of(handler)

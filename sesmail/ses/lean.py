@@ -1,4 +1,4 @@
-"""One call of `SendEmail`, written and read by hand on boto3's own connections, for an eighth of its CPU.
+"""One call that sends email, written and read by hand on boto3's own connections, for an eighth of its CPU.
 
 boto3 spends its time on what is the same for every email: finding the endpoint, building objects, telling listeners.
 All that decides whether and where an email goes stays boto3's (`internals.py`); every answer but a plain 200 is read by
@@ -53,19 +53,20 @@ class _Answer(NamedTuple):
 
 
 class LeanCall:
-    """Sends email on the connections of one boto3 client; for any number of threads."""
+    """Makes calls of one operation on the connections of one boto3 client; for any number of threads."""
 
-    def __init__(self, borrowed: Borrowed) -> None:
-        """`borrowed` stays the client's: who closes it ends this, too."""
+    def __init__(self, borrowed: Borrowed, said: str) -> None:
+        """`borrowed` stays the client's: who closes it ends this, too. `said` is what is read of an answer."""
         self._borrowed = borrowed
+        self._said = said
         self._signer = Signer(
             borrowed.credentials, host=borrowed.host, region=borrowed.region, service=borrowed.service
         )
 
-    def send_email(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What boto3's `send_email` answers. Raises what it raises; or `NotWritten`."""
+    def ask(self, request: Mapping[str, Any] | bytes) -> dict[str, Any]:
+        """What boto3 answers to these arguments, or to them as JSON. Raises what it raises; or `NotWritten`."""
         try:
-            written = self._written(request)
+            written = self._written(request if isinstance(request, bytes) else as_json(request).encode())
         except (AttributeError, TypeError, ValueError) as error:
             raise NotWritten(f"the request could not be written ({type(error).__name__})") from error
         connection = self._connected()
@@ -82,9 +83,8 @@ class LeanCall:
 
     # -- before SES may have it -------------------------------------------------------------------------------------
 
-    def _written(self, request: Mapping[str, Any]) -> bytes:
+    def _written(self, body: bytes) -> bytes:
         """The whole of it, signed. The credentials' own failures are boto3's."""
-        body = _as_json(request).encode()
         borrowed = self._borrowed
         headers = {
             "Host": borrowed.host,
@@ -140,8 +140,7 @@ class LeanCall:
     def _read(self, answer: _Answer) -> dict[str, Any]:
         if answer.status == 200:
             try:
-                found = json.loads(answer.body)
-                return {"MessageId": found["MessageId"]}
+                return {self._said: json.loads(answer.body)[self._said]}
             except (ValueError, KeyError, TypeError):
                 pass  # botocore says what is wrong with it
         return self._borrowed.read(answer.status, answer.headers, answer.body)
@@ -213,4 +212,5 @@ def _base64(value: object) -> str:
     raise TypeError(f"no JSON: {type(value).__name__}")
 
 
-_as_json = json.JSONEncoder(separators=(",", ":"), default=_base64).encode
+as_json = json.JSONEncoder(separators=(",", ":"), default=_base64).encode
+"""The arguments of a call as botocore writes them."""

@@ -24,6 +24,7 @@ from botocore.parsers import ResponseParserError
 from sesmail.errors import ConfigurationError, OutcomeUnknown, SesError, SesMisconfigured, SesUnavailable
 from sesmail.ses.answers import hide_words, what_happens_next, what_happens_to_entry
 from sesmail.ses.bulk import Entry, Template, send_bulk_email_request
+from sesmail.ses.form import Filled
 from sesmail.ses.internals import CannotBorrow, borrow
 from sesmail.ses.lean import LeanCall, NotWritten
 from sesmail.ses.request import Composed, compose, email_with_everything, request_with_everything
@@ -84,10 +85,12 @@ class _Way:
     def __init__(self, place: tuple[object, ...], client: SESV2Client, call: Literal["lean", "boto3"]) -> None:
         self.place, self.client = place, client
         self.lean: LeanCall | None = None
+        self.lean_bulk: LeanCall | None = None
         self.why = "SESMAIL_SES_CALL says so"
         if call == "lean":
             try:
-                self.lean = LeanCall(borrow(client))
+                self.lean = LeanCall(borrow(client, "SendEmail"), "MessageId")
+                self.lean_bulk = LeanCall(borrow(client, "SendBulkEmail"), "BulkEmailEntryResults")
             except CannotBorrow as reason:
                 self.why = str(reason)
 
@@ -105,15 +108,30 @@ class _Way:
         how = "by the lean call" if self.lean else f"by boto3's own call: {self.why}"
         return f"SES is asked at {self.client.meta.endpoint_url} ({self.client.meta.region_name}) {how}"
 
-    def send_email(self, request: dict[str, Any]) -> Any:
+    def send_email(self, composed: Composed | Filled) -> Any:
         """As boto3's."""
-        if self.lean and "EndpointId" not in request:  # a global endpoint has an address and a signature of its own
+        body = composed.body if isinstance(composed, Filled) else None
+        if self.lean and (
+            body or "EndpointId" not in composed.request
+        ):  # that has an address and a signature of its own
             try:
-                return self.lean.send_email(request)
+                return self.lean.ask(body or composed.request)
             except NotWritten as reason:  # SES was not asked
-                self.lean, self.why = None, str(reason)
-                log.warning("The lean call of SES is not used any more, but boto3's own: %s.", reason)
-        return self.client.send_email(**request)
+                self._ask_by_boto3(reason)
+        return self.client.send_email(**composed.request)
+
+    def send_bulk_email(self, request: dict[str, Any]) -> Any:
+        """As boto3's."""
+        if self.lean_bulk and "EndpointId" not in request:
+            try:
+                return self.lean_bulk.ask(request)
+            except NotWritten as reason:
+                self._ask_by_boto3(reason)
+        return self.client.send_bulk_email(**request)
+
+    def _ask_by_boto3(self, reason: NotWritten) -> None:
+        self.lean, self.lean_bulk, self.why = None, None, str(reason)
+        log.warning("The lean call of SES is not used any more, but boto3's own: %s.", reason)
 
 
 class SesTransport:
@@ -186,12 +204,12 @@ class SesTransport:
         self.prepare()
         return self.send_composed(self.compose(email, send_id=send_id))
 
-    def send_composed(self, composed: Composed) -> str:
+    def send_composed(self, composed: Composed | Filled) -> str:
         """Ask SES once to send it, and return the MessageId; where `prepare` has found SES, if that was called.
 
         Raises the `SesError` of what happens next; `OutcomeUnknown` when SES may have it.
         """
-        answer = self._ask(lambda way: way.send_email(composed.request), composed.email, is_prepared=True)
+        answer = self._ask(lambda way: way.send_email(composed), lambda: composed.email, is_prepared=True)
         message_id: str = answer.get("MessageId") or ""
         if not message_id:
             raise OutcomeUnknown("SES answered without a MessageId: it may have sent the email. An event settles it.")
@@ -207,7 +225,7 @@ class SesTransport:
 
         Raises the `SesError` of what happens to all of them next.
         """
-        answer = self._ask(lambda way: way.client.send_bulk_email(**request), letter)
+        answer = self._ask(lambda way: way.send_bulk_email(request), lambda: letter)
         results = answer.get("BulkEmailEntryResults") or []
         if len(results) != len(request["BulkEmailEntries"]):
             raise OutcomeUnknown("SES did not answer for each recipient: it may have sent the emails.")
@@ -245,14 +263,20 @@ class SesTransport:
         parts: dict[str, Any] = {**answer["TemplateContent"]}
         return {name.lower(): text for name, text in parts.items() if text}
 
-    def _ask(self, call: Callable[[_Way], Answer], email: Email | None = None, *, is_prepared: bool = False) -> Answer:
+    def _ask(
+        self,
+        call: Callable[[_Way], Answer],
+        email: Callable[[], Email | None] = lambda: None,
+        *,
+        is_prepared: bool = False,
+    ) -> Answer:
         way = self._way if is_prepared else None
         if way is None or way.place[0] != os.getpid():
             way = self._way_of_this_process()
         try:
             return call(way)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            failure = what_happens_next(error, email)
+            failure = what_happens_next(error, email())
         raise failure  # out here, so that no traceback shows SES's words with the addresses in them
 
     def _way_of_this_process(self) -> _Way:

@@ -387,7 +387,8 @@ class Settings(BaseSettings):
     search_by_address: bool = Field(
         default=True,
         description="Whether sends can be searched for by a recipient's address and by their list, in the admin and by "
-        "`sesmail find`; costs about 0.25 KB of Redis for each recipient, for as long as the send may be kept.",
+        "`sesmail find`; costs about 0.25 KB of Redis for each recipient, for as long as the send may be kept. "
+        "Recipients of batches can be in any case.",
     )
     sent_retention_seconds: Seconds = Field(default=7 * DAY, description="How long the record of a sent email is kept.")
     failed_retention_seconds: Seconds = Field(

@@ -133,6 +133,8 @@ _FORMS = {
 def _problem(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         names = [*(Settings if len(detail["loc"]) == 1 else AccountSettings).model_fields]
-        meant = get_close_matches(str(detail["loc"][-1]), names, 1, 0.7)
+        name = str(detail["loc"][-1])
+        others = [other.lower()] if (other := _OTHERS_NAMES.get(name.upper())) else []
+        meant = [each for each in others if each in names] or get_close_matches(name, names, 1, 0.7)
         return "no such setting" + (f"; is {meant[0]} meant?" if meant else " (see docs/settings.md for the names)")
     return _FORMS.get(detail["type"], str(detail["msg"]))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from sesmail.errors import ConfigurationError, LedgerUnavailable
-from sesmail.state.scripts import Scripts, unreadable
+from sesmail.state.scripts import Scripts
+from sesmail.state.server.exchange import unreadable
 from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:

@@ -159,7 +159,8 @@ CATALOGUE: tuple[Key, ...] = (
         "batch:<id>:seen",
         "hash",
         "as long as the batch",
-        "first byte of the digests of addresses: the other seven of each, by which who was queued is known",
+        "first byte of the digests of addresses: the other seven of each, by which who was queued is known; "
+        "`from <chunk>`: the first bytes in the order of the recipients' numbers",
     ),
     Key(
         "batch:<id>:metadata",
@@ -260,7 +261,12 @@ CATALOGUE: tuple[Key, ...] = (
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),
     Key("rates:<site>:<day>", "hash", "400 days", "`counter list`: what became of the emails sent that day"),
     Key("seen:<day>", "hash", "7 days", "digest of a fact, or a former release's of it: of who told first"),
-    Key("delivery:<send id>", "hash", "30 days", "recipient: how far the email got with it"),
+    Key(
+        "delivery:<send id>",
+        "hash",
+        "30 days",
+        "recipient: how far the email got with it; `<status> <recipient>`: when SES told so (s), and its word for why",
+    ),
     # Events of SES, where Redis is their store
     Key(
         "event:<event id>",

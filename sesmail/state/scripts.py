@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError
 
+from sesmail.state.server.exchange import Exchange, unreadable
 from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
@@ -47,16 +48,6 @@ def _without_idle_functions(text: str) -> str:
     return text
 
 
-def unreadable(argument: str | bytes | float) -> memoryview | float:
-    """An argument of a command as Redis alone reads it: Sentry, ddtrace and others write down what commands are given.
-
-    They show the `repr` of it, which for a memoryview says nothing: https://github.com/DataDog/dd-trace-py/issues/10226
-    """
-    if isinstance(argument, str):  # most are
-        return memoryview(argument.encode())
-    return argument if isinstance(argument, int | float) else memoryview(argument)
-
-
 def _bases(keys: Keys) -> tuple[int | str, ...]:
     """How many KEYS there are, and these."""
     return (1, keys.base) if keys.account_base == keys.base else (2, keys.base, keys.account_base)
@@ -69,7 +60,7 @@ class Scripts:
         self.redis = redis
         self.keys = keys
         self._bases = _bases(keys)
-        self._execute: Callable[..., Any] = redis.execute_command
+        self._execute: Callable[..., Any] = Exchange(redis)
         self._of_accounts: dict[str, Self] = {}
         self._loaded: dict[str, tuple[str, str]] = {}
 
@@ -80,12 +71,11 @@ class Scripts:
         first time. Raises `LedgerUnavailable` when Redis cannot be reached.
         """
         text, digest = self.loaded(name)
-        veiled = tuple(map(unreadable, arguments))
         with reachable(self.redis):
-            try:  # not through redis-py's Script, which costs as much again as the call
-                return self._execute("EVALSHA", digest, *self._bases, *veiled)
+            try:
+                return self._execute("EVALSHA", digest, *self._bases, *arguments)
             except NoScriptError:
-                return self._execute("EVAL", text, *self._bases, *veiled)
+                return self._execute("EVAL", text, *self._bases, *arguments)
 
     def run_each(self, name: str, calls: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
         """`run` one script for each of these arguments, in one round trip; each is an act of its own, in their order.

@@ -37,7 +37,8 @@ class Send:
     def status(self) -> Status:
         """What `sesmail.status` answers."""
         status = MemoryLedger(self._memory, self._kept.settings).status(self.id)
-        return replace(status, deliveries=self._memory.reputation.deliveries(self.id))
+        told = self._memory.reputation
+        return replace(status, deliveries=told.deliveries(self.id), reached=told.reached(self.id))
 
     @property
     def options(self) -> Mapping[str, Any]:

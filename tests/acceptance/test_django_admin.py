@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def test_one_send_is_told_with_what_may_be_done_about_it(visit):
     assert "Subject of refused" in told
     assert "rejected: MessageRejected (worker worker)" in told
     assert "mid-of-went" in visit["went"]
+    assert re.search(
+        r'<td>2033-05-\d\d [^<]*:33:20 [A-Z]+</td><td class="words">SES says: bounced \(NoEmail\)', visit["went"]
+    )
     assert "Send again" not in visit["went"]
     assert "it may go out twice" in visit["open"]
 
@@ -103,6 +107,16 @@ def test_the_recipients_of_a_batch_are_found_by_it_and_by_state_with_their_addre
     assert "reader" not in looked
     assert [visit["sent_of_batch"].count(f"-{number}</a>") for number in range(3)] == [1, 0, 0]
     assert "<dt>List</dt><dd>news</dd>" in visit["of_batch"]
+
+
+def test_a_recipient_of_a_batch_is_found_by_address_and_by_list_and_the_states_say_that_there_are_more(visit):
+    told, looked = (visit["by_address_in_batch"][name].partition("<table>")[2] for name in ("boss", "looks"))
+    assert [told.count(f"-{number}</a>") for number in range(3)] == [0, 1, 0]
+    assert "reader1@example.org" in told
+    assert "…@example.org" in looked
+    assert "reader1" not in looked
+    assert [visit["by_list"].count(f"-{number}</a>") for number in range(3)] == [1, 1, 1]
+    assert "2 recipients of" in visit["in_state"]
 
 
 def test_a_batch_shows_how_far_it_is_and_is_paused_resumed_and_cancelled_by_who_may(visit):

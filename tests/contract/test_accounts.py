@@ -257,6 +257,46 @@ def test_an_operator_pauses_one_account_or_all_of_them_and_sees_which(sesmail: A
     assert json.loads(sesmail("status", "--json").stdout)["line"] == []
 
 
+def test_who_waits_for_an_account_is_counted_by_account(
+    sesmail: Any, redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    """A quota that is used up keeps back what goes through its account, and nothing else."""
+    client = Client(Settings(redis_url=redis_server.url, accounts=ACCOUNTS))
+    client.ledger.heartbeat("worker", 60)
+    for account in client.accounts.values():
+        used = 1000 if account.name == "marketing" else 0
+        account.throttle.update_account(rate=1, quota_24h=1000, sent_24h=used, standing="healthy", source="ses")
+    for number in range(70):
+        email = Email("ann@example.org", "s", "t", from_email="shop@example.com", account="default")
+        client.ledger.accept(f"shop-{number}", email)
+    for number in range(3):
+        email = Email("ann@example.org", "s", "t", from_email="news@news.example.com", account="marketing")
+        client.ledger.accept(f"news-{number}", email, delay_seconds=60 * number)
+    told = {(each.id, each.account): each.what for each in client.obstacles.look()}
+    assert told.keys() == {("quota", "marketing"), ("rate", "default")}
+    assert told["quota", "marketing"].endswith("; 3 emails wait.")
+    assert "Account default: 70 emails wait for the rate of " in told["rate", "default"]
+    assert [each["id"] for each in json.loads(sesmail("why", "news-1", "--json").stdout)["obstacles"]] == ["quota"]
+    assert [each["id"] for each in json.loads(sesmail("why", "shop-1", "--json").stdout)["obstacles"]] == ["rate"]
+    client.close()
+
+
+def test_of_many_who_wait_about_as_many_are_said_to_wait_for_each_account(
+    redis: Redis, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sesmail.state.ledger.waiting.SAMPLE", 40)
+    client = Client(Settings(redis_url=redis_server.url, accounts=ACCOUNTS))
+    for number in range(80):
+        account = "default" if number % 4 else "marketing"
+        email = Email("ann@example.org", "s", "t", from_email="shop@example.com", account=account)
+        client.ledger.accept(f"a-{number}", email)
+    told = client.obstacles.waiting.by_account(State.QUEUED, Lane.TRANSACTIONAL)
+    assert 80 <= told.total() <= 82
+    assert told["marketing"] in range(2, 60)
+    assert client.obstacles.waiting.by_account(State.QUEUED, Lane.BULK) == {}
+    client.close()
+
+
 @pytest.mark.parametrize(
     "kind", ["configuration-set", "identity", "tenant", "template", "contact-list", "global-endpoint"]
 )

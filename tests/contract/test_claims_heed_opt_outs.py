@@ -8,11 +8,12 @@ from typing import get_args
 import pytest
 
 from sesmail.message import Email, Lane
-from sesmail.settings import Settings, SuppressionReason
+from sesmail.settings import Settings
+from sesmail.settings.knobs import SuppressionReason
 from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.people.reputation import Reputation
 from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
-from sesmail.vocabulary import Claim, Delivery, Reason, State
+from sesmail.vocabulary import Claim, Delivery, Reached, Reason, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope()
@@ -105,7 +106,8 @@ def test_a_suppressed_send_can_be_sent_again_once_its_reader_is_let_in(ledger, o
     ledger.requeue("one")
     claim = ledger.claim("one", "worker")
     assert isinstance(claim, Claim)
-    Reputation(scripts).progress([("one", "ann@example.org", Delivery.ACCEPTED)])
+    accepted = Reached(at=1.0, recipient="ann@example.org", delivery=Delivery.ACCEPTED)
+    Reputation(scripts).progress([("one", accepted)])
     assert Reputation(scripts).deliveries("one") == {"ann@example.org": Delivery.ACCEPTED}
 
 

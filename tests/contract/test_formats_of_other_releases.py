@@ -18,7 +18,7 @@ from sesmail.state.line.line import How, Line
 from sesmail.state.people.reputation import Counter, Reputation
 from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.state.scripts import Scripts
-from sesmail.vocabulary import Cause, Claim, Delivery, Postponed, Reason
+from sesmail.vocabulary import Cause, Claim, Delivery, Postponed, Reached, Reason
 from tests.conftest import ClockedScripts
 from tests.contract.throttle_clock import SimulatedTime
 from tests.opt_outs import left_out
@@ -223,7 +223,7 @@ def test_a_status_of_delivery_or_a_count_that_is_not_known_is_left_and_hides_no_
     reputation = Reputation(scripts)
     redis.hset("{sesmail}:delivery:a", "ann@example.org", "read-aloud")
     for address in ("ann@example.org", "bob@example.org"):
-        reputation.progress([("a", address, Delivery.DELIVERED)])
+        reputation.progress([("a", Reached(at=1.0, recipient=address, delivery=Delivery.DELIVERED))])
     assert redis.hget("{sesmail}:delivery:a", "ann@example.org") == b"read-aloud"
     assert reputation.deliveries("a") == {"bob@example.org": Delivery.DELIVERED}
     redis.hset("{sesmail}:rates:alpha:2026-01-01", mapping={"forwarded monthly": 3, "sent monthly": 5})

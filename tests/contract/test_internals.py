@@ -86,6 +86,12 @@ def test_celerys_settings_are_known_by_their_old_and_new_names() -> None:
     assert set(internals.NEW_NAMES.values()) <= internals.TODAYS_SETTINGS
 
 
+def test_a_misspelt_setting_is_told_and_so_is_one_of_ours_without_its_prefix_but_not_a_files_own_variables() -> None:
+    names = ["brokr_url", "from_email", "form_email", "sesmail_from_email", "redis_url", "task_acks_late", "os"]
+    meant = {"brokr_url": "broker_url", "from_email": "sesmail_from_email", "form_email": "sesmail_from_email"}
+    assert dict(internals.misspelt(names)) == meant
+
+
 def test_a_configuration_is_imported_from_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sesmail.state.keys import CATALOGUE
 from sesmail.state.people.memory import MemoryReputation
 from sesmail.state.people.reputation import Counter, Fact, Reputation, Sight
-from sesmail.vocabulary import Delivery
+from sesmail.vocabulary import Delivery, Reached
 
 DAY = date(2026, 11, 20)
 
@@ -23,6 +23,10 @@ def reputation(request):
 def fact(key="message-1\nsent\nann@example.org", told_by="event-1", counter=Counter.SENT, **fields) -> Fact:
     defaults = {"happened_on": DAY, "site": "alpha", "list": "monthly", "sent_on": DAY}
     return Fact(key=key, told_by=told_by, counter=counter, **{**defaults, **fields})
+
+
+def told(recipient: str, delivery: Delivery, at: float = 1_800_000_000.0, why: str = "") -> Reached:
+    return Reached(at=at, recipient=recipient, delivery=delivery, why=why)
 
 
 def counts(reputation, site="alpha", first=DAY, last=DAY) -> dict:
@@ -82,22 +86,36 @@ def test_rates_without_sends_are_zero(reputation) -> None:
 
 
 def test_a_status_goes_only_forward_in_whatever_order_events_come(reputation) -> None:
-    told = [Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.UNDELIVERED, Delivery.BOUNCED]
-    for number, order in enumerate(permutations(told)):
+    statuses = [Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.UNDELIVERED, Delivery.BOUNCED]
+    for number, order in enumerate(permutations(statuses)):
         for status in order:
-            reputation.progress([(f"send-{number}", "ann@example.org", status)])
+            reputation.progress([(f"send-{number}", told("ann@example.org", status))])
         assert reputation.deliveries(f"send-{number}") == {"ann@example.org": Delivery.BOUNCED}
+
+
+def test_what_was_told_of_each_recipient_is_kept_with_its_first_time_and_why_in_order(reputation) -> None:
+    ann, bob = "ann@example.org", '"b  c"@example.org'
+    delayed = told(ann, Delivery.DELAYED, 1_800_000_009, "MailboxFull")
+    first, last = told(ann, Delivery.ACCEPTED, 1_800_000_001), told(bob, Delivery.COMPLAINED, 1_800_000_020, "abuse")
+    delivered = told(ann, Delivery.DELIVERED, 1_800_000_009)
+    reputation.progress([("send", delivered), ("send", last), ("send", delayed)])
+    reputation.progress([("send", told(ann, Delivery.DELAYED, 1_800_000_015)), ("send", first), ("send", delivered)])
+    assert reputation.reached("send") == (first, delayed, delivered, last)
+    assert reputation.deliveries("send") == {ann: Delivery.DELIVERED, bob: Delivery.COMPLAINED}
+    assert reputation.reached("never seen") == ()
 
 
 def test_an_out_of_office_answer_does_not_undo_a_delivery(reputation) -> None:
     reputation.progress(
-        [("send", "a@example.org", Delivery.DELIVERED), ("send", "a@example.org", Delivery.UNDELIVERED)]
+        [("send", told("a@example.org", Delivery.DELIVERED)), ("send", told("a@example.org", Delivery.UNDELIVERED))]
     )
     assert reputation.deliveries("send") == {"a@example.org": Delivery.DELIVERED}
 
 
 def test_each_recipient_has_a_status_of_its_own(reputation) -> None:
-    reputation.progress([("send", "a@example.org", Delivery.DELIVERED), ("send", "b@example.org", Delivery.BOUNCED)])
+    reputation.progress(
+        [("send", told("a@example.org", Delivery.DELIVERED)), ("send", told("b@example.org", Delivery.BOUNCED))]
+    )
     assert reputation.deliveries("send") == {"a@example.org": Delivery.DELIVERED, "b@example.org": Delivery.BOUNCED}
     assert reputation.deliveries("never seen") == {}
 
@@ -112,7 +130,7 @@ def test_nothing_told_changes_nothing(redis, scripts) -> None:
 def test_what_is_kept_goes_by_itself_and_is_in_the_catalogue(redis, scripts) -> None:
     reputation = Reputation(scripts)
     reputation.count([fact()])
-    reputation.progress([("send", "a@example.org", Delivery.DELIVERED)])
+    reputation.progress([("send", told("a@example.org", Delivery.DELIVERED))])
     assert all(redis.ttl(key) > 0 for key in redis.scan_iter())
     first_parts = {key.decode().removeprefix(scripts.keys.base).partition(":")[0] for key in redis.scan_iter()}
     assert first_parts <= {key.pattern.partition(":")[0] for key in CATALOGUE}

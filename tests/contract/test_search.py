@@ -100,6 +100,20 @@ def test_sends_are_listed_by_state_over_both_lanes(ledger, search, clocked_scrip
     assert search.in_state(State.CANCELLED).ids == ("send1",)
 
 
+def test_the_sends_of_an_account_are_found_however_far_back_a_part_at_a_time(ledger, search, monkeypatch):
+    monkeypatch.setattr("sesmail.state.ledger.search.ACCOUNTS_AT_ONCE", 10)
+    monkeypatch.setattr("sesmail.state.ledger.search.LOOKED_AT", 20)
+    for number in range(45):
+        accept(ledger, f"send{number:02}", "ann@example.org", account="bulk" if number % 40 < 3 else None)
+        ledger.cancel(f"send{number:02}")
+    found, start = [], 0
+    while start is not None:
+        page, start = search.of_account(State.CANCELLED, "bulk", start=start, limit=2)
+        found.append(page)
+    assert found == [["send42", "send41"], ["send40"], ["send02", "send01"], ["send00"]]
+    assert len(search.of_account(State.CANCELLED, "default", limit=100)[0]) == 17  # of the first twenty
+
+
 def test_those_sent_are_listed_the_latest_first_and_those_of_former_releases_last(ledger, search, redis):
     for number in range(4):
         accept(ledger, f"send{number}", "ann@example.org")

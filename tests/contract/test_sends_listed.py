@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from sesmail import Client
+from sesmail import Client, Letter
 from sesmail.cli import main
 from sesmail.message import Email, Lane
 from sesmail.state.people.reputation import Counter, Fact
@@ -186,6 +186,25 @@ def test_status_and_why_tell_one_sends_story(client: Client, redis: Redis, sesma
     told = json.loads(sesmail("why", "refused", "--json").stdout)["happened"]
     assert [each["what"].partition(":")[0] for each in told] == ["accepted", "rejected", "queued"]
     assert json.loads(sesmail("status", "refused", "--json").stdout)["moves"][1]["why"] == "MessageRejected"
+
+
+def test_recipients_of_batches_are_listed_by_address_and_by_list_and_cancelled_as_others_are(
+    sesmail: Any, client: Client
+) -> None:
+    letter = Letter(subject="Secret subject", text="t", from_email="shop@example.com")
+    people = [f"reader{number}@example.org" for number in range(3)]
+    batch = client.send_batch(letter, people, key="k", list="monthly", without_unsubscribe=True).id
+    accept(client, "alone", "reader1@example.org", tags=LIST)
+
+    def listed(*by: str) -> set[str]:
+        return {each["send_id"] for each in json.loads(sesmail("sends", *by, "--json").stdout)["sends"]}
+
+    assert listed("--to", "Reader1@example.org") == {f"{batch}-1", "alone"}
+    assert listed("--list", "monthly") == {"alone", *(f"{batch}-{number}" for number in range(3))}
+    assert sesmail("sends", "--to", "reader1@example.org", "--cancel", "--yes").exit_code == 0
+    assert client.batches.status(batch).counts == {"queued": 2, "cancelled": 1}
+    assert listed("--list", "monthly", "--state", "cancelled") == {"alone", f"{batch}-1"}
+    assert json.loads(sesmail("find", "reader2@example.org", "--json").stdout)[0]["send_id"] == f"{batch}-2"
 
 
 def test_a_load_test_does_not_wait_for_events_that_cannot_come(

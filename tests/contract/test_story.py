@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from sesmail.sending.story import WHY, story
 from sesmail.settings import Settings
 from sesmail.state.keys import Keys
 from sesmail.state.ledger.ledger import Ledger
-from sesmail.vocabulary import Cause, Claim, State
+from sesmail.vocabulary import Cause, Claim, Delivery, Reached, State
 from tests.conftest import ClockedScripts
 
 SAID = Settings(evidence_window_seconds=60, max_age_seconds=10_000, lease_seconds=10)
@@ -181,3 +182,30 @@ def test_moves_of_a_newer_release_that_are_written_otherwise_are_passed_over(led
 
 def test_each_cause_to_wait_that_is_noted_has_words() -> None:
     assert {*Cause} - {*WHY} == {Cause.LOT}
+
+
+def test_what_ses_told_stands_in_the_story_at_its_time_and_names_recipients_where_there_are_several(
+    ledger: Ledger, scripts: ClockedScripts
+) -> None:
+    accepted(ledger)
+    scripts.advance(1)
+    ledger.sent(asked(ledger), "ses-1")
+    status = ledger.status("a")
+    late = status.changed_at + 60
+    events = tuple(
+        Reached(at=at, recipient="ann@example.org", delivery=delivery, why=why)
+        for at, delivery, why in (
+            (status.changed_at // 1, Delivery.ACCEPTED, ""),
+            (late, Delivery.DELAYED, "MailboxFull"),
+            (late + 5, Delivery.DELIVERED, ""),
+        )
+    )
+    assert story(replace(status, reached=events)) == [
+        (status.accepted_at, "accepted"),
+        (status.changed_at, "sent"),
+        (status.changed_at // 1, "SES says: accepted"),
+        (late, "SES says: delayed (MailboxFull)"),
+        (late + 5, "SES says: delivered"),
+    ]
+    hidden = story(replace(status, recipients=2, reached=events[-1:]), lambda address: address.partition("@")[2])
+    assert hidden[-1] == (late + 5, "SES says: delivered, example.org")

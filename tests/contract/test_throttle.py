@@ -298,6 +298,22 @@ def test_a_lease_keeps_to_the_shares_and_of_a_closed_line_it_is_one_slot_that_tr
     assert not lease.slots
 
 
+def test_threads_that_send_emails_of_one_kind_have_their_slots_in_common(
+    throttle: SendThrottle, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttle.update_account(rate=1000, quota_24h=100, sent_24h=0)
+    one, another = (SlotLease(busy_seconds=0.002, wanted=4) for _ in range(2))
+    calls = calls_of(redis, monkeypatch, throttle)
+    granted = [grant(throttle, lease=lease) for lease in (one, another, one, another, one)]
+    assert len(calls) < 5, "a slot that one has leased is the other's"
+    assert min(seconds_between(granted)) >= 1.015 / 1000 - 1e-6
+    used = throttle.snapshot().quota_used
+    one.give_back()
+    assert throttle.snapshot().quota_used == used, "the other thread has use for what is left"
+    another.give_back()
+    assert throttle.snapshot().quota_used == 5, "nobody has"
+
+
 def test_who_waits_longer_than_a_moment_first_does_what_is_to_be_done(throttle: SendThrottle) -> None:
     done: list[str] = []
     lease = SlotLease(before_waiting=lambda: done.append("flush"))

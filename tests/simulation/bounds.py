@@ -42,19 +42,20 @@ class Bounds:
                 self._expect("a_lost_ticket_is_issued_again", send, LOST_TICKET_SECONDS)
 
     def peace(self) -> None:
-        """From now on nothing goes wrong: each site's email of each lane goes on, not only somebody else's."""
-        queued: dict[tuple[str, str, str], list[Send]] = {}
+        """From now on nothing goes wrong: each site's email of each lane and account goes on, not only somebody else's."""
+        queued: dict[tuple[str, str, str, str], list[Send]] = {}
         for send in self._model.waiting():
             if send.state == "queued":
-                queued.setdefault((send.base, send.site, send.email.lane.value), []).append(send)
+                queued.setdefault((send.base, send.site, send.email.lane.value, send.account), []).append(send)
         since = self._scheduler.now
         seconds = STARVED_SECONDS + sum(send.email.recipient_count for sends in queued.values() for send in sends) / 5
 
         def look() -> None:
             if self._rules.quiet_since <= since + QUIET_AGAIN_SECONDS:
-                for (_, site, lane), sends in queued.items():
+                for (_, site, lane, account), sends in queued.items():
                     moved = any(send.state_at > since for send in sends)
-                    self._rules.check("no_lane_or_site_starves", moved, sends[0].id, f"{lane} of {site}")
+                    what = f"{lane} of {site} by {account}"
+                    self._rules.check("no_lane_site_or_account_starves", moved, sends[0].id, what)
 
         self._at(since + seconds, look)
 

@@ -45,6 +45,7 @@ HUNTS: dict[str, dict[str, float]] = {
     "an ailing Redis": {"redis_away": 6.0, "ses_hangs": 40.0},
     "a moody SES": {"ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
     "an unsteady SES": {
+        "ses_cut_off": 6.0,
         "ses_unreachable": 15.0,
         "ses_fails_before": 10.0,
         "ses_never_answers": 10.0,

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sesmail.message import Lane
 from sesmail.state.keys import CATALOGUE
 from sesmail.state.ledger.ledger import PART_IS_MISSING
 from sesmail.state.ledger.rows import moves_of
@@ -299,6 +300,8 @@ def judge_probes(world: World) -> None:
     """What is sent now, goes out now."""
     for number in world.probes:
         send = world.model.of_number.get(number)
+        if send and send.email.lane is Lane.BULK and world.model.braked[send.base]:
+            continue  # what SES tells of these alone may be enough for the brake to judge what it told before
         state = send.state if send else "nothing"
         world.rules.check("fresh_email_goes_out_at_once", state in ENDS, send.id if send else f"n{number}", state)
 

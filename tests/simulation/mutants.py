@@ -70,7 +70,7 @@ CLAIMS = (
         "state == 'claimed' or state == 'sending' then",
         needs="people",
     ),
-    _lua("requeue sends again what was sent", "requeue", "unknown = 1 }", "unknown = 1, sent = 1 }"),
+    _lua("requeue sends again what was sent", "requeue", "unknown = 1 }", "unknown = 1, sent = 1 }", needs="people"),
     _lua(
         "requeue keeps the token",
         "requeue",
@@ -115,6 +115,7 @@ SWEEPS = (
         "sweep_claims",
         "(not is_alive(f[1], now) or",
         "(state == 'sending' and not is_alive(f[1], now) or",
+        needs="the dead",
     ),
     _lua("the living lose their claims", "sweep_claims", "(not is_alive(f[1], now) or", "(true or"),
     _lua("silence is not forgiven", "fleet", "return hold_until > now", "return false", needs="an ailing Redis"),
@@ -169,6 +170,8 @@ SWEEPS = (
         "celery.worker.duties",
         'client.turns.take(f"sweep:{settings.site}", ',
         'client.turns.take("sweep", ',
+        needs="the dead",
+        trait="batches",
     ),
     _python(
         "a lease is renewed too late",
@@ -203,7 +206,7 @@ EVIDENCE = (
         "pass\n\n    def _look_for_endings",
         harmless="the look for ended sends brings events, too, and here every site has somebody who listens for ends",
     ),
-    _lua("a fact is counted each time", "count_facts", "if not teller then", "if true then"),
+    _lua("a fact is counted each time", "count_facts", "if not teller then", "if true then", needs="full mailboxes"),
     _lua(
         "events are not put in line",
         "put_events",
@@ -347,6 +350,7 @@ SENDING = (
         "sending.delivery.aftermath",
         "        self.no_answer(claim, reason)\n        shown",
         "        shown",
+        needs="an unsteady SES",
     ),
     _python(
         "the rest of a lot is dropped",
@@ -371,6 +375,7 @@ SENDING = (
         "sending.delivery.delivery",
         "lambda: self._ledger.claim(send_id, self._lease.owner(), token)",
         "lambda: self._ledger.claim(send_id, self._lease.owner())",
+        needs="a moody SES",
     ),
 )
 ACCOUNTS = (
@@ -404,7 +409,7 @@ RATE = (
         needs="outages",
     ),
     _lua("a stopped line stays so", "throttle_accepted", "redis.call('HDEL', of_account('line'), field)", "0"),
-    _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12"),
+    _lua("a stopped line is not tried", "line", "0 or now + tonumber(ARGV[4])", "0 or now + 1e12", needs="a moody SES"),
     _lua(
         "the margin is not widened",
         "throttle_refused",
@@ -529,7 +534,7 @@ MUTANTS: tuple[Bug, ...] = (
     *TICKETS,
     *SWEEPS,
     *EVIDENCE,
-    *OPT_OUTS,
+    *_needing("leaving", OPT_OUTS),
     *_needing("full mailboxes", SOFT_BOUNCES),
     *_needing("the erased", ERASING),
     *_needing("", GUARD, trait="guard"),

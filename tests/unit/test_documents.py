@@ -49,6 +49,13 @@ def test_every_setting_and_every_command_has_its_place():
     assert re.findall(r"^## sesmail (\S+)", pages["commands.md"], re.MULTILINE) == sorted(cli.COMMANDS)
 
 
+def test_the_list_of_commands_says_of_each_what_it_does_uncut_on_80_columns() -> None:
+    context = click.Context(cli.main, info_name="sesmail", terminal_width=80)
+    listed = cli.main.get_help(context).partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(cli.COMMANDS)
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "README.md").read_text()
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}

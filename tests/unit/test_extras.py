@@ -19,6 +19,7 @@ START = "from sesmail.simulator import Simulator; Simulator().start()"
 NEEDS = [
     ("uvicorn", "from sesmail.contrib.asgi import serve; serve(None, None)", "server"),
     ("prometheus_client", "import sesmail.contrib.prometheus", "metrics"),
+    ("flower", "from sesmail.celery.flower import flower; flower()", "flower"),
     ("jinja2", "from sesmail import Letter; Letter(subject='s', text='t', jinja=True).columns()", "jinja"),
     ("sqlalchemy", "import sesmail.events.stores.sql", "sql"),
     ("starlette", COMMAND, "simulator"),

@@ -66,3 +66,10 @@ def test_what_pages_link_to_beside_the_documents_is_shown_on_the_site(tmp_path):
     assert (ROOT / "examples/django_site/proj/settings.py").read_text().rstrip() in shown
     assert "](files/examples-django_site.md)" in (tmp_path / "django.md").read_text()
     assert "<!--" not in (tmp_path / "django.md").read_text()
+
+
+def test_headings_have_a_level_and_wide_blocks_can_be_scrolled_by_keys():
+    page = site.for_everybody('<p class="caption" role="heading"><span>Start</span></p><pre>$ celery</pre>')
+    assert page == (
+        '<p class="caption" role="heading" aria-level="2"><span>Start</span></p><pre tabindex="0">$ celery</pre>'
+    )

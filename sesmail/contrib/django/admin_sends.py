@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -29,10 +29,11 @@ from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.sending.story import story
 from sesmail.state.ledger.kept import kept_email
+from sesmail.state.ledger.search import Found
 from sesmail.vocabulary import FAILED, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from django.http import HttpRequest
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 CANCELLABLE = (State.QUEUED, State.SCHEDULED, State.CLAIMED)
 REQUEUED = (*FAILED, State.UNKNOWN)
 BATCH_ID = re.compile(r"batch_[0-9a-f]{16}")
-LOOKED_AT, READ_AT_ONCE = 5_000, 500
-"""Of the sends in a state, to find those of one account."""
 
 DONE = {"requeue": "Sent again", "cancel": "Cancelled", "resend": "Sent again to another address"}
 """Acts, as the line about them says it."""
@@ -98,8 +97,10 @@ class SendAdmin(LedgerAdmin):
         start, state, account = page_start(request), _state(request.GET.get("state")), self._account(request)
         if "batch" not in asked:
             state = None if asked else state or State.REJECTED
-        ids = self._found(asked, state, account, start)
-        sends, recipients = self._known(ids), self._recipients(request, ids)
+        found, later, earlier = self._found(asked, state, account, start)
+        ids = found.ids
+        sends = [each.status for each in self.client.search.listed(ids)]  # without those forgotten since
+        recipients = self._recipients(request, ids)
         here = {**asked, **({"state": state.value} if state else {}), **({"account": account} if account else {})}
         return self.page(
             request,
@@ -114,42 +115,42 @@ class SendAdmin(LedgerAdmin):
             query=urlencode(here),
             state=state,
             account=account,
-            looked_at=LOOKED_AT,
-            later=max(0, start - PAGE) if start else None,
-            earlier=start + PAGE if len(ids) == PAGE else None,
+            in_batches=self.client.batches.counts().get(state, 0) if state and not asked else 0,
+            batches=[{"id": each, "url": self._batch_url(request, each)} for each in found.batches],
+            later=later,
+            earlier=earlier,
             may_change=self.may(request, "change"),
         )
 
     def _where_it_is(self, asked: str) -> str:
         here = reverse(f"{self.admin_site.name}:sesmail_django_send_changelist")
         if "@" in asked:
-            return f"{here}?{urlencode({'address': self.client.search.pseudonym(asked)})}"
+            return f"{here}?{urlencode({'address': self.client.search.handle(asked)})}"
         if BATCH_ID.fullmatch(asked):
             return f"{here}?{urlencode({'batch': asked})}"
         if asked and self._is_known(asked):
             return self._story_of(asked)
         return f"{here}?{urlencode({'list': asked})}" if asked else here
 
-    def _found(self, asked: Mapping[str, str], state: State | None, account: str, start: int) -> Sequence[str]:
+    def _found(
+        self, asked: Mapping[str, str], state: State | None, account: str, start: int
+    ) -> tuple[Found, int | None, int | None]:
+        """What is found, and where the pages of later and of earlier ones begin; None where there are none."""
         search, settings = self.client.search, self.client.settings
         if "batch" in asked:
-            return self.client.recipients.of(asked["batch"], state, skip=start, limit=PAGE)
-        if "address" in asked:
-            return search.by_pseudonym(asked["address"], skip=start, limit=PAGE).ids
-        if "list" in asked:
-            return search.by_list(settings.site, asked["list"], skip=start, limit=PAGE).ids
-        state = state or State.REJECTED
-        if not account:
-            return search.in_state(state, skip=start, limit=PAGE).ids
-        return [*islice(self._of_account(state, account), start, start + PAGE)]
-
-    def _of_account(self, state: State, account: str) -> Iterator[str]:
-        """Of the latest in a state, those of one account: no index has them."""
-        for skip in range(0, LOOKED_AT, READ_AT_ONCE):
-            page = self.client.search.in_state(state, skip=skip, limit=READ_AT_ONCE).ids
-            yield from (each.status.send_id for each in self.client.search.listed(page) if each.account == account)
-            if len(page) < READ_AT_ONCE:
-                return
+            of = self.client.recipients.of(asked["batch"], state, skip=start, limit=PAGE)
+            found = Found(ids=tuple(of), total=len(of))
+        elif "address" in asked:
+            found = search.by_handle(asked["address"], skip=start, limit=PAGE)
+        elif "list" in asked:
+            found = search.by_list(settings.site, asked["list"], skip=start, limit=PAGE)
+        elif account:  # no index has them: a page is what is found among so many, and the next begins behind those
+            of, end = search.of_account(state or State.REJECTED, account, start=start, limit=PAGE)
+            return Found(ids=tuple(of), total=len(of)), 0 if start else None, end
+        else:
+            found = search.in_state(state or State.REJECTED, skip=start, limit=PAGE)
+        earlier = start + PAGE if len(found.ids) == PAGE else None
+        return found, max(0, start - PAGE) if start else None, earlier
 
     def _account(self, request: HttpRequest) -> str:
         """The SES account that is asked for; empty for all."""
@@ -168,17 +169,11 @@ class SendAdmin(LedgerAdmin):
         return reverse(f"{self.admin_site.name}:sesmail_django_batch_change", args=[batch_id])
 
     def _is_known(self, send_id: str) -> bool:
-        return bool(self._known([send_id]))
-
-    def _known(self, ids: Iterable[str]) -> list[Status]:
-        """Those of them that have not been forgotten since."""
-        found = []
-        for send_id in ids:
-            try:
-                found.append(self.client.ledger.status(send_id))
-            except UnknownSend:
-                continue
-        return found
+        try:
+            self.client.ledger.status(send_id)
+        except UnknownSend:
+            return False
+        return True
 
     def _counted(self, chosen: State | None) -> list[dict[str, Any]]:
         counts = self.client.ledger.counts()
@@ -223,7 +218,7 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
-            happened=_happened(known, facts.due_at),
+            happened=_happened(known, facts.due_at, partial(shown_address, request)),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
             email=self._email(send_id) if may_see_addresses(request) else None,
@@ -314,9 +309,9 @@ MEANINGS = {
 }
 
 
-def _happened(known: Status, due_at: float | None) -> list[tuple[Any, str]]:
+def _happened(known: Status, due_at: float | None, shown: Callable[[str], str]) -> list[tuple[Any, str]]:
     """What is known to have happened to it, in order, and when it is due."""
-    told = [(moment(at), what) for at, what in story(known)]
+    told = [(moment(at), what) for at, what in story(known, shown)]
     return [*told, (moment(due_at), "due")] if due_at else told
 
 

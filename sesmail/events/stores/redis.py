@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from sesmail.errors import EventStoreUnavailable, LedgerUnavailable
 from sesmail.events.stores import EVENT_VERSION, RETENTION_SECONDS, Counts, EventState, StoredEvent
-from sesmail.state.scripts import unreadable
+from sesmail.state.server.exchange import unreadable
 from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """A batch: one letter, many recipients, from one call. How it works, from `send_batch` to the last answer.
 
-- `written.py`: the letter as it is kept, once, and how it is made into one recipient's email: by the worker that
-  sends it.
+- `written.py`: the letter as it is kept, once, and how it is made into one recipient's email, or into the request
+  that SES is asked for it: a form with gaps (`ses/form.py`), cut once from what the letter's email would ask. By the
+  worker that sends it.
 - `queueing.py`: reads any iterable as a stream, a thousand rows at a time, in bounded memory. Each row is checked
   before any of its block is queued: the address, its values. A block is added in one act (batch_add.lua), or not at
   all where some of it stand in the batch already; those are told and left out. Nothing is sent before the list was
@@ -11,7 +12,8 @@
 - `batch.py`: what the caller has in hand: how far it is; to pause it, resume it, take it back.
 - `sending.py`: a ticket only says that some batch of a lane waits. Its worker takes a chunk (about a hundred
   recipients) of the batch whose turn it is, for two seconds at most, and gives back what is left. Each recipient goes
-  the way of every email: `Delivery.work` with the throttle, the line, the breaker and the table of SES's errors. Only
+  the way of every email: `Together.work` where its request can be written from the letter's form, which costs a
+  fraction, else `Delivery.work`; both with the throttle, the line, the breaker and the table of SES's errors. Only
   what is written down differs: `ChunkLedger` moves four bits instead of a row. `begin` is the last act before SES is
   asked; there it is asked once more whether the recipient has opted out, the batch is paused, cancelled or expired.
   In the same act it is written down that SES took the one before, so that at most one is ever in doubt. Slots are
@@ -19,7 +21,7 @@
   What waits (throttle, quota, a closed line, SES out of reach) makes the batch wait, not the recipient. No clear
   answer, or a refusal, makes a row of the ledger: evidence, the evidence window, `sesmail unknown` and `failed` know
   what to do with it.
-- By setting, SES is asked for up to fifty in one call (SendBulkEmail): `Party` and `Delivery.work_together`. They share
+- By setting, SES is asked for up to fifty in one call (SendBulkEmail): `AllAtOnce` beside `OneEach`. They share
   one moment of the throttle, one `begin`, and whatever becomes of the call; what SES says of each goes its own way.
 - A worker that dies in a chunk: the sweep takes it over under another token, writes whom SES was being asked for as
   `unknown`, and gives the rest back (`Recovery`, sending.py).

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesmail.errors import ConfigurationError, InvalidEmail
 from sesmail.message import Lane
-from sesmail.message.addresses import MAX_ADDRESS_LENGTH, MAX_LOCAL_LENGTH, bare_address, mailbox_of, normal_address
-from sesmail.message.email import MAX_SUBJECT_LENGTH
+from sesmail.message.addresses import bare_address, is_normal_address, mailbox_of, normal_address
 from sesmail.message.fields import idempotency_key_of, metadata_of, moment_of, tags_of
 from sesmail.message.headers import headers_of
 from sesmail.message.text import as_text_or_number
@@ -42,12 +41,6 @@ recipient's own: `{"tags": ..., "headers": ..., "metadata": ...}`, beside the le
 
 BLOCK = 10 * CHUNK
 """Recipients that are added in one act."""
-_PLAIN = re.compile(
-    rf"(?=.{{1,{MAX_LOCAL_LENGTH}}}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*"
-    r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
-)
-"""Addresses in their normal form as most are: `mailbox_of` has nothing to say to them."""
-_UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,7 +217,6 @@ class Rows:
         self._letter = letter
         self._columns = letter.columns
         self._needed = letter.texts.needed()
-        self._room = MAX_SUBJECT_LENGTH - len(letter.email.subject) - MAX_ADDRESS_LENGTH
 
     def read(self, recipient: Recipient) -> tuple[str, Row]:
         """The normal address, and the row as it is kept: the mailbox, its values, what else is its own.
@@ -249,10 +241,9 @@ class Rows:
             if type(value) is not str:
                 value = _text(name, _of(name, context))
             row.append(value)
-        joined = "".join(row)
         if own:
             row += _own(own)
-        if own or len(joined) > self._room or _UNUSUAL.search(joined):
+        if not self._letter.is_usual(row):
             self._try(row)
         return normal, row
 
@@ -323,10 +314,8 @@ def _taken_apart(recipient: Recipient) -> tuple[str, Context, Context]:
 
 def _normal(address: str) -> tuple[str, str]:
     """The normal form of an address, and the mailbox as an email keeps it. Raises `InvalidEmail`."""
-    if type(address) is str and len(address) <= MAX_ADDRESS_LENGTH:
-        lower = address.lower()
-        if _PLAIN.fullmatch(lower):
-            return lower, address
+    if type(address) is str and is_normal_address(lower := address.lower()):
+        return lower, address
     mailbox = mailbox_of("address", address)
     return normal_address(bare_address(mailbox)), mailbox
 

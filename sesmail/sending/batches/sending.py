@@ -6,17 +6,22 @@ import json
 import logging
 import time
 import zlib
+from functools import cached_property, partial
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, StaleClaim, UnknownSend
+from sesmail import tracing
+from sesmail.errors import InvalidEmail, LedgerUnavailable, SendPostponed, SesError, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
 from sesmail.sending.batches.written import WrittenLetter, own_way_off, personal
 from sesmail.sending.delivery.outcomes import Stale
 from sesmail.sending.delivery.turn import SIMULATOR_DOMAIN
 from sesmail.sending.throttle import SlotLease
-from sesmail.ses.bulk import send_bulk_email_request
+from sesmail.ses.bulk import Entry, send_bulk_email_request
+from sesmail.ses.form import Filled
+from sesmail.ses.lean import as_json
+from sesmail.ses.request import compose
 from sesmail.state.ledger.batches import CHUNK, unpacked
 from sesmail.state.ledger.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.ledger.newer import Newer
@@ -28,9 +33,10 @@ if TYPE_CHECKING:
 
     from sesmail.message import Email
     from sesmail.sending.batches.office import BatchOffice
+    from sesmail.sending.batches.written import LetterForm
     from sesmail.sending.delivery.delivery import Delivery
     from sesmail.sending.letters.texts import SesTexts
-    from sesmail.ses.bulk import Entry
+    from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.fleet.workers import WorkerLease
     from sesmail.state.ledger.batches import Batches, Held, Row
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
+Ready = TypeVar("Ready")
+"""What SES is asked for one recipient, made ready."""
 HOLD_SECONDS = 2.0
 """How long a ticket may keep a thread: what comes meanwhile waits no longer for it."""
 LONGEST_WAIT_SECONDS = 30.0
@@ -165,6 +173,23 @@ def number_of(claim: Claim) -> int:
     return int(claim.send_id.rpartition("-")[2])
 
 
+class ReadLetter:
+    """A letter, and what is made of it once for all who get it."""
+
+    def __init__(self, letter: WrittenLetter) -> None:
+        self.letter = letter
+
+    @cached_property
+    def form(self) -> LetterForm | None:
+        """As SES is asked for each by single calls; None where each is another email."""
+        return self.letter.form()
+
+    @cached_property
+    def for_ses(self) -> SesTexts | None:
+        """As SES can fill it in by itself; None where it cannot."""
+        return self.letter.for_ses()
+
+
 class Letters:
     """The letters that this process has read of late."""
 
@@ -172,17 +197,17 @@ class Letters:
         self._batches = batches
         self._settings = settings
         self._links = links
-        self._read: dict[str, WrittenLetter] = {}
-        self._texts: dict[str, SesTexts | None] = {}
+        self._read: dict[str, ReadLetter] = {}
 
-    def of(self, held: Held) -> WrittenLetter:
+    def of(self, held: Held) -> ReadLetter:
         """A chunk's. Raises `Newer`, and `UnknownSend` or `ValueError` where it is lost."""
-        if held.letter_digest not in self._read:
+        found = self._read.get(held.letter_digest)
+        if found is None:
+            found = ReadLetter(WrittenLetter.unpack(self._batches.letter(held.batch_id)))
             while len(self._read) >= LETTERS_KEPT:
-                self._texts.pop(oldest := next(iter(self._read)), None)
-                self._read.pop(oldest, None)
-            self._read[held.letter_digest] = WrittenLetter.unpack(self._batches.letter(held.batch_id))
-        return self._read[held.letter_digest]
+                self._read.pop(next(iter(self._read)), None)
+            self._read[held.letter_digest] = found
+        return found
 
     def email(self, held: Held, letter: WrittenLetter, number: int, row: Row) -> Email:
         """The email to one recipient. Raises `InvalidEmail`."""
@@ -195,25 +220,31 @@ class Letters:
             send_id=f"{held.batch_id}-{number}",
         )
 
-    def for_ses(self, held: Held) -> SesTexts | None:
-        """A letter that SES can fill in by itself; None where it cannot. Raises as `of`."""
-        letter, digest = self.of(held), held.letter_digest
-        if digest not in self._texts:
-            self._texts[digest] = letter.for_ses()
-        return self._texts[digest]
+    def filled(self, held: Held, letter: WrittenLetter, form: LetterForm, number: int, row: Row) -> Filled:
+        """What SES is asked for one recipient. Raises `InvalidEmail`, and `SendRejected` as `compose`."""
+        send_id, made = f"{held.batch_id}-{number}", partial(self.email, held, letter, number, row)
+        if not letter.is_usual(row):
+            body = as_json(compose(made(), send_id=send_id).request).encode()
+        else:
+            url, _ = self._way_off(held, letter, send_id, row)
+            body = form.filled(letter.known(row, url), row[0], send_id)
+        return Filled(send_id=send_id, body=body, made=made)
 
-    def entry(self, held: Held, texts: SesTexts, number: int, row: Row) -> Entry:
+    def entry(self, held: Held, letter: WrittenLetter, texts: SesTexts, number: int, row: Row) -> Entry:
         """A recipient of a call for several."""
-        letter, send_id = self.of(held), f"{held.batch_id}-{number}"
-        if not letter.has_door:
-            return letter.entry(texts, row, send_id=send_id, url="", headers={})
-        site, links = self._settings.site, self._links
-        url, headers = own_way_off(row, site=site, list_name=held.list_name, links=links, send_id=send_id)
+        send_id = f"{held.batch_id}-{number}"
+        url, headers = self._way_off(held, letter, send_id, row)
         return letter.entry(texts, row, send_id=send_id, url=url, headers=headers)
+
+    def _way_off(self, held: Held, letter: WrittenLetter, send_id: str, row: Row) -> tuple[str, dict[str, str]]:
+        if not letter.has_door:
+            return "", {}
+        site, links = self._settings.site, self._links
+        return own_way_off(row, site=site, list_name=held.list_name, links=links, send_id=send_id)
 
     def claims(self, held: Held, rows: Mapping[int, Row]) -> Iterator[Claim | int]:
         """A claim for each; the number alone of one that cannot be made into an email."""
-        letter = self.of(held)
+        letter = self.of(held).letter
         for number, row in rows.items():
             try:
                 email = self.email(held, letter, number, row)
@@ -236,15 +267,19 @@ class Letters:
             )
 
 
-class Party:
-    """Those of a chunk that calls for several are made for, as `Together` asks."""
+class Party(Generic[Ready]):
+    """Those of a chunk for whom calls are made ready, as `Together` asks."""
 
-    def __init__(self, held: Held, moves: ChunkLedger, letters: Letters, texts: SesTexts, rows: dict[int, Row]) -> None:
-        self._held, self._moves, self._letters, self._texts = held, moves, letters, texts
+    is_for_several: bool
+
+    def __init__(self, held: Held, moves: ChunkLedger, letters: Letters, rows: dict[int, Row]) -> None:
+        self._held, self._moves, self._letters = held, moves, letters
+        self._letter = letters.of(held).letter
         self.rows = rows
         """Those who still wait; who is dealt with is taken out."""
         self._known: dict[int, Row] = {}
         self._tried: dict[int, Row] = {}
+        self._examples: dict[bool, Claim] = {}
 
     @property
     def is_over(self) -> bool:
@@ -252,33 +287,39 @@ class Party:
         return self._moves.is_over
 
     def first(self) -> Claim:
-        """Of the one whose turn it is: what holds for it, holds for all. Raises `LookupError` where it is broken."""
+        """Of the one whose turn it is. Raises `LookupError` where it is broken."""
         number, row = next(iter(self.rows.items()))
         return self._claim(number, row)
 
+    def example(self) -> Claim:
+        """Of one for whom all holds, before SES is asked, that holds for the first. Raises as `first`."""
+        is_simulated = _is_simulated(next(iter(self.rows.values())))
+        found = self._examples.get(is_simulated)
+        if found is None:
+            found = self._examples[is_simulated] = self.first()
+        return found
+
     def alike(self, most: int) -> int:
         """How many, the first among them, count to the quota as that one does."""
-        are_simulated = [row[0].lower().endswith(SIMULATOR_DOMAIN) for row in islice(self.rows.values(), most)]
+        are_simulated = [*map(_is_simulated, islice(self.rows.values(), most))]
         return len([*takewhile(lambda each: each is are_simulated[0], are_simulated)])
 
-    def begin(self, most: int, *, tries: bool) -> dict[int, Entry]:
+    def begin(self, most: int, *, tries: bool) -> dict[int, Ready]:
         """Take out so many; answers those for whom SES is asked now. Raises `SendPostponed`, `StaleClaim`."""
         some = self._tried = dict(islice(self.rows.items(), most))
-        entries = {number: self._letters.entry(self._held, self._texts, number, row) for number, row in some.items()}
+        ready = {number: self._ready(number, row) for number, row in some.items()}
         addresses = {number: bare_address(row[0]) for number, row in some.items()}
         answers = self._moves.begin_each(addresses, lambda number: self._claim(number, some[number]), tries=tries)
         for number in some:
             self._known[number] = self.rows.pop(number)
-        return {number: entries[number] for number, answer in zip(some, answers, strict=True) if answer == "sending"}
+        return {number: ready[number] for number, answer in zip(some, answers, strict=True) if answer == "sending"}
 
-    def request(self, entries: Mapping[int, Entry]) -> dict[str, Any]:
-        """What SES is asked."""
-        return send_bulk_email_request(self.letter, self._texts.template, [*entries.values()])
+    def _ready(self, number: int, row: Row) -> Ready:
+        raise NotImplementedError
 
-    @property
-    def letter(self) -> Email:
-        """What all of them get."""
-        return self._letters.of(self._held).email
+    def ask(self, transport: SesTransport, begun: Mapping[int, Ready]) -> list[str | SesError]:
+        """As `Together` asks."""
+        raise NotImplementedError
 
     def took(self, number: int, message_id: str) -> None:
         """SES took one."""
@@ -302,6 +343,55 @@ class Party:
         if isinstance(claim, int):
             raise LookupError  # noqa: TRY004  it is the row that is broken
         return claim
+
+
+class OneEach(Party[Filled]):
+    """By a call for each."""
+
+    is_for_several = False
+
+    def __init__(
+        self, held: Held, moves: ChunkLedger, letters: Letters, rows: dict[int, Row], *, form: LetterForm
+    ) -> None:
+        super().__init__(held, moves, letters, rows)
+        self._form = form
+
+    def _ready(self, number: int, row: Row) -> Filled:
+        return self._letters.filled(self._held, self._letter, self._form, number, row)
+
+    def ask(self, transport: SesTransport, begun: Mapping[int, Filled]) -> list[str | SesError]:
+        """For the one that was begun."""
+        (filled,) = begun.values()
+        try:
+            return [transport.send_composed(filled)]
+        except SesError as error:
+            return [error]
+
+
+class AllAtOnce(Party[Entry]):
+    """By calls for several."""
+
+    is_for_several = True
+
+    def __init__(
+        self, held: Held, moves: ChunkLedger, letters: Letters, rows: dict[int, Row], *, texts: SesTexts
+    ) -> None:
+        super().__init__(held, moves, letters, rows)
+        self._texts = texts
+
+    def _ready(self, number: int, row: Row) -> Entry:
+        return self._letters.entry(self._held, self._letter, self._texts, number, row)
+
+    def ask(self, transport: SesTransport, begun: Mapping[int, Entry]) -> list[str | SesError]:
+        """For all of them."""
+        letter = self._letter.email
+        with tracing.span("SES SendBulkEmail", kind="CLIENT"):
+            return transport.send_bulk(letter, send_bulk_email_request(letter, self._texts.template, [*begun.values()]))
+
+
+def _is_simulated(row: Row) -> bool:
+    mailbox: str = row[0]
+    return mailbox.lower().endswith(SIMULATOR_DOMAIN)
 
 
 class ChunkWorker:
@@ -360,10 +450,13 @@ class ChunkWorker:
         delivery = self._delivery.over(moves, slots)
         end = time.monotonic() + HOLD_SECONDS
         try:
-            rows = self._rows(held)
-            if self._together and (texts := self._letters.for_ses(held)):
-                party = Party(held, moves, self._letters, texts, rows)
-                yield from self._by_calls_for_several(delivery, party, slots, worker, end)
+            rows, letter = self._rows(held), self._letters.of(held)
+            if self._together and letter.for_ses:
+                party: Party[Any] = AllAtOnce(held, moves, self._letters, rows, texts=letter.for_ses)
+                yield from self._by_ready_calls(delivery, party, slots, worker, end)
+            if letter.form and not tracing.is_on():
+                party = OneEach(held, moves, self._letters, rows, form=letter.form)
+                yield from self._by_ready_calls(delivery, party, slots, worker, end)
             for place, claim in enumerate(self._letters.claims(held, rows)):
                 if isinstance(claim, int):
                     yield self._broken(held, claim)
@@ -381,22 +474,30 @@ class ChunkWorker:
                 yield self._broken(held, number)
 
     @staticmethod
-    def _by_calls_for_several(
-        delivery: Delivery, party: Party, slots: SlotLease, worker: str | None, end: float
+    def _by_ready_calls(
+        delivery: Delivery, party: Party[Any], slots: SlotLease, worker: str | None, end: float
     ) -> Iterator[object]:
-        """Until its rows are dealt with, its time is over, or SES should be asked by single calls."""
-        slots.together = True
+        """Until its rows are dealt with, its time is over, or SES should be asked in another way."""
+        slots.together = party.is_for_several
         try:
-            while party.rows and not party.is_over and time.monotonic() < end:
+            while party.rows:
+                is_in_time = time.monotonic() < end
+                if party.is_over or (not is_in_time and not slots.slots):
+                    party.rows.clear()
+                    return
+                slots.wanted = len(party.rows) if is_in_time else 1
                 try:
                     outcomes = delivery.work_together(party, worker)
-                except (InvalidEmail, ValueError, LookupError):  # a broken row: who has not begun, goes singly
+                except (
+                    InvalidEmail,
+                    SesError,
+                    ValueError,
+                    LookupError,
+                ):  # a broken row: the rest goes the long way
                     return
                 if outcomes is None:
                     return
                 yield from outcomes
-            if time.monotonic() >= end:
-                party.rows.clear()
         finally:
             slots.together = False
 

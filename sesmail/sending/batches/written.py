@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from sesmail.errors import InvalidEmail
 from sesmail.message import MAX_HEADERS, Lane
-from sesmail.message.addresses import bare_address, normal_address
+from sesmail.message.addresses import (
+    MAX_ADDRESS_LENGTH,
+    bare_address,
+    encoded_mailbox,
+    is_normal_address,
+    mailbox_of,
+    normal_address,
+)
+from sesmail.message.email import MAX_SUBJECT_LENGTH
 from sesmail.message.record import attach, detach
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
 from sesmail.sending.letters.texts import Texts
 from sesmail.ses.bulk import Entry
+from sesmail.ses.form import Form, Marks
 from sesmail.state.ledger.newer import Newer
 from sesmail.unsubscribe.links import Unsubscription, one_click_headers
 
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sesmail.message import Email
+    from sesmail.sending.letters.placeholders import Maker
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.unsubscribe import UnsubscribeLinks
 
@@ -44,6 +56,22 @@ MOST_TEXT = 400_000
 """Characters of a letter that goes as an inline template; SES takes 500 KB."""
 OWN = frozenset({"headers", "tags", "metadata"})
 """What a recipient may have of its own, beside values."""
+_UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST_URL = 900
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class LetterForm:
+    """A letter's request of SES for one reader, with gaps, and how a reader's values are made ready for them."""
+
+    form: Form
+    made: Mapping[str, Maker]
+
+    def filled(self, known: Mapping[str, str], mailbox: str, send_id: str) -> bytes:
+        """The request for one reader; `known` are the values that the letter uses."""
+        to = mailbox if is_normal_address(mailbox) else encoded_mailbox(mailbox_of("to", mailbox))
+        values = {name: make(known) for name, make in self.made.items()}
+        return self.form.filled(values | {"to": to, "id": send_id, "url": known[UNSUBSCRIBE_URL]})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -69,11 +97,25 @@ class WrittenLetter:
         email = self.email
         return Texts(subject=email.subject, text=email.text, html=email.html, jinja=self.jinja, by_ses=self.by_ses)
 
+    def is_usual(self, row: Sequence[Any]) -> bool:
+        """Whether nothing that a row's texts hold can be in the way of the email; not for rows of Jinja templates."""
+        if len(row) > 1 + len(self.columns):
+            return False
+        joined = "".join(row)
+        return len(joined) <= MAX_SUBJECT_LENGTH - len(self.email.subject) - MAX_ADDRESS_LENGTH and not _UNUSUAL.search(
+            joined
+        )
+
+    def known(self, row: Sequence[Any], url: str) -> dict[str, Any]:
+        """The values that one reader's email may use."""
+        known = dict(zip(self.columns, row[1:], strict=False))
+        known[ADDRESS], known[UNSUBSCRIBE_URL] = bare_address(row[0]), url
+        return known
+
     def for_one(self, row: Sequence[Any], *, url: str, headers: Mapping[str, str]) -> Email:
         """The email to one recipient, from its mailbox and what follows. Raises `InvalidEmail`."""
         mailbox, count = row[0], 1 + len(self.columns)
-        known = dict(zip(self.columns, row[1:count], strict=True))
-        known |= {ADDRESS: bare_address(mailbox), UNSUBSCRIBE_URL: url}
+        known = self.known(row, url)
         subject, text, html = ("", None, None) if self.by_ses else self.texts.filled(known)
         own = row[count] if len(row) > count else {}
         email = self.email.personal(
@@ -97,6 +139,24 @@ class WrittenLetter:
         content = {name: text for name, text in said.items() if text is not None}
         return {"TemplateContent": content, "TemplateData": json.dumps(texts.values(known), ensure_ascii=False)}
 
+    def form(self) -> LetterForm | None:
+        """What SES is asked for each by a call of its own, written already; None where each is another email."""
+        email = self.email
+        if email.lane is not Lane.BULK or self.jinja or self.by_ses or self.redirect_to:
+            return None
+        marks = Marks()
+        texts, made = self.texts.marked(marks.of)
+        if any(part and not "".join(marks.cut(part)[0]) for part in (texts.text, texts.html)):
+            return None  # values alone: where they are empty, it has no such body
+        headers = one_click_headers(marks.of("url")) if self.has_door else {}
+        try:
+            to = marks.mailbox("to")
+            marked = email.personal(to, subject=texts.subject, text=texts.text, html=texts.html, headers=headers)
+        except InvalidEmail:  # too long with the marks
+            return None
+        form = Form.of(marked, marks.of("id"), marks)
+        return LetterForm(form=form, made=made) if form else None
+
     def for_ses(self) -> SesTexts | None:
         """Its texts as SES itself can fill them in for several at once; None where each needs a call of its own."""
         email = self.email
@@ -118,13 +178,11 @@ class WrittenLetter:
     ) -> Entry:
         """One recipient of a call for several, whose row was checked when it was queued."""
         count = 1 + len(self.columns)
-        known = dict(zip(self.columns, row[1:count], strict=True))
-        known |= {ADDRESS: bare_address(row[0]), UNSUBSCRIBE_URL: url}
         own = row[count] if len(row) > count else {}
         return Entry(
             send_id=send_id,
             mailbox=row[0],
-            values=texts.values(known),
+            values=texts.values(self.known(row, url)),
             headers={**own.get("headers", {}), **headers},
             tags=own.get("tags") or {},
         )

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sesmail import tracing
 from sesmail.errors import SendRejected, SesError, StaleClaim
@@ -114,7 +114,7 @@ class Delivery:
                 return claim
         return None
 
-    def work_together(self, party: Party, worker: str | None) -> list[Outcome] | None:
+    def work_together(self, party: Party[Any], worker: str | None) -> list[Outcome] | None:
         """As `Together.work`; only for who holds several: see `over`."""
         assert self._together is not None
         return self._together.work(party, worker)

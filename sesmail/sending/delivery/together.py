@@ -1,13 +1,12 @@
-"""Several recipients of one letter by one call of SES's: SendBulkEmail."""
+"""Recipients of one letter whose requests are ready, a call after the other: for one each, or for several at once."""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sesmail import tracing
 from sesmail.errors import LedgerUnavailable, OutcomeUnknown, SesError, StaleClaim
 from sesmail.sending.delivery.outcomes import Outcome, Sent, Stale
 from sesmail.sending.delivery.turn import SHUTDOWN
@@ -18,11 +17,9 @@ from sesmail.vocabulary import Claim, Postponed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sesmail.message import Email
     from sesmail.sending.delivery.aftermath import Aftermath
     from sesmail.sending.delivery.turn import Turn
     from sesmail.sending.patience import Patience
-    from sesmail.ses.bulk import Entry
     from sesmail.ses.transport import SesTransport
 
 log = logging.getLogger("sesmail")
@@ -31,24 +28,29 @@ SINGLE_CALLS_SECONDS = 300.0
 """How long SES is asked by single calls after it took no call for several."""
 
 
-class Party(Protocol):
-    """Recipients of one letter, for whom SES is asked together."""
+Ready = TypeVar("Ready")
 
-    @property
-    def letter(self) -> Email:
-        """What all of them get."""
+
+class Party(Protocol[Ready]):
+    """Recipients of one letter, for whom SES is asked."""
+
+    is_for_several: bool
+    """Whether one call is for several, by SendBulkEmail."""
 
     def first(self) -> Claim:
-        """Of the one whose turn it is: what holds for it, holds for all."""
+        """Of the one whose turn it is."""
+
+    def example(self) -> Claim:
+        """Of one for whom all holds, before SES is asked, that holds for the first."""
 
     def alike(self, most: int) -> int:
         """How many, the first among them, count to the quota as that one does."""
 
-    def begin(self, most: int, *, tries: bool) -> dict[int, Entry]:
-        """Note that SES is asked for so many now; those for whom it may be."""
+    def begin(self, most: int, *, tries: bool) -> dict[int, Ready]:
+        """Note that SES is asked for so many now; what it is asked for those for whom it may be."""
 
-    def request(self, entries: Mapping[int, Entry]) -> dict[str, Any]:
-        """What SES is asked."""
+    def ask(self, transport: SesTransport, begun: Mapping[int, Ready]) -> list[str | SesError]:
+        """Ask SES: a message id for each, or why not. Raises the `SesError` of what happens to all of them."""
 
     def took(self, number: int, message_id: str) -> None:
         """SES took one."""
@@ -64,7 +66,7 @@ class Party(Protocol):
 
 
 class Together:
-    """Sends to several at once, a group after the other; for one thread."""
+    """Sends to one party after the other; for one thread."""
 
     def __init__(
         self,
@@ -80,38 +82,47 @@ class Together:
         self._slots = slots
         self._patience = patience
         self._single_calls_until = single_calls_until
+        self._prepared: SesTransport | None = None
 
-    def work(self, party: Party, worker: str | None) -> list[Outcome] | None:
-        """Send to some of these by one SendBulkEmail, and write down what became of each.
+    def work(self, party: Party[Ready], worker: str | None) -> list[Outcome] | None:
+        """Send to some of these by one call, and write down what became of each.
 
-        None where SES should be asked by single calls, and none of those left was asked for.
+        None where SES should be asked by single calls that are not ready yet, and none of those left was asked for.
         """
-        claim = party.first()
+        claim = party.example()
         account = self._turn.account_of(claim)
         transport = account.transport()
-        if self._asks_singly(transport):
+        if self._is_of_no_use(party, transport):
             return None
         try:
-            slots = self._slots_together(claim, party, worker)
+            slots = self._slots_of(party, claim, worker)
             held_up = slots if isinstance(slots, Postponed) else self._turn.try_account(account, slots[0], transport)
             if isinstance(slots, Postponed) or held_up:
-                return [self._aftermath.postpone(claim, held_up or SHUTDOWN)]
-            begun: dict[int, Entry] = {}
+                return [self._aftermath.postpone(party.first(), held_up or SHUTDOWN)]
+            begun: dict[int, Ready] = {}
             if held_up := self._turn.begin_by(
                 account, sum_of(slots), lambda: begun.update(party.begin(len(slots), tries=bool(slots[0].probes)))
             ):
                 with suppress(LedgerUnavailable):  # then a sweep finds them
                     self._patience.unless_stopped(party.undo)
-                return [self._aftermath.postpone(claim, held_up)]
+                return [self._aftermath.postpone(party.first(), held_up)]
         except StaleClaim:
             return [Stale()]
         if spare := slots[len(begun) :]:
             self._patience.whatever_happens(lambda: account.throttle.unused(sum_of(spare)))
         return self._ask_together(party, begun, slots, transport) if begun else []
 
+    def _is_of_no_use(self, party: Party[Ready], transport: SesTransport) -> bool:
+        """Whether other calls are to be made: nothing can be asked, or not for several at once."""
+        if transport is not self._prepared:
+            if self._turn.prepare(transport):
+                return True
+            self._prepared = transport
+        return party.is_for_several and self._asks_singly(transport)
+
     def _asks_singly(self, transport: SesTransport) -> bool:
         """Whether calls for several are of no use now: an older botocore, or a SES that does not take them."""
-        if self._turn.prepare(transport) or time.monotonic() < self._single_calls_until.get(transport, 0.0):
+        if time.monotonic() < self._single_calls_until.get(transport, 0.0):
             return True
         try:
             can = transport.can_send_bulk
@@ -130,20 +141,23 @@ class Together:
             extra={"action": "single_calls"},
         )
 
-    def _slots_together(self, claim: Claim, party: Party, worker: str | None) -> list[Granted] | Postponed:
-        self._slots.wanted = party.alike(MOST_ENTRIES)
+    def _slots_of(self, party: Party[Ready], claim: Claim, worker: str | None) -> list[Granted] | Postponed:
+        """One, or one for each of those that are asked for together."""
+        if party.is_for_several:
+            self._slots.wanted = party.alike(MOST_ENTRIES)
         slot = self._turn.wait_for_slot(claim, worker)
-        return slot if isinstance(slot, Postponed) else [slot, *self._slots.rest()]
+        if isinstance(slot, Postponed):
+            return slot
+        return [slot, *self._slots.rest()] if party.is_for_several else [slot]
 
     def _ask_together(
-        self, party: Party, begun: dict[int, Entry], slots: list[Granted], transport: SesTransport
+        self, party: Party[Ready], begun: dict[int, Ready], slots: list[Granted], transport: SesTransport
     ) -> list[Outcome] | None:
         """Ask, and write the answers down."""
         numbers = [*begun]
         slots = slots[: len(numbers)]
         try:
-            with tracing.span("SES SendBulkEmail", kind="CLIENT"):
-                answers = transport.send_bulk(party.letter, party.request(begun))
+            answers = party.ask(transport, begun)
         except SesError as error:
             return self._none_answered(party, numbers, slots, error, transport)
         except Exception as bug:  # noqa: BLE001  what is not SES's answer still leaves the outcome open
@@ -153,7 +167,7 @@ class Together:
             for number, slot, answer in zip(numbers, slots, answers, strict=True)
         ]
 
-    def _answered(self, party: Party, number: int, slot: Granted, answer: str | SesError) -> Outcome:
+    def _answered(self, party: Party[Ready], number: int, slot: Granted, answer: str | SesError) -> Outcome:
         try:
             if isinstance(answer, SesError):
                 return self._aftermath.not_sent(party.claim(number), slot, answer)
@@ -165,7 +179,7 @@ class Together:
         return Sent(message_id=answer)
 
     def _none_answered(
-        self, party: Party, numbers: list[int], slots: list[Granted], error: SesError, transport: SesTransport
+        self, party: Party[Ready], numbers: list[int], slots: list[Granted], error: SesError, transport: SesTransport
     ) -> list[Outcome] | None:
         """Why SES answers nothing but an error to a whole call, single calls find out better: it took none."""
         first, *others = numbers

@@ -7,6 +7,7 @@ in a link's query: `https://example.com/?to={{email|url}}`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from urllib.parse import quote
 from sesmail.sending.letters.columns import column_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
@@ -90,25 +91,29 @@ def filled(text: str, values: Mapping[str, object], quoted: Callable[[str], str]
     return "".join(parts)
 
 
-def for_ses(
-    text: str, prefix: str, quoted: Callable[[str], str]
-) -> tuple[str, dict[str, Callable[[Mapping[str, str]], str]]] | None:
-    """The text as a template of SES, and how each of its values is made, by a name of `{prefix}{number}`.
+Maker = Callable[[Mapping[str, str]], str]
+"""How a value is made ready of a row's."""
 
-    None where what stands between the places would mean something to SES: braces, or a backslash before a place.
-    """
+
+def marked(
+    text: str, prefix: str, quoted: Callable[[str], str], mark: Callable[[str], str]
+) -> tuple[str, dict[str, Maker]]:
+    """The text with a `mark` for each value, and how that is made ready, by a name of `{prefix}{number}`."""
     between, places = _split(text)
-    if any("{{" in part or "}}" in part or part.endswith(("{", "\\")) for part in between):
-        return None
     names = {place: f"{prefix}{number}" for number, place in enumerate(dict.fromkeys(places))}
     parts = [*between, *between]
-    parts[::2], parts[1::2] = between, [*(f"{{{{{names[place]}}}}}" for place in places), ""]
-    made = {name: _maker(place, quoted) for place, name in names.items()}
-    return "".join(parts), made
+    parts[::2], parts[1::2] = between, [*(mark(names[place]) for place in places), ""]
+    return "".join(parts), {name: _maker(place, quoted) for place, name in names.items()}
 
 
-def _maker(place: _Place, quoted: Callable[[str], str]) -> Callable[[Mapping[str, str]], str]:
+def _maker(place: _Place, quoted: Callable[[str], str]) -> Maker:
     return lambda values: quoted(place.of(values))
+
+
+def is_plain_to_ses(text: str) -> bool:
+    """Whether what stands between the places means nothing to SES's own templates."""
+    between, _ = _split(text)  # what would: braces, or a backslash before a place
+    return not any("{{" in part or "}}" in part or part.endswith(("{", "\\")) for part in between)
 
 
 def misspelt_placeholders(text: str) -> list[str]:

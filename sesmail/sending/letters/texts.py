@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sesmail.errors import ConfigurationError
 from sesmail.sending.letters import handlebars, jinja
 from sesmail.sending.letters.placeholders import (
+    Maker,
     filled,
-    for_ses,
     foreign_placeholders,
+    is_plain_to_ses,
+    marked,
     misspelt_placeholders,
     placeholders,
 )
@@ -82,25 +84,27 @@ class Texts:
 
     def for_ses(self) -> SesTexts | None:
         """As SES itself can fill them in; None where it cannot."""
-        if self.jinja:
-            return None
         if self.by_ses:
             template = Template(subject=self.subject, text=self.text, html=self.html)
             return SesTexts(template=template, made={name: itemgetter(name) for name in self.names()})
-        made: dict[str, Callable[[Mapping[str, str]], str]] = {}
-        texts: dict[str, str | None] = {}
-        for part, quoted in (("subject", str), ("text", str), ("html", html.escape)):
-            written: str | None = getattr(self, part)
-            if written is None:
-                texts[part] = None
-                continue
-            found = for_ses(written, part[0], quoted)
-            if found is None:
+        if self.jinja or not all(map(is_plain_to_ses, self._parts())):
+            return None
+        texts, made = self.marked("{{{{{}}}}}".format)
+        return SesTexts(template=Template(subject=texts.subject, text=texts.text, html=texts.html), made=made)
+
+    def marked(self, mark: Callable[[str], str]) -> tuple[Texts, dict[str, Maker]]:
+        """With a `mark` for each value, not of a Jinja template; and how each is made ready for its place, by name."""
+        made: dict[str, Maker] = {}
+
+        def of(text: str | None, prefix: str, quoted: Callable[[str], str]) -> str | None:
+            if text is None:
                 return None
-            texts[part] = found[0]
-            made |= found[1]
-        template = Template(subject=texts["subject"] or "", text=texts["text"], html=texts["html"])
-        return SesTexts(template=template, made=made)
+            with_marks, makers = marked(text, prefix, quoted, mark)
+            made.update(makers)
+            return with_marks
+
+        subject, text = of(self.subject, "s", str) or "", of(self.text, "t", str)
+        return Texts(subject=subject, text=text, html=of(self.html, "h", html.escape)), made
 
     def check(self, columns: Collection[str], *, verbatim: bool = False) -> None:
         """See that all values that it uses are among these. Raises `ConfigurationError`.

@@ -481,23 +481,6 @@ class Batches:
         if len(left := {place: said for place, said in kept.items() if int(place) not in places}) < len(kept):
             self._redis.hset(name, chunk, zlib.compress(json.dumps(left).encode()))
 
-    def with_address(self, address: str) -> list[str]:
-        """The ids of the batches that an address was queued for, the latest first; in its normal form."""
-        first, *others = address_digest(address)
-        rest = bytes(others)
-        with reachable(self._redis):
-            ids = cast("list[bytes]", self._redis.zrevrange(self._key("batches"), 0, -1))
-            with self._redis.pipeline(transaction=False) as pipe:
-                for batch_id in ids:
-                    pipe.hget(self._key("batch", batch_id.decode(), "seen"), str(first))
-                buckets = pipe.execute()
-        width = len(rest)
-        return [
-            batch_id.decode()
-            for batch_id, bucket in zip(ids, buckets, strict=True)
-            if bucket and rest in (bucket[at : at + width] for at in range(0, len(bucket), width))
-        ]
-
     def latest(self, limit: int = 20, *, skip: int = 0) -> list[str]:
         """The ids of those that are known, the latest first."""
         with reachable(self._redis):

@@ -19,8 +19,9 @@ from sesmail.message.redaction import Redaction
 from sesmail.state.ledger.ledger import pack, unpack
 from sesmail.state.ledger.newer import Newer
 from sesmail.state.people.pseudonyms import Pseudonyms
+from sesmail.state.people.reputation import recipient_of
 from sesmail.state.people.suppression import SuppressionList
-from sesmail.state.scripts import unreadable
+from sesmail.state.server.exchange import unreadable
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import FAILED
 
@@ -239,13 +240,13 @@ class LedgerEraser:
             self._scripts.run("redact", name.removeprefix(self._key.base), len(dropped), *dropped, *pairs)
 
     def _look_at_delivery(self, name: str, row: Row, hers: set[str]) -> None:
-        for recipient in row:
-            if normal_address(recipient) == self._address:
+        for field in row:
+            if normal_address(recipient := recipient_of(field)) == self._address:
                 hers.add(self._id(name, "delivery"))
-                self.counts["deliveries"] += 1
+                self.counts["deliveries"] += field == recipient
                 if not self._dry_run:
                     with reachable(self._redis):
-                        self._redis.hdel(name, unreadable(recipient))
+                        self._redis.hdel(name, unreadable(field))
 
     def _look_at_metadata(self, names: Sequence[str], hers_alone: set[str]) -> None:
         """What is kept for events, longer than the row: it goes where the email was to her alone, else she in it."""

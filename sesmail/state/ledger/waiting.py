@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sesmail.state.server.trouble import reachable
-from sesmail.vocabulary import State
+from sesmail.vocabulary import DEFAULT_ACCOUNT, State
 
 if TYPE_CHECKING:
     from sesmail.message import Lane
@@ -17,6 +17,8 @@ LATEST = 200
 """How many of those that were refused last are looked at where only what is new matters."""
 MOST = 10_000
 """How many are looked at where all matter."""
+SAMPLE = 200
+"""How many, taken at random, tell of all that are in a state; up to as many are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,18 @@ class Waiting:
         with reachable(self._redis):
             found = self._redis.zrange(self._key("in", "scheduled", lane), 0, 0, withscores=True)
         return float(found[0][1]) / 1000 if found else None
+
+    def by_account(self, state: State, lane: Lane | None = None) -> Counter[str]:
+        """How many sends in a state, and lane, go through each SES account; of more than `SAMPLE` about how many."""
+        key = self._key(*filter(None, ("in", state, lane)))
+        with reachable(self._redis):
+            total = self._redis.zcard(key)
+            ids = self._redis.zrandmember(key, SAMPLE) if total > SAMPLE else self._redis.zrange(key, 0, -1)
+            with self._redis.pipeline(transaction=False) as pipe:
+                for send_id in ids:
+                    pipe.hget(self._key("send", send_id.decode()), "account")
+                found = Counter((account or DEFAULT_ACCOUNT.encode()).decode() for account in pipe.execute())
+        return Counter({account: round(total * count / len(ids)) for account, count in found.items()})
 
     def refusals(self, since: float) -> list[Refusals]:
         """What was rejected since a time (epoch seconds), of the latest two hundred, by reason: the commonest first."""

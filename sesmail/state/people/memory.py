@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from sesmail.errors import LedgerUnavailable
 from sesmail.message.addresses import normal_address
-from sesmail.state.people.reputation import Counter, Rates, Sight
+from sesmail.state.people.reputation import FURTHEST, Counter, Rates, Sight, in_order
 from sesmail.state.people.suppression import OptOut, Scope
-from sesmail.vocabulary import Delivery, Reason
+from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sesmail.state.people.reputation import Fact
     from sesmail.state.people.suppression import Passing, SoftBouncePolicy
+    from sesmail.vocabulary import Delivery, Reached
 
 
 class Outage:
@@ -174,7 +175,7 @@ class MemoryReputation:
         self._outage = outage or Outage()
         self._told_by: dict[tuple[date, str], str] = {}
         self._counts: dict[tuple[str, date, str], dict[Counter, int]] = defaultdict(lambda: defaultdict(int))
-        self._reached: dict[str, dict[str, Delivery]] = {}
+        self._reached: dict[str, dict[tuple[str, Delivery], Reached]] = {}
         self._lock = threading.Lock()
 
     def count(self, facts: Sequence[Fact]) -> list[Sight]:
@@ -201,20 +202,23 @@ class MemoryReputation:
                 Rates(site=site, list=name, day=day, counts=dict(self._counts[site, day, name])) for day, name in places
             ]
 
-    def progress(self, deliveries: Sequence[tuple[str, str, Delivery]]) -> None:
-        """Note how far emails got: send id, recipient, status. What is further on already stays."""
+    def progress(self, told: Sequence[tuple[str, Reached]]) -> None:
+        """Note how far emails got, by the ids of their sends. What is further on already stays."""
         self._outage.check()
-        furthest = list(Delivery)
         with self._lock:
-            for send_id, recipient, status in deliveries:
-                reached = self._reached.setdefault(send_id, {})
-                before = reached.get(recipient, status)
-                reached[recipient] = max(before, status, key=furthest.index)
+            for send_id, each in told:
+                self._reached.setdefault(send_id, {}).setdefault((each.recipient, each.delivery), each)
 
     def deliveries(self, send_id: str) -> dict[str, Delivery]:
         """How far an email got with each recipient of whom an event told."""
         self._outage.check()
-        return dict(self._reached.get(send_id, {}))
+        return dict(sorted(self._reached.get(send_id, ()), key=lambda each: FURTHEST.index(each[1])))
+
+    def reached(self, send_id: str) -> tuple[Reached, ...]:
+        """What events told of each recipient, in order."""
+        self._outage.check()
+        found = self._reached.get(send_id, {}).values()
+        return tuple(sorted((each for each in found if each.at), key=in_order))
 
     def clear(self) -> None:
         """Forget everything."""

@@ -7,6 +7,7 @@ made by whoever needs it first, kept in the ledger and never changed. `pseudonym
 from __future__ import annotations
 
 import hashlib
+import re
 from secrets import token_hex
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 NOBODYS = "@erased.invalid"
 """What stands behind the hash of who was erased: an address that nobody can have, which passes for one everywhere."""
+
+_HASH = 20
+"""Letters of a hash."""
+_SEALED = re.compile(r"[0-9a-f]{16}")
 
 
 class Pseudonyms:
@@ -34,6 +39,26 @@ class Pseudonyms:
             self._redis.set(self._secret, token_hex(32), nx=True)
             secret = cast("bytes", self._redis.get(self._secret)).decode()
         return _hash_of(secret, address)
+
+    def sealed(self, address: str, digest: bytes) -> str:
+        """The hash of an address, and behind it eight bytes that only this ledger can read; nor do they tell others."""
+        name = self.of(address)
+        return name + bytes(one ^ other for one, other in zip(digest, self._mask(name), strict=True)).hex()
+
+    def opened(self, sealed: str) -> tuple[str, bytes]:
+        """The hash and the eight bytes of what `sealed` made; of what it did not make, a hash and no bytes."""
+        name, rest = sealed[:_HASH], sealed[_HASH:]
+        if not _SEALED.fullmatch(rest):
+            return name, b""
+        return name, bytes(one ^ other for one, other in zip(bytes.fromhex(rest), self._mask(name), strict=True))
+
+    def _mask(self, name: str) -> bytes:
+        return bytes.fromhex(self.of(f"mask {name}")[:16])
+
+    def erased_at_ms(self, name: str) -> float:
+        """When who has this hash was erased; 0 for nobody."""
+        with reachable(self._redis):
+            return self._redis.zscore(self._erased, name + NOBODYS) or 0.0
 
     def of_erased(self, address: str) -> str:
         """What the opt-outs call an address once it is erased."""
@@ -61,7 +86,7 @@ def is_erased(address: str) -> bool:
 
 
 def _hash_of(secret: str, address: str) -> str:
-    return _hex(secret + _hex(secret + address))[:20]
+    return _hex(secret + _hex(secret + address))[:_HASH]
 
 
 def _hex(text: str) -> str:

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sesmail.state.server.trouble import reachable
-from sesmail.vocabulary import Delivery
+from sesmail.vocabulary import Delivery, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,8 +140,8 @@ class Tally(Protocol):
     def count(self, facts: Sequence[Fact]) -> list[Sight]:
         """Count each once; answers whether each was known before."""
 
-    def progress(self, deliveries: Sequence[tuple[str, str, Delivery]]) -> None:
-        """Note how far emails got: send id, recipient, status."""
+    def progress(self, told: Sequence[tuple[str, Reached]]) -> None:
+        """Note how far emails got, by the ids of their sends."""
 
 
 class Reputation:
@@ -181,17 +181,49 @@ class Reputation:
             rows = pipeline.execute()
         return [rates for day, row in zip(days, rows, strict=True) for rates in _by_list(site, day, row)]
 
-    def progress(self, deliveries: Sequence[tuple[str, str, Delivery]]) -> None:
-        """Note how far emails got: send id, recipient, status. What is further on already stays."""
-        if deliveries:
-            self._run("progress", ",".join(Delivery), DELIVERY_DAYS * 86_400, *chain.from_iterable(deliveries))
+    def progress(self, told: Sequence[tuple[str, Reached]]) -> None:
+        """Note how far emails got, by the ids of their sends. What is further on already stays."""
+        arguments = chain.from_iterable(
+            (send_id, each.recipient, each.delivery, f"{each.at:.0f} {each.why}".rstrip() if each.at else "")
+            for send_id, each in told
+        )
+        if told:
+            self._run("progress", ",".join(Delivery), DELIVERY_DAYS * 86_400, *arguments)
 
     def deliveries(self, send_id: str) -> dict[str, Delivery]:
         """How far an email got with each recipient of whom an event told."""
+        row = self._told(send_id)
+        return {recipient: _DELIVERIES[said] for recipient, said in row.items() if said in _DELIVERIES}
+
+    def reached(self, send_id: str) -> tuple[Reached, ...]:
+        """What events told of each recipient, in order; not what a former release noted."""
+        found = []
+        for name, said in self._told(send_id).items():
+            status, _, recipient = name.partition(" ")
+            at, _, why = said.partition(" ")
+            if status in _DELIVERIES and at.isdecimal():
+                found.append(Reached(at=float(at), recipient=recipient, delivery=_DELIVERIES[status], why=why))
+        return tuple(sorted(found, key=in_order))
+
+    def _told(self, send_id: str) -> dict[str, str]:
         with reachable(self._redis):
             row: Any = self._redis.hgetall(self._key("delivery", send_id))
-        known = {status.encode(): status for status in Delivery}  # a newer release may know more
-        return {recipient.decode(): known[status] for recipient, status in row.items() if status in known}
+        return {name.decode(): said.decode() for name, said in row.items()}
+
+
+FURTHEST = [*Delivery]
+_DELIVERIES = {status.value: status for status in Delivery}  # a newer release may know more
+
+
+def in_order(reached: Reached) -> tuple[float, int]:
+    """For sorting: by time, and within a second by how far it got."""
+    return reached.at, FURTHEST.index(reached.delivery)
+
+
+def recipient_of(name: str) -> str:
+    """Whom a field of a row of deliveries is about."""
+    status, _, recipient = name.partition(" ")
+    return recipient if status in _DELIVERIES else name
 
 
 def _digest(text: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import former_addresses, normal_address
 from sesmail.state.people.pseudonyms import Pseudonyms
-from sesmail.state.scripts import unreadable
+from sesmail.state.server.exchange import unreadable
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import Reason
 

@@ -12,7 +12,7 @@ call_command("migrate", verbosity=0)
 from django.contrib.admin.models import LogEntry  # noqa: E402
 from django.contrib.auth.models import Permission, User  # noqa: E402
 
-from sesmail import Letter, current_client, send_batch, status  # noqa: E402
+from sesmail import Delivery, Letter, Reached, current_client, send_batch, status  # noqa: E402
 from sesmail.message import Email, Lane  # noqa: E402
 
 SENDS = "/admin/sesmail_django/send/"
@@ -37,6 +37,8 @@ accept("waits", "ann@example.org", send_at="2100-01-01T00:00:00+00:00", tags={"s
 for name in ("refused", "wrong-address"):
     ledger.rejected(claimed(name, "ann@example.org"), "Email address is not verified.", "MessageRejected")
 ledger.sent(claimed("went", "bob@example.org"), "mid-of-went")
+bounced = Reached(at=2_000_000_000, recipient="bob@example.org", delivery=Delivery.BOUNCED, why="NoEmail")
+current_client().reputation.progress([("went", bounced)])
 ledger.outcome_unknown(claimed("open", "carl@example.org"), "no answer within 60 s")
 
 batch = send_batch(
@@ -85,12 +87,14 @@ def search(who: str, asked: str) -> str:
 
 done["by_address"] = {name: search(name, "Ann@Example.org") for name in ("boss", "looks")}
 done["by_list"] = search("boss", "news")
+done["by_address_in_batch"] = {name: search(name, "Reader1@example.org") for name in ("boss", "looks")}
 done["by_id"] = search("boss", "went")
 done["by_batch"] = {name: search(name, batch) for name in ("boss", "looks")}
 done["sent_of_batch"] = by["boss"].get(f"{SENDS}?batch={batch}&state=sent").content.decode()
 done["of_batch"] = by["boss"].get(f"{SENDS}{batch}-1/").content.decode()
 done["batches"] = {name: client.get(BATCHES).status_code for name, client in by.items()}
 done["batch"] = {name: by[name].get(f"{BATCHES}{batch}/").content.decode() for name in ("boss", "looks")}
+done["in_state"] = by["boss"].get(f"{SENDS}?state=queued").content.decode()
 done["by_nothing"] = search("boss", "nosuch")
 
 done["refused_to"] = {

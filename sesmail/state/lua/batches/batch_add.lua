@@ -71,6 +71,8 @@ for i = 6, #ARGV, 3 do
   redis.call('RPUSH', of_batch(id, 'todo'), string.format('%d', number))
   count = count + size
 end
+-- Beside the buckets, the first bytes in the order of the numbers: whose the n-th of a bucket is (recipients.py); a byte each.
+redis.call('HSET', seen, string.format('from %d', first_chunk), (string.gsub(ARGV[4], '(.).......', '%1')))
 redis.call('HINCRBY', of_batch(id), 'n:queued', count)
 redis.call('HSET', of_batch(id), 'chunks', string.format('%d', first_chunk + (#ARGV - 5) / 3),
   'added', this .. ' ' .. string.format('%d %d', first_chunk, out))

@@ -82,6 +82,7 @@ end
 for _, address in ipairs(opted_out) do
   if not is_erased(address, tonumber(ARGV[6])) then
     redis.call('HSETNX', key('delivery', id), address, 'suppressed')
+    redis.call('HSETNX', key('delivery', id), 'suppressed ' .. address, string.format('%.0f', math.floor(now / 1000)))
     redis.call('PEXPIRE', key('delivery', id), ARGV[6])
   end
 end
