@@ -45,6 +45,9 @@ Two signals tell how a send ended, by whoever or whatever it was settled:
 
 `batch_finished` tells, with a `sesmail.BatchStatus`, when everybody's send of a batch has ended.
 
+Of a batch's recipients `email_failed` tells, and `email_sent` does not: that would keep a message id and a row of each.
+SES's event `Send` tells the same, with the recipient's metadata: `email_accepted`.
+
 `status` is a `sesmail.Status`. They are told within seconds by a worker of the site that has receivers for them, at
 least once; of sends that ended before such a worker first ran, nothing is told.
 

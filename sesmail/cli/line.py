@@ -11,7 +11,8 @@ from sesmail.cli.output import emit, json_option
 from sesmail.cli.site import account_option, accounts_of, client_with_workers, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
-from sesmail.state.line.line import ACCOUNT, How, list_scope, site_scope
+from sesmail.state.line.brake import BULK_SCOPE
+from sesmail.state.line.line import ACCOUNT, How, account_scope, list_scope, site_scope
 from sesmail.vocabulary import WAITING
 
 if TYPE_CHECKING:
@@ -73,14 +74,18 @@ def resume(why: str, account: str | None, as_json: bool, **scope: str | None) ->
     """
     client = client_with_workers()
     name = _scope(client, **scope)
-    is_braked = any(each.scope == name and each.how is How.BRAKED for each in client.throttle.line.closures())
+    accounts = accounts_of(client, account)
+    of_accounts = name == BULK_SCOPE or (name == ACCOUNT and account)
+    judged = {name, *(account_scope(each.name) for each in accounts if of_accounts)}
+    is_braked = any(each.scope in judged and each.how is How.BRAKED for each in client.throttle.line.closures())
     if is_braked and not why:
         raise click.UsageError(
             f"The brake has stopped {name}: see `sesmail why`. It stays stopped. Where the cause is mended, or you "
             'mean it all the same, say so for `sesmail audit`: --why "list cleaned".'
         )
-    accounts = accounts_of(client, account)
-    changed = _of_any([client.brake.open(name), *(each.throttle.line.resume(name) for each in accounts)])
+    changed = _of_any(
+        [*map(client.brake.open, sorted(judged)), *(each.throttle.line.resume(name) for each in accounts)]
+    )
     client.audit.note("resume", _audited(name, account), why)
     for each in accounts:
         read_at_once(each.turns)

@@ -258,6 +258,11 @@ def _try_one(
 
 def _check_letter(letter: Letter, people: People, list_name: str | None) -> None:
     door = [UNSUBSCRIBE_URL] if list_name and _has_door(site_client().settings) else []
+    if not door and UNSUBSCRIBE_URL in letter.columns() - {*people.names}:
+        raise click.ClickException(
+            "The letter has {{unsubscribe_url}}, for which --list, SESMAIL_UNSUBSCRIBE_URL and "
+            "SESMAIL_UNSUBSCRIBE_SECRETS are needed. Nothing was queued."
+        )
     letter.check([*people.names, *({ADDRESS} - {*people.names}), *door])
 
 

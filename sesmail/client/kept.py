@@ -113,7 +113,9 @@ class KeptInRedis(Base):
     @part
     def reputation(self) -> Reputation:
         """What became of the emails."""
-        return Reputation(self.scripts, self.settings.brake_windows_seconds)
+        settings = self.settings
+        by_account = len(settings.account_names) > 1
+        return Reputation(self.scripts, settings.brake_windows_seconds, by_account=by_account)
 
     @part
     def audit(self) -> Audit:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, Sent, Unhandled
+from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, RenderingFailed, Sent, Unhandled
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail.events.processing")
 
+UNFILLED = "SES took the email, could not fill in its template, and sent nothing. Mend the template or its data."
 _WORD = re.compile(r"[A-Za-z_-]{1,40}")
 MAILBOX_SIMULATOR = "@simulator.amazonses.com"
 
@@ -55,6 +56,7 @@ class Consequences:
         *,
         record_evidence: Callable[[str, str], object],
         record_first_word: Callable[[str, str], object],
+        record_unfilled: Callable[[str, str, str], object],
         share_opt_outs_with: Sequence[str],
         soft_bounces: SoftBouncePolicy | None,
         hard_bounce_expiry_seconds: float | None,
@@ -68,6 +70,7 @@ class Consequences:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._record_first_word = record_first_word
+        self._record_unfilled = record_unfilled
         self._share_opt_outs_with = share_opt_outs_with
         self._soft_bounces = soft_bounces
         self._hard_bounce_expiry_seconds = hard_bounce_expiry_seconds
@@ -95,8 +98,13 @@ class Consequences:
         return sum(self._make(change) for change in sorted(changes, key=_when))
 
     def _settle_sends(self, batch: Iterable[Told]) -> None:
-        """Whatever SES tells of an email, it proves that SES took it."""
-        events = [event for told in batch for event in told.events]
+        """Whatever SES tells of an email, it proves that SES took it, if only to fail at its template."""
+        everything = [event for told in batch for event in told.events]
+        unfilled = [event for event in everything if isinstance(event, RenderingFailed)]
+        events = [event for event in everything if not isinstance(event, RenderingFailed)] if unfilled else everything
+        for event in unfilled:
+            if event.send_id and event.message_id:
+                self._record_unfilled(event.send_id, event.message_id, f"{UNFILLED} SES says: {event.error_message}")
         first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
         for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
             is_first = (send_id, message_id) in first_words
@@ -279,5 +287,6 @@ def fact_of(event: Event, told_by: str) -> Fact:
         counter=event.counter,
         # AWS's mailbox simulator counts for nobody's reputation.
         sent_at=None if event.recipient.lower().endswith(MAILBOX_SIMULATOR) else event.sent_at,
+        send_id=event.send_id or "",
         batch=of_batch[1] if (of_batch := RECIPIENT_ID.fullmatch(event.send_id or "")) else "",
     )

@@ -1,9 +1,9 @@
-"""The brake: stops a list, a site's bulk, or all bulk, before AWS stops the account.
+"""The brake: stops a list, a site's bulk, or all bulk of an account, before AWS stops that.
 
 AWS reviews an account from 5 % hard bounces or 0.1 % complaints on, and may pause it, with its password resets, at
 10 % or 0.5 %. The brake judges what SES's events tell: the guilty list first, so that the others go on; then, where
-there are several, a site; then the account, whose lane of bulk it closes. What is held up already counts for nobody
-else. Transactional email goes on in any case.
+there are several, a site; then the account, whose lane of bulk it closes: each of several by itself, as AWS does.
+What is held up already counts for nobody else. Transactional email goes on in any case.
 
 Half open: after a while a trial lets a few recipients through. Where it goes well, the scope opens; else it stays
 closed for twice as long. An operator may open it at any time.
@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sesmail.state.line.brake import BULK_SCOPE, Outcome, SiteList, Trial, members_of
-from sesmail.state.line.line import How, site_scope
+from sesmail.state.line.brake import BULK_SCOPE, Outcome, SiteList, Trial, is_of, members_of
+from sesmail.state.line.line import How, account_scope, site_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """Of a list, a site or the account (`lane:bulk`), over the window in which it looks worst."""
+    """Of a list, a site or an account (`lane:bulk`; `account:NAME` of several), over the window that looks worst."""
 
     scope: str
     level: Verdict
@@ -119,13 +119,17 @@ class Brake:
             window: {place: it for place, it in lists.items() if not {place.scope, site_scope(place.site)} & closed}
             for window, lists in outcomes.items()
         }
-        sites = sorted({place.site for lists in open_ones.values() for place in lists})
-        lists = sorted({place for each in open_ones.values() for place in each if place.list})
+        everything = sorted({place for each in open_ones.values() for place in each if not place.account})
+        through = sorted({place for each in open_ones.values() for place in each if place.account})
+        sites = sorted({place.site for place in everything})
+        lists = [place for place in everything if place.list]
         groups: dict[str, list[SiteList]] = {place.scope: [place] for place in lists}
-        everything = sorted({place for each in open_ones.values() for place in each})
         if len(sites) > 1:
             groups |= {site_scope(site): [place for place in everything if place.site == site] for site in sites}
-        groups[BULK_SCOPE] = everything
+        if len(names := self._settings.account_names) > 1:
+            groups |= {account_scope(name): [place for place in through if place.account == name] for name in names}
+        else:
+            groups[BULK_SCOPE] = everything
         found = [self._judge(scope, _sums(open_ones, places), strict=strict) for scope, places in groups.items()]
         levels = [Verdict.STOP, Verdict.WARNING, Verdict.FINE]
         return sorted((each for each in found if each.scope not in closed), key=lambda each: levels.index(each.level))
@@ -163,7 +167,7 @@ class Brake:
         if closure.next_probe_at is None or closure.judged_at is None or now < closure.next_probe_at:
             return
         members = members_of(closure.scope, sites)
-        places = {place for lists in outcomes.values() for place in lists if place in members or place.site in members}
+        places = {place for lists in outcomes.values() for place in lists if is_of(place, members)}
         outcome = _sums(outcomes, places)[max(outcomes)] if places else Outcome()
         is_over = now >= closure.judged_at
         is_heard = outcome.sent >= self._trial.recipients / 2

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sesmail.vocabulary import Caller, Envelope
 
 HELD = (State.CLAIMED, State.SENDING)
+UNFILLED = "RenderingFailure"
+UNFILLED_FROM = (State.SENT, State.QUEUED, State.SCHEDULED, State.CLAIMED, State.UNKNOWN)
 ENDED = (State.SENT, *FAILED)
 MOST_MOVES, MOST_BYTES_ONCE_SENT = 10, 64
 """Of a send's moves, as rows.lua has it."""
@@ -221,7 +223,14 @@ class MemoryLedger:
 
     def _finish_sent(self, kept: Kept, message_id: str) -> State:
         moves = _once_sent(kept.status.moves)
-        return self._move(kept, State.SENT, message_id=message_id, reason=None, code=None, moves=moves)
+        self._move(kept, State.SENT, message_id=message_id, reason=None, code=None, moves=moves)
+        if kept.unfilled and kept.unfilled[0] == message_id:
+            self._reject_unfilled(kept, *kept.unfilled)
+        return State.SENT
+
+    def _reject_unfilled(self, kept: Kept, message_id: str, reason: str) -> None:
+        self._finish(kept, State.REJECTED, reason, UNFILLED)
+        kept.status = replace(kept.status, message_id=message_id)
 
     # -- asked by people --------------------------------------------------------------------------------------------
 
@@ -259,12 +268,32 @@ class MemoryLedger:
                 return "gone"
             if kept.status.state is State.SENT:
                 return "known" if kept.status.message_id == message_id else "copy"
+            if kept.status.state is State.REJECTED and kept.status.message_id == message_id:
+                return "known"
             if kept.status.state is State.SENDING:
                 kept.evidence = kept.evidence or message_id
                 return "kept"
             kept.token = None
             self._finish_sent(kept, message_id)
             return "settled"
+
+    def record_unfilled(self, send_id: str, message_id: str, reason: str) -> str:
+        """An event says that SES could not fill in this send's template. Answers as the ledger in Redis does."""
+        with self._sends() as sends:
+            kept = sends.get(send_id)
+            if kept is None:
+                return "gone"
+            state, its_message_id = kept.status.state, kept.status.message_id
+            if state is State.SENDING:
+                kept.evidence, kept.unfilled = kept.evidence or message_id, (message_id, reason)
+                return "kept"
+            if state is State.SENT and its_message_id != message_id:
+                return "copy"
+            if state not in UNFILLED_FROM:
+                return "known"
+            kept.token = None
+            self._reject_unfilled(kept, message_id, reason)
+            return "rejected"
 
     def status(self, send_id: str) -> Status:
         """What is known of one send. Raises `UnknownSend`."""

@@ -313,6 +313,7 @@ def _steered(seen: Essence) -> Iterator[Obstacle]:
 def _closed(closure: Closure) -> Obstacle:
     since = datetime.fromtimestamp(closure.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
     what = "Everything" if closure.scope == ACCOUNT else f"What goes by {closure.scope.replace(':', ' ')}"
+    what = f"Bulk of the {closure.scope.replace(':', ' ')}" if closure.scope.startswith("account:") else what
     lane = Lane(closure.scope.removeprefix("lane:")) if closure.scope in {f"lane:{lane}" for lane in Lane} else None
     if closure.how is How.PAUSED:
         return Obstacle(

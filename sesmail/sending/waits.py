@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sesmail.message import Lane
 from sesmail.sending.essence import duration
 from sesmail.state.ledger.rows import DEFAULT_ACCOUNT
-from sesmail.state.line.line import ACCOUNT, list_scope, site_scope
+from sesmail.state.line.line import ACCOUNT, account_scope, list_scope, site_scope
 from sesmail.vocabulary import LOT, State
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def _closed(send: Listed, now: Essence) -> str:
     scopes = {ACCOUNT: "everything", f"lane:{lane}": f"the lane {lane}"}
     if lane is Lane.BULK:
         scopes |= {site_scope(send.site): f"bulk of the site {send.site}"}
+        scopes |= {account_scope(send.account): f"bulk of the account {send.account}"}
         scopes |= {list_scope(send.site, send.list): f"the list {send.list}"}
     found = [each for each in throttle.closures if each.scope in scopes] if throttle else []
     return "; ".join(_in_words(each, scopes[each.scope], send.account) for each in found)

@@ -220,7 +220,8 @@ CATALOGUE: tuple[Key, ...] = (
         "brake:<site>",
         "hash",
         "14 days after the last",
-        "`window end counter list`: what was told of late of its emails; `from list`: since when (ms) sent ones count",
+        "`window end counter list`: what was told of late of its emails, by `counter@account` for each of several SES "
+        "accounts, too; `from list`, `from @account`: since when (ms) sent ones count",
     ),
     Key(
         "unclear",

@@ -204,6 +204,7 @@ class SesOutbox:
             memory.opt_outs,
             memory.reputation,
             record_evidence=ledger.record_evidence,
+            record_unfilled=ledger.record_unfilled,
             metadata=ledger.metadata,
             on_failure=failures.append,
             clock=memory.now,

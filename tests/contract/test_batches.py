@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from sesmail.errors import (
     UnknownSend,
 )
 from sesmail.events.consequences import fact_of
+from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
@@ -150,6 +152,22 @@ def test_a_call_that_was_cut_off_goes_on_under_its_key_whatever_order_the_rows_c
     assert (again.id, again.queued, again.known) == (batch.id, 1, 1)
     assert work(client) == 1
     assert len(ses.emails) == 161
+
+
+def test_a_call_that_goes_on_may_say_anew_when_it_begins_and_how_fast_it_goes(client: Client, ses: Ses) -> None:
+    def cut_off() -> Iterator[tuple[str, dict[str, object]]]:
+        yield from readers(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.send_batch(LETTER, cut_off(), key="may", list="news", rate="5/s", ramp=10)
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    batch = client.send_batch(LETTER, readers(1, 2), key="may", list="news", send_at=later, rate="7/s")
+    status = batch.status()
+    assert (status.waits_until, status.rate, status.ramp) == (later.timestamp(), 7.0, None)
+    assert work(client) == 0
+    client.send_batch(LETTER, readers(3), key="may", list="news")  # it has begun: steer it by its own commands
+    assert batch.status().waits_until == later.timestamp()
 
 
 def test_an_address_that_stands_twice_however_it_is_spelt_gets_it_once(client: Client, ses: Ses) -> None:
@@ -666,6 +684,48 @@ def test_a_template_that_ses_keeps_is_a_letter_by_its_name(client: Client, ses: 
     batch = client.send_batch("spring", [("ann@example.org", {"name": "<Ann>"})], key="k", list="news")
     work(client)
     assert ses.emails[f"{batch.id}-0"].html == "<p>&lt;Ann&gt;</p>"
+
+
+def unfilled(client: Client, send_id: str, message_id: str = "ses-1") -> None:
+    """SES tells that it could not fill in its template."""
+    mail = {"messageId": message_id, "tags": {"sesmail-id": [send_id]}, "destination": ["reader@example.org"]}
+    mail |= {"timestamp": "2026-01-01T00:00:00Z", "source": "shop@example.com"}
+    failure = {"errorMessage": "no name", "templateName": "spring"}
+    message = json.dumps({"eventType": "Rendering Failure", "mail": mail, "failure": failure})
+    event = StoredEvent(event_id=f"of-{send_id}", source=client.settings.site, message=message, received_at=1.0)
+    client.event_store.put([event])
+    client.event_processor.process()
+
+
+def test_whose_template_ses_could_not_fill_in_is_rejected_told_and_counted_also_where_the_batch_has_ended(
+    client: Client, ses: Ses
+) -> None:
+    told: list[Any] = []
+
+    def hear(_site: str, *, status: Any, metadata: Any) -> None:
+        told.append((status.send_id, status.code, metadata))
+
+    with signals.email_failed.connected_to(hear):
+        client.teller.listen()
+        rows = [(f"reader{n}@example.org", {"name": "N"}, {"metadata": {"user": n}}) for n in range(3)]
+        batch = client.send_batch(LETTER, rows, key="k", list="news")
+        ses.before = lambda send_id: unfilled(client, send_id) if send_id.endswith("-1") else None  # SES is being asked
+        work(client)
+        client.batches.finish()
+        assert batch.status().counts == {"sent": 2, "rejected": 1}
+        assert batch.status().finished_at is not None
+        unfilled(client, f"{batch.id}-2")
+        assert batch.status().counts == {"sent": 1, "rejected": 2}
+        client.teller.tell_what_ended()
+    assert sorted(told) == [(f"{batch.id}-{n}", "RenderingFailure", {"user": n}) for n in (1, 2)]
+    status = client.real_outbox.status(f"{batch.id}-2")
+    assert (status.state, status.message_id) == (State.REJECTED, "ses-1")
+    assert "no name" in (status.reason or "")
+    unfilled(client, f"{batch.id}-2")
+    client.ledger.record_evidence(f"{batch.id}-2", "ses-1")
+    assert batch.status().counts == {"sent": 1, "rejected": 2}
+    with pytest.raises(MoveRefused, match="gone"):
+        client.real_outbox.requeue(f"{batch.id}-2")
 
 
 # -- how fast ------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sesmail.state.fleet.workers import Turns
 from sesmail.state.keys import Keys
 from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.line.brake import BrakeBooks
-from sesmail.state.line.line import How, list_scope, site_scope
+from sesmail.state.line.line import How, account_scope, list_scope, site_scope
 from sesmail.state.people.reputation import Counter, Fact, Reputation
 from sesmail.vocabulary import Cause, Claim, Postponed
 from tests.contract.throttle_clock import SimulatedTime
@@ -40,7 +40,8 @@ class Site:
         self.ledger = Ledger(self.time, settings)
         self.books = BrakeBooks(self.time)
         self.brake = Brake(settings, self.books, self.throttle.line, Turns(redis, Keys()))
-        self._reputation = Reputation(self.time, settings.brake_windows_seconds)
+        by_account = len(settings.account_names) > 1
+        self._reputation = Reputation(self.time, settings.brake_windows_seconds, by_account=by_account)
         self._told = 0
 
     def tell(
@@ -51,7 +52,14 @@ class Site:
         self._reputation.count([self._fact(counter, of, **fields) for counter, n in numbers.items() for _ in range(n)])
         self.brake.look()
 
-    def _fact(self, counter: Counter, list_name: str, site: str = "default", sent_at: datetime | None = None) -> Fact:
+    def _fact(
+        self,
+        counter: Counter,
+        list_name: str,
+        site: str = "default",
+        sent_at: datetime | None = None,
+        **of: str,
+    ) -> Fact:
         self._told += 1
         at = sent_at or self.now
         return Fact(
@@ -63,6 +71,7 @@ class Site:
             sent_on=at.date(),
             counter=counter,
             sent_at=at,
+            **of,
         )
 
     @property
@@ -73,8 +82,10 @@ class Site:
     def closed(self) -> list[str]:
         return [each.scope for each in self.throttle.line.closures() if each.how is How.BRAKED]
 
-    def asks(self, lane: Lane = Lane.BULK, of: str = "monthly", site: str = "default") -> Granted | Postponed:
-        scopes = [site_scope(site), list_scope(site, of)] if lane is Lane.BULK else []
+    def asks(
+        self, lane: Lane = Lane.BULK, of: str = "monthly", site: str = "default", account: str = "default"
+    ) -> Granted | Postponed:
+        scopes = [site_scope(site), list_scope(site, of), account_scope(account)] if lane is Lane.BULK else []
         return self.throttle.acquire(1, lane, scopes=scopes)
 
 
@@ -150,6 +161,38 @@ def test_of_several_sites_the_guilty_one_is_stopped(site: Site) -> None:
     assert site.closed == ["site:shop"]
     assert isinstance(site.asks(site="shop", of="another"), Postponed)
     assert isinstance(site.asks(), Granted)
+
+
+def test_of_several_accounts_the_guilty_one_s_bulk_is_stopped_and_the_others_go_on(redis: Redis) -> None:
+    site = Site(redis, accounts={"marketing": {"region": "eu-central-1"}})
+    redis.hset("{sesmail}:send:m", "account", "marketing")
+    redis.hset("{sesmail}:batch:batch_1", "account", "marketing")
+    site.tell(sent=2000, of="", send_id="receipt")
+    for n in range(30):  # lists too small to be judged, two of three by batches
+        site.tell(sent=20, bounced=2, of=f"small-{n}", send_id="m", batch="batch_1" if n % 3 else "")
+    assert site.closed == ["account:marketing"]
+    assert isinstance(site.asks(of="small-1", account="marketing"), Postponed)
+    assert isinstance(site.asks(of="small-1"), Granted)
+    assert isinstance(site.asks(Lane.TRANSACTIONAL), Granted)
+    site.tell(sent=20, bounced=2, of="small-1", send_id="m")
+    assert site.closed == ["account:marketing"]
+    assert site.brake.open("account:marketing")
+    site.tell(sent=600, of="small-1", send_id="m")
+    assert site.closed == []
+    assert isinstance(site.asks(of="small-1", account="marketing"), Granted)
+
+
+def test_a_trial_of_an_account_is_judged_by_what_went_through_it(redis: Redis) -> None:
+    site = Site(redis, accounts={"marketing": {"region": "eu-central-1"}})
+    redis.hset("{sesmail}:send:m", "account", "marketing")
+    for n in range(30):
+        site.tell(sent=20, bounced=2, of=f"small-{n}", send_id="m")
+    site.time.sleep(3601)
+    site.tell(sent=100, bounced=20, of="", send_id="receipt")  # of another account
+    site.tell(sent=100, of="small-1", send_id="m")
+    site.time.sleep(901)
+    site.tell()
+    assert site.closed == []
 
 
 def test_where_aws_reviews_the_account_it_stops_where_it_else_would_warn(site: Site, caplog) -> None:

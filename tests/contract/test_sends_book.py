@@ -206,6 +206,35 @@ def test_evidence_settles_an_unknown_send(book: Book) -> None:
     assert book.ledger.record_evidence("nobody", "ses-3") == "gone"
 
 
+def test_what_ses_could_not_fill_in_is_rejected_after_all_whatever_it_tells_again(book: Book) -> None:
+    book.ledger.accept("a", email())
+    book.ledger.sent(book.begun(), "ses-1")
+    assert book.ledger.record_unfilled("a", "ses-2", "no name") == "copy"
+    assert book.state() is State.SENT
+    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "rejected"
+    status = book.ledger.status("a")
+    assert (status.state, status.reason, status.code) == (State.REJECTED, "no name", "RenderingFailure")
+    assert (status.message_id, status.attempts, status.account) == ("ses-1", 1, "default")
+    assert [move.state for move in status.moves][-1] is State.REJECTED
+    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "known"
+    assert book.ledger.record_evidence("a", "ses-1") == "known"
+    assert book.state() is State.REJECTED
+    assert book.ledger.record_unfilled("nobody", "ses-1", "no name") == "gone"
+
+
+def test_that_ses_could_not_fill_it_in_may_be_told_before_its_answer_is_written_down(book: Book) -> None:
+    book.ledger.accept("a", email())
+    claim = book.begun()
+    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "kept"
+    assert book.ledger.sent(claim, "ses-1") is State.SENT
+    assert book.state() is State.REJECTED
+    book.ledger.accept("b", email())
+    claim = book.begun("b")
+    book.ledger.record_unfilled("b", "ses-1", "no name")
+    book.ledger.sent(claim, "ses-2")
+    assert book.state("b") is State.SENT
+
+
 def test_evidence_that_comes_before_the_answer_is_kept_for_it(book: Book) -> None:
     book.ledger.accept("a", email())
     claim = book.begun()

@@ -517,7 +517,7 @@ BRAKE = (
         "local begins_later = false",
     ),
     _lua("what brought the brake about counts again", "brake", "count_anew(now + pause)", ""),
-    _lua("bounces are not counted for the brake", "count_facts", "JUDGED[kind] and longest > 0", "false"),
+    _lua("bounces are not counted for the brake", "count_facts", "not JUDGED[kind] or longest == 0", "true"),
     _python("nobody looks whether the brake is needed", "sending.brake", "self._close(judgement, sites)", "pass"),
 )
 

@@ -406,7 +406,7 @@ class Rules(BatchRules):
 
     def _count_facts(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         for place, sight in enumerate(reply):
-            site, _day, counter, sent_ms = argv[3 + 8 * place + 3 : 3 + 8 * place + 7]
+            site, _day, counter, sent_ms = argv[3 + 9 * place + 3 : 3 + 9 * place + 7]
             kind, _, list_name = counter.partition(" ")
             if sight != b"first" or not argv[2] or kind not in ("sent", "bounced_permanent"):
                 continue

@@ -13,7 +13,7 @@ from sesmail.sending.delivery.outcomes import STOPPED_SECONDS
 from sesmail.sending.shares import Shares
 from sesmail.sending.throttle import Granted, Share, SlotLease
 from sesmail.state.line.breaker import Probed
-from sesmail.state.line.line import list_scope, site_scope
+from sesmail.state.line.line import account_scope, list_scope, site_scope
 from sesmail.vocabulary import Cause, Claim, Postponed
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Turn:
         scopes = [f"{kind}:{name}" for kind, name in email.named.items()]
         if claim.lane is Lane.BULK:  # the brake holds up nothing else
             scopes += [site_scope(claim.site), list_scope(claim.site, email.tags.get(LIST_TAG, ""))]
+            scopes += [account_scope(claim.account)]
         return self.account_of(claim).throttle.acquire(
             email.recipient_count,
             claim.lane,

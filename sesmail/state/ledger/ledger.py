@@ -343,6 +343,15 @@ class Ledger:
         """The same by the event that SES tells before all others; the ledger learns from it how long evidence takes."""
         return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 1).decode())
 
+    def record_unfilled(self, send_id: str, message_id: str, reason: str) -> str:
+        """An event says that SES could not fill in this send's template: it is rejected after all.
+
+        Answers rejected, kept, known, copy or gone: template_failed.lua.
+        """
+        metadata = self.metadata(send_id) if RECIPIENT_ID.fullmatch(send_id) else {}
+        said = json.dumps(metadata) if metadata else ""
+        return str(self._run("template_failed", send_id, message_id, " ".join(reason.split()), said).decode())
+
     # -- asked by people --------------------------------------------------------------------------------------------
 
     def cancel(self, send_id: str) -> None:
@@ -368,7 +377,9 @@ class Ledger:
         if answer == b"gone":
             raise UnknownSend
         if answer == b"erased":
-            raise MoveRefused(f"The recipient of the send was erased, and its text with it: it cannot be {wish}.")
+            raise MoveRefused(
+                f"The text of the send is gone, as its recipient was erased or SES had it before: it cannot be {wish}."
+            )
         if answer.decode() != state:
             raise MoveRefused(f"The send is {answer.decode()}: it cannot be {wish}.")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesmail.message import Lane
-from sesmail.state.line.line import list_scope, site_scope
+from sesmail.state.line.line import account_scope, list_scope, site_scope
 from sesmail.state.people.reputation import Counter
 from sesmail.state.server.trouble import reachable
 
@@ -31,6 +31,8 @@ class SiteList(NamedTuple):
 
     site: str
     list: str
+    account: str = ""
+    """Where it is for what went through one of several SES accounts alone."""
 
     @property
     def scope(self) -> str:
@@ -99,8 +101,9 @@ class BrakeBooks:
         for site in sites:
             now_ms, *counted = self._run("brake_counts", site)
             for window_ms, what, number in zip(counted[::3], counted[1::3], counted[2::3], strict=True):
-                counter, _, list_name = what.decode().partition(" ")
-                counts[window_ms / 1000][SiteList(site, list_name)][counter] = number
+                kind, _, list_name = what.decode().partition(" ")
+                counter, _, account = kind.partition("@")
+                counts[window_ms / 1000][SiteList(site, list_name, account)][counter] = number
         found = {window: {place: _outcome(each) for place, each in of.items()} for window, of in counts.items()}
         return now_ms / 1000, found
 
@@ -130,18 +133,31 @@ class BrakeBooks:
 
 
 def members_of(scope: str, sites: Iterable[str]) -> list[SiteList | str]:
-    """Whose counts a scope is judged by: a list, or sites, as `open` and `close` take them."""
+    """Whose counts a scope is judged by: a list, sites, or an account at each site, as `open` and `close` take them."""
     kind, _, name = scope.partition(":")
+    if scope == account_scope(name):
+        return [SiteList(site, "", name) for site in sites]
     if kind == "list":
         site, _, list_name = name.partition("/")
         return [SiteList(site, list_name)]
     return [name] if scope == site_scope(name) else [*sites]
 
 
+def is_of(place: SiteList, members: Iterable[SiteList | str]) -> bool:
+    """Whether what is counted at a place is among what `members_of` a scope names."""
+    if place.account:
+        return SiteList(place.site, "", place.account) in members
+    return place in members or place.site in members
+
+
 def _which(places: Iterable[SiteList | str]) -> list[str]:
     """As `brake.lua` names them."""
-    pairs = [(place.site, f"from {place.list}") if isinstance(place, SiteList) else (place, "from") for place in places]
+    pairs = [(place, "from") if isinstance(place, str) else (place.site, f"from {_name(place)}") for place in places]
     return [part for pair in pairs for part in pair]
+
+
+def _name(place: SiteList) -> str:
+    return f"@{place.account}" if place.account else place.list
 
 
 def _outcome(counted: Mapping[str, int]) -> Outcome:

@@ -12,6 +12,7 @@ A scope is one of
     global-endpoint:ID        whatever goes through that global endpoint
     site:SITE                 the bulk email of a site
     list:SITE/LIST            the bulk email to a list of a site
+    account:NAME              the bulk email through an SES account, where there are several
 
 and is closed in one of three ways: *paused* by an operator, until an operator says otherwise; *stopped*, because SES
 would refuse all of it, until a single send that is let through now and then is accepted; or *braked*, because too many
@@ -97,6 +98,11 @@ def list_scope(site: str, list_name: str) -> str:
 def site_scope(site: str) -> str:
     """The scope of the bulk email of a site."""
     return f"site:{site}"
+
+
+def account_scope(name: str) -> str:
+    """The scope of the bulk email through one of several SES accounts."""
+    return f"account:{name}"
 
 
 _ENTRY = re.compile(r"(\d+) (\d+) (\d+) ([^\n]*)(?:\nbrake \d+ (\d+))?")

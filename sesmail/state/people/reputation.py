@@ -74,6 +74,8 @@ class Fact:
     """When its email was sent; without it the brake does not judge by it."""
     batch: str = ""
     """The id of the batch that its email is of, which counts it, too."""
+    send_id: str = ""
+    """Whose row tells through which SES account its email went."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +149,11 @@ class Tally(Protocol):
 class Reputation:
     """The counts and statuses, in Redis. All methods raise `LedgerUnavailable` when Redis cannot be reached."""
 
-    def __init__(self, scripts: Scripts, brake_windows_seconds: Sequence[float] = ()) -> None:
-        """What is counted is also counted for the brake, in these windows."""
+    def __init__(
+        self, scripts: Scripts, brake_windows_seconds: Sequence[float] = (), *, by_account: bool = False
+    ) -> None:
+        """What is counted is also counted for the brake, in these windows; `by_account`, for each SES account, too."""
+        self._by_account = by_account
         self._run = scripts.run
         self._redis = scripts.redis
         self._key = scripts.keys
@@ -166,6 +171,7 @@ class Reputation:
                 f"{fact.counter} {fact.list}" if fact.counter else "",
                 round(fact.sent_at.timestamp() * 1000) if fact.sent_at else 0,
                 fact.batch,
+                fact.send_id if self._by_account else "",
             )
             for fact in facts
         )

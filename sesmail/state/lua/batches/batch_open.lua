@@ -15,6 +15,20 @@ local function expires_at(due)
   return string.format('%.0f', math.min(tonumber(ARGV[11]) or oldest, oldest))
 end
 
+-- When it may begin, and how fast it may go. Answers the former.
+local function take_terms(id)
+  local due = math.max(tonumber(ARGV[10]) or 0, now)
+  redis.call('HSET', of_batch(id), 'wait_until', due, 'weight', ARGV[13])
+  redis.call('HDEL', of_batch(id), 'rate', 'ramp', 'ramp_from')
+  if ARGV[17] ~= '' then
+    redis.call('HSET', of_batch(id), 'rate', ARGV[17])
+  end
+  if ARGV[18] ~= '' then
+    redis.call('HSET', of_batch(id), 'ramp', ARGV[18], 'ramp_from', due)
+  end
+  return due
+end
+
 local id = redis.call('GET', of_key)
 if id and redis.call('EXISTS', of_batch(id)) == 1 then
   local f = redis.call('HMGET', of_batch(id), 'content', 'state', 'adds', 'v', 'wait_until')
@@ -23,6 +37,9 @@ if id and redis.call('EXISTS', of_batch(id)) == 1 then
   end
   if f[2] == 'cancelled' then
     return {'cancelled', id}
+  end
+  if f[2] == 'queueing' then -- nothing has gone out: it is as the last call says
+    f[5] = take_terms(id)
   end
   redis.call('HSET', of_batch(id), 'adds', ARGV[2], 'expires_at', expires_at(math.max(now, tonumber(f[5]))))
   if f[2] == 'queueing' or f[2] == 'finished' then
@@ -35,20 +52,14 @@ if id and redis.call('EXISTS', of_batch(id)) == 1 then
 end
 id = ARGV[1]
 redis.call('SETNX', key('index:secret'), ARGV[19]) -- the guard of guard.lua hashes addresses with it from the first on
-local due = math.max(tonumber(ARGV[10]) or 0, now)
 redis.call('SET', of_key, id)
+local due = take_terms(id)
 redis.call('HSET', of_batch(id), 'v', BATCH_VERSION, 'site', ARGV[3], 'account', ARGV[7], 'lane', ARGV[8], 'list', ARGV[9],
   'content', ARGV[5], 'state', 'queueing', 'adds', ARGV[2], 'opened_by', ARGV[2], 'accepted_at', now, 'moved_at', now,
-  'wait_until', due, 'expires_at', expires_at(due), 'weight', ARGV[13],
+  'expires_at', expires_at(due),
   'letter', ARGV[15], 'letter_digest', ARGV[16], 'chunks', 0, 'key', of_key, 'lifetime', ARGV[6])
 if ARGV[14] ~= '' then
   redis.call('HSET', of_batch(id), 'metadata', ARGV[14])
-end
-if ARGV[17] ~= '' then
-  redis.call('HSET', of_batch(id), 'rate', ARGV[17])
-end
-if ARGV[18] ~= '' then
-  redis.call('HSET', of_batch(id), 'ramp', ARGV[18], 'ramp_from', due)
 end
 redis.call('ZADD', key('batches'), now, id)
 keep_for(id, ARGV[6])

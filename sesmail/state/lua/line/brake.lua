@@ -2,7 +2,7 @@
 --
 -- ARGV: 1 'close' or 'open', 2 scope, 3 reason, 4 ms until a trial, 5 the longest that this may become (ms), 6 recipients of a
 --       trial, 7 how long a trial takes (ms), then for each of whom it begins to count anew: site, and 'from <list>' (or
---       'from' for all of its lists)
+--       'from' for all of its lists, 'from @<account>' for what went through an SES account)
 -- Answers 'closed', 'again' (a trial has failed: the next comes after twice the time) or 'opened' where that was done now,
 -- else ''. Repeated: ''.
 --
@@ -17,10 +17,11 @@ local trial_at, since, pause = string.match(entry or '', '^(%d+) %d+ (%d+) [^\n]
 local function count_anew(from)
   for i = 8, #ARGV, 2 do
     local brake, which = key('brake', ARGV[i]), ARGV[i + 1]
-    local list = string.match(which, '^from (.*)$')
+    local list, account = string.match(which, '^from ([^@]*)$'), string.match(which, '^from @(.*)$')
     for _, field in ipairs(redis.call('HKEYS', brake)) do
       local its_list = string.match(field, '^%d+ %d+ %S+ ?(.*)$')
-      if its_list and (not list or its_list == list) then
+      local its_account = string.match(field, '^%d+ %d+ [^@ ]+@(%S+)')
+      if its_list and (not list or its_list == list) and (not account or its_account == account) then
         redis.call('HDEL', brake, field)
       end
     end

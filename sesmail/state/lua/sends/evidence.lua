@@ -48,6 +48,9 @@ end
 if f[1] == 'sent' then
   return f[3] == message_id and 'known' or 'copy'
 end
+if f[1] == 'rejected' and f[3] == message_id then
+  return 'known' -- SES took it, and could not fill in its template: template_failed.lua
+end
 if f[1] == 'sending' or not is_known(f[4]) then
   redis.call('HSETNX', row, 'evidence', message_id)
   return 'kept'
