@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_LOOKED_THROUGH = (
     "email and events that name the person otherwise than by this address",
+    "stored events of a release newer than this one, if there is any: run its `sesmail erase` as well",
     "the broker's messages and a result backend, which hold the arguments of your own tasks",
     "your own database, logs, and backups of Redis",
     "the suppression list that SES keeps of the account, and whatever else AWS keeps",

@@ -22,8 +22,12 @@ _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM = 1e11
 """A number this large counts milliseconds: in seconds it would be the year 5138."""
-_COMMENT = re.compile(r"\s*\([^()]*\)\s*$")
-_TYPE_OF_ADDRESS = re.compile(r"^\s*rfc822\s*;\s*", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*\([^()]*\)\s*")
+_BEFORE_ADDRESS = re.compile(r"^\s*(?:(?:rfc822|utf-8)\s*;|mailto:)\s*", re.IGNORECASE)
+"""Its type, as reports of servers have it, or that of a link."""
+_QUOTED = re.compile(r"""^\s*(['"])([^'"]+)\1[\s.,;>]*$""")
+_AFTER_ADDRESS = " \t\r\n.,;>"
+"""What no domain ends with, but for the dot of its root."""
 _NO_ADDRESS = re.compile(r"[\s<>]")
 
 
@@ -124,12 +128,12 @@ def readable_address(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
-    text = _TYPE_OF_ADDRESS.sub("", value)
+    text = _BEFORE_ADDRESS.sub("", value)
     if "<" in text:
         text = text.rpartition("<")[2].partition(">")[0]
-    elif "(" in text:
+    elif not text.lstrip().startswith('"'):
         text = _COMMENT.sub("", text)
-    address = normal_address(text)
+    address = normal_address(_QUOTED.sub(r"\2", text).rstrip(_AFTER_ADDRESS))
     local, _, domain = address.rpartition("@")
     return address if local and domain and (local[0] == '"' or not _NO_ADDRESS.search(address)) else ""
 

@@ -261,7 +261,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key("ses-list", "set", "a day", "addresses on SES's own suppression list, while `sesmail suppress sync` runs"),
     Key("ses-list:place", "string", "a day", "how far an interrupted `sesmail suppress sync` has read it"),
     Key("rates:<site>:<day>", "hash", "400 days", "`counter list`: what became of the emails sent that day"),
-    Key("seen:<day>", "hash", "7 days", "digest of a fact: digest of the notification that first told of it"),
+    Key("seen:<day>", "hash", "7 days", "digest of a fact, or a former release's of it: of who told first"),
     Key(
         "delivery:<send id>",
         "hash",

@@ -346,11 +346,13 @@ def test_the_commands_dry_run_says_that_nothing_was_done_and_does_nothing(client
     assert client.ledger.status("waits").state is State.QUEUED
 
 
-def test_the_command_ends_with_1_where_email_of_a_newer_release_was_left(client, sesmail) -> None:
+def test_the_command_ends_with_1_where_email_of_a_newer_release_is_left_or_would_be(client, sesmail) -> None:
     accept(client, "newer", ANN)
     client.scripts.redis.hset(client.scripts.keys("send", "newer"), "v", 99)
-    done = sesmail("erase", ANN, "--json")
-    assert (done.exit_code, json.loads(done.stdout)["left_to_newer_release"]) == (1, 1)
+    for how in (["--dry-run"], []):
+        done = sesmail("erase", ANN, *how, "--json")
+        said = json.loads(done.stdout)
+        assert (done.exit_code, said["left_to_newer_release"], said["waiting_email"]) == (1, 1, 0)
 
 
 def test_what_is_no_address_is_refused_by_the_command_in_words(sesmail) -> None:

@@ -157,9 +157,7 @@ class LedgerEraser:
             except (ValueError, LookupError, TypeError, zlib.error, Newer):
                 self.counts["left_unread"] += 1
                 return ""
-        state = row["state"].decode()
-        if not self._dry_run:
-            state = self._write(send_id, row, record, others)
+        state = self._write(send_id, row, record, others)
         if state == _NEWER:
             self.counts["left_to_newer_release"] += 1
         elif state not in (_CHANGED, "gone"):
@@ -209,9 +207,9 @@ class LedgerEraser:
         return self._blobs[digest]
 
     def _write(self, send_id: str, row: Row, record: str, addresses: Sequence[str]) -> str:
-        """An email to these instead, or to nobody; the state that it was in."""
+        """An email to these instead, or to nobody; the state that it was in. With `dry_run`, that alone."""
         seen = hashlib.sha1(row["email"], usedforsecurity=False).hexdigest()
-        arguments = (record, "\n".join(addresses), len(addresses), self._sent_retention_ms)
+        arguments = (record, "\n".join(addresses), len(addresses), self._sent_retention_ms, int(self._dry_run))
         return str(self._scripts.run("erase_send", send_id, seen, *arguments).decode())
 
     def _count(self, state: str, *, to_others: bool) -> None:

@@ -258,18 +258,55 @@ def test_opt_outs_are_rebuilt_from_what_is_known(redis_store, scripts) -> None:
     assert [entry.reason for entry in suppression.read()] == [Reason.BOUNCED]
 
 
+COUNT_OF_THE_FORMER_RELEASE = """
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then
+  return 'first'
+end
+return redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] and 'again' or 'twin'
+"""
+"""What decided there whether a fact is counted."""
+
+
+def counted_formerly(site, bounce, told_by: str) -> str:
+    """What a worker of the former release, which knew a bounce by its type alone, makes of it."""
+    kind, (recipient,) = bounce["bounce"]["bounceType"], bounce["bounce"]["bouncedRecipients"]
+    key = "\n".join((bounce["mail"]["messageId"], "bounced", kind, recipient["emailAddress"]))
+    seen = site.scripts.keys("seen", bounce["bounce"]["timestamp"][:10])
+    return site.scripts.redis.eval(COUNT_OF_THE_FORMER_RELEASE, 1, seen, _digest(key), _digest(told_by)).decode()
+
+
+def passing_bounce_of(address: str, sub_type: str):
+    return bounce_of(address, to=[address], kind="Transient", sub_type=sub_type)
+
+
+def counts_of(site, bounce) -> list[int]:
+    day = datetime.fromisoformat(bounce["mail"]["timestamp"]).date()
+    return [rates.counts[Counter.BOUNCED_TRANSIENT] for rates in site.reputation.rates("alpha", day, day)]
+
+
 def test_a_bounce_that_the_former_release_counted_is_not_counted_when_it_comes_again(redis) -> None:
-    """That release knew a bounce by its type alone."""
     site = SiteOfEvents(redis)
-    bounce = bounce_of("ann@example.org", to=["ann@example.org"], kind="Transient", sub_type="MailboxFull")
-    day = bounce["bounce"]["timestamp"][:10]
-    former = "\n".join((bounce["mail"]["messageId"], "bounced", "Transient", "ann@example.org"))
-    redis.hset(site.scripts.keys("seen", day), _digest(former), _digest("another notification"))
+    bounce = passing_bounce_of("ann@example.org", "MailboxFull")
+    assert counted_formerly(site, bounce, "another notification") == "first"
     site.hear(bounce)
-    today = datetime.fromisoformat(bounce["mail"]["timestamp"]).date()
-    assert site.reputation.rates("alpha", today, today) == []
-    full = bounce_of("bob@example.org", to=["bob@example.org"], kind="Transient", sub_type="MailboxFull")
-    away = bounce_of("bob@example.org", to=["bob@example.org"], kind="Transient", sub_type="General")
+    assert counts_of(site, bounce) == []
+
+
+def test_a_bounce_that_we_counted_is_not_counted_by_the_former_release_which_tells_what_we_did_not_get_to(
+    redis,
+) -> None:
+    site = SiteOfEvents(redis)
+    bounce = passing_bounce_of("ann@example.org", "MailboxFull")
+    site.hear(bounce)
+    (stored,) = site.store.read("alpha", EventState.PROCESSED)
+    assert counted_formerly(site, bounce, "another notification") == "twin"
+    assert counted_formerly(site, bounce, stored.event_id) == "again"  # we died before receivers were told
+
+
+def test_two_bounces_that_are_one_for_the_former_release_are_two_for_us_each_counted_once(redis) -> None:
+    site = SiteOfEvents(redis)
+    full, away = (passing_bounce_of("bob@example.org", sub_type) for sub_type in ("MailboxFull", "General"))
     site.hear(full, away)
-    (rates,) = site.reputation.rates("alpha", today, today)
-    assert rates.counts[Counter.BOUNCED_TRANSIENT] == 2
+    site.hear(full, away)
+    assert counts_of(site, full) == [2]
+    assert counted_formerly(site, full, "another") == counted_formerly(site, away, "another") == "twin"

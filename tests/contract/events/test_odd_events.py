@@ -92,7 +92,16 @@ SPELLINGS = [
     "Jane <Sales> <jane@example.org>",
     "<jane@example.org>",
     "jane@example.org (Jane Doe)",
+    "(Jane) jane@example.org (Sales) (North)",
     "rfc822;jane@example.org",
+    "utf-8; jane@example.org",
+    "mailto:jane@example.org",
+    "'jane@example.org'",
+    '"jane@example.org"',
+    "Jane <'jane@example.org'>",
+    "jane@example.org.",
+    "jane@example.org, ",
+    "jane@example.org>;",
     "Jane <jane@example.org",
 ]
 

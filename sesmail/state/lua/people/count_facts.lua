@@ -2,9 +2,13 @@
 --
 -- ARGV: 1 how long a fact is remembered (s), 2 how long rates are kept (s), 3 the brake's windows (ms each, with spaces
 --       between; '': it does not count), then for each fact: the day it happened, its digest of 8 bytes (and behind it
---       that by which a former release knows it, where that is another), the digest of who tells of it, site, day of sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it),
+--       that by which a former release knows it, where that is another), the digest of who tells of it, site, day of
+--       sending, 'counter list' (or ''), when its email was sent (epoch ms; 0: the brake does not judge it),
 --       the id of the batch that its email is of (or ''), the id of its send, where the brake counts by account, too (or '')
 -- Answers for each: 'first', 'again' (told by the same before) or 'twin' (told by another before).
+--
+-- What a former release knows by another digest is marked under that one, too, so that its workers do not count it again.
+-- For them several facts are one; a field beside the mark says that we made it, so that we do not take them for one.
 --
 -- `brake:<site>` has what the brake judges by: "<window> <end of its part> <counter> <list>" is what was told in a sixth of a
 -- window (brake_counts.lua sums it up), and "from <list>", or "from" for all, since when (ms) emails must have been sent to count.
@@ -52,9 +56,16 @@ end
 for i = 4, #ARGV, 9 do
   local seen, told_by, counter = key('seen', ARGV[i]), ARGV[i + 2], ARGV[i + 5]
   local fact, formerly = string.sub(ARGV[i + 1], 1, 8), string.sub(ARGV[i + 1], 9)
-  local teller = redis.call('HGET', seen, fact) or (formerly ~= '' and redis.call('HGET', seen, formerly))
+  local ours = formerly .. ' ours'
+  local teller = redis.call('HGET', seen, fact)
+  if not teller and formerly ~= '' and redis.call('HEXISTS', seen, ours) == 0 then
+    teller = redis.call('HGET', seen, formerly)
+  end
   if not teller then
     redis.call('HSET', seen, fact, told_by)
+    if formerly ~= '' then
+      redis.call('HSET', seen, formerly, told_by, ours, '')
+    end
     expires[seen] = seen_seconds
     if counter ~= '' then
       local rates = key('rates', ARGV[i + 3], ARGV[i + 4])

@@ -5,7 +5,7 @@
 --        sending -> sent: its only recipient was erased, and an event has proved that SES took it
 --
 -- ARGV: 1 id, 2 SHA-1 of the email as it was seen, 3 the email to the others ('': nobody is left), 4 their addresses, one a
---       line, 5 how many they are, 6 retention of a sent row (ms)
+--       line, 5 how many they are, 6 retention of a sent row (ms), 7 '1': it is only asked, and nothing is done
 -- Answers the state that it was in, or 'changed' (the email is another by now, or gone), 'gone', 'of a newer release'.
 local id, row = ARGV[1], key('send', ARGV[1])
 local f = redis.call('HMGET', row, 'state', 'lane', 'v', 'email')
@@ -18,6 +18,9 @@ if not is_known(f[3]) then
 end
 if not f[4] or redis.sha1hex(f[4]) ~= ARGV[2] then
   return 'changed'
+end
+if ARGV[7] == '1' then
+  return state
 end
 
 if ARGV[3] ~= '' then
