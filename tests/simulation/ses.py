@@ -253,7 +253,7 @@ class Transport:
         for entry in request["BulkEmailEntries"]:
             tags = {each["Name"]: each["Value"] for each in entry["ReplacementTags"]}
             (to,) = entry["Destination"]["ToAddresses"]
-            emails[tags[ID_TAG]] = letter.personal(to, subject="x", text="x", html=None, tags=tags)
+            emails[tags.pop(ID_TAG)] = letter.personal(to, subject="x", text="x", html=None, tags=tags)
         self._step()
         answers = self._ses.send_several(emails)
         self._step()
