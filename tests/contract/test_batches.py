@@ -299,6 +299,34 @@ def test_batches_share_in_turns_by_weight_so_that_a_small_list_does_not_wait(cli
     assert large.status().counts["sent"] == 200
 
 
+def test_who_gives_back_its_only_chunk_goes_behind_those_who_wait(client: Client) -> None:
+    batches = [client.send_batch(LETTER, readers(*range(30)), key=key, list="news") for key in "abc"]
+    turns = []
+    for turn in range(9):
+        held = client.batches.claim(Lane.BULK, client.lease.owner(), f"t{turn}")
+        turns.append(held.batch_id)
+        client.batches.release(held)
+    assert [turns.count(batch.id) for batch in batches] == [3, 3, 3]
+    fresh = client.send_batch(LETTER, readers(1), key="d", list="news")
+    assert fresh.id in [client.batches.claim(Lane.BULK, client.lease.owner(), f"more{n}").batch_id for n in range(4)]
+
+
+def test_who_comes_while_the_others_chunks_are_held_makes_up_for_nothing(client: Client) -> None:
+    old = client.send_batch(LETTER, readers(*range(30)), key="a", list="news")
+    for turn in range(20):
+        client.batches.release(client.batches.claim(Lane.BULK, client.lease.owner(), f"t{turn}"))
+    held = client.batches.claim(Lane.BULK, client.lease.owner(), "held")
+    new = client.send_batch(LETTER, readers(*range(30)), key="b", list="news")
+    client.batches.release(held)
+    turns = []
+    for turn in range(6):
+        held = client.batches.claim(Lane.BULK, client.lease.owner(), f"then{turn}")
+        turns.append(held.batch_id)
+        client.batches.release(held)
+    assert turns.count(old.id) in (2, 3), "it had the turn before"
+    assert turns.count(new.id) == len(turns) - turns.count(old.id)
+
+
 def test_a_ticket_of_one_lane_takes_no_batch_of_the_other(client: Client, ses: Ses) -> None:
     urgent = Letter(subject="Hello", text="Hi.", lane="transactional")
     batch = client.send_batch(urgent, ["ann@example.org"], key="k")
@@ -842,6 +870,25 @@ def test_who_has_had_too_many_emails_within_the_hour_is_set_aside_and_can_be_sen
     guarded.real_outbox.requeue(f"{batch.id}-0")
     guarded.delivery.work(guarded.delivery.claim(f"{batch.id}-0"), None)
     assert len(ses.emails) == 4
+    guarded.close()
+
+
+def test_who_waits_for_the_next_day_of_a_ramp_has_had_nothing_yet(
+    redis: Redis, redis_server: EmbeddedRedis, ses: Ses
+) -> None:
+    guarded = Client(
+        Settings(redis_url=redis_server.url, region="us-east-1", hourly_limit_per_address=1, **SAID), Broker()
+    )
+    vars(guarded)["transport"] = ses
+    guarded.turns.take("account", 600)
+    guarded.throttle.update_account(rate=-1, quota_24h=-1, sent_24h=0)
+    batch = guarded.send_batch(LETTER, readers(1, 2), key="k", list="news", ramp=1)
+    work(guarded)
+    assert batch.status().counts == {"queued": 1, "sent": 1}
+    for number in (1, 2):
+        guarded.ledger.accept(f"s{number}", Email(f"reader{number}@example.org", "s", "t", from_email="a@example.com"))
+    had = [guarded.ledger.claim(f"s{number}", "worker") is State.ABANDONED for number in (1, 2)]
+    assert sorted(had) == [False, True]
     guarded.close()
 
 

@@ -47,14 +47,17 @@ local function begin(number, state, address)
   if not why and is_closed then
     return 'closed'
   end
+  if not why and f[6] and not begin_on_ramp(id, tonumber(f[6]), tonumber(f[7])) then
+    return 'waits'
+  end
   local whose = not why and limit > 0 and
     has_had_enough(id .. '-' .. string.format('%d', number), address, {}, limit, ARGV[6], now_ms())
   if whose then
     redis.call('HINCRBY', key('meters', 'guard'), 'held_back', 1)
+    if f[6] then
+      redis.call('HINCRBY', of_batch(id), 'ramp_begun', -1)
+    end
     return 'too-many ' .. whose .. ' ' .. is_news(whose)
-  end
-  if not why and f[6] and not begin_on_ramp(id, tonumber(f[6]), tonumber(f[7])) then
-    return 'waits'
   end
   add_move(moves, id, number, 'queued', why or 'sending')
   return why or 'sending'

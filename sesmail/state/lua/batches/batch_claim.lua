@@ -42,8 +42,10 @@ for _, id in ipairs(redis.call('ZRANGE', ready, 0, -1)) do
   elseif string.find(' ' .. ARGV[5] .. ' ', ' ' .. f[1] .. ' ', 1, true) and has_room and may_go(id, now) then
     local chunk = redis.call('LPOP', of_batch(id, 'todo'))
     if chunk then
-      keep_up(redis.call('ZSCORE', ready, id))
-      redis.call('ZINCRBY', ready, math.max(1, (left_in_chunk(id, chunk))) / tonumber(f[2]), id)
+      local turn, cost = redis.call('ZSCORE', ready, id), math.max(1, (left_in_chunk(id, chunk))) / tonumber(f[2])
+      keep_up(turn)
+      redis.call('SET', of_its_lane(id, 'turn'), turn)
+      redis.call('HSET', of_batch(id), 'next_turn', redis.call('ZINCRBY', ready, cost, id), 'turn_cost', cost)
       redis.call('HSET', key('batches', 'held'), id .. ' ' .. chunk, ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%.0f', now))
     end
     if redis.call('LLEN', of_batch(id, 'todo')) == 0 then

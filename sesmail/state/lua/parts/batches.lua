@@ -159,17 +159,27 @@ local function keep_for(id, lifetime_ms)
   end
 end
 
-local function ready_of(id)
+-- Batches take turns by start-time fair queueing: whoever has the lowest score in `batches:ready` is next, and goes on by what its
+-- chunk is worth. The score of whoever had a turn last stands beside it, for who comes while nobody waits.
+local function of_its_lane(id, what)
   local f = redis.call('HMGET', of_batch(id), 'site', 'lane')
-  return key('batches', 'ready', f[1] .. ':' .. f[2])
+  return key('batches', what, f[1] .. ':' .. f[2])
 end
 
--- Puts a batch among those that are sent; a new one comes to its turn at once, but makes up for nothing.
+local function ready_of(id)
+  return of_its_lane(id, 'ready')
+end
+
+-- Puts a batch among those that are sent. A new one comes to its turn at once, but makes up for nothing; one whose last chunk
+-- was held comes when it would have come without that; not later than by one turn, as a former release knows no scores of these.
 local function make_ready(id)
   local ready = ready_of(id)
   if redis.call('LLEN', of_batch(id, 'todo')) > 0 and not redis.call('ZSCORE', ready, id) then
-    local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
-    redis.call('ZADD', ready, first[2] or 0, id)
+    local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')[2]
+    local turn = tonumber(first or redis.call('GET', of_its_lane(id, 'turn')) or 0)
+    local f = redis.call('HMGET', of_batch(id), 'next_turn', 'turn_cost')
+    local own = math.min(tonumber(f[1]) or turn, turn + (tonumber(f[2]) or 0))
+    redis.call('ZADD', ready, string.format('%.17g', math.max(turn, own)), id)
   end
 end
 
