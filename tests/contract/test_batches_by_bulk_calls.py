@@ -187,7 +187,7 @@ def test_no_answer_to_a_whole_call_leaves_each_of_its_recipients_unknown(client:
     batch = client.send_batch(LETTER, readers(3), key="k", list="news")
     simulator.faults(script=["error_after"])
     client.chunk_worker.work(Lane.BULK, None)
-    assert batch.status().counts == {"sending": 3}
+    assert batch.status().counts == {"unknown": 3}
     for number in range(3):
         assert client.ledger.record_evidence(f"{batch.id}-{number}", f"ses-{number}") == "settled"
     client.sweeper.sweep()

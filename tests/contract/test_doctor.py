@@ -674,7 +674,7 @@ def bounces_come_twice(shop: Shop) -> None:
 @broken("ses-call", "it goes through a proxy")
 def ses_is_asked_through_a_proxy(shop: Shop) -> None:
     shop.environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    shop.environment.setattr("sesmail.ses.internals._refuse_what_others_hear", lambda _client: None)  # moto, here
+    shop.environment.setattr("sesmail.ses.internals._refuse_what_others_hear", lambda *_: None)  # moto, here
     shop.skip = {one for one in CHECKS if one != "ses-call"}
 
 

@@ -720,7 +720,7 @@ def unknown_host(*_: object, **__: object) -> None:
 
 
 def test_an_endpoint_that_does_not_answer_is_told_by_its_host():
-    with pytest.raises(SesUnavailable, match=r"127\.0\.0\.1: if this lasts, see whether the endpoint's address"):
+    with pytest.raises(SesUnavailable, match=r"127\.0\.0\.1:1: if this lasts, see whether the endpoint's address"):
         SesTransport(region="us-east-1", endpoint_url="http://127.0.0.1:1").account()
 
 

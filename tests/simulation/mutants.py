@@ -255,7 +255,7 @@ ERASING = (
     _lua(
         "how far email got is noted of who was erased",
         "progress",
-        "if is_erased(ARGV[i + 1], ARGV[2] * 1000) then",
+        "if is_erased(recipient, ARGV[2] * 1000) then",
         "if false then",
     ),
 )
