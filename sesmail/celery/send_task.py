@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
+LONGEST_SECONDS = 100 * 365 * 86_400.0
+"""What is further away was written by mistake."""
+
 _EMAIL = inspect.signature(Email)
 
 P = ParamSpec("P")
@@ -280,7 +283,7 @@ def _seconds_until(field: str, when: float | timedelta | datetime | str | None, 
     Raises `InvalidEmail`.
     """
     if isinstance(when, timedelta):
-        return when.total_seconds()
+        when = when.total_seconds()
     if isinstance(when, str):
         when = _parsed(field, when)
     if isinstance(when, datetime):
@@ -288,6 +291,8 @@ def _seconds_until(field: str, when: float | timedelta | datetime | str | None, 
         return (aware - datetime.now(UTC)).total_seconds()
     if when is not None and not isinstance(when, int | float):
         raise InvalidEmail(field, f"is {kind_of(when)}; give seconds, a timedelta or a datetime")
+    if when is not None and not abs(when) <= LONGEST_SECONDS:  # not a number is neither
+        raise InvalidEmail(field, "is no number of seconds within a hundred years")
     return when
 
 

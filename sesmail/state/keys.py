@@ -184,7 +184,7 @@ CATALOGUE: tuple[Key, ...] = (
         "ids of batches by what they have had of the lane so far",
     ),
     Key("batches:held", "hash", "while any is held", "`<batch> <chunk>`: `owner token since (ms) number`"),
-    Key("batches:turn:<site>:<lane>", "string", "for ever", "what whoever took a chunk last had had of the lane before it"),
+    Key("batches:turn:<site>:<lane>", "string", "for ever", "what the batch that had a turn last had had of the lane"),
     Key("batches:awake:<site>:<lane>", "string", "a minute", "how many tickets for batches nobody has taken yet"),
     Key(
         "batches:untold:<site>",

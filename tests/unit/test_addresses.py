@@ -39,7 +39,6 @@ def test_an_address_is_shown_without_user_and_password(url, without):
         "redis://127.0.0.1:63x79/5",
         "redis://127.0.0.1:6379/five",
         "redis://127.0.0.1:6379/-1",
-        "redis://127.0.0.1:6379/?db=five",
         "redis://:s3cret/x@127.0.0.1:6379/5",
         "redis://:1/s3cret@127.0.0.1/5",
         "redis://:12?s3cret@127.0.0.1/5",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 from kombu import Connection
@@ -118,6 +119,73 @@ def test_an_option_that_no_connection_has_is_refused_before_redis_is_asked(url: 
     with pytest.raises(ConfigurationError) as refused:
         read_address(url)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "write"),
+    [
+        ("protocol=9", "Write 2 or 3"),
+        ("socket_timeout=0", "Write seconds, more than 0"),
+        ("socket_timeout=nan", "Write seconds, more than 0"),
+        ("socket_connect_timeout=-3", "Write seconds, more than 0"),
+        ("socket_read_size=0", "Write bytes"),
+        ("health_check_interval=1.5", "Write whole seconds"),
+        ("max_connections=-1", "Write a whole number"),
+        ("db=-1", "Write the number of a database"),
+        ("db=five", "Write the number of a database"),
+        ("socket_keepalive=off", "Write true or false"),  # to redis-py, this is true
+        ("ssl_cert_reqs=CERT_BOGUS", "Write required, optional or none"),
+        ("ssl_min_version=1.2", "Write 771 for TLS 1.2"),
+        ("ssl_include_verify_flags=VERIFY", "Write names of Python's ssl.VerifyFlags"),
+    ],
+)
+def test_an_option_that_cannot_be_so_is_refused_with_its_value_and_what_to_write(option: str, write: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_address(f"rediss://:{ESCAPED}@a.example/0?{option}")
+    assert f"cannot be so: {option}. Nothing was done. {write}" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["client_name=no%20name", "socket_timeout=%00", "socket_timeout=a/b"])
+def test_of_a_value_that_may_be_more_than_was_meant_nothing_is_told(option: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"=what stands there\. Nothing was done"):
+        read_address(f"redis://a.example/0?{option}")
+
+
+def test_options_of_sentinels_are_looked_at_too() -> None:
+    url = "sentinel://a.example/0?master_name=m"
+    with pytest.raises(ConfigurationError, match="cannot be so: sentinel_socket_timeout=0"):
+        read_address(f"{url}&sentinel_socket_timeout=0")
+    with pytest.raises(ConfigurationError, match="cannot have: sentinel_bogus"):
+        read_address(f"{url}&sentinel_bogus=1")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "socket_timeout=1.5&socket_connect_timeout=2&health_check_interval=0&max_connections=0&protocol=3&db=7",
+        "ssl_cert_reqs=none&ssl_min_version=772&ssl_check_hostname=false&ssl_exclude_verify_flags=[VERIFY_X509_STRICT]",
+    ],
+)
+def test_what_is_meant_is_taken(option: str) -> None:
+    assert read_address(f"rediss://a.example?{option}").options
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("ssl_ca_certs={folder}/none.pem", "No such file"),
+        ("ssl_ca_certs={folder}/bad.pem", "certificate"),
+        ("ssl_certfile={folder}/bad.pem", "PEM"),
+        ("ssl_keyfile={folder}/bad.pem", "ssl_keyfile without ssl_certfile"),
+        ("ssl_ciphers=nonsense", "cipher"),
+    ],
+)
+def test_tls_that_cannot_be_spoken_is_told_before_redis_is_asked(tmp_path: Path, options: str, told: str) -> None:
+    (tmp_path / "bad.pem").write_text("this is no certificate")
+    with pytest.raises(ConfigurationError, match=r"names for TLS what cannot\s+be used") as refused:
+        connect(f"rediss://127.0.0.1:1/0?{options.format(folder=tmp_path)}", timeout_seconds=1)
+    assert told.lower() in str(refused.value).lower()
 
 
 def test_how_another_client_wants_its_answers_is_nothing_to_us() -> None:

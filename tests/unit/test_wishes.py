@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from celery import Celery, chain, group
 from kombu import Connection
 
+from sesmail import send_ses_email
 from sesmail.celery import wishes
 from sesmail.errors import InvalidEmail
 
@@ -77,3 +79,11 @@ def test_what_a_newer_release_has_written_is_not_read() -> None:
     assert wishes.read('{"v":2,"link":"in another form"}') is None
     assert wishes.read('{"v":1,"priority":3}') == {"priority": 3}
     assert wishes.read("") == {}
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e15, timedelta.max])
+@pytest.mark.parametrize("option", ["countdown", "expires"])
+def test_no_email_is_to_wait_for_a_time_that_never_comes(app: Celery, option: str, seconds: float | timedelta) -> None:
+    app.set_default()
+    with pytest.raises(InvalidEmail, match=rf"{option}: is no number of seconds within a hundred years"):
+        send_ses_email.apply_async(("ann@example.org", "Hello", "Hi."), **{option: seconds})

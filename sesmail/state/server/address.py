@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from inspect import signature
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from redis.connection import URL_QUERY_ARGUMENT_PARSERS, parse_url
+from redis.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection, parse_url
 
 from sesmail.errors import ConfigurationError
+from sesmail.state.server.options import wanted_instead
 
 
 class Kind(StrEnum):
@@ -35,11 +37,15 @@ _PORTS = {Kind.ONE: 6379, Kind.SENTINEL: 26379, Kind.CLUSTER: 6379}
 _CERTIFICATES = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
 _OF_TLS = "ssl_"
 _OF_SENTINELS = "sentinel_"
-_TEXTS = {"username", "password", "client_name", "lib_name", "lib_version", "path"}
+_TEXTS = {"username", "password", "client_name", "lib_name", "lib_version"}
 _ANSWERS = {"decode_responses", "encoding", "encoding_errors", "legacy_responses"}
 """How redis-py is to give answers: for a program's own client of the same address. To us they are bytes."""
-_OPTIONS = {*_TEXTS, *_ANSWERS, *URL_QUERY_ARGUMENT_PARSERS} - {"timeout"}
-"""What an address may say behind its question mark, beside what begins with `ssl_`."""
+_OPTIONS = {name for name in (*_TEXTS, *_ANSWERS, *URL_QUERY_ARGUMENT_PARSERS) if not name.startswith(_OF_TLS)}
+_OPTIONS -= {"timeout", "retry_on_error"}  # of pools that we do not use; errors cannot be named in a text
+"""What an address may say behind its question mark."""
+_TLS_OPTIONS = {name for name in signature(SSLConnection.__init__).parameters if name.startswith(_OF_TLS)}
+_TLS_OPTIONS -= {"ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp_stapled"}  # they need objects
+"""The same, where it speaks TLS."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,9 +123,10 @@ def _read(url: str, master_name: str) -> Address:
     master_name = query.pop("master_name", "") or master_name
     credentials = query.pop("credential_provider", "")  # kombu's word
     is_encrypted = spelt == "rediss"
-    for name in query:
-        if not (is_encrypted if name.startswith(_OF_TLS) else name in _OPTIONS):
-            raise _no_option(name)
+    for name, value in query.items():
+        _check(name, value, is_encrypted=is_encrypted)
+    for name, value in sentinel.items():
+        _check_of_sentinels(name, value)
     asked = {name: value for name, value in query.items() if name not in _ANSWERS}
     options = _options(spelt, f"{user}{hosts[0]}", path, asked)
     return Address(
@@ -202,10 +209,32 @@ def _is_true(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
+def _check(name: str, value: str, *, is_encrypted: bool, prefix: str = "") -> None:
+    """Whether a connection can have this option, and whether it can be so. Raises `ConfigurationError`."""
+    known = _TLS_OPTIONS if is_encrypted and name.startswith(_OF_TLS) else _OPTIONS
+    if name not in known:
+        raise _no_option(f"{prefix}{name}")
+    if wanted := wanted_instead(name, value):
+        raise _no_value(f"{prefix}{name}", value, wanted)
+
+
+def _check_of_sentinels(name: str, value: str) -> None:
+    of_server = name.removeprefix(_OF_SENTINELS)
+    _check("socket_keepalive" if of_server == "ssl" else of_server, value, is_encrypted=True, prefix=_OF_SENTINELS)
+
+
+def _no_value(name: str, value: str, wanted: str) -> ConfigurationError:
+    told = value if re.fullmatch(r"[\w.+-]{1,40}", value) else "what stands there"  # which may be more than was meant
+    return ConfigurationError(
+        "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that cannot be "
+        f"so: {name}={told}. Nothing was done. Write {wanted}, or leave it out."
+    )
+
+
 def _no_option(name: str) -> ConfigurationError:
     told = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "one"
     wanted = "Leave it out. "
-    if name.startswith(_OF_TLS):
+    if name in _TLS_OPTIONS:
         wanted = "It is for TLS: write rediss:// in front, or leave it out. "
     return ConfigurationError(
         "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that a "

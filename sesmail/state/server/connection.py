@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def connect(
     }
     if "path" not in options:  # refused for those
         options["socket_keepalive"] = True
+    if address.is_encrypted:
+        _check_files(address.options)
     if address.credentials:
         options["credential_provider"] = _credentials(address)
     if address.kind is Kind.ONE:
@@ -61,6 +64,27 @@ def connect(
     if str(address) not in known:
         known[str(address)] = _finder(address, options, key)
     return Redis.from_pool(known[str(address)].pool(**_by(address), **options))
+
+
+def _check_files(options: Mapping[str, Any]) -> None:
+    """That TLS can be spoken with what the address names, as redis-py will load it. Raises `ConfigurationError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    authorities = [named.get(f"ssl_ca_{kind}") for kind in ("certs", "path", "data")]
+    try:
+        if "ssl_certfile" in named or "ssl_keyfile" in named:
+            context.load_cert_chain(named["ssl_certfile"], named.get("ssl_keyfile"), named.get("ssl_password"))
+        if any(authorities):
+            context.load_verify_locations(*authorities)
+        if "ssl_ciphers" in named:
+            context.set_ciphers(named["ssl_ciphers"])
+    except (OSError, KeyError) as error:
+        said = "ssl_keyfile without ssl_certfile" if isinstance(error, KeyError) else error.strerror or str(error)
+        raise ConfigurationError(
+            "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) names for TLS what cannot "
+            f"be used ({said}). Nothing was done. Are the files of ssl_ca_certs, ssl_certfile and ssl_keyfile there, "
+            "in PEM, readable for this process and of one pair, and is ssl_ciphers spelt as OpenSSL does?"
+        ) from error
 
 
 def _pool(address: Address, options: Mapping[str, Any]) -> ConnectionPool:

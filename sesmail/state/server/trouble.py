@@ -70,6 +70,9 @@ PASSES = {
     "TRYAGAIN": "its cluster is moving this slot",
     "UNBLOCKED": "it has just become a replica",
     "max number of clients": "it has as many connections as it takes: raise `maxclients`, or end some",
+    "Too many connections": (
+        "this program has as many connections to it as `max_connections` of its address lets it have: leave that out"
+    ),
     "max clients": "it has as many connections as it takes: raise `maxclients`, or end some",
 }
 """Beginnings of what Redis says in conditions that end, with what helps."""
@@ -142,7 +145,10 @@ def _refusal(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NOT_TRUSTED
-        if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in {
+            "WRONG_VERSION_NUMBER",
+            "RECORD_LAYER_FAILURE",
+        }:
             return NO_TLS
     if isinstance(error, InvalidResponse):
         return NO_REDIS
