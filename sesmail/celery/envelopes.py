@@ -27,6 +27,7 @@ from sesmail.celery.internals import (
 )
 from sesmail.celery.wishes import Composed
 from sesmail.errors import ConfigurationError
+from sesmail.settings.reading import BROKER
 from sesmail.state.server.address import Kind, read_address
 from sesmail.vocabulary import Caller, Envelope
 
@@ -117,7 +118,7 @@ class Envelopes:
         broker = redis_of_broker(named, conf.broker_use_ssl, conf.broker_transport_options)
         try:
             ledgers = read_address(self._settings.redis_url, master_name=self._settings.redis_master_name)
-            return ledgers.kind is Kind.ONE and str(ledgers) == str(read_address(broker or ""))
+            return ledgers.kind is Kind.ONE and str(ledgers) == str(read_address(broker or "", said_as=BROKER))
         except ConfigurationError:
             return False
 

@@ -59,7 +59,8 @@ class KeptInRedis(Base):
 
     def _connect(self, timeout_seconds: float, keys: Keys, url: str | None = None) -> Redis:
         settings = self.settings
-        address = read_address(url or settings.redis_url, master_name=settings.redis_master_name)
+        said_as = settings.said_as("event_store" if url else "redis_url")
+        address = read_address(url or settings.redis_url, master_name=settings.redis_master_name, said_as=said_as)
         if settings.redis_credentials and not url:
             address = replace(address, credentials=settings.redis_credentials)
         connection = connect(

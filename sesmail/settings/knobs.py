@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sesmail.accounts import DEFAULT, AccountSettings, checked, of_any_email
@@ -408,6 +408,12 @@ class Settings(BaseSettings):
     event_retention_seconds: Seconds = Field(
         default=90 * DAY, description="How long a processed event is kept; in SQL until `sesmail purge`."
     )
+
+    _said_as = PrivateAttr(default_factory=dict[str, str])
+
+    def said_as(self, field: str) -> str:
+        """An address as whoever said it spelt its setting, and where: `SESMAIL_REDIS_URL in the environment`."""
+        return self._said_as.get(field, f"{ENVIRONMENT_PREFIX}{field.upper()}")
 
     @field_validator("ses")
     @classmethod

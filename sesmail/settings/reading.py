@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
+ADDRESSES = {"redis_url", "event_store"}
+BROKER = "Celery's broker_url"
+"""As the address of a ledger that nobody else names is said."""
 WRONG = "Wrong settings; no email is sent until they are mended:"
 
 
@@ -56,9 +59,12 @@ def load(
         settings = Settings(**said)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, asked)) from None
+    for field in ADDRESSES & settings.model_fields_set:
+        settings._said_as[field] = _spelt((field,), asked)  # noqa: SLF001  who reads them knows who said what
     of_celery: dict[str, str] = {}
     if default_redis_url and "redis_url" not in settings.model_fields_set:
         of_celery["redis_url"] = default_redis_url
+        settings._said_as["redis_url"] = BROKER  # noqa: SLF001
     if default_global_key_prefix and not {"key_prefix", "global_key_prefix"} & settings.model_fields_set:
         of_celery["global_key_prefix"] = default_global_key_prefix
     return settings.model_copy(update=of_celery)

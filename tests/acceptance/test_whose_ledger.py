@@ -218,7 +218,9 @@ def test_the_first_line_shows_the_address_without_user_and_password(plain: Proje
 def test_a_typing_error_in_the_address_is_told_in_a_line_that_shows_none_of_it(plain: Project, url: str) -> None:
     pause = plain.run(SESMAIL, "pause", SESMAIL_REDIS_URL=url.format(s=SECRET))
     (line,) = pause.err.splitlines()
-    assert line.startswith("Error: The address of a Redis (SESMAIL_REDIS_URL, ")
+    assert line.startswith(
+        "Error: The address of a Redis (SESMAIL_REDIS_URL in the environment) is not written as one. "
+    )
     assert SECRET not in line
     assert (pause.code, pause.out) == (78, "")
 

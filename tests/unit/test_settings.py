@@ -8,6 +8,7 @@ import django.conf
 import pytest
 from pydantic import ValidationError
 
+from sesmail import Client
 from sesmail.errors import ConfigurationError
 from sesmail.settings import ENVIRONMENT_PREFIX, Settings, Source, load, rate_limit
 
@@ -275,3 +276,16 @@ def test_a_misspelt_variable_is_noticed_but_not_one_that_kubernetes_makes_up(mon
 def test_a_certificate_of_another_machine_is_never_trusted_in_place_of_sns_s(url):
     with pytest.raises(ConfigurationError, match="sns_certificate_url"):
         load(by_celery({"sns_certificate_url": url}))
+
+
+def test_an_address_that_is_none_is_told_with_who_said_it(monkeypatch):
+    monkeypatch.setenv("SESMAIL_EVENT_STORE", "redis://127.0.0.1:1/0?protocol=9")
+    django = Source(name="Django's settings", spelling='SESMAIL["{}"]', said={"redis_url": "redi://127.0.0.1:1/0"})
+    client = Client(load(django))
+    with pytest.raises(ConfigurationError, match=r'\(SESMAIL\["REDIS_URL"\] in Django\'s settings\) is not written'):
+        client.scripts  # noqa: B018  to be made
+    with pytest.raises(ConfigurationError, match=r"\(SESMAIL_EVENT_STORE in the environment\) has an option that"):
+        client.event_store  # noqa: B018
+    of_broker = Client(load(default_redis_url="redis://127.0.0.1:1/x"))
+    with pytest.raises(ConfigurationError, match=r"\(Celery's broker_url\) is not written as one"):
+        of_broker.scripts  # noqa: B018

@@ -33,6 +33,8 @@ _SCHEMES = {
     "redis+cluster": (Kind.CLUSTER, "redis"),
     "rediss+cluster": (Kind.CLUSTER, "rediss"),
 }
+SAID_AS = "SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's"
+"""Where an address may come from, for who is not told."""
 _PORTS = {Kind.ONE: 6379, Kind.SENTINEL: 26379, Kind.CLUSTER: 6379}
 _CERTIFICATES = re.compile(r"(?<=ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
 _OF_TLS = "ssl_"
@@ -84,10 +86,15 @@ class Address:
         return f"{scheme}://{hosts}/{database}"
 
 
-def read_address(url: str, *, master_name: str = "") -> Address:
+class _Wrong(Exception):
+    """What is wrong with an address, and what to write."""
+
+
+def read_address(url: str, *, master_name: str = "", said_as: str = SAID_AS) -> Address:
     """What an address says; `master_name` is the Sentinels' where it says none. Raises `ConfigurationError`.
 
-    What redis-py would overlook is refused, too: with it, another database would be used than is meant.
+    What redis-py would overlook is refused, too: with it, another database would be used than is meant. `said_as` names
+    the setting for people.
     """
     if not url:  # and not 127.0.0.1: what waits there may be email of somebody else
         raise ConfigurationError(
@@ -97,8 +104,10 @@ def read_address(url: str, *, master_name: str = "") -> Address:
         )
     try:
         address = _read(url, master_name)
+    except _Wrong as wrong:
+        raise ConfigurationError(f"The address of a Redis ({said_as}) {wrong}") from None
     except (ValueError, KeyError):  # its words may hold a part of a password
-        raise _no_address(url) from None
+        raise ConfigurationError(f"The address of a Redis ({said_as}) {_no_address(url)}") from None
     if address.kind is Kind.SENTINEL and not address.master_name:
         raise ConfigurationError(
             "The address of the Redis names Sentinels, but not the group that they watch. Nothing was done. Say what "
@@ -223,27 +232,23 @@ def _check_of_sentinels(name: str, value: str) -> None:
     _check("socket_keepalive" if of_server == "ssl" else of_server, value, is_encrypted=True, prefix=_OF_SENTINELS)
 
 
-def _no_value(name: str, value: str, wanted: str) -> ConfigurationError:
+def _no_value(name: str, value: str, wanted: str) -> _Wrong:
     told = value if re.fullmatch(r"[\w.+-]{1,40}", value) else "what stands there"  # which may be more than was meant
-    return ConfigurationError(
-        "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that cannot be "
-        f"so: {name}={told}. Nothing was done. Write {wanted}, or leave it out."
-    )
+    return _Wrong(f"has an option that cannot be so: {name}={told}. Nothing was done. Write {wanted}, or leave it out.")
 
 
-def _no_option(name: str) -> ConfigurationError:
+def _no_option(name: str) -> _Wrong:
     told = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "one"
     wanted = "Leave it out. "
     if name in _TLS_OPTIONS:
         wanted = "It is for TLS: write rediss:// in front, or leave it out. "
-    return ConfigurationError(
-        "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) has an option that a "
-        f"connection to it cannot have: {told}. Nothing was done. {wanted}Options are those of redis-py's URLs, "
-        "such as db, socket_timeout, health_check_interval and, with TLS, ssl_cert_reqs."
+    return _Wrong(
+        f"has an option that a connection to it cannot have: {told}. Nothing was done. {wanted}Options are "
+        "those of redis-py's URLs, such as db, socket_timeout, health_check_interval and, with TLS, ssl_cert_reqs."
     )
 
 
-def _no_address(url: str) -> ConfigurationError:
+def _no_address(url: str) -> str:
     """Of the address itself, only its scheme is repeated: anything else may be a part of a password."""
     scheme, separator, _ = url.partition("://")
     told = "It has no redis:// in front. "
@@ -251,9 +256,9 @@ def _no_address(url: str) -> ConfigurationError:
         told = ""
     elif separator and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme):
         told = f"It begins with {scheme}://. "
-    return ConfigurationError(
-        "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) is not written as one. "
-        f"Nothing was done. {told}Write it like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST:6379/0, "
-        "unix:///run/redis.sock?db=0, sentinel://HOST:26379,HOST:26379/0?master_name=NAME or "
-        "redis+cluster://HOST:6379,HOST:6379; in a password, / is written %2F, @ is %40, ? is %3F, # is %23."
+    return (
+        f"is not written as one. Nothing was done. {told}Write it like redis://HOST:6379/0, "
+        "rediss://USER:PASSWORD@HOST:6379/0, unix:///run/redis.sock?db=0, "
+        "sentinel://HOST:26379,HOST:26379/0?master_name=NAME or redis+cluster://HOST:6379,HOST:6379; "
+        "in a password, / is written %2F, @ is %40, ? is %3F, # is %23."
     )
