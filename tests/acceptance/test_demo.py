@@ -77,9 +77,14 @@ class Demo:
     def wait_until_it_sends(self) -> None:
         """Until the letter is on its way, and everything runs that there is."""
         eventually(lambda: "already queued" in self.said or self.process.poll() is not None, explain=lambda: self.said)
+        eventually(self._sees_all, explain=lambda: f"without {self._missing()}: {self.said}")
+
+    def _sees_all(self) -> bool:
         self.started = set(started_by(self.process.pid))
-        commands = [one.command for one in self.started]
-        assert all(any(name in command for command in commands) for name in STARTED), (commands, self.said)
+        return not self._missing()
+
+    def _missing(self) -> list[str]:
+        return [name for name in STARTED if not any(name in one.command for one in self.started)]
 
     def still_running(self) -> list[Process]:
         """What is left of it: by process id, and by the groups that its programs lead."""
