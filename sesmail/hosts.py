@@ -9,6 +9,9 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BROKER = "Celery's broker_url"
+"""How it is called to people, where it names a ledger that nobody else does."""
+
 
 def django_settings() -> Any:
     """Django's settings where this process runs a configured Django, else None."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from sesmail.errors import ConfigurationError
-from sesmail.state.server.address import Kind, read_address
+from sesmail.state.server.address import SAID_AS, Kind, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,9 @@ def _sentinels(addresses: list[str], use_ssl: Any, transport_options: Mapping[st
     return ";".join([f"{scheme}://{place}{separator}{urlencode(query, safe='/')}", *others])
 
 
-def celery_of_redis(url: str, *, master_name: str = "", credentials: str = "") -> dict[str, Any]:
+def celery_of_redis(
+    url: str, *, master_name: str = "", credentials: str = "", said_as: str = SAID_AS
+) -> dict[str, Any]:
     """Celery's settings for a broker that is this Redis. Raises `ConfigurationError` where none can be."""
     scheme = url.partition("://")[0].lower()
     told = f"{'&' if '?' in url else '?'}{urlencode({'credential_provider': credentials})}" if credentials else ""
@@ -70,7 +72,7 @@ def celery_of_redis(url: str, *, master_name: str = "", credentials: str = "") -
         return {"broker_url": url.replace("unix", "redis+socket", 1).replace("db=", "virtual_host=") + told}
     if scheme in _REDIS or "://" not in url:
         return {"broker_url": url + told}
-    address = read_address(url, master_name=master_name)
+    address = read_address(url, master_name=master_name, said_as=said_as)
     if address.kind is Kind.CLUSTER:
         raise ConfigurationError(
             "A cluster of Redis holds the ledger, and Celery cannot have one as its broker, so no ticket could be "

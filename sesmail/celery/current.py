@@ -174,7 +174,10 @@ def _broker_of_ledger(ledger_url: str | None, missing: str) -> dict[str, Any]:
             "This web application has no Celery app, so it is not known who would send its email. Nothing was queued. "
             f"What is missing is {missing}."
         )
-    return celery_of_redis(url, master_name=os.environ.get(f"{ENVIRONMENT_PREFIX}REDIS_MASTER_NAME", ""))
+    variable = "CELERY_BROKER_URL" if variables[0] else f"{ENVIRONMENT_PREFIX}REDIS_URL"
+    said_as = variable if url == ledger_url else f"{variable} in the environment"
+    master_name = os.environ.get(f"{ENVIRONMENT_PREFIX}REDIS_MASTER_NAME", "")
+    return celery_of_redis(url, master_name=master_name, said_as=said_as)
 
 
 # -- Clients -------------------------------------------------------------------------------------------------

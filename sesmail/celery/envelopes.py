@@ -27,7 +27,7 @@ from sesmail.celery.internals import (
 )
 from sesmail.celery.wishes import Composed
 from sesmail.errors import ConfigurationError
-from sesmail.settings.reading import BROKER
+from sesmail.hosts import BROKER
 from sesmail.state.server.address import Kind, read_address
 from sesmail.vocabulary import Caller, Envelope
 

@@ -24,6 +24,7 @@ from sesmail.celery.addresses import celery_of_redis
 from sesmail.celery.internals import NEW_NAMES, import_configuration, misspelt
 from sesmail.celery.queues import STAND_ALONE
 from sesmail.errors import ConfigurationError
+from sesmail.hosts import BROKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,7 +136,8 @@ def _with_broker(defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The ledger's Redis carries the tickets, too, where it is named alone. Raises `ConfigurationError`."""
     ledger = os.environ.get("SESMAIL_REDIS_URL") or defaults["broker_url"]
     told = {word: os.environ.get(f"SESMAIL_REDIS_{word.upper()}", "") for word in ("master_name", "credentials")}
-    broker = celery_of_redis(ledger, **told)
+    said_as = "SESMAIL_REDIS_URL in the environment" if "SESMAIL_REDIS_URL" in os.environ else BROKER
+    broker = celery_of_redis(ledger, **told, said_as=said_as)
     merged = {name: {**defaults[name], **broker.get(name, {})} for name in MERGED}
     return {**defaults, **broker, **merged}
 

@@ -78,6 +78,6 @@ def _ledger(client: Client) -> str:
     from sesmail.state.server.connection import shown
 
     settings = client.settings
-    place = shown(settings.redis_url, master_name=settings.redis_master_name)
+    place = shown(settings.redis_url, master_name=settings.redis_master_name, said_as=settings.said_as("redis_url"))
     prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
     return f"ledger {place}, prefix {prefix}, site {settings.site}"

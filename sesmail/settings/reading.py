@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sesmail.accounts import AccountSettings
 from sesmail.errors import ConfigurationError
-from sesmail.hosts import django_settings
+from sesmail.hosts import BROKER, django_settings
 from sesmail.settings.knobs import Settings
 from sesmail.settings.sources import ENVIRONMENT_PREFIX, KNOWN_NAMES
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("sesmail")
 
 ADDRESSES = {"redis_url", "event_store"}
-BROKER = "Celery's broker_url"
-"""As the address of a ledger that nobody else names is said."""
 WRONG = "Wrong settings; no email is sent until they are mended:"
 
 

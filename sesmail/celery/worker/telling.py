@@ -57,7 +57,7 @@ class FirstLines:
         from sesmail.celery.broker_setup import broker_setup  # noqa: PLC0415  it loads botocore
 
         settings = self._client.settings
-        place = shown(settings.redis_url, master_name=settings.redis_master_name)
+        place = shown(settings.redis_url, master_name=settings.redis_master_name, said_as=settings.said_as("redis_url"))
         prefix = f"{settings.global_key_prefix}{settings.key_prefix}"
         takes = ", ".join(self._lanes) or "none: this worker takes no email"
         return [

@@ -15,7 +15,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from sesmail.errors import ConfigurationError
-from sesmail.state.server.address import Address, Kind, read_address
+from sesmail.state.server.address import SAID_AS, Address, Kind, read_address
 from sesmail.state.server.masters import Finder, OwnerConnection, OwnerSSLConnection, Sentinels, SlotOwner
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ def _by(address: Address) -> dict[str, Any]:
     return {"connection_class": OwnerSSLConnection if address.is_encrypted else OwnerConnection}
 
 
-def shown(url: str, *, master_name: str = "") -> str:
+def shown(url: str, *, master_name: str = "", said_as: str = SAID_AS) -> str:
     """An address without user and password: `redis://127.0.0.1:6379/5`. Raises `ConfigurationError`."""
-    return str(read_address(url, master_name=master_name))
+    return str(read_address(url, master_name=master_name, said_as=said_as))
 
 
 def _greet(connection: Any) -> None:
