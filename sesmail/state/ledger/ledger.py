@@ -317,9 +317,8 @@ class Ledger:
 
     def _set_aside(self, send_id: str, token: str, reason: str) -> State:
         """A row that cannot be understood is listed with its bytes, not tried again and again."""
-        return self._settled(
-            self._run("settle", send_id, token, State.ABANDONED, "", reason, "broken", self._sent_retention_ms)
-        )
+        answer = self._run("settle", send_id, token, State.ABANDONED, "", reason, "broken", self._sent_retention_ms)
+        return state_of(answer.decode()) if answer else State.CLAIMED  # by another, who sets it aside
 
     def _settle(self, claim: Claim, to: State, *, message_id: str = "", reason: str = "", code: str = "") -> State:
         arguments = (claim.send_id, claim.token, to, message_id, reason, code, self._sent_retention_ms)
