@@ -160,6 +160,8 @@ class Model:
         """The addresses of those who were erased, by what they are called since."""
         self.erasing_since: dict[tuple[str, str], int] = {}
         """How many sends there had been when somebody was last begun to be erased."""
+        self.times_forgotten = 0
+        """How often Redis may have gone back to what it held before."""
         self.lately: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         """The sends that were claimed for an address, with the time of the first claim by Redis' clock."""
         self.erased: set[tuple[str, str]] = set()
@@ -185,6 +187,7 @@ class Model:
     def forgets(self, base: str) -> None:
         """Redis may have gone back to what it held before."""
         self.forgetful = True
+        self.times_forgotten += 1
         self.lately.clear()
         self.erased = {each for each in self.erased if each[0] != base}
 

@@ -317,9 +317,11 @@ class Operator:
             address = self._rng.choice(self._rng.choice(self._worth_erasing(sends)).email.recipients)
             self._story.tell("an operator erases", address)
             self._model.erases(self._base, address, self.whatever_happens(lambda: self._pseudonym(address)))
+            times_forgotten = self._model.times_forgotten
             self.whatever_happens(lambda: self._client.erase(address))
-            self._model.erased.add((self._base, address))
-            self.on_erased(self._base, address)
+            if self._model.times_forgotten == times_forgotten:  # else Redis may have gone back to what was erased
+                self._model.erased.add((self._base, address))
+                self.on_erased(self._base, address)
 
     def _worth_erasing(self, sends: list[Send]) -> list[Send]:
         """Of anybody; of whom a worker is about to write to; of who gets more than one email."""
