@@ -212,10 +212,20 @@ class World:
         """Whether a planted bug has been seen: the rest of the history tells nothing new."""
         return bool(self.run.bug and self.rules.violations)
 
+    def _put_redis_clock_right(self) -> None:
+        """Where it is behind. By it, what is held then has been held for longer."""
+        behind_seconds = max(0.0, -self.server.skew_seconds)
+        self.server.skew_seconds += behind_seconds
+        for send in self.model.sends.values():
+            send.state_at -= behind_seconds if send.state in HELD else 0.0
+        for batch in self.model.batches.values():
+            for chunk, (token, fiber, since) in batch.holders.items():
+                batch.holders[chunk] = token, fiber, since - behind_seconds
+
     def _make_peace(self) -> None:
         self.story.tell("PEACE")
         self.bounds.peace()
-        self.server.skew_seconds = max(0.0, self.server.skew_seconds)
+        self._put_redis_clock_right()
         for installation in self.installations:
             for ses in installation.accounts.values():
                 ses.down_until = 0.0
