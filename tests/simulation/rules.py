@@ -130,7 +130,7 @@ class Rules(BatchRules):
         send.unknown_times += state == "unknown"
         if state == "unknown":
             send.bound_to = send.asked_through
-        self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts, send.id)
+        self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts or send.forgotten, send.id)
         if state == "suppressed":  # by the end, a soft bounce may hold no more
             send.opted_out |= self._model.whom_not(send)
         if state in ENDS:
