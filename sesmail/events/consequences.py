@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, RenderingFailed, Sent, Unhandled
+from sesmail.events.model import (
+    Bounced,
+    Delivered,
+    Event,
+    OptedOutElsewhere,
+    Rejected,
+    RenderingFailed,
+    Sent,
+    Unhandled,
+)
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
@@ -31,7 +40,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail.events.processing")
 
-UNFILLED = "SES took the email, could not fill in its template, and sent nothing. Mend the template or its data."
+_DROPPED = {
+    Rejected: ("Reject", "SES took the email, found a virus in it, and sent nothing. Look at what is attached."),
+    RenderingFailed: (
+        "RenderingFailure",
+        "SES took the email, could not fill in its template, and sent nothing. Mend the template or its data.",
+    ),
+}
+"""What SES takes and never sends: a code, and what it means."""
 _WORD = re.compile(r"[A-Za-z_-]{1,40}")
 MAILBOX_SIMULATOR = "@simulator.amazonses.com"
 
@@ -56,7 +72,7 @@ class Consequences:
         *,
         record_evidence: Callable[[str, str], object],
         record_first_word: Callable[[str, str], object],
-        record_unfilled: Callable[[str, str, str], object],
+        record_dropped: Callable[[str, str, str, str], object],
         share_opt_outs_with: Sequence[str],
         soft_bounces: SoftBouncePolicy | None,
         hard_bounce_expiry_seconds: float | None,
@@ -70,7 +86,7 @@ class Consequences:
         self._reputation = reputation
         self._record_evidence = record_evidence
         self._record_first_word = record_first_word
-        self._record_unfilled = record_unfilled
+        self._record_dropped = record_dropped
         self._share_opt_outs_with = share_opt_outs_with
         self._soft_bounces = soft_bounces
         self._hard_bounce_expiry_seconds = hard_bounce_expiry_seconds
@@ -98,13 +114,15 @@ class Consequences:
         return sum(self._make(change) for change in sorted(changes, key=_when))
 
     def _settle_sends(self, batch: Iterable[Told]) -> None:
-        """Whatever SES tells of an email, it proves that SES took it, if only to fail at its template."""
+        """Whatever SES tells of an email, it proves that SES took it, if only to drop it."""
         everything = [event for told in batch for event in told.events]
-        unfilled = [event for event in everything if isinstance(event, RenderingFailed)]
-        events = [event for event in everything if not isinstance(event, RenderingFailed)] if unfilled else everything
-        for event in unfilled:
+        dropped = [event for event in everything if isinstance(event, Rejected | RenderingFailed)]
+        events = [event for event in everything if type(event) not in _DROPPED] if dropped else everything
+        for event in dropped:
             if event.send_id and event.message_id:
-                self._record_unfilled(event.send_id, event.message_id, f"{UNFILLED} SES says: {event.error_message}")
+                code, meaning = _DROPPED[type(event)]
+                says = event.reject_reason if isinstance(event, Rejected) else event.error_message
+                self._record_dropped(event.send_id, event.message_id, code, f"{meaning} SES says: {says}")
         first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
         for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
             is_first = (send_id, message_id) in first_words

@@ -65,7 +65,7 @@ class EventProcessor:
         record_evidence: Callable[[str, str], object],
         metadata: Callable[[str], Mapping[str, Any]],
         record_first_word: Callable[[str, str], object] | None = None,
-        record_unfilled: Callable[[str, str, str], object] = lambda _id, _message_id, _reason: None,
+        record_dropped: Callable[[str, str, str, str], object] = lambda _id, _message_id, _code, _reason: None,
         share_opt_outs_with: Sequence[str] = (),
         soft_bounces: SoftBouncePolicy | None = None,
         hard_bounce_expiry_seconds: float | None = None,
@@ -81,8 +81,8 @@ class EventProcessor:
         `share_opt_outs_with` are other sites of the same store, for which opt-outs of everything hold, too.
 
         `record_evidence(send_id, message_id)` tells the ledger that SES took an email, `record_first_word` does where
-        it is by the event that SES tells before all others, and `record_unfilled(send_id, message_id, reason)` that it
-        could not fill in the template of one that it took; `metadata(send_id)` is what its caller gave with it.
+        it is by the event that SES tells before all others, and `record_dropped(send_id, message_id, code, reason)`
+        that it dropped one that it took; `metadata(send_id)` is what its caller gave with it.
         `on_counted` is called when something was counted that was not known before. `on_failure` is told what a
         receiver raised: for tests. What was gathered when a processor or its store went away is gathered again after
         `lease_seconds`. `clock` gives epoch seconds.
@@ -97,7 +97,7 @@ class EventProcessor:
             reputation,
             record_evidence=record_evidence,
             record_first_word=record_first_word or record_evidence,
-            record_unfilled=record_unfilled,
+            record_dropped=record_dropped,
             share_opt_outs_with=share_opt_outs_with,
             soft_bounces=soft_bounces,
             hard_bounce_expiry_seconds=hard_bounce_expiry_seconds,

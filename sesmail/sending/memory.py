@@ -44,8 +44,8 @@ class Kept:
     """The digest of what it says; empty where nobody could mean another by its id or key."""
     evidence: str | None = None
     """The message id of an event that came while SES was asked."""
-    unfilled: tuple[str, str] | None = None
-    """The message id and the reason, of an event that came while SES was asked: it could not fill in its template."""
+    dropped: tuple[str, str, str] | None = None
+    """The message id, the code and the reason, of an event that came while SES was asked: it took it, and dropped it."""
     tickets: list[Mapping[str, Any]] = field(default_factory=list)
     """The caller's options for publishing each of its tickets."""
 

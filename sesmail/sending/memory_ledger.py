@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from sesmail.vocabulary import Caller, Envelope
 
 HELD = (State.CLAIMED, State.SENDING)
-UNFILLED = "RenderingFailure"
-UNFILLED_FROM = (State.SENT, State.QUEUED, State.SCHEDULED, State.CLAIMED, State.UNKNOWN)
+DROPPED_FROM = (State.SENT, State.QUEUED, State.SCHEDULED, State.CLAIMED, State.UNKNOWN)
 ENDED = (State.SENT, *FAILED)
 MOST_MOVES, MOST_BYTES_ONCE_SENT = 10, 64
 """Of a send's moves, as rows.lua has it."""
@@ -224,12 +223,12 @@ class MemoryLedger:
     def _finish_sent(self, kept: Kept, message_id: str) -> State:
         moves = _once_sent(kept.status.moves)
         self._move(kept, State.SENT, message_id=message_id, reason=None, code=None, moves=moves)
-        if kept.unfilled and kept.unfilled[0] == message_id:
-            self._reject_unfilled(kept, *kept.unfilled)
+        if kept.dropped and kept.dropped[0] == message_id:
+            self._reject_dropped(kept, *kept.dropped)
         return State.SENT
 
-    def _reject_unfilled(self, kept: Kept, message_id: str, reason: str) -> None:
-        self._finish(kept, State.REJECTED, reason, UNFILLED)
+    def _reject_dropped(self, kept: Kept, message_id: str, code: str, reason: str) -> None:
+        self._finish(kept, State.REJECTED, reason, code)
         kept.status = replace(kept.status, message_id=message_id)
 
     # -- asked by people --------------------------------------------------------------------------------------------
@@ -268,7 +267,7 @@ class MemoryLedger:
                 return "gone"
             if kept.status.state is State.SENT:
                 return "known" if kept.status.message_id == message_id else "copy"
-            if kept.status.state is State.REJECTED and kept.status.message_id == message_id:
+            if kept.status.message_id == message_id:  # it was dropped, and perhaps sent again by an operator
                 return "known"
             if kept.status.state is State.SENDING:
                 kept.evidence = kept.evidence or message_id
@@ -277,22 +276,24 @@ class MemoryLedger:
             self._finish_sent(kept, message_id)
             return "settled"
 
-    def record_unfilled(self, send_id: str, message_id: str, reason: str) -> str:
-        """An event says that SES could not fill in this send's template. Answers as the ledger in Redis does."""
+    def record_dropped(self, send_id: str, message_id: str, code: str, reason: str) -> str:
+        """An event says that SES took this send and then dropped it. Answers as the ledger in Redis does."""
         with self._sends() as sends:
             kept = sends.get(send_id)
             if kept is None:
                 return "gone"
             state, its_message_id = kept.status.state, kept.status.message_id
+            if state is not State.SENT and its_message_id == message_id:
+                return "known"
             if state is State.SENDING:
-                kept.evidence, kept.unfilled = kept.evidence or message_id, (message_id, reason)
+                kept.evidence, kept.dropped = kept.evidence or message_id, (message_id, code, reason)
                 return "kept"
             if state is State.SENT and its_message_id != message_id:
                 return "copy"
-            if state not in UNFILLED_FROM:
+            if state not in DROPPED_FROM:
                 return "known"
             kept.token = None
-            self._reject_unfilled(kept, message_id, reason)
+            self._reject_dropped(kept, message_id, code, reason)
             return "rejected"
 
     def status(self, send_id: str) -> Status:

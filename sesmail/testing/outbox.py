@@ -204,7 +204,7 @@ class SesOutbox:
             memory.opt_outs,
             memory.reputation,
             record_evidence=ledger.record_evidence,
-            record_unfilled=ledger.record_unfilled,
+            record_dropped=ledger.record_dropped,
             metadata=ledger.metadata,
             on_failure=failures.append,
             clock=memory.now,

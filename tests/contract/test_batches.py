@@ -714,19 +714,28 @@ def test_a_template_that_ses_keeps_is_a_letter_by_its_name(client: Client, ses: 
     assert ses.emails[f"{batch.id}-0"].html == "<p>&lt;Ann&gt;</p>"
 
 
-def unfilled(client: Client, send_id: str, message_id: str = "ses-1") -> None:
-    """SES tells that it could not fill in its template."""
+DROPS: dict[str, dict[str, Any]] = {
+    "RenderingFailure": {
+        "eventType": "Rendering Failure",
+        "failure": {"errorMessage": "no name", "templateName": "spring"},
+    },
+    "Reject": {"eventType": "Reject", "reject": {"reason": "Bad content, no name"}},
+}
+
+
+def dropped(client: Client, send_id: str, code: str, message_id: str = "ses-1") -> None:
+    """SES tells that it took an email, and then dropped it."""
     mail = {"messageId": message_id, "tags": {"sesmail-id": [send_id]}, "destination": ["reader@example.org"]}
     mail |= {"timestamp": "2026-01-01T00:00:00Z", "source": "shop@example.com"}
-    failure = {"errorMessage": "no name", "templateName": "spring"}
-    message = json.dumps({"eventType": "Rendering Failure", "mail": mail, "failure": failure})
+    message = json.dumps({"mail": mail, **DROPS[code]})
     event = StoredEvent(event_id=f"of-{send_id}", source=client.settings.site, message=message, received_at=1.0)
     client.event_store.put([event])
     client.event_processor.process()
 
 
-def test_whose_template_ses_could_not_fill_in_is_rejected_told_and_counted_also_where_the_batch_has_ended(
-    client: Client, ses: Ses
+@pytest.mark.parametrize("code", DROPS)
+def test_whose_email_ses_took_and_dropped_is_rejected_told_and_counted_also_where_the_batch_has_ended(
+    client: Client, ses: Ses, code: str
 ) -> None:
     told: list[Any] = []
 
@@ -737,19 +746,21 @@ def test_whose_template_ses_could_not_fill_in_is_rejected_told_and_counted_also_
         client.teller.listen()
         rows = [(f"reader{n}@example.org", {"name": "N"}, {"metadata": {"user": n}}) for n in range(3)]
         batch = client.send_batch(LETTER, rows, key="k", list="news")
-        ses.before = lambda send_id: unfilled(client, send_id) if send_id.endswith("-1") else None  # SES is being asked
+        ses.before = lambda send_id: (
+            dropped(client, send_id, code) if send_id.endswith("-1") else None
+        )  # SES is being asked
         work(client)
         client.batches.finish()
         assert batch.status().counts == {"sent": 2, "rejected": 1}
         assert batch.status().finished_at is not None
-        unfilled(client, f"{batch.id}-2")
+        dropped(client, f"{batch.id}-2", code)
         assert batch.status().counts == {"sent": 1, "rejected": 2}
         client.teller.tell_what_ended()
-    assert sorted(told) == [(f"{batch.id}-{n}", "RenderingFailure", {"user": n}) for n in (1, 2)]
+    assert sorted(told) == [(f"{batch.id}-{n}", code, {"user": n}) for n in (1, 2)]
     status = client.real_outbox.status(f"{batch.id}-2")
     assert (status.state, status.message_id) == (State.REJECTED, "ses-1")
     assert "no name" in (status.reason or "")
-    unfilled(client, f"{batch.id}-2")
+    dropped(client, f"{batch.id}-2", code)
     client.ledger.record_evidence(f"{batch.id}-2", "ses-1")
     assert batch.status().counts == {"sent": 1, "rejected": 2}
     with pytest.raises(MoveRefused, match="gone"):

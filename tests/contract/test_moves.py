@@ -219,7 +219,7 @@ ACTS: list[Callable[[Ledger, Any], Any]] = [
     lambda ledger, _: is_erased(ledger, ""),
     lambda ledger, _: is_erased(ledger, "{}"),
     lambda ledger, _: ledger.record_evidence("a", "ses-3"),
-    lambda ledger, _: ledger.record_unfilled("a", "ses-1", "no such data"),
+    lambda ledger, _: ledger.record_dropped("a", "ses-1", "Reject", "Bad content"),
     lambda ledger, _: ledger.take_back(State.CLAIMED),
     lambda ledger, _: ledger.take_back(State.SENDING),
     lambda ledger, _: [ledger.queue_due(lane) for lane in Lane],

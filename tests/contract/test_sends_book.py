@@ -206,33 +206,47 @@ def test_evidence_settles_an_unknown_send(book: Book) -> None:
     assert book.ledger.record_evidence("nobody", "ses-3") == "gone"
 
 
-def test_what_ses_could_not_fill_in_is_rejected_after_all_whatever_it_tells_again(book: Book) -> None:
+@pytest.mark.parametrize("code", ["RenderingFailure", "Reject"])
+def test_what_ses_took_and_dropped_is_rejected_after_all_whatever_it_tells_again(book: Book, code: str) -> None:
     book.ledger.accept("a", email())
     book.ledger.sent(book.begun(), "ses-1")
-    assert book.ledger.record_unfilled("a", "ses-2", "no name") == "copy"
+    assert book.ledger.record_dropped("a", "ses-2", code, "no name") == "copy"
     assert book.state() is State.SENT
-    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "rejected"
+    assert book.ledger.record_dropped("a", "ses-1", code, "no name") == "rejected"
     status = book.ledger.status("a")
-    assert (status.state, status.reason, status.code) == (State.REJECTED, "no name", "RenderingFailure")
+    assert (status.state, status.reason, status.code) == (State.REJECTED, "no name", code)
     assert (status.message_id, status.attempts, status.account) == ("ses-1", 1, "default")
     assert [move.state for move in status.moves][-1] is State.REJECTED
-    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "known"
+    assert book.ledger.record_dropped("a", "ses-1", code, "no name") == "known"
     assert book.ledger.record_evidence("a", "ses-1") == "known"
     assert book.state() is State.REJECTED
-    assert book.ledger.record_unfilled("nobody", "ses-1", "no name") == "gone"
+    assert book.ledger.record_dropped("nobody", "ses-1", code, "no name") == "gone"
 
 
-def test_that_ses_could_not_fill_it_in_may_be_told_before_its_answer_is_written_down(book: Book) -> None:
+@pytest.mark.parametrize("code", ["RenderingFailure", "Reject"])
+def test_that_ses_dropped_it_may_be_told_before_its_answer_is_written_down(book: Book, code: str) -> None:
     book.ledger.accept("a", email())
     claim = book.begun()
-    assert book.ledger.record_unfilled("a", "ses-1", "no name") == "kept"
+    assert book.ledger.record_dropped("a", "ses-1", code, "no name") == "kept"
     assert book.ledger.sent(claim, "ses-1") is State.SENT
-    assert book.state() is State.REJECTED
+    assert (book.state(), book.ledger.status("a").code) == (State.REJECTED, code)
     book.ledger.accept("b", email())
     claim = book.begun("b")
-    book.ledger.record_unfilled("b", "ses-1", "no name")
+    book.ledger.record_dropped("b", "ses-1", code, "no name")
     book.ledger.sent(claim, "ses-2")
     assert book.state("b") is State.SENT
+
+
+def test_what_an_operator_sends_again_is_not_settled_by_what_ses_told_of_the_one_that_it_dropped(book: Book) -> None:
+    book.ledger.accept("a", email())
+    assert book.ledger.outcome_unknown(book.begun(), "read timeout", "ReadTimeout") is State.UNKNOWN
+    assert book.ledger.record_dropped("a", "ses-1", "Reject", "Bad content") == "rejected"
+    book.ledger.requeue("a")
+    assert book.ledger.record_evidence("a", "ses-1") == "known"
+    claim = book.begun()
+    assert book.ledger.record_evidence("a", "ses-1") == "known"
+    assert book.ledger.record_dropped("a", "ses-1", "Reject", "Bad content") == "known"
+    assert book.ledger.outcome_unknown(claim, "read timeout", "ReadTimeout") is State.UNKNOWN
 
 
 def test_evidence_that_comes_before_the_answer_is_kept_for_it(book: Book) -> None:

@@ -94,8 +94,10 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
     if state == "sent":
         ids = {taken.message_id for taken in send.taken}
         rules.check("sent_means_that_ses_took_it", row["message_id"] in ids or send.forgotten, send.id)
+        was_dropped = row["message_id"] in send.dropped
+        rules.check("what_ses_dropped_is_rejected", not was_dropped or send.forgotten, send.id)
     elif not send.forgotten:
-        rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
+        rules.check("what_ses_took_and_told_is_sent", send.told_at is None or bool(send.dropped), send.id, state)
         _judge_failure(world, send, row)
     _judge_story(world, send, row)
     _judge_telling(world, send, state)
@@ -128,6 +130,7 @@ def _judge_recipient(world: World, send: Send, state: str) -> None:
     rules.check("the_model_knows", state == send.state, send.id, f"{state}, not {send.state}")
     if state == "sent":
         rules.check("sent_means_that_ses_took_it", bool(send.taken) or send.forgotten, send.id)
+        rules.check("what_ses_dropped_is_rejected", not send.dropped or send.forgotten, send.id)
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
         reasons = {"cancelled": send.cancelled_at is not None, "suppressed": bool(send.opted_out)}
@@ -158,7 +161,7 @@ def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
     """It has failed for a reason."""
     state, evicted = row["state"], row.get("reason") == PART_IS_MISSING and world.faults.counts["redis_evicts"]
     reasons = {
-        "rejected": send.answers["SendRejected"] > 0,
+        "rejected": send.answers["SendRejected"] > 0 or bool(send.dropped),
         "cancelled": send.cancelled_at is not None,
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
@@ -271,7 +274,7 @@ def _judge_meters(world: World, each: Installation) -> None:
         return
     row = world.server.wire.ask(("HGETALL", f"{each.base}meters:seconds_to_sent"))[0]
     measured = sum(int(n) for name, n in zip(row[::2], row[1::2], strict=True) if not name.endswith(b" sum"))
-    sent = sum(send.base == each.base and send.state == "sent" for send in world.model.sends.values())
+    sent = sum(send.base == each.base and send.ended["sent"] > 0 for send in world.model.sends.values())
     world.rules.check("measured_once", measured <= sent, "", f"{measured} of {sent}")
 
 

@@ -62,6 +62,7 @@ CHANCES: dict[str, float] = {
     "event_store_down": 0.02,
     "mailbox_is_full": 0.15,
     "list_goes_bad": 0.02,
+    "ses_drops": 0.03,
     # at each end that is told
     "receiver_raises": 0.03,
     # each time that what follows an email is published
@@ -119,6 +120,8 @@ class Faults:
         drawn |= {rng.choice(("operator_erases", "former_release")): 0.0}
         # Not both: of what cannot be read, nobody can be taken out, which the operator is told.
         drawn |= {rng.choice(("operator_erases", "row_is_spoilt")): 0.0}
+        # Not both: the former release knows nothing of what SES drops, and takes its late first word for the last.
+        drawn |= {rng.choice(("ses_drops", "former_release")): 0.0}
         # Not both: the rules count passing bounces along, and cannot know which of them Redis has forgotten.
         return drawn | {rng.choice(("mailbox_is_full", "redis_forgets")): 0.0}
 

@@ -99,6 +99,8 @@ class Send:
     spoilt: bool = False
     """Whether somebody has made what is kept of it into something that none can read."""
     told_at: float | None = None
+    dropped: set[str] = field(default_factory=set)
+    """The message ids under which SES took it, and then dropped it, as its events have told."""
     unknown_times: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     cancelled_at: float | None = None

@@ -190,6 +190,11 @@ EVIDENCE = (
         "",
         harmless="a sent send is moved by nobody, whatever the token",
     ),
+    _lua("what SES drops while it is asked is sent", "rows", "if f.dropped then", "if false then"),
+    _lua(
+        "what SES has dropped is sent by its late first word", "evidence", "if f[3] == message_id then", "if false then"
+    ),
+    _lua("a drop is a proof and no more", "dropped", "reject_dropped(id, f[1],", "finish_sent(id, f[1],"),
     _python("events settle nothing", "events.consequences", "record(send_id, message_id)", "None"),
     _python(
         "bounces opt nobody out",

@@ -376,7 +376,10 @@ class Sns:
             return
         spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
         recipient = taken.email.recipients[0]
-        if rng.random() < self._dead_part(taken):
+        if self._faults.strikes("ses_drops", taken.send_id):  # it has found a virus, say
+            kind = "Reject" if self._faults.choose(0, 1) else "Rendering Failure"
+            spawn(lambda: self._bring(kind, taken), rng.uniform(0, 30))
+        elif rng.random() < self._dead_part(taken):
             bounced = {"bounceType": "Permanent", "bounceSubType": "General"}
             bounced["bouncedRecipients"] = [{"emailAddress": recipient}]  # type: ignore[assignment]
             spawn(lambda: self._bring("Bounce", taken, **bounced), rng.uniform(1, 30))

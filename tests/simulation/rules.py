@@ -250,6 +250,11 @@ class Rules(BatchRules):
             send.due_at = min(send.state_at_redis + float(argv[2]) / 1000, send.expires_at)
             send.waits_for_room = argv[6:] == (1,)
 
+    def _dropped(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        if (send := self._model.sends.get((base, argv[0]))) and reply != b"gone":
+            send.dropped.add(argv[1])
+        self._evidence(base, argv, reply, before)
+
     def _evidence(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
         send = self._model.sends.get((base, argv[0]))
         if send is None:
@@ -261,7 +266,8 @@ class Rules(BatchRules):
             send.told_at = self._scheduler.now
         if before:
             send.holder = None
-        self.check("evidence_settles", reply == b"kept" or send.state == "sent", send.id, send.state)
+        settled = reply == b"kept" or send.state == "sent" or argv[1] in send.dropped
+        self.check("evidence_settles", settled, send.id, send.state)
 
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
@@ -453,7 +459,8 @@ class Rules(BatchRules):
         send = self._model.sends[base, taken.send_id]
         self._story.tell(f"SES takes it as {taken.message_id}:", send.id)
         if send.told_at is not None:
-            holds = taken.begun_at <= send.told_at or send.forgotten
+            sent_again = bool(send.dropped) and any(licence >= send.told_at for licence in send.licences)
+            holds = taken.begun_at <= send.told_at or sent_again or send.forgotten
             self.check("never_again_once_told", holds, send.id, f"told {taken.begun_at - send.told_at:.1f} s before")
         for earlier in send.taken:
             self._twice(send, *sorted((earlier.begun_at, taken.begun_at)))

@@ -266,6 +266,10 @@ class Transport:
         return message_id
 
 
+PARTS = {"Rendering Failure": "failure"}
+"""What an event's own part is called, where that is not as its kind."""
+
+
 def event(kind: str, taken: Taken, now: float, **details: Any) -> str:
     """SES's JSON of one event."""
     email, sent_at = taken.email, _iso(taken.at)
@@ -279,7 +283,9 @@ def event(kind: str, taken: Taken, now: float, **details: Any) -> str:
         "tags": tags,
         "headers": [],
     }
-    return json.dumps({"eventType": kind, "mail": mail, kind.lower(): {"timestamp": _iso(now), **details}})
+    return json.dumps(
+        {"eventType": kind, "mail": mail, PARTS.get(kind, kind.lower()): {"timestamp": _iso(now), **details}}
+    )
 
 
 def _iso(seconds: float) -> str:

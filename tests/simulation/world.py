@@ -38,7 +38,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 7
+VERSION = 8
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0

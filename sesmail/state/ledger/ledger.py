@@ -342,14 +342,14 @@ class Ledger:
         """The same by the event that SES tells before all others; the ledger learns from it how long evidence takes."""
         return str(self._run("evidence", send_id, message_id, self._sent_retention_ms, 1).decode())
 
-    def record_unfilled(self, send_id: str, message_id: str, reason: str) -> str:
-        """An event says that SES could not fill in this send's template: it is rejected after all.
+    def record_dropped(self, send_id: str, message_id: str, code: str, reason: str) -> str:
+        """An event, by the name `code`, says that SES took this send and then dropped it: it is rejected after all.
 
-        Answers rejected, kept, known, copy or gone: template_failed.lua.
+        Answers rejected, kept, known, copy or gone: dropped.lua.
         """
         metadata = self.metadata(send_id) if RECIPIENT_ID.fullmatch(send_id) else {}
         said = json.dumps(metadata) if metadata else ""
-        return str(self._run("template_failed", send_id, message_id, " ".join(reason.split()), said).decode())
+        return str(self._run("dropped", send_id, message_id, " ".join(reason.split()), said, code).decode())
 
     # -- asked by people --------------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
--- needs: rows, batches, unfilled
+-- needs: rows, batches, drops
 -- Looks whether a batch has ended: nobody waits in it, and every row that left it has ended, too. Those are counted.
 --
--- Moves: sent, queued -> rejected: SES could not fill in its template, as an event told while it was being asked
+-- Moves: sent, queued -> rejected: SES dropped it, as an event told while it was being asked
 --
 -- ARGV: 1 id, 2 how many rows to look at
 -- Answers 'finished' once; 'open'; 'more' where there are rows to look at; 'cancelling' where it was taken back and some still
 --         wait; or 'gone'.
 local id, now = ARGV[1], now_ms()
-local f = redis.call('HMGET', of_batch(id), 'state', 'n:queued', 'n:sending', 'lifetime', 'site', 'v', 'rows_from', 'unfilled')
+local f = redis.call('HMGET', of_batch(id), 'state', 'n:queued', 'n:sending', 'lifetime', 'site', 'v', 'rows_from', 'dropped')
 if not f[1] then
   redis.call('ZREM', key('batches', 'open'), id)
   redis.call('ZREM', key('batches'), id)
@@ -17,7 +17,7 @@ if (tonumber(f[6]) or math.huge) > BATCH_VERSION then
   return 'open'
 end
 if f[8] then
-  reject_late_unfilled(id)
+  reject_late_dropped(id)
   f[2], f[3] = unpack(redis.call('HMGET', of_batch(id), 'n:queued', 'n:sending'))
 end
 local from = tonumber(f[7]) or 0

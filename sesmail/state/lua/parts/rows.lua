@@ -205,7 +205,7 @@ end
 
 -- What nobody asks of a sent row (of its text, too), and what is understood where it is not said.
 local OF_NO_USE_ONCE_SENT = {owner = 1, token = 1, expires_at = 1, express = 1, left = 1, reason = 1, code = 1,
-  wanted_at = 1, let_pass = 1, email = 1, blobs = 1, addresses = 1, list = 1, unfilled = 1}
+  wanted_at = 1, let_pass = 1, email = 1, blobs = 1, addresses = 1, list = 1, dropped = 1}
 local UNDERSTOOD_ONCE_SENT = {v = tostring(ROW_VERSION), account = 'default', attempts = '1', waits = '0'}
 
 local MOST_BYTES_OF_MOVES = 64 -- a longer value makes a hash large: hash-max-listpack-value
@@ -250,13 +250,11 @@ local function write_anew(id, message_id)
   redis.call('HSET', key('send', id), unpack(kept))
 end
 
-local UNFILLED = 'RenderingFailure'
-
--- A send whose template SES could not fill in, as its event tells, is rejected after all. Who waited for its end has had one
--- where it was sent.
-local function reject_unfilled(id, from, lane, message_id, reason)
+-- A send that SES took and then dropped, as its event tells, is rejected after all. Who waited for its end has had one where it
+-- was sent.
+local function reject_dropped(id, from, lane, message_id, code, reason)
   local row = key('send', id)
-  note_move(id, from, 'rejected', UNFILLED)
+  note_move(id, from, 'rejected', code)
   if from == 'sent' then
     redis.call('LREM', key('sent'), -1, id)
     redis.call('PERSIST', row)
@@ -265,7 +263,7 @@ local function reject_unfilled(id, from, lane, message_id, reason)
     redis.call('HSETNX', row, name, understood)
   end
   redis.call('HDEL', row, 'token', 'waits_for')
-  move(id, from, 'rejected', lane, now_ms(), 'reason', reason, 'code', UNFILLED, 'message_id', message_id)
+  move(id, from, 'rejected', lane, now_ms(), 'reason', reason, 'code', code, 'message_id', message_id)
   to_be_told(id)
   if from ~= 'sent' then
     to_be_answered(id)
@@ -288,10 +286,10 @@ local function finish_sent(id, from, lane, message_id, retention_ms)
   if f.callers then
     to_be_answered(id)
   end
-  if f.unfilled then -- its event came before SES's answer
-    local its, reason = string.match(f.unfilled, '^(%S+) (.*)$')
+  if f.dropped then -- its event came before SES's answer
+    local its, code, reason = string.match(f.dropped, '^(%S+) (%S+) (.*)$')
     if its == message_id then
-      reject_unfilled(id, 'sent', lane, message_id, reason)
+      reject_dropped(id, 'sent', lane, message_id, code, reason)
     end
   end
 end

@@ -48,8 +48,8 @@ end
 if f[1] == 'sent' then
   return f[3] == message_id and 'known' or 'copy'
 end
-if f[1] == 'rejected' and f[3] == message_id then
-  return 'known' -- SES took it, and could not fill in its template: template_failed.lua
+if f[3] == message_id then
+  return 'known' -- SES took it, and dropped it: dropped.lua; an operator may have sent it again since
 end
 if f[1] == 'sending' or not is_known(f[4]) then
   redis.call('HSETNX', row, 'evidence', message_id)
