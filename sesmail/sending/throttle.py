@@ -218,7 +218,7 @@ class SendThrottle:
             turnstile.call_off()
 
     def asks(self, granted: Granted) -> None:
-        """SES is asked now. Where that is late (a slow Redis, a busy host), the slots a second after it leave it room."""
+        """SES is asked now. Where that is late (a slow Redis, a busy host), the slots a second later leave it room."""
         if self._clock() - granted.due > NOTICED_SECONDS:
             self._run("throttle_late", granted.slot)
 
