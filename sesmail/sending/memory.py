@@ -45,7 +45,7 @@ class Kept:
     evidence: str | None = None
     """The message id of an event that came while SES was asked."""
     dropped: tuple[str, str, str] | None = None
-    """The message id, the code and the reason, of an event that came while SES was asked: it took it, and dropped it."""
+    """The message id, the code and the reason, of an event that came while SES was asked: it was dropped."""
     tickets: list[Mapping[str, Any]] = field(default_factory=list)
     """The caller's options for publishing each of its tickets."""
 

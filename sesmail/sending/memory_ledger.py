@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sesmail.vocabulary import Caller, Envelope
 
 HELD = (State.CLAIMED, State.SENDING)
-DROPPED_FROM = (State.SENT, State.QUEUED, State.SCHEDULED, State.CLAIMED, State.UNKNOWN)
 ENDED = (State.SENT, *FAILED)
 MOST_MOVES, MOST_BYTES_ONCE_SENT = 10, 64
 """Of a send's moves, as rows.lua has it."""
@@ -290,7 +289,8 @@ class MemoryLedger:
                 return "kept"
             if state is State.SENT and its_message_id != message_id:
                 return "copy"
-            if state not in DROPPED_FROM:
+            if state is State.REJECTED:
+                kept.status = replace(kept.status, message_id=its_message_id or message_id)
                 return "known"
             kept.token = None
             self._reject_dropped(kept, message_id, code, reason)

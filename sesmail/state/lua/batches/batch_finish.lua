@@ -1,7 +1,8 @@
 -- needs: rows, batches, drops
 -- Looks whether a batch has ended: nobody waits in it, and every row that left it has ended, too. Those are counted.
 --
--- Moves: sent, queued -> rejected: SES dropped it, as an event told while it was being asked
+-- Moves: queued, sent, suppressed, cancelled, expired -> rejected: SES dropped it, as an event told while it was being asked
+--        scheduled, claimed, unknown, abandoned -> rejected: the same, of one that has a row by now
 --
 -- ARGV: 1 id, 2 how many rows to look at
 -- Answers 'finished' once; 'open'; 'more' where there are rows to look at; 'cancelling' where it was taken back and some still

@@ -27,12 +27,14 @@ local function reject_late_dropped(batch)
     local state = state_in_batch(batch, tonumber(number))
     if state == 'sending' then
       left[#left + 1] = line
-    elseif state == 'sent' or state == 'queued' then
+    elseif state ~= 'row' and state ~= 'none' then
       reject_dropped_in_batch(batch, tonumber(number), state, message_id, code, reason, metadata)
     elseif state == 'row' then
       local id = batch .. '-' .. number
       local is = redis.call('HMGET', key('send', id), 'state', 'lane')
-      if is[1] == 'sent' or is[1] == 'unknown' then
+      if is[1] == 'sending' then
+        left[#left + 1] = line
+      elseif is[1] and is[1] ~= 'rejected' then
         reject_dropped(id, is[1], is[2], message_id, code, reason)
       end
     end

@@ -265,7 +265,7 @@ local function reject_dropped(id, from, lane, message_id, code, reason)
   redis.call('HDEL', row, 'token', 'waits_for')
   move(id, from, 'rejected', lane, now_ms(), 'reason', reason, 'code', code, 'message_id', message_id)
   to_be_told(id)
-  if from ~= 'sent' then
+  if not ENDS[from] then
     to_be_answered(id)
   end
 end

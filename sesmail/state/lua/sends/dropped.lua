@@ -2,6 +2,7 @@
 -- An event of SES says that it took this send and then dropped it, as it found a virus in it (`Reject`) or could not fill in
 -- its template (`RenderingFailure`): nobody gets it.
 -- Moves: sent, queued, scheduled, claimed, unknown -> rejected: SES dropped it: a virus, or a template that it could not fill in
+--        suppressed, cancelled, expired, abandoned -> rejected: SES had taken it all the same, and dropped it
 --
 -- ARGV: 1 id, 2 SES message id, 3 reason, in one line, 4 the caller's metadata, for a recipient of a batch (JSON or ''),
 --       5 SES's name of the event, in a word: the code
@@ -24,9 +25,6 @@ local function reject_in_batch()
     redis.call('HSET', of_batch(batch), 'dropped', before and before .. '\n' .. line or line)
     return 'kept'
   end
-  if state ~= 'sent' and state ~= 'queued' then
-    return 'known'
-  end
   reject_dropped_in_batch(batch, number, state, message_id, code, reason, ARGV[4])
   return 'rejected'
 end
@@ -45,7 +43,8 @@ end
 if f[1] == 'sent' and f[3] ~= message_id then
   return 'copy'
 end
-if f[1] ~= 'sent' and f[1] ~= 'queued' and f[1] ~= 'scheduled' and f[1] ~= 'claimed' and f[1] ~= 'unknown' then
+if f[1] == 'rejected' then
+  redis.call('HSETNX', row, 'message_id', message_id) -- for evidence.lua: that SES took it is no news
   return 'known'
 end
 reject_dropped(id, f[1], f[2], message_id, code, reason)
