@@ -24,7 +24,9 @@ def ask(ses: Simulator, method: str, path: str, **headers: str) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8005", "127.0.0.1.evil.example", "", "[::1", *ODD_HOSTS])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8005", "127.0.0.1.evil.example", "", "[::1", *ODD_HOSTS]
+)
 def test_a_name_that_was_rebound_to_this_machine_is_refused(ses, host):
     assert {ask(ses, "GET", path, Host=host) for path in ("/", "/_sim/messages", "/_sim/report")} == {403}
 
