@@ -11,7 +11,7 @@ from sesmail.accounts import account_of
 from sesmail.errors import InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message.content import content_digest
-from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
