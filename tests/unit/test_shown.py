@@ -52,7 +52,9 @@ def test_an_export_holds_no_controls_either_as_an_event_may_name_any_address(
     assert all(letter.isprintable() or letter == "\n" for letter in said)
 
 
-@pytest.mark.parametrize("address", [f"a{ESCAPES}@example.org", "a\t@example.org", "a@exam\x00ple.org", "a\r\nb@example.org"])
+@pytest.mark.parametrize(
+    "address", [f"a{ESCAPES}@example.org", "a\t@example.org", "a@exam\x00ple.org", "a\r\nb@example.org"]
+)
 def test_an_address_with_controls_in_it_is_not_taken_into_the_list(address: str) -> None:
     with pytest.raises(click.ClickException, match="bare address"):
         suppress._check_address(address)
