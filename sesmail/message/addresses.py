@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.text import as_text, encoded_words, line, listed
+from sesmail.message.text import as_text, encoded_words, kind_of, line, listed
 
 log = logging.getLogger("sesmail")
 
@@ -144,6 +144,8 @@ def mailboxes(field: str, value: Addresses) -> tuple[str, ...]:
     given = as_text(field, value)
     if isinstance(given, str):
         return (mailbox_of(field, given),)
+    if not isinstance(given, Iterable):
+        raise InvalidEmail(field, f"is {kind_of(given)}: give an address, or a list of them")
     entries = listed(field, given, MAX_LISTED, limit=MAX_RECIPIENTS)
     (found,) = folded(mailbox_of(f"{field}[{n}]", each) for n, each in enumerate(entries))
     if len(found) > MAX_RECIPIENTS:

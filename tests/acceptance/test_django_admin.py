@@ -133,6 +133,7 @@ def test_a_batch_shows_how_far_it_is_and_is_paused_resumed_and_cancelled_by_who_
         "nosuch": ["cancelled"],
     }
     assert visit["batch_counts"] == {"sent": 1, "cancelled": 2}
+    assert all("its batch is paused" in told for told in visit["of_paused"])
     assert visit["batch_acts"].count("boss") == 3
 
 
