@@ -59,15 +59,15 @@ def test_a_sender_that_is_no_address_is_told_with_the_setting_that_says_it(monke
     ],
 )
 def test_a_broker_that_takes_no_ticket_is_named_without_its_password(caplog, monkeypatch, error, level, words):
-    app = Celery("shop", broker="redis://:s3cr3t@127.0.0.1:1/4", set_as_current=False)
-    broker = CeleryBroker(app, Settings())
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(broker, "_publish", fail)
-    with caplog.at_level(logging.WARNING, "sesmail"):
-        broker.issue([Ticket(send_id="a", lane=Lane.BULK)])
+    with Celery("shop", broker="redis://:s3cr3t@127.0.0.1:1/4", set_as_current=False) as app:
+        broker = CeleryBroker(app, Settings())
+        monkeypatch.setattr(broker, "_publish", fail)
+        with caplog.at_level(logging.WARNING, "sesmail"):
+            broker.issue([Ticket(send_id="a", lane=Lane.BULK)])
     (line,) = [each for each in caplog.records if "took no ticket" in each.getMessage()]
     assert (line.levelname, words in line.getMessage()) == (level, True)
     assert "the broker redis://127.0.0.1:1/4 took" in line.getMessage()

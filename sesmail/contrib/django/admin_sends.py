@@ -28,6 +28,7 @@ from sesmail.contrib.django.ledger_admin import (
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.sending.story import story
+from sesmail.state.ledger.batches import RECIPIENT_ID
 from sesmail.state.ledger.kept import kept_email
 from sesmail.state.ledger.search import Found
 from sesmail.vocabulary import FAILED, WAITING, State
@@ -219,6 +220,8 @@ class SendAdmin(LedgerAdmin):
             messages.warning(request, f"No send has the id {send_id}, or its record has expired.")
             return redirect(reverse(f"{self.admin_site.name}:sesmail_django_send_changelist"))
         may_change = self.may(request, "change")
+        of_batch = RECIPIENT_ID.fullmatch(send_id)
+        batch_id = of_batch[1] if of_batch else ""
         return self.page(
             request,
             "send",
@@ -226,7 +229,9 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
-            why=self._why(self.client.search.listed([send_id])).get(send_id, known.reason),
+            why=self._why(self.client.search.listed([send_id])).get(send_id, ""),
+            batch_id=batch_id,
+            batch_url=self._batch_url(request, batch_id),
             happened=_happened(known, facts.due_at, partial(shown_address, request)),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
@@ -240,7 +245,8 @@ class SendAdmin(LedgerAdmin):
 
     def _deliveries(self, request: HttpRequest, send_id: str, known: Status) -> list[tuple[str, str]]:
         """Each recipient that is known of, with the furthest that SES has told."""
-        kept = self.client.search.recipients([send_id]).get(send_id, ())
+        in_batch = self.client.recipients.addresses([send_id]).values()
+        kept = self.client.search.recipients([send_id]).get(send_id, (*in_batch,))
         found = dict.fromkeys(kept, "") | {address: status.value for address, status in known.deliveries.items()}
         return [(shown_address(request, address), status) for address, status in found.items()]
 
