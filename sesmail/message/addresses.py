@@ -202,6 +202,11 @@ def _why_no_mailbox(text: str) -> str:
         return "the part before the @ is not ASCII, which SES cannot deliver"
     if text.count("@") > 1 or any(separator in text for separator in ",;"):
         return "is not one address: give several as a list"
+    if re.fullmatch(r"[A-Za-z0-9._+-]*(\.\.[A-Za-z0-9._+-]*|\.)", local):
+        return (
+            "has a dot where none may be: before the @, or beside another one. Such addresses exist in Japan: write "
+            'what stands before the @ in double quotes, as in "ann."@example.org'
+        )
     return "is not an email address, such as ann@example.org or Ann <ann@example.org>"
 
 

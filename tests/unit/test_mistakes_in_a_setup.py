@@ -82,3 +82,10 @@ def test_a_misspelt_command_is_told_with_the_one_that_is_meant():
 def test_what_is_neither_an_address_nor_a_list_of_them_is_told_what_to_give():
     with pytest.raises(InvalidEmail, match="of type int: give an address, or a list of them"):
         Email(5, "Hi", "Hi.")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("local", ["ann.", "a..b", "a..b.c"])
+def test_an_address_with_a_dot_too_many_is_told_how_it_can_be_written(local):
+    with pytest.raises(InvalidEmail, match="double quotes"):
+        Email(f"{local}@example.org", "Hi", "Hi.")
+    assert Email(f'"{local}"@example.org', "Hi", "Hi.").to == (f'"{local}"@example.org',)
