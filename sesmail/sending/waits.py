@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sesmail.settings import Settings
-    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.batches.batches import Batches
     from sesmail.state.ledger.search import Listed
     from sesmail.state.line.line import Closure
     from sesmail.state.scripts import Scripts

@@ -28,7 +28,7 @@ from sesmail.contrib.django.ledger_admin import (
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.sending.story import story
-from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.state.ledger.kept import kept_email
 from sesmail.state.ledger.search import Found
 from sesmail.vocabulary import FAILED, WAITING, State
