@@ -164,7 +164,8 @@ def _confirm(client: Client, emails: int) -> None:
     rate = client.throttle.snapshot().rate
     pace = f", which takes {emails / rate / 60:.0f} minutes at {rate:g} a second" if rate > 0 else ""
     click.confirm(
-        f"{counted(emails, 'email goes', 'emails go')} by your account to AWS's mailbox simulator: ${emails * DOLLARS_PER_EMAIL:.2f}{pace}. "
+        f"{counted(emails, 'email goes', 'emails go')} by your account to AWS's mailbox simulator: "
+        f"${emails * DOLLARS_PER_EMAIL:.2f}{pace}. "
         "They count to the send rate, not to the 24-hour quota. Go on?",
         abort=True,
         err=True,

@@ -64,7 +64,7 @@ class LinkOptOut:
         self._put([stored])
 
     def has_left(self, who: Unsubscription) -> bool:
-        """Whether it is left already, however that was written down. What cannot be told now is no: then one is asked."""
+        """Whether it is left already, however that was written down; no where that cannot be told now."""
         scopes = {Scope(), Scope(who.site), Scope(who.site, who.list)}
         try:
             entries = self._suppression.find(who.recipient)

@@ -78,7 +78,7 @@ class EmailRead:
         }
 
     def _time(self, part: Part, *, not_before: datetime | None = None) -> datetime | None:
-        """When it was. Nothing happens after it was told, nor to an email before that was sent: such a date is absurd."""
+        """When it was; None for the absurd: after it was told, or `not_before` the email was sent."""
         time = part.time("timestamp")
         if time and (
             (self._received and time > self._received + _CLOCKS_DIFFER_BY)
