@@ -109,7 +109,7 @@ class WayBack(KeptInRedis):
             self.reputation,
             record_evidence=self.ledger.record_evidence,
             record_first_word=self.ledger.record_first_word,
-            record_dropped=self.ledger.record_dropped,
+            record_unfilled=self.ledger.record_unfilled,
             metadata=self.ledger.metadata,
             share_opt_outs_with=self.settings.share_opt_outs_with,
             soft_bounces=self._soft_bounces(),
