@@ -137,6 +137,8 @@ class BatchRules:
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if send.id in before:
             self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
+            known = not send.doubts or send.forgotten or batch.forgotten
+            self.check("what_is_in_doubt_is_unknown_first", known, send.id)
             self.check("nothing_begins_in_a_pause", not batch.is_paused or send.forgotten, send.id)
             if self.hourly_limit:
                 self._counted(send)

@@ -10,6 +10,10 @@ from greenlet import getcurrent
 
 from tests.simulation.scheduler import START
 
+OF_ALL = ("Redis comes back", "Redis is away")
+MISFORTUNES = ("FAULT", "freezes", "ends", "PEACE", *OF_ALL)
+"""How what is told of misfortunes begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -47,12 +51,17 @@ class Story:
         return self._hash.hexdigest()[:16]
 
     def of(self, send_id: str) -> Iterator[Line]:
-        """What is worth reading where a rule is broken for a send: all of it, and the misfortunes of its time."""
+        """What is worth reading where a rule is broken for a send: all of it, and the misfortunes of its time that were
+        Redis' own, or of a process that had to do with it.
+        """
         its = [line for line in self._lines if send_id in line.about.split()]
         if not its:
             yield from self._lines[-40:]
             return
         first, last = its[0].at, its[-1].at
+        processes = {line.who.partition("/")[0] for line in its}
         for line in self._lines:
-            if send_id in line.about.split() or (line.what.startswith(("FAULT", "Redis")) and first <= line.at <= last):
+            words = line.about.split()
+            concerns_it = not words or words[0] in processes or line.what in OF_ALL
+            if send_id in words or (first <= line.at <= last and line.what.startswith(MISFORTUNES) and concerns_it):
                 yield line
