@@ -12,6 +12,7 @@ from sesmail.cli.output import emit, json_option, shown_until_told, two_columns,
 from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.sending.essence import a_second
 from sesmail.sending.story import story
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
@@ -102,9 +103,8 @@ def _of(account: str) -> str:
 
 
 def _in_short(account: dict[str, Any]) -> str:
-    limit = "any" if account["limit_now"] < 0 else f"{account['limit_now']:.4g}/s"
     falls_back = f"; falls back to {account['fallback']}" if account["fallback"] else ""
-    return f"{account['sent_last_second']}/s of {limit}; {account['account']}{falls_back}"
+    return f"{account['sent_last_second']}/s of {a_second(account['limit_now'])}; {account['account']}{falls_back}"
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:

@@ -146,7 +146,7 @@ class Essence:
 
     def _how_fast(self) -> str:
         now = self.throttle
-        rate = f"{now.rate_now}/s of {'any' if now.limit < 0 else f'{now.limit:.4g}/s'}"
+        rate = f"{now.rate_now}/s of {a_second(now.limit)}"
         quota = f"{now.quota_used:,} of {'any number' if now.quota < 0 else f'{now.quota:,}'} in 24 hours"
         account = now.standing or ("not asked yet" if now.source is None else "not known")
         return f"{rate}; {quota}; account {account}"
@@ -182,6 +182,11 @@ def _fit(line: str) -> str:
 def emails(number: int) -> str:
     """With the word in its form."""
     return f"{number} email{'' if number == 1 else 's'}"
+
+
+def a_second(limit: float) -> str:
+    """A rate for people; `any` where there is no limit."""
+    return "any" if limit < 0 else f"{limit:,.{0 if limit >= 100 else 1 if limit >= 10 else 2}f}/s"
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ and never more than the account's rate lie in any one second. A slot whose holde
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
@@ -34,6 +35,8 @@ HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
 """How far ahead a lane may reserve. A transactional email waits no longer than bulk's horizon and its own lane."""
 LATE_SECONDS = 0.05
 """Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
+NOTICED_SECONDS = 0.01
+"""Whoever asks SES this long after the slot tells the fleet: less than the least margin, which is of 15 ms a second."""
 SOON_SECONDS = 0.01
 """A wait that is not worth doing anything else first."""
 LONGEST_NAP_SECONDS = 1.0
@@ -63,6 +66,8 @@ class Granted:
     """What is closed and tried with this send; `accepted` opens it."""
     has_begun: bool = False
     """The claim that was to begin with it has."""
+    due: float = math.inf
+    """The slot by this process's own clock."""
     asks_account_first: bool = False
     """The breaker has closed the line: before this send tries it, `GetAccount` is to have an answer."""
 
@@ -179,14 +184,14 @@ class SendThrottle:
         )
         lease.ask(self, request.kind, self._clock())
         while not self._stopping.is_set():
-            reserved = lease.take() or self._reserve_in_turn(request)
-            if isinstance(reserved, Postponed):
-                return reserved
-            if self._arrive(reserved.due, lease):
+            granted = lease.take() or self._reserve_in_turn(request)
+            if isinstance(granted, Postponed):
+                return granted
+            if self._arrive(granted.due, lease):
                 lease.granted_at = self._clock()
-                return reserved.granted
+                return granted
             missed = lease.rest() if lease.together else lease.missed(self._clock() - LATE_SECONDS)
-            self.unused(sum_of([reserved.granted, *missed]))
+            self.unused(sum_of([granted, *missed]))
         return _SHUTDOWN
 
     def pool_of(self, kind: object, member: SlotLease) -> _Pool:
@@ -211,6 +216,11 @@ class SendThrottle:
         self._stopping.set()
         for turnstile in list(self._turnstiles.values()):
             turnstile.call_off()
+
+    def asks(self, granted: Granted) -> None:
+        """SES is asked now. Where that is late (a slow Redis, a busy host), the slots a second later leave it room."""
+        if self._clock() - granted.due > NOTICED_SECONDS:
+            self._run("throttle_late", granted.slot)
 
     # -- when SES has answered --------------------------------------------------------------------------------------
 
@@ -273,7 +283,7 @@ class SendThrottle:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _reserve_in_turn(self, request: _Request) -> _Reserved | Postponed:
+    def _reserve_in_turn(self, request: _Request) -> Granted | Postponed:
         turnstile, lease = self._turnstile(request), request.lease
         patience_seconds = request.deadline - self._clock()
         if not turnstile.enter(patience_seconds, soon_seconds=SOON_SECONDS, meanwhile=lease.before_waiting):
@@ -288,7 +298,7 @@ class SendThrottle:
         key = (request.turns, *(share.scope for share in request.shares))
         return self._turnstiles.get(key) or self._turnstiles.setdefault(key, Turnstile("/".join(key)))
 
-    def _reserve(self, request: _Request, asker: str) -> _Reserved | Postponed:
+    def _reserve(self, request: _Request, asker: str) -> Granted | Postponed:
         """Ask Redis as often as Redis says; only one thread at a time does that for each turnstile."""
         while not self._stopping.is_set():
             kind, *details = self._run("throttle_reserve", *request.arguments(asker))
@@ -305,13 +315,14 @@ class SendThrottle:
             self._sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
         return _SHUTDOWN
 
-    def _reserved(self, request: _Request, *details: int | bytes, has_begun: bool) -> _Reserved:
+    def _reserved(self, request: _Request, *details: int | bytes, has_begun: bool) -> Granted:
         """The first of the slots that Redis gave; the others are left with the lease."""
         times = [each for each in details if isinstance(each, int)]
         probes = [each for each in details if isinstance(each, bytes)]
         now = self._clock()
         first = Granted(
             slot=times[1],
+            due=now + times[0] / 1e6,
             recipients=request.recipients,
             quota_recipients=request.quota_recipients,
             probes=tuple(probe.decode() for probe in probes if probe != b"account"),
@@ -320,10 +331,10 @@ class SendThrottle:
         )
         further = replace(first, has_begun=False)
         request.lease.put(
-            _Reserved(due=now + wait_us / 1e6, granted=replace(further, slot=slot))
+            replace(further, slot=slot, due=now + wait_us / 1e6)
             for wait_us, slot in zip(times[2::2], times[3::2], strict=True)
         )
-        return _Reserved(due=now + times[0] / 1e6, granted=first)
+        return first
 
     def _arrive(self, due: float, lease: SlotLease) -> bool:
         """Sleep until the slot. False if it was missed: called off, or woken far too late."""
@@ -350,17 +361,17 @@ class _Pool:
     """Slots that threads of this process have leased for emails of one kind, the next due first."""
 
     def __init__(self) -> None:
-        self.slots: deque[_Reserved] = deque()
+        self.slots: deque[Granted] = deque()
         self.members: list[SlotLease] = []
 
     def rest(self) -> list[Granted]:
         """What is left of them; it is taken out."""
         left = []
-        while reserved := self.take():
-            left.append(reserved.granted)
+        while granted := self.take():
+            left.append(granted)
         return left
 
-    def take(self) -> _Reserved | None:
+    def take(self) -> Granted | None:
         """The next; also while other threads take theirs."""
         with suppress(IndexError):
             return self.slots.popleft()
@@ -412,21 +423,21 @@ class SlotLease:
             return 1, 0.0
         return sum(member.wanted for member in members), self.busy_seconds / len(members)
 
-    def put(self, slots: Iterable[_Reserved]) -> None:
+    def put(self, slots: Iterable[Granted]) -> None:
         """Leased, for later."""
         self._pool.slots.extend(slots)
 
-    def take(self) -> _Reserved | None:
+    def take(self) -> Granted | None:
         """The next of them."""
         return self._pool.take()
 
     def missed(self, before: float) -> list[Granted]:
         """Those that were due before this moment; they are taken out."""
         found: list[Granted] = []
-        while (reserved := self._pool.take()) and reserved.due < before:
-            found.append(reserved.granted)
-        if reserved:
-            self._pool.slots.appendleft(reserved)
+        while (granted := self._pool.take()) and granted.due < before:
+            found.append(granted)
+        if granted:
+            self._pool.slots.appendleft(granted)
         return found
 
     def rest(self) -> list[Granted]:
@@ -483,13 +494,6 @@ class _Request:
             cause=Cause.RATE,
             reason="more email is waiting than may be sent by now",
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reserved:
-    due: float
-    """The slot by this process's own clock."""
-    granted: Granted
 
 
 _SHUTDOWN = Postponed(seconds=0.0, cause=Cause.SHUTDOWN, reason="this worker is shutting down")

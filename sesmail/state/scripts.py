@@ -37,15 +37,25 @@ def texts() -> dict[str, str]:
 
 
 _FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"\w+")
 
 
 def _without_idle_functions(text: str) -> str:
     """A script without the functions that nothing behind them names: Redis makes each one anew at every call."""
+    kept: list[str] = []
+    named: set[str] = set()
+
+    def keep(piece: str) -> None:
+        kept.append(piece)
+        named.update(_NAME.findall(piece))
+
+    end = len(text)
     for function in reversed([*_FUNCTION.finditer(text)]):
-        behind = text[function.end() :]
-        if not re.search(rf"\b{function[1]}\b", behind):
-            text = text[: function.start()] + behind
-    return text
+        keep(text[function.end() : end])
+        if function[1] in named:
+            keep(function[0])
+        end = function.start()
+    return "".join([text[:end], *reversed(kept)])
 
 
 def _bases(keys: Keys) -> tuple[int | str, ...]:

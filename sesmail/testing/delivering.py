@@ -91,7 +91,7 @@ class _Alone:
     def accepted(self, granted: Granted) -> None:
         """Nothing was probed."""
 
-    refused = unused = accepted
+    refused = unused = asks = accepted
 
     def quota_exhausted(self, _granted: Granted) -> float:
         return QUOTA_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING
 
@@ -173,4 +174,6 @@ class Turn:
         except LedgerUnavailable:
             reason = "Redis could not be reached, or its write not made safe, just before SES was to be asked"
             return Postponed(seconds=0.0, cause=Cause.UNREACHABLE, reason=reason)
+        with suppress(LedgerUnavailable):
+            throttle.asks(slot)
         return None

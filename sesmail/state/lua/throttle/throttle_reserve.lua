@@ -174,7 +174,8 @@ local function room_in_window(limit)
       return 0
     end
     searched[#searched + 1] = entry
-    row.oldest, row.oldest_sum = struct.unpack('dd', entry)
+    local at, sum = struct.unpack('dd', entry)
+    row.oldest, row.oldest_sum = math.max(row.oldest, at), sum  -- one before it may have been late: throttle_late.lua
   end
   return row.oldest + limit.window
 end
