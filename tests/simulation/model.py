@@ -100,7 +100,7 @@ class Send:
     """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
     doubts: set[Any] = field(default_factory=set)
-    """The threads that have asked SES for it and got no clear answer yet, since it was last `unknown`."""
+    """The threads that have asked SES for it and were not refused, since it was last `unknown`."""
     unfilled: set[str] = field(default_factory=set)
     """The message ids of those acceptances of which SES has told that it could not fill in the template."""
     licences: list[float] = field(default_factory=list)

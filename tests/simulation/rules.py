@@ -25,8 +25,8 @@ RATE_WAIT_SECONDS = 3.0
 WAITING_SECONDS = 0.5
 """No more threads of a worker wait for the rate of one account than have their turns within this; but one may."""
 LATE_SECONDS = 0.25
-CLEAR = ("ses-", "SendRejected", "SendThrottled", "SendingPaused", "DailyQuotaExceeded", "SesUnavailable")
-"""How answers begin by which it is known whether SES has taken an email."""
+REFUSALS = frozenset({"SendRejected", "SendThrottled", "SendingPaused", "DailyQuotaExceeded", "SesUnavailable"})
+"""Answers by which it is known that SES has not taken an email."""
 BRAKE_SECONDS = 45.0
 BRAKE_STOPS_AT = 0.05
 HOLDING_SECONDS = 75.0
@@ -538,7 +538,7 @@ class Rules(BatchRules):
         """SES has answered."""
         send = self._model.sends[base, send_id]
         send.answers[answer] += 1
-        if answer.startswith(CLEAR):
+        if answer in REFUSALS:
             send.doubts.discard(self._scheduler.current())
         if answer.startswith("ses-"):
             self._scheduler.current().yes.add(send_id)
