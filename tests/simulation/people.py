@@ -304,6 +304,8 @@ class Operator:
     def _steer(self) -> None:
         """Pause a batch for a while, take it back, or let a few of it go."""
         ids = [batch.id for (base, _), batch in self._model.batches.items() if base == self._base and batch.is_sealed]
+        under_way = {send.batch.id for send in self._model.waiting() if send.batch}
+        ids = [batch_id for batch_id in ids if batch_id in under_way] or ids
         if not ids or not self._faults.strikes("operator_steers_a_batch"):
             return
         batch_id, office = self._rng.choice(ids), self._client.batch_office
