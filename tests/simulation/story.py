@@ -10,8 +10,7 @@ from greenlet import getcurrent
 
 from tests.simulation.scheduler import START
 
-OF_ALL = ("Redis comes back", "Redis is away")
-MISFORTUNES = ("FAULT", "freezes", "ends", "PEACE", *OF_ALL)
+MISFORTUNES = ("FAULT", "freezes", "ends", "PEACE", "Redis comes back", "Redis is away")
 """How what is told of misfortunes begins."""
 
 
@@ -62,6 +61,7 @@ class Story:
         processes = {line.who.partition("/")[0] for line in its}
         for line in self._lines:
             words = line.about.split()
-            concerns_it = not words or words[0] in processes or line.what in OF_ALL
+            whose = words[0] if words else line.who.partition("/")[0]
+            concerns_it = whose in processes or "redis" in line.what.lower() or line.what == "PEACE"
             if send_id in words or (first <= line.at <= last and line.what.startswith(MISFORTUNES) and concerns_it):
                 yield line
