@@ -39,7 +39,6 @@ def broker_setup(app: Celery) -> BrokerSetup:
             float(options.get("visibility_timeout", KOMBUS_VISIBILITY_SECONDS)) if is_redis else None
         ),
         is_eager=bool(conf.task_always_eager),
-        accepts=tuple(conf.accept_content or ("json",)),
         misspelt=tuple(misspelt(name.lower() if prefix else name for name in names)),
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEEPS_BACK = (
     *("settings-wrong", "misspelt-variable", "misspelt-celery", "suppressed", "sender-wrong"),
     *("redis-unreachable", "redis-replica", "redis-failover", "redis-version", "redis-rights", "redis-disk"),
-    *("redis-crowded", "redis-durability", "broker-unreachable", "broker-no-json"),
+    *("redis-crowded", "redis-durability", "broker-unreachable"),
 )
 """Checks of `sesmail doctor` that say why no mail is accepted, or none reaches a worker, and that ask no AWS."""
 LEADS_ELSEWHERE = ("redirected",)

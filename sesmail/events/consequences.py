@@ -16,7 +16,7 @@ from sesmail.events.model import Bounced, Delivered, Event, OptedOutElsewhere, R
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.state.people.reputation import Fact, Sight
 from sesmail.state.people.suppression import OptOut, Passing
 from sesmail.vocabulary import Reached, Reason

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sesmail.sending.accounts import SesAccounts
     from sesmail.sending.brake import Brake, Judgement
     from sesmail.settings import Settings
+    from sesmail.state.batches.batches import Batches
     from sesmail.state.fleet.hearing import Hearing
     from sesmail.state.fleet.workers import Fleet
-    from sesmail.state.ledger.batches import Batches
     from sesmail.state.ledger.ledger import Ledger
     from sesmail.state.ledger.waiting import Waiting
     from sesmail.state.line.line import Closure

@@ -31,7 +31,7 @@ from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
-from sesmail.state.ledger.batches import Held, unpacked
+from sesmail.state.batches.chunks import Held, unpacked
 from sesmail.state.people.reputation import Counter, Fact
 from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State

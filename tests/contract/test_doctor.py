@@ -458,11 +458,6 @@ def tasks_run_where_they_are_called(shop: Shop) -> None:
     shop.celery["task_always_eager"] = True
 
 
-@broken("broker-no-json", "accept_content is pickle", why="accept_content is pickle")
-def workers_refuse_tickets(shop: Shop) -> None:
-    shop.celery["accept_content"] = ["pickle"]
-
-
 @broken("broker-visibility-short", "visibility_timeout is 10 s")
 def tickets_come_twice(shop: Shop) -> None:
     shop.celery["broker_transport_options"] = {"visibility_timeout": 10}

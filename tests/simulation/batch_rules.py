@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sesmail.state.ledger.batches import CHUNK
+from sesmail.state.batches.chunks import CHUNK
 from tests.simulation.model import Batch, Model, Send
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story

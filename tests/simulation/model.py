@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sesmail.message import LIST_TAG, Email, Lane
-from sesmail.state.ledger.batches import CHUNK
+from sesmail.state.batches.chunks import CHUNK
 from sesmail.vocabulary import State
 from tests.simulation.ses import Taken
 from tests.simulation.soft_bounces import SoftBounces

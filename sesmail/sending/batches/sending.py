@@ -22,7 +22,7 @@ from sesmail.ses.bulk import Entry, send_bulk_email_request
 from sesmail.ses.form import Filled
 from sesmail.ses.lean import as_json
 from sesmail.ses.request import compose
-from sesmail.state.ledger.batches import CHUNK, unpacked
+from sesmail.state.batches.chunks import CHUNK, unpacked
 from sesmail.state.ledger.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.ledger.newer import Newer
 from sesmail.state.people import guard
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.batches.batches import Batches
+    from sesmail.state.batches.chunks import Held, Row
     from sesmail.state.fleet.workers import WorkerLease
-    from sesmail.state.ledger.batches import Batches, Held, Row
     from sesmail.state.ledger.ledger import Ledger
     from sesmail.unsubscribe import UnsubscribeLinks
     from sesmail.vocabulary import Status

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
-from sesmail.state.ledger.batches import RECIPIENT_ID, address_digest
-from sesmail.state.ledger.in_batches import InBatches, Piece
+from sesmail.state.batches.chunks import RECIPIENT_ID, address_digest
+from sesmail.state.batches.finding import InBatches, Piece
 from sesmail.state.ledger.rows import DEFAULT_ACCOUNT, STATUS_FIELDS, status_of
 from sesmail.state.people.pseudonyms import Pseudonyms
 from sesmail.state.server.trouble import reachable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.state.ledger.batches import CHUNK, RECIPIENT_ID, STATES, address_digest, unpacked
-from sesmail.state.ledger.recipients import Recipients
+from sesmail.state.batches.chunks import CHUNK, RECIPIENT_ID, STATES, address_digest, unpacked
+from sesmail.state.batches.recipients import Recipients
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, State, Status
 
