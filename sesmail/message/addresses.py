@@ -10,6 +10,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sesmail.errors import InvalidEmail
 from sesmail.message.text import as_text, encoded_words, line, listed
@@ -225,8 +226,12 @@ def ascii_domain(domain: str) -> str:
 
     By IDNA 2008 after the mapping of UTS 46, as browsers do it: https://www.unicode.org/reports/tr46/
     """
-    if domain.isascii():
-        return domain.lower()
+    return domain.lower() if domain.isascii() else _from_letters(domain)
+
+
+@lru_cache(maxsize=1024)
+def _from_letters(domain: str) -> str:
+    """Kept, as it takes longer than all else about an address."""
     import idna  # noqa: PLC0415  few addresses need it
 
     return idna.encode(domain, uts46=True).decode("ascii").lower()
@@ -259,10 +264,18 @@ def _encoded(name: str, address: str) -> str:
     return f"{_written(name) if name.isascii() else encoded_words(name)} <{address}>"
 
 
+MAX_ENCODED_WORD = 75
+FEWEST_BYTES_OF_A_WORD = 36
+"""Of UTF-8 in an encoded word of a longer name: 45 in base64, less where a letter would be torn up."""
+
+
 def _fits(name: str, address: str) -> bool:
-    if name.isascii() and 2 * len(name) + len(address) < MAX_MAILBOX_BYTES - len('"" <>'):
-        return True
-    return len(_encoded(name, address)) <= MAX_MAILBOX_BYTES
+    # Most names are short enough not to be encoded for it.
+    if name.isascii():
+        longest = 2 * len(name) + len('""')
+    else:
+        longest = (MAX_ENCODED_WORD + 1) * (len(name.encode()) // FEWEST_BYTES_OF_A_WORD + 1)
+    return longest + len(address) + 3 < MAX_MAILBOX_BYTES or len(_encoded(name, address)) <= MAX_MAILBOX_BYTES
 
 
 def _fitting(name: str, address: str) -> str:

@@ -206,9 +206,9 @@ def _structured(name: str, value: str, field: str) -> str:
         return ", ".join(encoded_mailbox(mailbox_of(field, each)) for each in _LISTED.findall(value) if each.strip())
     if name in _PHRASE_AND_ID:
         phrase, bracket, list_id = value.rpartition("<")
-        if bracket and list_id.isascii():
+        if bracket and list_id.isascii() and list_id.endswith(">"):
             return f"{encoded_words(phrase.strip().strip(chr(34)))} <{list_id}"
-        raise InvalidEmail(field, "the id in it is not ASCII: write Name of the list <list.example.com>")
+        raise InvalidEmail(field, "has no id in ASCII: write Name of the list <list.example.com>")
     if name in _ASCII_ALONE:
         raise InvalidEmail(field, "must be ASCII in this header; a URL is percent-encoded (urllib.parse.quote)")
     return ""

@@ -161,6 +161,7 @@ def test_9_only_the_phrase_of_a_structured_header_is_encoded(post: Post, name: s
         ("References", "<ü@example.com>"),
         ("In-Reply-To", "<ü@example.com>"),
         ("List-Id", "News <bücher.example.com>"),
+        ("List-Id", "Bücher <news.example.com"),
         ("Sender", "Jürg Müller"),
         ("Sender", "Müller, Jürg <bot@example.com>"),
     ],
