@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from sesmail.celery import ending, strangers, tasks
+from sesmail.celery import strangers, tasks
 from sesmail.client import kept
 from sesmail.message import Lane
 from sesmail.sending.batches import queueing
@@ -198,8 +198,7 @@ class World:
             self.run.bug.plant(patches)
         patches.set(kept, "connect", self._connect)
         for module in (tasks, strangers):
-            patches.set(module, "client_of", lambda app: app)
-        patches.set(ending, "to_their_queues", lambda _app, wishes: wishes)  # queues are Celery's affair
+            patches.set(module, "client_of", lambda app: app.client)
         patches.set(queueing, "BLOCK", BLOCK)
         patches.set(exchange, "unreadable", lambda argument: argument)  # the rules read what else is hidden
 
