@@ -12,6 +12,7 @@ from celery import Task
 from kombu import pools
 from kombu.exceptions import ChannelError, OperationalError
 
+from sesmail.celery.addresses import place_of
 from sesmail.celery.envelopes import Envelopes
 from sesmail.celery.internals import HeadersKeeper, leads_to
 from sesmail.celery.queues import declared_queue
@@ -54,6 +55,10 @@ cannot wait: their emails are accepted, and the sweeper issues the tickets."""
 
 EVENTS_TURN_SECONDS = 10.0
 """How long a batch of events may take before another worker begins with the next."""
+NO_TICKET = (
+    "the broker %s took no ticket (%s); it is issued again later, as are those of the next minute. Start it, or mend "
+    "`broker_url` (CELERY_BROKER_URL)"
+)
 AS_TICKETS_GO = {"soft_time_limit": None, "time_limit": None, "serializer": "json"}
 """A host's own limits must not travel with a ticket: the worker has its own for email. And each worker reads JSON."""
 
@@ -106,10 +111,13 @@ class CeleryBroker:
     def _say_that_none_was_taken(self, level: int, tickets: Sequence[Ticket], error: Exception) -> None:
         """Once a minute for each kind of trouble: an outage meets every email."""
         kind = type(error).__name__
+        words = kind
+        if level == logging.WARNING or type(error).__module__.startswith("amqp."):  # they know of no email
+            said = str(error).partition("\n")[0][:200].rstrip(".")
+            words = f"{kind}: {said}" if said else kind
         if self._said.setdefault(kind, Occasional(60.0)).is_due():
             ids = ", ".join(ticket.send_id for ticket in tickets)
-            said = "the broker took no ticket (%s); it is issued again later, as are those of the next minute"
-            log.log(level, said, kind, extra={"send_id": ids, "error": kind})
+            log.log(level, NO_TICKET, place_of(self._app), words, extra={"send_id": ids, "error": kind})
 
     def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
         lane = Lane.TRANSACTIONAL if express else tickets[0].lane

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.text import as_text, encoded_words, line, listed
+from sesmail.message.text import as_text, encoded_words, kind_of, line, listed
 
 log = logging.getLogger("sesmail")
 
@@ -145,6 +145,8 @@ def mailboxes(field: str, value: Addresses) -> tuple[str, ...]:
     given = as_text(field, value)
     if isinstance(given, str):
         return (mailbox_of(field, given),)
+    if not isinstance(given, Iterable):
+        raise InvalidEmail(field, f"is {kind_of(given)}: give an address, or a list of them")
     entries = listed(field, given, MAX_LISTED, limit=MAX_RECIPIENTS)
     (found,) = folded(mailbox_of(f"{field}[{n}]", each) for n, each in enumerate(entries))
     if len(found) > MAX_RECIPIENTS:
@@ -201,6 +203,11 @@ def _why_no_mailbox(text: str) -> str:
         return "the part before the @ is not ASCII, which SES cannot deliver"
     if text.count("@") > 1 or any(separator in text for separator in ",;"):
         return "is not one address: give several as a list"
+    if re.fullmatch(r"[A-Za-z0-9._+-]*(\.\.[A-Za-z0-9._+-]*|\.)", local):
+        return (
+            "has a dot where none may be: before the @, or beside another one. Such addresses exist in Japan: write "
+            'what stands before the @ in double quotes, as in "ann."@example.org'
+        )
     return "is not an email address, such as ann@example.org or Ann <ann@example.org>"
 
 

@@ -21,8 +21,8 @@ _RECIPIENTS = {"to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to"}
 # What anymail's messages can say besides, and SES cannot do with one email: https://anymail.dev/
 _ANYMAIL_ELSEWHERE = {
     "envelope_sender": "SES sets the envelope's sender by the identity's MAIL FROM domain",
-    "template_id": "SES's stored templates are not sent by this",
-    "merge_data": "give each recipient an email of their own",
+    "template_id": "one of SES's own templates is said by ses=, as docs/ses.md shows",
+    "merge_data": "give each recipient an email of their own, or all of them `send_batch`",
     "merge_global_data": "fill in the text yourself",
     "merge_headers": "give each recipient an email of their own",
     "merge_metadata": "give each recipient an email of their own",

@@ -43,6 +43,10 @@ class Obstacle:
     """Where it holds only for this one."""
     account: str | None = None
     """The SES account that it is of, where it is of one."""
+    scope: str | None = None
+    """What of the line is closed, where that is what it is."""
+    batches: tuple[str, ...] = ()
+    """The batches that it is of, where it is of some alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

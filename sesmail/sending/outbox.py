@@ -238,11 +238,16 @@ class Outbox:
         """The email with what the settings say of all. Raises `InvalidEmail` where no sender is named or set."""
         account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
         settings = self._of_account[account]
-        complete = email.at_account(account).with_defaults(
-            from_email=settings.from_email,
-            configuration_set=settings.configuration_set_of(email.lane),
-            ses=settings.ses,
-        )
+        try:
+            complete = email.at_account(account).with_defaults(
+                from_email=settings.from_email,
+                configuration_set=settings.configuration_set_of(email.lane),
+                ses=settings.ses,
+            )
+        except InvalidEmail as error:  # what is wrong is no part of the email
+            raise InvalidEmail(
+                error.field, f"{error.problem}; so says {settings.said_as(error.field)}", error.limit
+            ) from None
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
         if settings.text_from_html and complete.html is not None and complete.text is None:

@@ -272,7 +272,7 @@ def broken(
 # -- Configuration ----------------------------------------------------------------------------------------------------
 
 
-@broken("settings-wrong", "is region meant?", why="is region meant?")
+@broken("settings-wrong", "is sesmail_region meant?", why="is sesmail_region meant?")
 def a_setting_that_there_is_not(shop: Shop) -> None:
     shop.settings["regoin"] = "eu-west-1"
 
@@ -313,7 +313,7 @@ def staging_s_redirect_is_left_on(shop: Shop) -> None:
     shop.settings["redirect_to"] = ["ann@example.org"]
 
 
-@broken("sender-wrong", "SESMAIL_FROM_EMAIL", why="SESMAIL_FROM_EMAIL")
+@broken("sender-wrong", "sesmail_from_email in", why="sesmail_from_email in")
 def a_sender_that_is_no_address(shop: Shop) -> None:
     shop.settings["from_email"] = "shop at example.com"
     shop.skip |= {"identity-unknown"}

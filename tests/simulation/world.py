@@ -181,7 +181,7 @@ class World:
             self.run.bug.plant(patches)
         patches.set(kept, "connect", self._connect)
         for module in (tasks, strangers):
-            patches.set(module, "client_of", lambda app: app)
+            patches.set(module, "client_of", lambda app: app.client)
         patches.set(queueing, "BLOCK", BLOCK)
 
     def _connect(self, _address: Address, *, timeout_seconds: float, **_: Any) -> Any:

@@ -164,13 +164,13 @@ def test_all_wrong_and_unknown_settings_are_named_at_once_from_wherever_they_com
         "sesmail_lease_seconds in Celery's configuration",
     ]
     assert "no email is sent" in str(error.value)
-    assert "is from_email meant?" in str(error.value)
+    assert 'is SESMAIL["FROM_EMAIL"] meant?' in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("SENDER", "from_email"), ("CONFIG_SET", "configuration_set")])
 def test_a_setting_that_others_call_otherwise_is_known_by_its_name_here(django_says, name, meant):
     django_says(SESMAIL={name: "x"})
-    with pytest.raises(ConfigurationError, match=f"is {meant} meant"):
+    with pytest.raises(ConfigurationError, match=rf'is SESMAIL\["{meant.upper()}"\] meant'):
         load()
 
 
