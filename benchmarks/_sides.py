@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from benchmarks import _door
 from sesmail.errors import LedgerUnavailable, UnknownSend
 from sesmail.settings import Settings
+from sesmail.state.batches.batches import Batches
 from sesmail.state.keys import Keys
-from sesmail.state.ledger.batches import Batches
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import WAITING, State
 from tests.acceptance.fleet import ROOT, Fleet, Supervised, Worker

@@ -6,6 +6,7 @@ sends. Nor can it take away the `Origin`: https://github.com/mitmproxy/mitmproxy
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d*)?")
+"""A name or an address, with or without a port. Nothing in the field is worth guessing at."""
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -46,16 +49,15 @@ class Guard:
         if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
             return 403, "pages of other origins may not ask the simulator"
         changes = request.method in CHANGES and request.url.path.startswith("/_sim/")
-        if changes and request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        if changes and request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, "what changes something is sent with Content-Type: application/json"
         return None
 
     def _is_ours(self, host: str) -> bool:
         """Whether it is an address, a name of this machine or one that was allowed."""
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
-        except ValueError:
+        if not HOST.fullmatch(host):
             return False
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
         if name in self._allowed_hosts or name == "localhost" or name.endswith(".localhost"):
             return True
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from sesmail.errors import InvalidEmail
 
@@ -54,6 +54,11 @@ class AccountSettings(BaseModel):
     fallback: str | None = None
     """The account that transactional email goes through while this one is stopped, out of reach or out of quota."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        return no_bool_as_a_number(value, cls.model_fields[str(info.field_name)].annotation)
+
     @field_validator("ses")
     @classmethod
     def _of_any_email(cls, ses: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +76,17 @@ class AccountSettings(BaseModel):
             said = {**dict.fromkeys(_SETS_OF_LANES), **said}
         arn = {"FromEmailAddressIdentityArn": self.identity_arn} if self.identity_arn else {}
         return {**said, "ses": {**ses, **arn, **self.ses}}
+
+
+def no_bool_as_a_number(value: Any, kind: Any) -> Any:
+    """Raises `ValueError` for True or False where a number is meant: Python, and pydantic, would take it for 1 or 0."""
+    if isinstance(value, bool) and not _takes(kind, bool) and (_takes(kind, int) or _takes(kind, float)):
+        raise ValueError("is true or false: write a number")
+    return value
+
+
+def _takes(kind: Any, wanted: type) -> bool:
+    return kind is wanted or any(_takes(one, wanted) for one in get_args(kind))
 
 
 def of_any_email(ses: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from seslocal.account.limits import RollingSecond
+from seslocal.message.mime import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Record:
             message_id=message_id,
             accepted_at=now,
             operation=submission.operation,
-            source=submission.source,
+            source=decoded(submission.source),
             to=submission.to,
             cc=submission.cc,
             bcc=submission.bcc,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from email import policy
-from email.header import Header
+from email.header import Header, decode_header, make_header
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.utils import formatdate
@@ -54,6 +54,14 @@ def source(submission: Submission, message_id: str, accepted_at: float) -> bytes
 def parse_headers(raw: bytes) -> EmailMessage:
     """The headers of a message."""
     return _PARSER.parsebytes(raw, headersonly=True)
+
+
+def decoded(value: str) -> str:
+    """A header's value as it is read: a name that is not ASCII travels as encoded words (RFC 2047)."""
+    try:
+        return str(make_header(decode_header(value))) if "=?" in value else value
+    except (LookupError, ValueError):
+        return value
 
 
 def file_names(raw: bytes) -> list[str]:

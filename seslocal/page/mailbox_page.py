@@ -128,10 +128,11 @@ class MailboxPage:
 
 def _described(submission: Submission, record: Record) -> dict[str, Any]:
     content = mime.readable(submission.content)
-    built = (*submission.addressing, ("Subject", record.subject))
+    built = (*submission.addressing, ("Subject", record.subject), *content.headers)
+    read = [(name, mime.decoded(value)) for name, value in built]
     return {
         "kept": True,
-        "headers": content.headers if submission.content.raw is not None else (*built, *content.headers),
+        "headers": content.headers if submission.content.raw is not None else read,
         "text": content.text,
         "has_html": content.html is not None,
         "rendering_failure": submission.rendering_failure,

@@ -145,7 +145,7 @@ class LambdaEndpoint:
         module, _, name = handler.rpartition(":")
         try:
             handler_named = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever the module does when it is imported
             raise invalid(f"Invalid parameter: no function {handler!r}; write module:function") from error
         if not isinstance(handler_named, FunctionType):  # no class, nor anything else that does something when called
             raise invalid(f"Invalid parameter: {handler!r} is no function of Python's; write module:function")

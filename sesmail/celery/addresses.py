@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ssl import CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from sesmail.errors import ConfigurationError
 from sesmail.state.server.address import SAID_AS, Kind, read_address
+from sesmail.state.server.connection import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from celery import Celery
 
 _REDIS = ("redis", "rediss", "unix")
 _OF_TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -40,6 +44,16 @@ def redis_of_broker(broker: Any, use_ssl: Any = None, transport_options: Mapping
         return f"{scheme}://{rest}"
     place, _, query = rest.partition("?")
     return f"rediss://{place}?{urlencode(dict(parse_qsl(query)) | _of_tls(use_ssl), safe='/')}"
+
+
+def place_of(app: Celery) -> str:
+    """Where an app's tickets go, without user and password."""
+    conf = app.conf
+    with suppress(ConfigurationError):
+        options = conf.broker_transport_options or {}
+        if url := redis_of_broker(conf.broker_write_url or conf.broker_url, conf.broker_use_ssl, options):
+            return shown(url)
+    return str(app.connection_for_write().as_uri()).partition("?")[0].rstrip("/")
 
 
 def _of_tls(said: Mapping[str, Any]) -> dict[str, str]:

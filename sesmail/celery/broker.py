@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from celery import Task
 from kombu import pools
 from kombu.exceptions import ChannelError, OperationalError
 
+from sesmail.celery.addresses import place_of
 from sesmail.celery.envelopes import Envelopes
-from sesmail.celery.internals import HeadersKeeper
+from sesmail.celery.internals import HeadersKeeper, leads_to
 from sesmail.celery.queues import declared_queue
 from sesmail.celery.wishes import CONTINUATIONS, Composed, compose, is_rpc, options_of, read
 from sesmail.events import ANNOUNCE_EVERY_SECONDS
@@ -38,10 +40,27 @@ TICKET_TIMEOUT_SECONDS = 0.25
 """A ticket is a kilobyte; with one retry, a Redis that hangs holds up a caller for less than a second."""
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
+FAR_TIMEOUT_SECONDS = 1.0
+"""For RabbitMQ and SQS, which are often further away and reached over TLS: for each step of connecting or asking."""
+_QUICK_SQS = {
+    "connect_timeout": FAR_TIMEOUT_SECONDS,
+    "read_timeout": FAR_TIMEOUT_SECONDS,
+    "retries": {"total_max_attempts": 1},  # botocore's own make four more, with pauses
+}
+
+REST_TIMES = 10
+LONGEST_REST_SECONDS = 10.0
+"""A broker that has held up a caller in vain is left alone for ten times as long, at most for so long, by those who
+cannot wait: their emails are accepted, and the sweeper issues the tickets."""
+
 EVENTS_TURN_SECONDS = 10.0
 """How long a batch of events may take before another worker begins with the next."""
-NO_LIMITS = {"soft_time_limit": None, "time_limit": None}
-"""A host's own must not travel with a ticket: the worker has its own for email."""
+NO_TICKET = (
+    "the broker %s took no ticket (%s); it is issued again later, as are those of the next minute. Start it, or mend "
+    "`broker_url` (CELERY_BROKER_URL)"
+)
+AS_TICKETS_GO = {"soft_time_limit": None, "time_limit": None, "serializer": "json"}
+"""A host's own limits must not travel with a ticket: the worker has its own for email. And each worker reads JSON."""
 
 
 class CeleryBroker:
@@ -51,6 +70,7 @@ class CeleryBroker:
         self._app = app
         self._settings = settings
         self._said: dict[str, Occasional] = {}
+        self._rests_until = float("-inf")
         self.envelopes = Envelopes(app, settings, lambda task_id, lane: self._by_celery(task_id, lane, {}))
 
     def issue(
@@ -67,6 +87,9 @@ class CeleryBroker:
         calls again sends twice. The sweeper issues the tickets again.
         """
         composed: Composed | None = (options or {}).get("composed")
+        start = time.monotonic()
+        if in_a_hurry and start < self._rests_until:
+            return
         try:
             with self._producer(in_a_hurry) as quickly:
                 if composed:
@@ -76,21 +99,30 @@ class CeleryBroker:
                 else:
                     self._publish(tickets, express, {**quickly, **(options or {})})
         except Exception as error:  # noqa: BLE001  each transport has errors of its own
+            self._rest_after(time.monotonic() - start)
             passes = isinstance(error, (OperationalError, *self._quick_connection.recoverable_connection_errors))
             self._say_that_none_was_taken(logging.WARNING if passes else logging.ERROR, tickets, error)
+
+    def _rest_after(self, seconds: float) -> None:
+        """One that says no at once holds up nobody, and may be back the next moment."""
+        if seconds > TICKET_TIMEOUT_SECONDS:
+            self._rests_until = time.monotonic() + min(LONGEST_REST_SECONDS, REST_TIMES * seconds)
 
     def _say_that_none_was_taken(self, level: int, tickets: Sequence[Ticket], error: Exception) -> None:
         """Once a minute for each kind of trouble: an outage meets every email."""
         kind = type(error).__name__
+        words = kind
+        if level == logging.WARNING or type(error).__module__.startswith("amqp."):  # they know of no email
+            said = str(error).partition("\n")[0][:200].rstrip(".")
+            words = f"{kind}: {said}" if said else kind
         if self._said.setdefault(kind, Occasional(60.0)).is_due():
             ids = ", ".join(ticket.send_id for ticket in tickets)
-            said = "the broker took no ticket (%s); it is issued again later, as are those of the next minute"
-            log.log(level, said, kind, extra={"send_id": ids, "error": kind})
+            log.log(level, NO_TICKET, place_of(self._app), words, extra={"send_id": ids, "error": kind})
 
     def _publish(self, tickets: Sequence[Ticket], express: bool, options: dict[str, Any]) -> None:
         lane = Lane.TRANSACTIONAL if express else tickets[0].lane
         options.setdefault("queue", declared_queue(self._app, self._settings.queue_of(lane)))
-        options = {**NO_LIMITS, **options}
+        options = {**AS_TICKETS_GO, **options}
         if len(tickets) == 1:
             self._publish_one(tickets[0], options)
         else:
@@ -114,7 +146,7 @@ class CeleryBroker:
     def send_batches(self, lane: Lane, count: int) -> None:
         """Tickets that name no send: whoever takes one asks which batch's turn it is. Trouble as in `issue`."""
         try:
-            options = {"queue": declared_queue(self._app, self._settings.batches_queue), **NO_LIMITS}
+            options = {"queue": declared_queue(self._app, self._settings.batches_queue), **AS_TICKETS_GO}
             with self._producer(in_a_hurry=False) as quickly:
                 for _ in range(count):
                     said = {"site": self._settings.site, "lane": lane.value}
@@ -142,14 +174,19 @@ class CeleryBroker:
 
     def _by_celery(self, task_id: str, lane: Lane, options: Mapping[str, Any]) -> Composed:
         queue = declared_queue(self._app, self._settings.queue_of(lane))
-        how = {"queue": queue, **NO_LIMITS, **options}
+        how = {"queue": queue, **AS_TICKETS_GO, **options}
         return compose(self._app, self._task(SEND), task_id, how, self._quick_connection)
 
     def _publish_composed(self, composed: Composed, producer: Any = None, **quickly: Any) -> None:
-        with self._app.producer_or_acquire(composed.producer or producer) as used:
+        with self._app.producer_or_acquire(self._callers_own(composed) or producer) as used:
             self._expect_result(composed, used)
             for body, how in composed.messages:
                 used.publish(body, **{**how, **quickly})
+
+    def _callers_own(self, composed: Composed) -> Any:
+        """The producer that its caller gave; a group of Celery's gives one that would wait for minutes."""
+        given = composed.producer
+        return None if given and leads_to(given, self._app.connection_for_write()) else given
 
     def _expect_result(self, composed: Composed, producer: Any) -> None:
         if not composed.is_ignored:
@@ -161,7 +198,7 @@ class CeleryBroker:
             return
         try:
             with self._producer(in_a_hurry=True) as quickly:
-                self._expect_result(composed, composed.producer or quickly["producer"])
+                self._expect_result(composed, self._callers_own(composed) or quickly["producer"])
         except Exception:  # noqa: BLE001  as in `issue`
             log.debug("the queue for the result could not be declared", extra={"send_id": composed.task_id})
 
@@ -184,11 +221,21 @@ class CeleryBroker:
     def _quick_connection(self) -> Any:
         """A pattern for kombu's pool, never connected itself; two threads that make it make the same."""
         connection = self._app.connection_for_write()
-        if connection.get_transport_cls().driver_type == "redis":  # for others, these options have other names
-            timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), TICKET_TIMEOUT_SECONDS)
-            # With the latter, as kombu adds them when it publishes.
-            connection.transport_options |= timeouts | _ONE_RETRY
+        connection.transport_options |= self._timeouts(connection)
+        if connection.get_transport_cls().driver_type == "amqp":
+            connection.connect_timeout = min(connection.connect_timeout, FAR_TIMEOUT_SECONDS)
         return connection
+
+    def _timeouts(self, connection: Any) -> dict[str, Any]:
+        """As options of its transport: each has other names for them."""
+        match connection.get_transport_cls().driver_type:
+            case "redis":
+                timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), TICKET_TIMEOUT_SECONDS)
+                return timeouts | _ONE_RETRY  # the latter, as kombu adds them when it publishes
+            case "sqs":
+                given = connection.transport_options.get("client-config") or {}
+                return {"client-config": {**given, **_QUICK_SQS}}
+        return {}
 
     def is_empty(self, lane: Lane) -> bool:
         """Whether no ticket waits in a lane's queue."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sesmail.celery.addresses import redis_of_broker
+from sesmail.celery.addresses import place_of
 from sesmail.celery.internals import misspelt
 from sesmail.doctor import BrokerSetup
-from sesmail.errors import ConfigurationError
-from sesmail.state.server.connection import shown
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -25,21 +22,16 @@ def broker_setup(app: Celery) -> BrokerSetup:
     options = conf.broker_transport_options or {}
     connection = app.connection_for_write()
     is_redis = (connection.transport_cls or "").partition("+")[0] in {"redis", "rediss", "sentinel"}
-    place = connection.as_uri().partition("?")[0].rstrip("/")
-    with suppress(ConfigurationError):
-        url = redis_of_broker(conf.broker_write_url or conf.broker_url, conf.broker_use_ssl, options)
-        place = shown(url) if url else place
     prefix = conf.prefix or ""
     names = [name.removeprefix(prefix) for name in conf if name.startswith(prefix)]
     return BrokerSetup(
-        place=place,
+        place=place_of(app),
         is_redis=is_redis,
         unreachable=lambda: _unreachable(app),
         visibility_timeout_seconds=(
             float(options.get("visibility_timeout", KOMBUS_VISIBILITY_SECONDS)) if is_redis else None
         ),
         is_eager=bool(conf.task_always_eager),
-        accepts=tuple(conf.accept_content or ("json",)),
         misspelt=tuple(misspelt(name.lower() if prefix else name for name in names)),
     )
 

@@ -226,7 +226,15 @@ def _new_client(app: Celery) -> Client:
 
 
 def _check_transport(app: Celery) -> None:
-    """A broker that kombu knows no transport for is found out before anything is accepted, not after."""
+    """A broker that kombu knows no transport for is found out before anything is accepted, not after.
+
+    So is the message protocol of Celery 3, which has no place for what a ticket carries.
+    """
+    if app.conf.task_protocol == 1:
+        raise ConfigurationError(
+            "Celery's task_protocol is 1, that of Celery 3, by which no ticket can be written. Nothing was queued. "
+            "Leave it out: every worker since Celery 4 reads protocol 2."
+        )
     try:
         app.connection_for_write().get_transport_cls()
     except Exception as error:  # noqa: BLE001  some transports fail by a NameError where what they need is not installed

@@ -15,7 +15,7 @@ from uuid import uuid4
 from celery.exceptions import Retry
 
 from sesmail.celery.strangers import unknown_here
-from sesmail.celery.wishes import put_into, quieten, read
+from sesmail.celery.wishes import put_into, quieten, read, to_their_queues
 from sesmail.errors import LedgerUnavailable, NotSent, OutcomeUnknown, SendRejected
 from sesmail.sending.delivery.outcomes import Rejected, Sent, Stale, Unknown
 from sesmail.vocabulary import FAILED, State
@@ -92,6 +92,7 @@ def _answer(task: Any, answer: Answer) -> Value:
     if wishes is None:  # a newer release answers this caller
         _put_back(task, answer)
         return _quietly(task, {"state": answer.state})
+    wishes = to_their_queues(task.app, wishes)
     put_into(task.request, wishes, is_failure=answer.state is not State.SENT)
     task.request.answer = answer
     value = _as_it_ended(answer.state, answer.message_id, answer.reason, answer.code)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, _state, signals
-from celery.app import amqp, base, utils
+from celery.app import amqp, base, trace, utils
 from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.app.routes import MapRoute
 from celery.loaders.default import Loader as DefaultLoader
@@ -98,6 +98,22 @@ def answer_control_commands(**handlers: Callable[..., Any]) -> None:
 
 
 _HIDDEN = "sesmail_arguments"
+
+
+JSON = ("json", "application/json")
+
+
+def read_json(app: Celery, hostname: str) -> None:
+    """Have a worker that is being set up read JSON, too, whatever else its host's messages are written in.
+
+    celery/app/trace.py: `setup_worker_optimizations`, which may be called again, notes what is accepted for the pool's
+    part, before any signal tells of the worker; the consumer asks the configuration.
+    """
+    accepted = app.conf.accept_content or ()
+    if not set(JSON) & set(accepted):
+        app.conf.accept_content = [*accepted, JSON[0]]
+        if app.use_fast_trace_task:  # others ask the configuration each time
+            trace.setup_worker_optimizations(app, hostname)
 
 
 class HiddenArguments:
@@ -235,6 +251,16 @@ class MessageTaker:
         self.messages.append((body, how))
 
 
+def leads_to(producer: Any, connection: Any) -> bool:
+    """Whether a producer is one of a pool of connections like this one, as a group of Celery's hands it to its members.
+
+    kombu/pools.py: a pool for each `Connection.__eqhash__`. kombu/messaging.py: `Producer.__connection__`, which is
+    None for who brings a channel.
+    """
+    its = getattr(producer, "__connection__", None)
+    return its is not None and its.__eqhash__() == connection.__eqhash__()
+
+
 class HeadersKeeper:
     """A producer that publishes a task under the headers that were kept for it, whatever others write over them.
 
@@ -255,6 +281,15 @@ class HeadersKeeper:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
+
+
+def is_called_as_a_function(task: Task) -> bool:
+    """Whether somebody waits for a task who called it as a function, and not `map`, `starmap` or `chunks` in a worker.
+
+    celery/app/builtins.py: these call the task so, too.
+    """
+    around = task.app.current_worker_task
+    return bool(task.request.called_directly) and getattr(around, "name", None) not in ("celery.map", "celery.starmap")
 
 
 # -- what kombu pushes ------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, overload
 
 from celery import Task
@@ -16,17 +15,18 @@ from celery.worker.request import Request
 
 from sesmail.celery.current import client_of
 from sesmail.celery.internals import WithoutTokenBuckets, hide_arguments, holds_a_ticket_alone
+from sesmail.celery.options import checked_options, moment_until, seconds_until
 from sesmail.errors import ConfigurationError, InvalidEmail, LedgerUnavailable, MoveRefused, UnknownSend
 from sesmail.frames import shows_no_email, shows_no_email_later
 from sesmail.message import Email
 from sesmail.message.from_message import is_message
 from sesmail.message.hints import FEWEST_OF_SEND_MAIL, checked_arguments
-from sesmail.message.text import kind_of
 from sesmail.sending.outbox import checked_id
 from sesmail.vocabulary import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     from celery import Celery
     from celery.canvas import Signature
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("sesmail")
-
-LONGEST_SECONDS = 100 * 365 * 86_400.0
-"""What is further away was written by mistake."""
 
 _EMAIL = inspect.signature(Email)
 
@@ -158,8 +155,9 @@ class SendTask(UnpacedTask):
         """
         with _told_of_its_group(options.get("group_index")):
             email = email_of(*(args or ()), **(kwargs or {}))
-        delay_seconds = _seconds_until("countdown", countdown, self.app) or _seconds_until("eta", eta, self.app) or 0.0
-        expires_in_seconds = _seconds_until("expires", expires, self.app)
+        delay_seconds = seconds_until("countdown", countdown, self.app) or moment_until("eta", eta, self.app) or 0.0
+        expires_in_seconds = seconds_until("expires", expires, self.app)
+        options = checked_options(options)
         how: Any = {"delay_seconds": delay_seconds, "expires_in_seconds": expires_in_seconds}
         client = self.client
         if client.is_suppressed:
@@ -275,32 +273,6 @@ def email_of(*args: Any, **kwargs: Any) -> Email:
     except TypeError:
         checked_arguments(_EMAIL, args, kwargs)  # in better words than Python's; they cost as much as the email itself
         raise
-
-
-def _seconds_until(field: str, when: float | timedelta | datetime | str | None, app: Celery) -> float | None:
-    """Seconds from now to a time; a number is seconds already, a naive time is in Celery's timezone.
-
-    Raises `InvalidEmail`.
-    """
-    if isinstance(when, timedelta):
-        when = when.total_seconds()
-    if isinstance(when, str):
-        when = _parsed(field, when)
-    if isinstance(when, datetime):
-        aware = when if when.tzinfo else when.replace(tzinfo=app.timezone)
-        return (aware - datetime.now(UTC)).total_seconds()
-    if when is not None and not isinstance(when, int | float):
-        raise InvalidEmail(field, f"is {kind_of(when)}; give seconds, a timedelta or a datetime")
-    if when is not None and not abs(when) <= LONGEST_SECONDS:  # not a number is neither
-        raise InvalidEmail(field, "is no number of seconds within a hundred years")
-    return when
-
-
-def _parsed(field: str, when: str) -> datetime:
-    try:
-        return datetime.fromisoformat(when)
-    except ValueError:
-        raise InvalidEmail(field, "is not a date and time in ISO 8601, such as 2027-01-31T09:00:00+01:00") from None
 
 
 class SendSesEmail(Protocol[P, Rest]):

@@ -16,6 +16,7 @@ from kombu.utils.uuid import uuid
 
 from sesmail import tracing
 from sesmail.celery.internals import HEADERS_OF_CELERY, MessageTaker
+from sesmail.celery.queues import STAND_ALONE, routed
 from sesmail.errors import InvalidEmail
 from sesmail.vocabulary import Caller
 
@@ -35,6 +36,8 @@ CONTINUATIONS = {"link": "callbacks", "link_error": "errbacks", "chain": "chain"
 CALLBACKS = ("callbacks", "errbacks")
 FAMILY = {"group_id": "group", "group_index": "group_index", "root_id": "root_id", "parent_id": "parent_id"}
 """Of what it is a part, by the names in options and in a message's headers."""
+HOSTS_QUEUE = "celery"
+"""Celery's own default, for tasks of a host whose configuration a stand-alone worker does not know."""
 NO_BACKEND = ("", "disabled", "disabled://")
 
 
@@ -117,6 +120,22 @@ def options_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
     """As options of Celery's `apply_async`, but for the headers and `ignore_result`."""
     rest = {name: value for name, value in wishes.items() if name not in ("headers", "ignore_result", "stamps")}
     return {**rest, **wishes.get("stamps", {})}
+
+
+def to_their_queues(app: Celery, wishes: dict[str, Any]) -> dict[str, Any]:
+    """The wishes; in a stand-alone worker, tasks of a host's among what follows go to a queue of the host's.
+
+    The default queue of that worker is ours: there they would be misfits. Others go where the application's own
+    `task_routes`, or the signature, say.
+    """
+    if app.main != STAND_ALONE:
+        return wishes
+    given = [wishes.get(name) or [] for name in CONTINUATIONS]
+    signatures = (one for each in given for one in ([each] if isinstance(each, dict) else each))
+    for task in (task for signature in signatures for task in _tasks_in(signature)):
+        if task["task"] not in app.tasks and not routed(app, task["task"]):
+            task["options"].setdefault("queue", HOSTS_QUEUE)
+    return wishes
 
 
 def put_into(request: Any, wishes: Mapping[str, Any], *, is_failure: bool) -> None:

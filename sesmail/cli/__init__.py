@@ -12,6 +12,7 @@ Each tells standard error first which ledger it looks at, takes `--json`, and sa
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -95,6 +96,13 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"sesmail.cli.{module}"), name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As click does; of a name that is none, the nearest is told."""
+        name = str(args[0]).lower()
+        if name not in COMMANDS and (meant := get_close_matches(name, COMMANDS, 1, 0.6)):
+            ctx.fail(f"No such command '{args[0]}'. Is `{meant[0]}` meant?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; our errors and Ctrl-C become a line and an exit code."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sesmail.client import Client
+    from sesmail.sending.waits import Waits
     from sesmail.vocabulary import BatchStatus
 
 LEAST_SECONDS = 0.05
@@ -61,7 +62,7 @@ def batch(
     if watch:
         watch_batch(client, batch_id, as_json=as_json)
         return
-    data = _data(client, client.batches.status(batch_id), None)
+    data = _data(client, client.batches.status(batch_id), None, client.waits())
     emit(data, as_json=as_json, table=_table(data))
 
 
@@ -80,7 +81,8 @@ def _slow(batch_id: str, rate: str | None, ramp: str | None) -> None:
 
 def _list(client: Client, as_json: bool) -> None:
     found = [client.batches.status(each) for each in client.batches.latest()]
-    data = [_data(client, status, None) for status in found]
+    waits = client.waits()
+    data = [_data(client, status, None, waits) for status in found]
     lines = [f"{each['batch_id']}  {each['state']}  {each['done']} of {each['recipients']}" for each in data]
     emit(data, as_json=as_json, table="\n".join(lines) or "There are no batches.")
 
@@ -94,7 +96,7 @@ def watch_batch(client: Client, batch_id: str, *, as_json: bool) -> None:
                 status, now = client.batches.status(batch_id), time.monotonic()
                 seconds = now - before[1]
                 rate = (status.done - before[0].done) / seconds if seconds > LEAST_SECONDS else None
-                data = _data(client, status, rate)
+                data = _data(client, status, rate, client.waits())
                 if as_json:
                     screen.stop()
                     click.echo(json.dumps(data))
@@ -108,7 +110,7 @@ def watch_batch(client: Client, batch_id: str, *, as_json: bool) -> None:
             pass
 
 
-def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, Any]:
+def _data(client: Client, status: BatchStatus, rate: float | None, waits: Waits) -> dict[str, Any]:
     """What is shown. The expected end is in seconds from now, by the rate that is seen, else by the account's."""
     by_rate = rate
     if by_rate is None and status.state is BatchState.RUNNING:
@@ -116,6 +118,7 @@ def _data(client: Client, status: BatchStatus, rate: float | None) -> dict[str, 
     left = status.waiting
     return {
         **asdict(status),
+        "why": waits.why_batch(status),
         "recipients": status.recipients,
         "done": status.done,
         "a_second": None if rate is None else round(rate, 1),

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sesmail.state.people.reputation import Rates
 
 
+NOTHING_COUNTED = "Nothing was counted in these days: no event of SES has been processed. See docs/events-setup.md."
+
+
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--unprocessed", is_flag=True, help="List those that wait or back off, not those set aside.")
@@ -197,7 +200,7 @@ def rates(days: int, site: str | None, as_json: bool) -> None:
     client = site_client()
     today = datetime.now(UTC).date()
     found = client.reputation.rates(site or client.settings.site, today - timedelta(days=days - 1), today)
-    emit([one.as_dict() for one in found], as_json=as_json, table=_rates(found) if found else "Nothing was counted.")
+    emit([one.as_dict() for one in found], as_json=as_json, table=_rates(found) if found else NOTHING_COUNTED)
 
 
 OF_RATES = {"sent": "sent", "delivered": "arrived", "opened": "opens", "clicked": "clicks", "unsubscribed": "unsub"}

@@ -164,15 +164,13 @@ def _ask(wish: str, ids: Sequence[str], *, yes: bool, as_json: bool) -> None:
 
 
 def _list(client: Client, found: Sequence[Listed], limit: int, as_json: bool) -> None:
-    from sesmail.sending import waits
-
-    now = client.essence()
-    shown = [(each, waits.why(each, now)) for each in found[:limit]]
+    waits = client.waits()
+    shown = [(each, waits.why(each)) for each in found[:limit]]
     data = {
         "total": len(found),
         "sends": [{**asdict(each.status), **_more(each), "why": why} for each, why in shown],
     }
-    emit(data, as_json=as_json, table=_table(shown, len(found), now))
+    emit(data, as_json=as_json, table=_table(shown, len(found), waits.now))
 
 
 def _more(each: Listed) -> dict[str, Any]:
@@ -190,4 +188,4 @@ def _in_words(each: Listed, why: str, now: Essence) -> str:
     status = each.status
     about = [f"{status.state}, {duration(now.at - status.accepted_at)} old", str(status.lane)]
     about += [f"list {each.list}"] if each.list else []
-    return f"{', '.join(about)}: {why}"
+    return ": ".join(filter(None, [", ".join(about), why]))

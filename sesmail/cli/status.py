@@ -12,8 +12,9 @@ from sesmail.cli.output import emit, json_option, shown_until_told, two_columns,
 from sesmail.cli.site import SILENT_SECONDS, account_option, accounts_of, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
+from sesmail.sending.essence import a_second
 from sesmail.sending.story import story
-from sesmail.vocabulary import DEFAULT_ACCOUNT
+from sesmail.vocabulary import DEFAULT_ACCOUNT, WAITING
 
 UNATTENDED = "no worker takes from it: add it to a worker's -Q, or start one without -Q"
 
@@ -42,8 +43,8 @@ def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: floa
         raise click.UsageError("--check and --watch are about all sends, not about one.")
     client = site_client()
     if send_id:
-        known = client.real_outbox.status(send_id)
-        emit(asdict(known), as_json=as_json, table=two_columns(_readable(known)))
+        known, why = client.real_outbox.status(send_id), _why(client, send_id)
+        emit(asdict(known) | {"why": why}, as_json=as_json, table=two_columns(_readable(known, why)))
         return
     if watch:
         shown_until_told(lambda: _everything(client), _table, every_seconds, as_json=as_json)
@@ -54,6 +55,12 @@ def status(*, send_id: str | None, check: bool, watch: bool, every_seconds: floa
     emit(data, as_json=as_json, table=_table(data))
     if check and not data["essence"]["well"]:
         raise SystemExit(1)
+
+
+def _why(client: Client, send_id: str) -> str:
+    """Why one waits, by now."""
+    listed = client.search.listed([send_id])
+    return client.waits().why(listed[0]) if listed and listed[0].status.state in WAITING else ""
 
 
 def _everything(client: Client) -> dict[str, Any]:
@@ -102,9 +109,8 @@ def _of(account: str) -> str:
 
 
 def _in_short(account: dict[str, Any]) -> str:
-    limit = "any" if account["limit_now"] < 0 else f"{account['limit_now']:.4g}/s"
     falls_back = f"; falls back to {account['fallback']}" if account["fallback"] else ""
-    return f"{account['sent_last_second']}/s of {limit}; {account['account']}{falls_back}"
+    return f"{account['sent_last_second']}/s of {a_second(account['limit_now'])}; {account['account']}{falls_back}"
 
 
 def _unattended(client: Client, counts: dict[str, int]) -> list[str]:
@@ -160,13 +166,14 @@ def _quota(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _readable(known: Status) -> list[tuple[str, Any]]:
+def _readable(known: Status, why: str) -> list[tuple[str, Any]]:
     found = asdict(known)
     happened = [(f"  {_time(at)}", what) for at, what in story(known)] if known.moves or known.reached else []
     del found["moves"], found["reached"]
     times = {name: _time(found[name]) for name in ("accepted_at", "changed_at")}
     deliveries = [(f"  {recipient}", reached) for recipient, reached in found.pop("deliveries").items()]
     rows = [(name.replace("_", " "), value) for name, value in (found | times).items() if value not in (None, "")]
+    rows += [("by now", why)] if why else []
     return [*rows, *([("what happened", ""), *happened] if happened else []), *deliveries]
 
 

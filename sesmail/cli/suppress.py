@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.audit import why_option
-from sesmail.cli.output import counted, emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, shown, two_columns
 from sesmail.cli.site import account_option, accounts_of, app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
 from sesmail.state.fleet.audit import digest_of
@@ -202,7 +202,7 @@ def export(as_json: bool) -> None:
 def _write_csv(rows: Iterable[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _no_formula(shown(value)) for name, value in row.items()} for row in rows)
 
 
 def _no_formula(value: str) -> str:
@@ -273,5 +273,5 @@ def _time(text: str) -> datetime:
 def _check_address(address: str) -> None:
     """A bare one: `Ann <ann@example.org>` would match no email."""
     local, _, domain = address.strip().rpartition("@")
-    if not local or not domain or any(sign in address for sign in "<>\n"):
+    if not local or not domain or any(sign in address for sign in "<>") or not address.strip().isprintable():
         raise click.ClickException("this is not a bare address, such as ann@example.org.")

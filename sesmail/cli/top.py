@@ -10,7 +10,7 @@ import click
 
 from sesmail.cli.output import json_option, shown_until_told, with_lines_above
 from sesmail.cli.site import site_client
-from sesmail.sending.essence import duration
+from sesmail.sending.essence import a_second, duration
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ def _table(data: dict[str, Any]) -> RenderableType:
     said = {**data, "quota_left": left, "expected_end_seconds": None if end is None else f"in {duration(end)}"}
     rows = [(name.replace("_", " "), value) for name, value in said.items() if value and name not in OF_THE_LINES]
     rows += [
-        (f"account {name}", f"{each['rate_now']}/s of {each['limit']:.4g}/s; {each['quota_used']} of {each['quota']}")
+        (
+            f"account {name}",
+            f"{each['rate_now']}/s of {a_second(each['limit'])}; {each['quota_used']} of {each['quota']}",
+        )
         for name, each in data["accounts"].items()
         if name != DEFAULT_ACCOUNT
     ]

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from sesmail.client import Client
     from sesmail.doctor import Finding
     from sesmail.sending.essence import Essence, Obstacle
-    from sesmail.vocabulary import Status
 
 KEEPS_BACK = (
     *("settings-wrong", "misspelt-variable", "misspelt-celery", "suppressed", "sender-wrong"),
     *("redis-unreachable", "redis-replica", "redis-failover", "redis-version", "redis-rights", "redis-disk"),
-    *("redis-crowded", "redis-durability", "broker-unreachable", "broker-no-json"),
+    *("redis-crowded", "redis-durability", "broker-unreachable"),
 )
 """Checks of `sesmail doctor` that say why no mail is accepted, or none reaches a worker, and that ask no AWS."""
 LEADS_ELSEWHERE = ("redirected",)
@@ -63,12 +62,11 @@ def _answer(send_id: str | None) -> Answer:
     kept_back, elsewhere = _set_up()
     try:
         client = site_client()
+        if send_id:
+            return _of_one(client, send_id, kept_back, elsewhere)
         seen = client.essence()
         found = [*kept_back, *seen.obstacles, *elsewhere]
-        if not send_id:
-            return Answer(found=found, said="" if found else _all_is_well(seen))
-        status = client.real_outbox.status(send_id)
-        return Answer(found=_of_one(status, found), said=_said_of_one(client, status), happened=_story(status))
+        return Answer(found=found, said="" if found else _all_is_well(seen))
     except UnknownSend:
         raise
     except SesmailError:
@@ -105,31 +103,18 @@ def _all_is_well(seen: Essence) -> str:
     return f"Nothing is in the way. {now}{later}{'.' if later else ''}"
 
 
-def _story(status: Status) -> list[tuple[float, str]]:
-    from sesmail.sending.story import story
-
-    return story(status)
-
-
-def _said_of_one(client: Client, status: Status) -> str:
+def _of_one(client: Client, send_id: str, kept_back: list[Obstacle], elsewhere: list[Obstacle]) -> Answer:
+    """Of a send that still waits, what is in its way, too; of one that is at its end, nothing is."""
     from sesmail.sending.essence import duration
+    from sesmail.sending.story import story
+    from sesmail.sending.waits import WAITS_FOR_A_WORKER
 
-    since = duration(client.obstacles.waiting.now() - status.changed_at)
-    said = f"It is {status.state} for {since}"
-    if status.reason:
-        said += f": {status.reason}"
-    return f"{said.rstrip('.')}."
-
-
-def _of_one(status: Status, found: list[Obstacle]) -> list[Obstacle]:
-    """What is in the way of a send that still waits; of one that is at its end, nothing is."""
-    from sesmail.vocabulary import State
-
-    if status.state not in {State.QUEUED, State.SCHEDULED, State.CLAIMED}:
-        return []
-    general = {"refused", "unknown"}
-    return [
-        each
-        for each in found
-        if each.lane in {None, status.lane} and each.account in {None, status.account} and each.id not in general
-    ]
+    status = client.real_outbox.status(send_id)
+    waits, reason, found = client.waits(), status.reason, []
+    for listed in client.search.listed([send_id]):  # none where it was forgotten meanwhile
+        reason = waits.why(listed)
+        if listed.status.state in WAITS_FOR_A_WORKER:
+            found = [*kept_back, *waits.in_the_way(listed), *elsewhere]
+    said = f"It is {status.state} for {duration(waits.now.at - status.changed_at)}"
+    said = f"{said}: {reason}" if reason else said
+    return Answer(found=found, said=f"{said.rstrip('.')}.", happened=story(status))

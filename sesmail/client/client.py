@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sesmail.sending.sweeper import Sweeper
     from sesmail.sending.telling import Teller
     from sesmail.sending.throttle import SendThrottle
+    from sesmail.sending.waits import Waits
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
     from sesmail.state.ledger.answering import Callers
@@ -315,6 +316,12 @@ class Client(WayBack):
         Cheap enough for a page that looks every second; SES is not asked. Raises `LedgerUnavailable`.
         """
         return self.obstacles.essence()
+
+    def waits(self) -> Waits:
+        """Why sends and batches wait, as things stand by now. Raises `LedgerUnavailable`."""
+        from sesmail.sending.waits import Waits  # noqa: PLC0415  as above
+
+        return Waits(self.essence(), self.settings, self.batches, self.scripts)
 
 
 def _transport(settings: Settings) -> SesTransport:

@@ -23,8 +23,8 @@ from sesmail.state.server.connection import connect
 if TYPE_CHECKING:
     from redis import Redis
 
-    from sesmail.state.ledger.batches import Batches
-    from sesmail.state.ledger.recipients import Recipients
+    from sesmail.state.batches.batches import Batches
+    from sesmail.state.batches.recipients import Recipients
     from sesmail.state.ledger.search import Search
     from sesmail.state.server.health import RedisHealth
 
@@ -102,7 +102,7 @@ class KeptInRedis(Base):
     @part
     def recipients(self) -> Recipients:
         """Recipients of batches, as people look for them."""
-        from sesmail.state.ledger.recipients import Recipients  # noqa: PLC0415  who only sends has no use for it
+        from sesmail.state.batches.recipients import Recipients  # noqa: PLC0415  who only sends has no use for it
 
         return Recipients(self.scripts)
 
@@ -126,7 +126,7 @@ class KeptInRedis(Base):
     @part
     def batches(self) -> Batches:
         """Letters to many, in Redis."""
-        from sesmail.state.ledger.batches import Batches  # noqa: PLC0415  few ask
+        from sesmail.state.batches.batches import Batches  # noqa: PLC0415  few ask
 
         return Batches(self.scripts, self.settings)
 

@@ -36,14 +36,6 @@ def broker_eager(of: Patient) -> str | None:
     return "task_always_eager is on: each .delay() asks SES itself, in the request that called it."
 
 
-@_of_broker("broker-no-json", Level.ERROR, 'Add "json" to `accept_content`.')
-def broker_no_json(of: Patient) -> str | None:
-    """Workers refuse JSON, in which tickets are written: no email is sent."""
-    if "json" in of.broker.accepts or "application/json" in of.broker.accepts:
-        return None
-    return f"accept_content is {', '.join(of.broker.accepts)}: workers refuse our tickets, which are JSON."
-
-
 @_of_broker(
     "broker-apart",
     Level.INFO,

@@ -75,7 +75,7 @@ def sender_wrong(of: Patient) -> str | None:
     try:
         mailbox_of("sender", of.settings.from_email)
     except InvalidEmail as error:
-        return f"SESMAIL_FROM_EMAIL {error.problem}: emails that name no sender are refused."
+        return f"{of.settings.said_as('from_email')} {error.problem}: emails that name no sender are refused."
     return None
 
 

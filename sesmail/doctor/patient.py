@@ -37,7 +37,6 @@ class BrokerSetup:
     """None for brokers that have none."""
     is_eager: bool = False
     """Whether tasks run in the process that calls them."""
-    accepts: Sequence[str] = ("json",)
     misspelt: Sequence[tuple[str, str]] = ()
     """Names of settings that Celery does not know, each with the one that is most likely meant."""
 

@@ -25,7 +25,7 @@ from sesmail.events.model import (
 from sesmail.events.reading import read_stored
 from sesmail.events.sharing import handed_on
 from sesmail.events.stores import EventState, StoredEvent
-from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.state.people.reputation import Fact, Sight
 from sesmail.state.people.suppression import OptOut, Passing
 from sesmail.vocabulary import Reached, Reason
@@ -124,7 +124,7 @@ class Consequences:
                 says = event.reject_reason if isinstance(event, Rejected) else event.error_message
                 self._record_dropped(event.send_id, event.message_id, code, f"{meaning} SES says: {says}")
         first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
-        for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
+        for send_id, message_id in dict.fromkeys((event.send_id, event.message_id) for event in events):
             is_first = (send_id, message_id) in first_words
             record = self._record_first_word if is_first else self._record_evidence
             if send_id and message_id and record(send_id, message_id) == "copy":

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sesmail.errors import InvalidEmail
-from sesmail.message.text import as_text, encoded_words, line, listed
+from sesmail.message.text import as_text, encoded_words, kind_of, line, listed
 
 log = logging.getLogger("sesmail")
 
@@ -144,6 +145,8 @@ def mailboxes(field: str, value: Addresses) -> tuple[str, ...]:
     given = as_text(field, value)
     if isinstance(given, str):
         return (mailbox_of(field, given),)
+    if not isinstance(given, Iterable):
+        raise InvalidEmail(field, f"is {kind_of(given)}: give an address, or a list of them")
     entries = listed(field, given, MAX_LISTED, limit=MAX_RECIPIENTS)
     (found,) = folded(mailbox_of(f"{field}[{n}]", each) for n, each in enumerate(entries))
     if len(found) > MAX_RECIPIENTS:
@@ -200,6 +203,11 @@ def _why_no_mailbox(text: str) -> str:
         return "the part before the @ is not ASCII, which SES cannot deliver"
     if text.count("@") > 1 or any(separator in text for separator in ",;"):
         return "is not one address: give several as a list"
+    if re.fullmatch(r"[A-Za-z0-9._+-]*(\.\.[A-Za-z0-9._+-]*|\.)", local):
+        return (
+            "has a dot where none may be: before the @, or beside another one. Such addresses exist in Japan: write "
+            'what stands before the @ in double quotes, as in "ann."@example.org'
+        )
     return "is not an email address, such as ann@example.org or Ann <ann@example.org>"
 
 
@@ -225,8 +233,12 @@ def ascii_domain(domain: str) -> str:
 
     By IDNA 2008 after the mapping of UTS 46, as browsers do it: https://www.unicode.org/reports/tr46/
     """
-    if domain.isascii():
-        return domain.lower()
+    return domain.lower() if domain.isascii() else _from_letters(domain)
+
+
+@lru_cache(maxsize=1024)
+def _from_letters(domain: str) -> str:
+    """Kept, as it takes longer than all else about an address."""
     import idna  # noqa: PLC0415  few addresses need it
 
     return idna.encode(domain, uts46=True).decode("ascii").lower()
@@ -259,10 +271,18 @@ def _encoded(name: str, address: str) -> str:
     return f"{_written(name) if name.isascii() else encoded_words(name)} <{address}>"
 
 
+MAX_ENCODED_WORD = 75
+FEWEST_BYTES_OF_A_WORD = 36
+"""Of UTF-8 in an encoded word of a longer name: 45 in base64, less where a letter would be torn up."""
+
+
 def _fits(name: str, address: str) -> bool:
-    if name.isascii() and 2 * len(name) + len(address) < MAX_MAILBOX_BYTES - len('"" <>'):
-        return True
-    return len(_encoded(name, address)) <= MAX_MAILBOX_BYTES
+    # Most names are short enough not to be encoded for it.
+    if name.isascii():
+        longest = 2 * len(name) + len('""')
+    else:
+        longest = (MAX_ENCODED_WORD + 1) * (len(name.encode()) // FEWEST_BYTES_OF_A_WORD + 1)
+    return longest + len(address) + 3 < MAX_MAILBOX_BYTES or len(_encoded(name, address)) <= MAX_MAILBOX_BYTES
 
 
 def _fitting(name: str, address: str) -> str:

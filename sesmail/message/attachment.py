@@ -51,7 +51,8 @@ class Attachment:
 
     filename: str
     """As the reader sees it: 1 to 255 bytes in UTF-8, with none of the extensions that
-    [SES refuses](https://docs.aws.amazon.com/ses/latest/dg/mime-types.html), such as `.exe` and `.js`."""
+    [SES refuses](https://docs.aws.amazon.com/ses/latest/dg/mime-types.html), such as `.exe` and `.js`. What no file on
+    Windows may be called by, such as `/` or `:`, travels as `_`."""
     content: bytes
     """Bytes, an open file, or a text, encoded in the character set that its type declares, else in UTF-8. An email
     (`message/rfc822`) is kept as SES can carry it: in lines of ASCII, which end with CR and LF."""

@@ -17,7 +17,7 @@ MAX_WHOLE_LENGTH = 900
 _WORD = r"[A-Za-z0-9!#$&^_.+-]+"
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f\ud800-\udfff]|\\[ -~])*"'
 _BARE = r'[^\s";\x00-\x1f\x7f\ud800-\udfff]+'
-_PARAMETER = re.compile(rf";[ \t]*([A-Za-z0-9!#$&^_.+*-]+)[ \t]*=[ \t]*({_QUOTED}|{_BARE})[ \t]*")
+_PARAMETER = re.compile(rf";[ \t]*([A-Za-z0-9!#$&^_.+*-]+)[ \t]*=[ \t]*({_QUOTED}|{_BARE}|)[ \t]*")
 _CONTENT_TYPE = re.compile(rf"[ \t]*({_WORD}/{_WORD})[ \t]*((?:{_PARAMETER.pattern}|;[ \t]*)*)")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")
 _FOLD = re.compile(r"\r?\n[ \t]+")
@@ -30,12 +30,13 @@ def content_type_of(value: object, *, composite: bool = False) -> str:
     A `composite` one may be `multipart/...`: only where its parts are at hand. Raises `InvalidEmail`.
     """
     text = as_text("content_type", value)
-    match = _CONTENT_TYPE.fullmatch(_FOLD.sub(" ", text)) if isinstance(text, str) else None
+    match = _CONTENT_TYPE.fullmatch(_FOLD.sub(" ", text).strip()) if isinstance(text, str) else None
     is_one = match is not None and (composite or not match[1].lower().startswith("multipart/"))
     if match is None or not is_one or len(match[1]) > MAX_TYPE_LENGTH:
         limit = f"at most {MAX_TYPE_LENGTH} characters"
         raise InvalidEmail("content_type", "is not a file's MIME type, such as application/pdf", limit)
-    return whole_type(match[1], [(name, _unquoted(name, value)) for name, value in _PARAMETER.findall(match[2])])
+    given = [(name, _unquoted(name, value)) for name, value in _PARAMETER.findall(match[2]) if value]
+    return whole_type(match[1], given)
 
 
 def _unquoted(name: str, value: str) -> str:

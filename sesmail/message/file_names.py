@@ -17,6 +17,9 @@ url vb vbe vbs vps vsmacros vss vst vsw vxd ws wsc wsf wsh xnk
 REFUSED_EXTENSIONS = frozenset(_REFUSED.split())
 """SES sends no email that has such a file: https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
 
+_NOT_CARRIED = re.compile(r'[\\/:*?"<>|]')
+"""What no file on Windows may have in its name: SES is reported to refuse it as a bad request."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OF_BYTES = re.compile("[\udc80-\udcff]")
 
@@ -33,6 +36,11 @@ def file_name(value: object) -> str:
     if (extension := _refused_extension(filename)) is not None:
         raise InvalidEmail("filename", f"SES sends no email with a .{extension} file: {_INSTEAD}")
     return filename
+
+
+def carried_name(filename: str) -> str:
+    """A name as it travels: readers could not save a file by another."""
+    return _NOT_CARRIED.sub("_", filename)
 
 
 _INSTEAD = "give it in a .zip, or a link to it"

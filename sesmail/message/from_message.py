@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from email.message import Message
-from email.utils import getaddresses
+from email.utils import collapse_rfc2231_value, getaddresses
 from typing import Any
 
 from sesmail.errors import InvalidEmail
@@ -15,13 +15,14 @@ from sesmail.message.parts import SAID_ELSEWHERE, Part, read_part, read_whole, r
 from sesmail.message.text import kind_of
 
 _SET_BY_SES = frozenset({"date", "message-id", "mime-version", "content-type", "content-transfer-encoding"})
+_ONCE = {"from": "from_email", "subject": "subject"}
 _RECIPIENTS = {"to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to"}
 
 # What anymail's messages can say besides, and SES cannot do with one email: https://anymail.dev/
 _ANYMAIL_ELSEWHERE = {
     "envelope_sender": "SES sets the envelope's sender by the identity's MAIL FROM domain",
-    "template_id": "SES's stored templates are not sent by this",
-    "merge_data": "give each recipient an email of their own",
+    "template_id": "one of SES's own templates is said by ses=, as docs/ses.md shows",
+    "merge_data": "give each recipient an email of their own, or all of them `send_batch`",
     "merge_global_data": "fill in the text yourself",
     "merge_headers": "give each recipient an email of their own",
     "merge_metadata": "give each recipient an email of their own",
@@ -105,6 +106,8 @@ def _sorted_headers(pairs: Iterable[tuple[str, Any]], message: Any = None) -> tu
     arguments: dict[str, Any] = {}
     for name, value in pairs:
         lower = name.lower()
+        if _ONCE.get(lower) in arguments:
+            raise _twice(name)
         if lower == "from":
             arguments["from_email"] = _only_sender(value)
         elif lower in _RECIPIENTS and (message is None or not _same(value, getattr(message, _RECIPIENTS[lower]))):
@@ -115,9 +118,13 @@ def _sorted_headers(pairs: Iterable[tuple[str, Any]], message: Any = None) -> tu
             arguments["subject"] = " ".join(str(value).split())
         elif lower not in _SET_BY_SES and lower not in _RECIPIENTS:
             if lower in map(str.lower, headers):
-                raise InvalidEmail("headers", f"{name} stands in the message more than once: join them, or leave one")
+                raise _twice(name)
             headers[name] = _unfolded(value)
     return headers, arguments
+
+
+def _twice(name: str) -> InvalidEmail:
+    return InvalidEmail("headers", f"{name} stands in the message more than once: join them, or leave one")
 
 
 def _only_sender(value: Any) -> str | None:
@@ -230,7 +237,7 @@ class _Contents:
                 self.take(child, as_body=False)
         elif as_body and not self._has_a_body() and _stays_whole(part):
             self.alternatives.append(Alternative.of_part(*read_whole(part)))
-        elif not (as_body and self._take_body(part)):
+        elif not (as_body and (self._take_body(part) or self._take_other_text(part))):
             self.attachments.append(part)
 
     def _has_a_body(self) -> bool:
@@ -246,14 +253,23 @@ class _Contents:
         elif part.is_multipart() or part.get_content_disposition() == "attachment":
             self.attachments.append(part)
         elif not self._take_body(part):
-            read = read_part(part)
-            self.alternatives.append((read.content, read.content_type))
+            self._add_form(part)
+
+    def _take_other_text(self, part: Part) -> bool:
+        """Whether it is the text of the message in a form of its own: an invitation, lines that flow, odd letters."""
+        is_one = not self._has_a_body() and part.get_content_maintype() == "text" and not _is_file(part)
+        if is_one:
+            self._add_form(part)
+        return is_one
+
+    def _add_form(self, part: Part) -> None:
+        read = read_part(part)
+        self.alternatives.append((read.content, read.content_type))
 
     def _take_body(self, part: Part) -> bool:
         """Whether it is a body that is not there yet, with nothing else to it that would be lost."""
         name = {"text/plain": "text", "text/html": "html"}.get(part.get_content_type())
-        is_file = part.get_content_disposition() == "attachment" or part.get_filename() is not None
-        if name is None or is_file or part.is_multipart() or getattr(self, name) is not None:
+        if name is None or _is_file(part) or part.is_multipart() or getattr(self, name) is not None:
             return False
         text = _text_of(part)
         if text is not None:
@@ -269,13 +285,23 @@ def _stays_whole(part: Part) -> bool:
     return part.is_multipart() and part.get_content_maintype() == "multipart"
 
 
+def _is_file(part: Part) -> bool:
+    return part.get_content_disposition() == "attachment" or part.get_filename() is not None
+
+
 def _children(part: Part) -> list[Part]:
-    return [*part.get_payload()] if part.is_multipart() else []
+    """Its parts; of a page and its pictures, the page first, wherever it stands: RFC 2387 §3.2."""
+    children = [*part.get_payload()] if part.is_multipart() else []
+    root = part.get_param("start")
+    if root is not None and part.get_content_type() == "multipart/related":
+        start = collapse_rfc2231_value(root).strip(" <>")
+        children.sort(key=lambda child: str(child.get("Content-ID", "")).strip(" <>") != start)
+    return children
 
 
 def _text_of(part: Part) -> str | None:
     read = read_part(part)
-    parameters = {name.lower() for name, _ in (part.get_params() or [])[1:]} - {"charset", "format", "delsp"}
+    parameters = {name.lower() for name, _ in (part.get_params() or [])[1:]} - {"charset"}
     charset = str(part.get_content_charset() or "utf-8")
     try:
         return (

@@ -132,12 +132,19 @@ def _read_mapping(entry: Mapping[Any, Any], nameless: str) -> Attachment:
 
 
 _BLANKS = re.compile(rb"\s+")
+_OF_URLS = bytes.maketrans(b"-_", b"+/")
 
 
 def _decoded(encoded: object) -> bytes:
-    """Base64 with the line breaks that MIME encoders make: RFC 2045 §6.8."""
+    """Base64 with the line breaks that MIME encoders make (RFC 2045 §6.8), in the alphabet for URLs, too.
+
+    Without its padding it may have been cut off.
+    """
     try:
         letters = encoded.encode("ascii") if isinstance(encoded, str) else bytes(memoryview(encoded))  # type: ignore[arg-type]
-        return base64.b64decode(_BLANKS.sub(b"", letters), validate=True)
+        letters = _BLANKS.sub(b"", letters).translate(_OF_URLS)
+        return base64.b64decode(letters, validate=True)
     except (TypeError, ValueError):
-        raise InvalidEmail("content_base64", "is not base64") from None
+        is_url = isinstance(encoded, str) and encoded.startswith("data:")
+        instead = ": leave out what stands before the comma" if is_url else ""
+        raise InvalidEmail("content_base64", f"is not base64{instead}") from None

@@ -37,7 +37,6 @@ REFUSED = {
     "to": "to",
     "x-ses-configuration-set": "configuration_set",
     "x-ses-message-tags": "tags",
-    ID_HEADER.lower(): "",
 }
 
 # Values with a grammar of their own. Encoding them whole would hide the address or the URL in them: RFC 2047 §5.
@@ -164,6 +163,8 @@ def _header_name(field: str, name: object) -> str:
         raise InvalidEmail(
             field, "its name is not a header's", "1 to 126 printable ASCII characters, no colon, no space"
         )
+    if name.lower() == ID_HEADER.lower():
+        raise InvalidEmail(field, "sesmail sets this header itself, with the id of the send")
     if (instead := REFUSED.get(name.lower())) is not None:
         raise InvalidEmail(field, f"SES sets this header itself{instead and f'; give {instead}='}")
     return name
@@ -205,9 +206,9 @@ def _structured(name: str, value: str, field: str) -> str:
         return ", ".join(encoded_mailbox(mailbox_of(field, each)) for each in _LISTED.findall(value) if each.strip())
     if name in _PHRASE_AND_ID:
         phrase, bracket, list_id = value.rpartition("<")
-        if bracket and list_id.isascii():
+        if bracket and list_id.isascii() and list_id.endswith(">"):
             return f"{encoded_words(phrase.strip().strip(chr(34)))} <{list_id}"
-        raise InvalidEmail(field, "the id in it is not ASCII: write Name of the list <list.example.com>")
+        raise InvalidEmail(field, "has no id in ASCII: write Name of the list <list.example.com>")
     if name in _ASCII_ALONE:
-        raise InvalidEmail(field, "must be ASCII in this header: percent-encode a URL (urllib.parse.quote)")
+        raise InvalidEmail(field, "must be ASCII in this header; a URL is percent-encoded (urllib.parse.quote)")
     return ""

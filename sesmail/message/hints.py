@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _WORDS = {
-    "text": "body text_body text_content plain plain_text plaintext content text_message body_text bodytext msg",
+    "text": "body text_body text_content plain plain_text plaintext content text_message bodytext msg",
     "html": "html_body html_content html_text htmlbody body_html htmltext",
-    "to": "recipients recipient recipient_list to_email to_emails to_addresses to_address to_addrs send_to emails"
-    " destination toaddresses",
-    "from_email": "sender from_ from_address from_addr source from_name mail_from",
+    "to": "recipients recipient recipient_list to_email to_emails to_addresses to_address to_addrs send_to email"
+    " emails destination toaddresses",
+    "from_email": "sender from from_ from_address from_addr source from_name mail_from",
     "cc": "cc_addresses cc_emails cc_list",
     "bcc": "bcc_addresses bcc_emails bcc_list",
     "reply_to": "reply_to_addresses replyto reply_to_email reply_to_address",
@@ -38,10 +38,20 @@ _MEANINGLESS = {
     "connection": "there is one way to SES per application: leave it out",
     "auth_user": "SES has no user and password of an SMTP server: leave it out",
     "auth_password": "SES has no user and password of an SMTP server: leave it out",
+    "using": "there is one way to SES per application: leave it out",
+    "message_id": "SES gives each email its own: leave it out",
+    "date": "SES writes the time at which it takes the email: leave it out",
+    "charset": "every email is in UTF-8: leave it out",
+    "countdown": "give it to apply_async, or say send_at=",
     "template": "fill the template in and give text= and html=",
+    "template_name": "fill the template in and give text= and html=",
+    "template_id": "one of SES's own templates is said by ses=",
     "context": "fill the template in and give text= and html=",
 }
 
+
+_ALIKE = 0.75
+"""How alike a slip is to what was meant: `contet`, `subjct`; `lists` is nothing that there is."""
 
 FEWEST_OF_SEND_MAIL = 4
 """Positional arguments that Django's `send_mail` has at least."""
@@ -74,8 +84,8 @@ def _meant(name: str, names: Sequence[str]) -> str:
     lower = name.lower()
     if lower in _MEANINGLESS:
         return f": {_MEANINGLESS[lower]}"
-    near = _MEANT.get(lower) or next(iter(get_close_matches(lower, names, n=1)), None)
-    return f": did you mean {near}=?" if near else ""
+    (near,) = get_close_matches(lower, [*names, *_MEANT], n=1, cutoff=_ALIKE) or (None,)
+    return f": did you mean {_MEANT.get(near, near)}=?" if near else ""
 
 
 def _is_in_the_order_of_send_mail(args: Sequence[Any]) -> bool:

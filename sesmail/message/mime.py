@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.content_types import bare_type, is_composite
+from sesmail.message.file_names import carried_name
 from sesmail.message.headers import encoded_headers
 from sesmail.message.text import encoded_words
 
@@ -128,11 +129,8 @@ def _attached(attachment: Attachment) -> _Part:
 
 
 def _disposition(attachment: Attachment) -> str:
-    kind, name = attachment.disposition or "attachment", attachment.filename
-    if not name.isascii() or "=?" in name:  # which readers would decode
-        return f"{kind}; filename*={encode_rfc2231(name, 'utf-8')}"
-    escaped = name.replace("\\", r"\\").replace('"', r"\"")
-    return f'{kind}; filename="{escaped}"'
+    kind, name = attachment.disposition or "attachment", carried_name(attachment.filename)
+    return f'{kind}; filename="{name}"' if name.isascii() else f"{kind}; filename*={encode_rfc2231(name, 'utf-8')}"
 
 
 def _encoded(content_type: str, content: bytes, headers: Headers = ()) -> _Part:

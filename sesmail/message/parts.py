@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from copy import deepcopy
 from dataclasses import dataclass
 from email.charset import Charset
@@ -11,7 +12,7 @@ from email.generator import BytesGenerator
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesParser
-from email.policy import compat32
+from email.policy import EmailPolicy, compat32
 from email.utils import collapse_rfc2231_value
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -121,8 +122,8 @@ def as_lines(content: bytes, bare_type: str) -> bytes | None:
 
     None where they cannot be made so.
     """
-    lines = _ENDS.sub(b"\r\n", content)
     is_letter = bare_type in ("message/rfc822", "message/news", "message/global")
+    lines = _ENDS.sub(b"\r\n", content.removeprefix(BOM_UTF8) if is_letter else content)
     is_what_it_says = _HEAD.match(lines) if is_letter else _BLOCKS.fullmatch(lines) if bare_type in _REPORTS else True
     if not is_what_it_says:
         return None
@@ -148,9 +149,30 @@ def names_within(content: bytes, content_type: str) -> list[str]:
     return [name for name in names if name]
 
 
+class _Generator(BytesGenerator):
+    """Writes the headers of each part as its own policy has them.
+
+    Python's writes all as that of the outermost: of a message within one of the other kind it encodes whole headers,
+    the names of its files with them, or stumbles.
+    """
+
+    policy: Policy[Any]
+
+    def flatten(self, msg: Part, unixfrom: bool = False, linesep: str | None = None) -> None:
+        self._own = msg.policy
+        super().flatten(msg, unixfrom=unixfrom, linesep=linesep)
+
+    def _write_headers(self, msg: Part) -> None:
+        outermost = self.policy
+        if isinstance(self._own, EmailPolicy) != isinstance(outermost, EmailPolicy):
+            self.policy = self._own.clone(linesep=outermost.linesep, cte_type=outermost.cte_type)
+        super()._write_headers(msg)  # type: ignore[misc]  # a name that the package does not promise: tests watch it
+        self.policy = outermost
+
+
 def _flat(message: Part, policy: Policy[Any]) -> bytes:
     buffer = BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message, linesep="\r\n")
+    _Generator(buffer, mangle_from_=False, policy=policy).flatten(message, linesep="\r\n")
     return _ENDS.sub(b"\r\n", buffer.getvalue())
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from email.header import Header
+from enum import Enum
 from itertools import islice
 from numbers import Real
 from typing import Any
@@ -50,7 +51,7 @@ def as_text_or_number(field: str, value: object) -> object:
     """The same, with numbers as they are written."""
     if type(value) is not str and not isinstance(value, bool) and isinstance(value, _NUMBERS):
         try:
-            return str(value)
+            return str(value.value if isinstance(value, Enum) else value)
         except ValueError:  # thousands of digits
             raise InvalidEmail(field, "is too long a number") from None
     return as_text(field, value)

@@ -43,6 +43,10 @@ class Obstacle:
     """Where it holds only for this one."""
     account: str | None = None
     """The SES account that it is of, where it is of one."""
+    scope: str | None = None
+    """What of the line is closed, where that is what it is."""
+    batches: tuple[str, ...] = ()
+    """The batches that it is of, where it is of some alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +150,7 @@ class Essence:
 
     def _how_fast(self) -> str:
         now = self.throttle
-        rate = f"{now.rate_now}/s of {'any' if now.limit < 0 else f'{now.limit:.4g}/s'}"
+        rate = f"{now.rate_now}/s of {a_second(now.limit)}"
         quota = f"{now.quota_used:,} of {'any number' if now.quota < 0 else f'{now.quota:,}'} in 24 hours"
         account = now.standing or ("not asked yet" if now.source is None else "not known")
         return f"{rate}; {quota}; account {account}"
@@ -182,6 +186,11 @@ def _fit(line: str) -> str:
 def emails(number: int) -> str:
     """With the word in its form."""
     return f"{number} email{'' if number == 1 else 's'}"
+
+
+def a_second(limit: float) -> str:
+    """A rate for people; `any` where there is no limit."""
+    return "any" if limit < 0 else f"{limit:,.{0 if limit >= 100 else 1 if limit >= 10 else 2}f}/s"
 
 
 def duration(seconds: float) -> str:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sesmail.sending.accounts import SesAccounts
     from sesmail.sending.brake import Brake, Judgement
     from sesmail.settings import Settings
+    from sesmail.state.batches.batches import Batches
     from sesmail.state.fleet.hearing import Hearing
     from sesmail.state.fleet.workers import Fleet
-    from sesmail.state.ledger.batches import Batches
     from sesmail.state.ledger.ledger import Ledger
     from sesmail.state.ledger.waiting import Waiting
     from sesmail.state.line.line import Closure
@@ -106,7 +106,7 @@ class Obstacles:
             *_slow(self._health.answers_in_seconds()),
             *self._refused(seen.at),
             *self._unheard(),
-            *_steered(seen),
+            *steered(seen),
             *_of_each(seen, accounts, _rate),
             *_unknown(seen.counts),
         ]
@@ -262,6 +262,7 @@ def _batches_not_taken(lane: Lane, still: list[BatchStatus], queue: str) -> Obst
         id="batch-not-taken",
         level=Level.ERROR,
         lane=lane,
+        batches=_ids(still),
         what=f"Workers live, but none goes on with {_these(still)}: {_wait(waiting)} there.",
         do=f"Does a worker of the batch's site take from its queue ({queue} here)? One that was started with -Q needs "
         "it beside the lane's; one of a release before batches does not know them.",
@@ -270,6 +271,10 @@ def _batches_not_taken(lane: Lane, still: list[BatchStatus], queue: str) -> Obst
 
 def _queued_in(batch: BatchStatus) -> int:
     return batch.counts.get(State.QUEUED, 0)
+
+
+def _ids(batches: list[BatchStatus]) -> tuple[str, ...]:
+    return tuple(each.batch_id for each in batches)
 
 
 def _these(batches: list[BatchStatus]) -> str:
@@ -288,13 +293,14 @@ def _goes_on(seen: Essence, lane: Lane) -> bool:
     return any(each.lane == lane and seen.at - each.changed_at < LONG_SECONDS for each in seen.batches)
 
 
-def _steered(seen: Essence) -> Iterator[Obstacle]:
+def steered(seen: Essence) -> Iterator[Obstacle]:
     """Batches that an operator has paused, and those whose list was not read to its end."""
     if paused := [each for each in seen.batches if each.state is BatchState.PAUSED and _queued_in(each)]:
         yield Obstacle(
             id="batch-paused",
             level=Level.INFO,
             lane=paused[0].lane,
+            batches=_ids(paused),
             what=f"{_these(paused).capitalize()} is paused: {emails(sum(map(_queued_in, paused)))} of it wait.",
             do=f"An operator did that. `sesmail batch {paused[0].batch_id} --resume` when it may go on.",
         )
@@ -304,6 +310,7 @@ def _steered(seen: Essence) -> Iterator[Obstacle]:
             id="batch-unread",
             level=Level.INFO,
             lane=left[0].lane,
+            batches=_ids(left),
             what=f"The list of {_these(left)} has been read for {duration(seen.at - left[0].accepted_at)}, and not to "
             "its end: nothing of it goes out before.",
             do="A long list takes that long. Where it was interrupted, give the same list and key again: it goes on.",
@@ -318,6 +325,7 @@ def _closed(closure: Closure) -> Obstacle:
     if closure.how is How.PAUSED:
         return Obstacle(
             id="paused",
+            scope=closure.scope,
             level=Level.WARNING,
             lane=lane,
             what=f"{what} is paused since {since}: {closure.reason}.",
@@ -326,6 +334,7 @@ def _closed(closure: Closure) -> Obstacle:
     if closure.how is How.BRAKED:
         return Obstacle(
             id="braked",
+            scope=closure.scope,
             level=Level.ERROR,
             lane=Lane.BULK,
             what=f"{what} is stopped by the brake since {since}: {closure.reason}.",
@@ -335,9 +344,10 @@ def _closed(closure: Closure) -> Obstacle:
         )
     return Obstacle(
         id="stopped",
+        scope=closure.scope,
         level=Level.ERROR,
         lane=lane,
-        what=f"{what} is stopped since {since}: {closure.reason}",
+        what=f"{what} is stopped since {since}: {closure.reason.rstrip('.')}.",
         do="SES would refuse all of it, or is out of order. Mend what it says. It is tried again by itself and goes on "
         f"when SES takes one; `sesmail resume{_option(closure.scope)}` does not wait for that.",
     )

@@ -11,7 +11,7 @@ from sesmail.accounts import account_of
 from sesmail.errors import InvalidEmail
 from sesmail.frames import shows_no_email
 from sesmail.message.content import content_digest
-from sesmail.state.ledger.batches import RECIPIENT_ID
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.vocabulary import State, Ticket
 
 if TYPE_CHECKING:
@@ -238,11 +238,16 @@ class Outbox:
         """The email with what the settings say of all. Raises `InvalidEmail` where no sender is named or set."""
         account = account_of(self._settings.accounts, email.account, email.sender_domain, email.lane)
         settings = self._of_account[account]
-        complete = email.at_account(account).with_defaults(
-            from_email=settings.from_email,
-            configuration_set=settings.configuration_set_of(email.lane),
-            ses=settings.ses,
-        )
+        try:
+            complete = email.at_account(account).with_defaults(
+                from_email=settings.from_email,
+                configuration_set=settings.configuration_set_of(email.lane),
+                ses=settings.ses,
+            )
+        except InvalidEmail as error:  # what is wrong is no part of the email
+            raise InvalidEmail(
+                error.field, f"{error.problem}; so says {settings.said_as(error.field)}", error.limit
+            ) from None
         if complete.from_email is None:
             raise InvalidEmail("from_email", "no sender is named and none is set", "from_email=, or SESMAIL_FROM_EMAIL")
         if settings.text_from_html and complete.html is not None and complete.text is None:
@@ -297,11 +302,11 @@ def _id_for(send_id: str | None, caller: Caller | None) -> str:
     return checked_id(send_id or (caller.task_id if caller else None))
 
 
-def checked_id(send_id: str | None) -> str:
+def checked_id(send_id: Any) -> str:
     """The id of a send: the one that the caller wants, or a new one. Raises `InvalidEmail`."""
     if send_id is None:
         return str(uuid4())
-    if not SEND_ID.fullmatch(send_id):
+    if not isinstance(send_id, str) or not SEND_ID.fullmatch(send_id):
         raise InvalidEmail("task_id", "an id is a tag at SES", "1 to 128 letters, digits, _ and -")
     if RECIPIENT_ID.fullmatch(send_id):
         raise InvalidEmail("task_id", "is written as those of a batch's recipients are", "an id of another form")

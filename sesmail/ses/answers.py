@@ -6,11 +6,14 @@ Nobody else looks into botocore's errors. SES's words are kept, but every addres
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from functools import cache
 from inspect import cleandoc
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+import botocore.session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -218,8 +221,25 @@ def _unreached(error: Exception) -> str:
     host, place = endpoint.hostname, endpoint.netloc.rpartition("@")[2]
     if not host:
         return words
-    source = "the Region (SESMAIL_REGION, AWS_REGION)" if host.endswith(".amazonaws.com") else "the endpoint's address"
+    source = "the endpoint's address"
+    if host.endswith(".amazonaws.com"):
+        source = f"the Region (SESMAIL_REGION, AWS_REGION){_hint_of_region(host)}"
     return f"{words} It was looked for at {place}: if this lasts, see whether {source} is right, and the network."
+
+
+def _hint_of_region(host: str) -> str:
+    """The one that is most likely meant, where botocore knows none of that name: it may be newer than botocore."""
+    region, known = host.split(".")[1], _known_regions()
+    if not known or region in known:
+        return ""
+    meant = get_close_matches(region, known, 1, 0.7)
+    return f", of which botocore knows no {region}{f': is {meant[0]} meant?' if meant else ''},"
+
+
+@cache
+def _known_regions() -> list[str]:
+    """Those where SES is, as botocore has been told; read when SES could not be reached, from files."""
+    return botocore.session.Session().get_available_regions("sesv2")
 
 
 def hide_words(parsed: dict[str, Any], **_: Any) -> None:

@@ -14,6 +14,7 @@ from sesmail.message import ID_HEADER, ID_TAG, MAX_HEADERS, Attachment, Email, m
 from sesmail.message.addresses import encoded_mailbox
 from sesmail.message.content_types import is_composite
 from sesmail.message.fields import MAX_TAGS
+from sesmail.message.file_names import carried_name
 from sesmail.message.headers import encoded_headers
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _is_simple(email: Email) -> bool:
 def _is_simple_attachment(attachment: Attachment) -> bool:
     name, kind = attachment.filename, attachment.content_type
     is_plain = ";" not in kind and not is_composite(kind) and not attachment.headers
-    return is_plain and name.isascii() and "." in name.strip(".") and "=?" not in name
+    return is_plain and name.isascii() and "." in name.strip(".")
 
 
 def _simple(email: Email, own: dict[str, str]) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _text(text: str) -> dict[str, str]:
 
 def _attachment(attachment: Attachment) -> dict[str, Any]:
     described = {
-        "FileName": attachment.filename,
+        "FileName": carried_name(attachment.filename),
         "RawContent": attachment.content,
         "ContentType": attachment.content_type,
         "ContentDisposition": (attachment.disposition or "attachment").upper(),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sesmail.accounts import DEFAULT, AccountSettings, checked, of_any_email
+from sesmail.accounts import DEFAULT, AccountSettings, checked, no_bool_as_a_number, of_any_email
 from sesmail.settings.sources import ENVIRONMENT_PREFIX, Environment, KnownNames
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -19,6 +19,8 @@ def rate_limit(text: str | float | None) -> float | None:
 
     Raises `ValueError` or `KeyError`.
     """
+    if isinstance(text, bool):
+        raise ValueError("true and false are no rates")  # noqa: TRY004  as for all that is no rate
     from celery.utils.time import rate  # noqa: PLC0415  Celery's own reading of it; only who sets a limit loads it
 
     return float(rate(text)) or None
@@ -414,6 +416,11 @@ class Settings(BaseSettings):
     def said_as(self, field: str) -> str:
         """An address as whoever said it spelt its setting, and where: `SESMAIL_REDIS_URL in the environment`."""
         return self._said_as.get(field, f"{ENVIRONMENT_PREFIX}{field.upper()}")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        return no_bool_as_a_number(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("ses")
     @classmethod

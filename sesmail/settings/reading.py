@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sesmail")
 
-ADDRESSES = {"redis_url", "event_store"}
+TOLD_BY_THEIR_SOURCE = {"redis_url", "event_store", "from_email", "region", "endpoint_url"}
+"""Settings whose value shows to be wrong only when it is used."""
 WRONG = "Wrong settings; no email is sent until they are mended:"
 
 
@@ -38,7 +39,11 @@ class Source:
 
     def spelt(self, field: str) -> str:
         """A field as the user wrote it, and where."""
-        return f"{self.spelling.format(field if self.spelling.islower() else field.upper())} in {self.name}"
+        return f"{self.spells(field)} in {self.name}"
+
+    def spells(self, field: str) -> str:
+        """A field as it is written there."""
+        return self.spelling.format(field if self.spelling.islower() else field.upper())
 
 
 def load(
@@ -57,7 +62,7 @@ def load(
         settings = Settings(**said)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, asked)) from None
-    for field in ADDRESSES & settings.model_fields_set:
+    for field in TOLD_BY_THEIR_SOURCE & settings.model_fields_set:
         settings._said_as[field] = _spelt((field,), asked)  # noqa: SLF001  who reads them knows who said what
     of_celery: dict[str, str] = {}
     if default_redis_url and "redis_url" not in settings.model_fields_set:
@@ -113,7 +118,7 @@ def misspelt_variables() -> Iterator[tuple[str, str]]:
 
 def _explain(error: ValidationError, asked: Iterable[Source]) -> str:
     """One line per wrong setting. Values are not shown: a URL may hold a password."""
-    lines = [f"  {_spelt(e['loc'], asked)}: {_problem(e)}" for e in error.errors(include_input=False)]
+    lines = [f"  {_spelt(e['loc'], asked)}: {_problem(e, asked)}" for e in error.errors(include_input=False)]
     return "\n".join([WRONG, *lines])
 
 
@@ -134,11 +139,15 @@ _FORMS = {
 }
 
 
-def _problem(detail: Any) -> str:
+def _problem(detail: Any, asked: Iterable[Source]) -> str:
     if detail["type"] == "extra_forbidden":
         names = [*(Settings if len(detail["loc"]) == 1 else AccountSettings).model_fields]
         name = str(detail["loc"][-1])
         others = [other.lower()] if (other := _OTHERS_NAMES.get(name.upper())) else []
         meant = [each for each in others if each in names] or get_close_matches(name, names, 1, 0.7)
-        return "no such setting" + (f"; is {meant[0]} meant?" if meant else " (see docs/settings.md for the names)")
+        if not meant:
+            return "no such setting (see docs/settings.md for the names)"
+        place, *inside = detail["loc"]
+        source = next((each for each in asked if place in each.said), None)
+        return f"no such setting; is {source.spells(meant[0]) if source and not inside else meant[0]} meant?"
     return _FORMS.get(detail["type"], str(detail["msg"]))

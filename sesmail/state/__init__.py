@@ -4,6 +4,7 @@ keys.py is the map of all keys; scripts.py runs what lies in lua/, durable.py so
 
 - server/: the Redis itself;
 - people/: what is known of addresses;
-- ledger/: sends and batches;
+- batches/: letters to many;
+- ledger/: sends;
 - line/, fleet/: what is closed, and who works.
 """

@@ -6,6 +6,7 @@ their keys from the same base (`prelude.lua`); a test compares what a full run l
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sesmail.vocabulary import DEFAULT_ACCOUNT
@@ -314,3 +315,18 @@ class Keys:
     def of_account(self, *parts: str) -> str:
         """The key of the account for the given parts: `{sesmail}:account:marketing:line`."""
         return self.account_base + ":".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDigest:
+    """An idempotency key as Redis has it: keys may hold addresses, so their digests alone are kept."""
+
+    todays: str
+    former: str
+    """As releases have it that knew no sites here."""
+
+    @classmethod
+    def of(cls, key: str | None) -> KeyDigest:
+        """Both digests; empty where there is no key."""
+        digest = hashlib.sha256(key.encode()).hexdigest() if key else ""
+        return cls(digest[:32], digest)

@@ -17,8 +17,8 @@ from sesmail.embedded import EmbeddedRedis
 from sesmail.errors import UnknownSend
 from sesmail.settings import Settings
 from sesmail.simulator import Simulator
+from sesmail.state.batches.batches import Batches
 from sesmail.state.keys import Keys
-from sesmail.state.ledger.batches import Batches
 from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.scripts import Scripts
 from sesmail.vocabulary import Status

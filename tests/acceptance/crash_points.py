@@ -22,7 +22,7 @@ from sesmail.errors import UnknownSend
 from sesmail.sending.batches import sending
 from sesmail.sending.throttle import SendThrottle
 from sesmail.ses.transport import SesTransport
-from sesmail.state.ledger.batches import Batches
+from sesmail.state.batches.batches import Batches
 from sesmail.state.ledger.ledger import Ledger
 
 STEPS: dict[str, tuple[type, str]] = {

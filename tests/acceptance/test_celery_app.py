@@ -196,7 +196,9 @@ def test_misspelt_settings_are_noticed(site, tmp_path):
 def test_a_wrong_setting_of_ours_stops_the_worker_with_its_name(site, tmp_path):
     (tmp_path / "celeryconfig.py").write_text("sesmail_max_sendrate = 3\n")
     assert_refused(
-        site, tmp_path, "sesmail_max_sendrate in Celery's configuration: no such setting; is max_send_rate meant?"
+        site,
+        tmp_path,
+        "sesmail_max_sendrate in Celery's configuration: no such setting; is sesmail_max_send_rate meant?",
     )
 
 

@@ -97,6 +97,8 @@ def test_each_act_leaves_a_line_without_an_address_and_what_was_refused_leaves_n
     assert [about for _, about, _ in visit["audit"]][:3] == ["refused", "waits", "wrong-address"]
     added, removed = (about for _, about, _ in visit["audit"][3:5])
     assert added == removed
+    assert all(f"Opt-out {act}" in visit["opt_outs_acts"] for act in ("added", "removed"))
+    assert (added in visit["opt_outs_acts"], "@" in visit["opt_outs_acts"]) == (True, False)
     assert "@" not in json.dumps(visit["audit"])
 
 
@@ -133,6 +135,10 @@ def test_a_batch_shows_how_far_it_is_and_is_paused_resumed_and_cancelled_by_who_
         "nosuch": ["cancelled"],
     }
     assert visit["batch_counts"] == {"sent": 1, "cancelled": 2}
+    assert all("its batch is paused" in told for told in visit["of_paused"])
+    story = visit["of_paused"][0]
+    assert "Accepted; a worker will take it" not in story
+    assert ("reader1@example.org" in story, "/admin/sesmail_django/batch/batch_" in story) == (True, True)
     assert visit["batch_acts"].count("boss") == 3
 
 

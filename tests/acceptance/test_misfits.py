@@ -46,6 +46,7 @@ def envelope(body: object = None, *, raw: bytes | str | None = None, task: objec
 
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 GROUP = {"task": "celery.group", "subtask_type": "group", "args": [], "kwargs": {"to": SECRET}, "options": {}}
+ODD_CALL = {"task": "hosts.task", "args": 5, "kwargs": SECRET, "options": {}, "subtask_type": None, "immutable": True}
 HEADERS = {"task": SEND, "id": "x"}
 MISFITS: dict[str, bytes] = {
     "no embed": envelope([[], EMAIL]),
@@ -71,11 +72,22 @@ MISFITS: dict[str, bytes] = {
     "no id": envelope([[], EMAIL, EMBED], headers={"task": SEND}),
     "a wrong time": envelope([[], EMAIL, EMBED], headers={**HEADERS, "eta": SECRET}),
     "a wrong limit": envelope([[], EMAIL, EMBED], headers={**HEADERS, "timelimit": SECRET}),
+    "three limits": envelope([[], EMAIL, EMBED], headers={**HEADERS, "timelimit": [1, 2, 3]}),
+    "limits that are texts": envelope([[], EMAIL, EMBED], headers={**HEADERS, "timelimit": ["1", "2"]}),
+    "a shadow that is no name": envelope([[], EMAIL, EMBED], headers={**HEADERS, "shadow": {"to": SECRET}}),
+    "a shadow that is a line": envelope([[], EMAIL, EMBED], headers={**HEADERS, "shadow": "x\n\x1b[31mCRITICAL"}),
+    "an id that is a line": envelope([[], EMAIL, EMBED], headers={**HEADERS, "id": "x\n\x1b[31mCRITICAL"}),
+    "another task's arguments": envelope([[], {"to": SECRET}, EMBED], task="sesmail.send_batches"),
+    "a sweep of something": envelope([[SECRET], {}, EMBED], task="sesmail.sweep"),
+    "callbacks that take nothing so": envelope([[], EMAIL, {**EMBED, "callbacks": [ODD_CALL]}]),
     "no headers": envelope([[], EMAIL, EMBED], headers=None),
     "headers that are a list": envelope([[], EMAIL, EMBED], headers=[SECRET]),
     "a ticket of nothing": envelope([[], {"send_id": [SECRET]}, EMBED]),
     "a ticket of many that is none": envelope([[], {"send_ids": SECRET}, EMBED], task="sesmail.send_lot"),
     "the former protocol": envelope({"task": SEND, "id": "x", "args": 5, "kwargs": EMAIL}, headers={}),
+    "a limit of the former protocol": envelope(
+        {"task": SEND, "id": "x", "args": [], "kwargs": EMAIL, "timelimit": 5}, headers={}
+    ),
     "no properties": envelope([[], EMAIL, EMBED], properties={}),
     "garbage": b"\xff\xfe\x00" + SECRET.encode(),
     "not JSON": b"hello " + SECRET.encode(),
@@ -135,6 +147,7 @@ def test_every_misfit_is_set_aside_with_its_bytes_and_the_worker_goes_on(pushed:
     assert pushed.redis.llen(QUEUE) == 0
     assert "Traceback" not in worker.said()
     assert SECRET not in worker.said()
+    assert "\x1b[31m" not in worker.said()
 
 
 def test_a_host_s_own_tasks_and_what_is_wrong_with_them_stay_celery_s(fleet: Fleet) -> None:

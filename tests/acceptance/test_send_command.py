@@ -18,8 +18,8 @@ import pytest
 from sesmail.embedded import EmbeddedRedis
 from sesmail.message import Email
 from sesmail.simulator import Simulator
+from sesmail.state.batches.chunks import unpacked
 from sesmail.state.keys import Keys
-from sesmail.state.ledger.batches import unpacked
 from sesmail.vocabulary import State
 from tests.acceptance.conftest import Site
 from tests.acceptance.programs import PATIENCE_SECONDS, eventually, fetch, free_port

@@ -406,7 +406,7 @@ def test_manage_py_check_finds_wrong_settings_before_a_request_does(program, dja
     checked = check(program)
     assert checked.startswith("1 ")
     assert "(sesmail.E001)" in checked
-    assert "is from_email meant?" in checked
+    assert 'is SESMAIL["FROM_EMAIL"] meant?' in checked
 
 
 def test_manage_py_check_says_what_is_missing_where_only_the_tasks_are_installed(program, django):

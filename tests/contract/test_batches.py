@@ -31,7 +31,7 @@ from sesmail.events.stores import StoredEvent
 from sesmail.message import Email, Lane
 from sesmail.sending.batches import queueing, sending
 from sesmail.sending.batches.sending import ChunkWorker
-from sesmail.state.ledger.batches import Held, unpacked
+from sesmail.state.batches.chunks import Held, unpacked
 from sesmail.state.people.reputation import Counter, Fact
 from sesmail.state.people.suppression import OptOut, Scope
 from sesmail.vocabulary import BatchState, Reason, State
@@ -391,6 +391,28 @@ def test_a_throttle_makes_the_batch_wait_and_uses_no_attempt(client: Client, ses
     assert work(client) == 3
 
 
+def test_a_single_throttle_among_others_makes_nobody_else_wait_and_a_second_in_a_row_does(
+    client: Client, ses: Ses
+) -> None:
+    """The throttle itself has slowed the whole fleet down by then; only a storm is waited for."""
+    asked = iter(["", "throttled", "", "", "throttled", "throttled"])
+
+    def throttles(_id: str) -> None:
+        if next(asked, ""):
+            raise SendThrottled("Maximum sending rate exceeded.", code="TooManyRequestsException")
+
+    ses.before = throttles
+    batch = client.send_batch(LETTER, readers(*range(8)), key="k", list="news")
+    name = client.scripts.keys("batch", batch.id)
+    assert client.chunk_worker.work(Lane.BULK, None) == 3
+    assert batch.status().counts == {"sent": 3, "queued": 5}
+    assert float(client.scripts.redis.hget(name, "wait_until")) > 0
+    assert client.scripts.redis.hget(name, "waits") is None, "it got on, so its next wait is no longer one"
+    client.scripts.redis.hset(name, "wait_until", 0)  # the wait is over
+    assert work(client) == 5
+    assert batch.status().counts == {"sent": 8}
+
+
 def test_what_a_dead_worker_asked_ses_is_unknown_and_the_rest_of_its_chunk_goes_on(client: Client, ses: Ses) -> None:
     batch = client.send_batch(LETTER, readers(*range(3)), key="k", list="news")
     worker_dies(client)
@@ -559,7 +581,7 @@ def test_the_memory_of_a_queued_recipient_is_small(client: Client) -> None:
 
 def test_every_move_of_a_recipient_that_the_scripts_say_is_one_that_tests_make_or_tell() -> None:
     states = {"nothing", "queued", "sending", "sent", "suppressed", "expired", "cancelled", "rejected", "unknown"}
-    states.add("abandoned")
+    states |= {"abandoned", "scheduled", "claimed"}  # of one that has a row by now
     assert {state for move in moves_in_batches() for state in (*move.origins, move.to)} == states
 
 

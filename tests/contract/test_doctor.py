@@ -272,7 +272,7 @@ def broken(
 # -- Configuration ----------------------------------------------------------------------------------------------------
 
 
-@broken("settings-wrong", "is region meant?", why="is region meant?")
+@broken("settings-wrong", "is sesmail_region meant?", why="is sesmail_region meant?")
 def a_setting_that_there_is_not(shop: Shop) -> None:
     shop.settings["regoin"] = "eu-west-1"
 
@@ -313,7 +313,7 @@ def staging_s_redirect_is_left_on(shop: Shop) -> None:
     shop.settings["redirect_to"] = ["ann@example.org"]
 
 
-@broken("sender-wrong", "SESMAIL_FROM_EMAIL", why="SESMAIL_FROM_EMAIL")
+@broken("sender-wrong", "sesmail_from_email in", why="sesmail_from_email in")
 def a_sender_that_is_no_address(shop: Shop) -> None:
     shop.settings["from_email"] = "shop at example.com"
     shop.skip |= {"identity-unknown"}
@@ -456,11 +456,6 @@ def the_broker_is_away(shop: Shop) -> None:
 @broken("broker-eager", "task_always_eager")
 def tasks_run_where_they_are_called(shop: Shop) -> None:
     shop.celery["task_always_eager"] = True
-
-
-@broken("broker-no-json", "accept_content is pickle", why="accept_content is pickle")
-def workers_refuse_tickets(shop: Shop) -> None:
-    shop.celery["accept_content"] = ["pickle"]
 
 
 @broken("broker-visibility-short", "visibility_timeout is 10 s")

@@ -43,7 +43,7 @@ def test_a_fleet_that_is_well_is_told_in_three_lines(client: Client, sesmail: An
     essence = client.essence()
     assert essence.lines() == (
         "1 worker; none waits for a worker",
-        f"0/s of {essence.throttle.limit:.4g}/s; 123 of 50,000 in 24 hours; account healthy",
+        "0/s of 13.8/s; 123 of 50,000 in 24 hours; account healthy",
         "line open",
     )
     assert (essence.is_well, essence.states) == (True, {})

@@ -177,7 +177,10 @@ def test_what_no_waiting_mends_is_a_mistake_in_a_setting_told_with_the_address_a
     close_clients()
     done = CliRunner().invoke(main, ["status"], env={"SESMAIL_REDIS_URL": url})
     close_clients()
-    assert (done.exit_code, meaning in " ".join(done.output.split())) == (78, True), done.output
+    said = " ".join(done.output.split())
+    assert (done.exit_code, meaning in said) == (78, True), said
+    assert "no database" not in meaning or "SESMAIL_REDIS_URL in the environment names it" in said
+    assert "HELLO" not in said
 
 
 @pytest.mark.parametrize("what", PASSES)

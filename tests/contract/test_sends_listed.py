@@ -207,6 +207,62 @@ def test_recipients_of_batches_are_listed_by_address_and_by_list_and_cancelled_a
     assert json.loads(sesmail("find", "reader2@example.org", "--json").stdout)[0]["send_id"] == f"{batch}-2"
 
 
+def test_a_recipient_of_a_batch_is_told_of_as_it_is_by_now(sesmail: Any, client: Client, redis: Redis) -> None:
+    """By each command, what is in its way; and nothing that is in the way of others alone."""
+    letter = Letter(subject="Secret subject", text="t", from_email="shop@example.com")
+    terms: dict[str, Any] = {"list": "monthly", "without_unsubscribe": True}
+    batch = client.send_batch(letter, ["a@example.org", "b@example.org"], key="k", ramp=1, **terms)
+    accept(client, "beside")
+    recipient, line = f"{batch.id}-1", client.throttle.line
+
+    def told(send_id: str) -> str:
+        said = listed(
+            sesmail("sends", "--list", "monthly", "--json") if send_id != "beside" else sesmail("sends", "--json")
+        )
+        why = json.loads(sesmail("why", send_id, "--json").stdout)
+        assert said[send_id].rstrip(".") in why["said"]
+        assert json.loads(sesmail("status", send_id, "--json").stdout)["why"] == said[send_id]
+        return f"{said[send_id]} {[each['id'] for each in why['obstacles']]}"
+
+    assert told(recipient) == "a worker takes it in its turn []"
+    batch.pause()
+    assert told(recipient).startswith(f"its batch is paused: `sesmail batch {batch.id} --resume`")
+    assert told(recipient).endswith("['batch-paused']")
+    assert told("beside") == "a worker takes it in its turn []"
+    batch.resume()
+    line.pause("list:default/weekly", "not hers")
+    assert told(recipient) == "a worker takes it in its turn []"
+    for scope in ("account", "list:default/monthly", "site:default", "identity:example.com"):
+        line.stop(scope, "mend it")
+        assert "is stopped: mend it ['stopped']" in told(recipient)
+        line.resume(scope)
+    line.stop("identity:example.net", "another sender")
+    assert told(recipient) == told("beside") == "a worker takes it in its turn []"
+    redis.hset(f"{{sesmail}}:batch:{batch.id}", "rate", "5")
+    assert "at 5 recipients a second at most" in told(recipient)
+    held = client.batches.claim(Lane.BULK, "worker", "token")
+    assert held
+    client.batches.begin(held, {0: "a@example.org", 1: "b@example.org"}, tries=False)  # the ramp lets one go
+    client.batches.settle(held, [0], "sent")
+    client.batches.release(held)
+    assert "today's share of the batch is used up (1 recipients" in told(recipient)
+    assert "it goes on in 23 h 59 min" in told(recipient) or "it goes on in 1 d 0 h" in told(recipient)
+    redis.hset(f"{{sesmail}}:batch:{batch.id}", "expires_at", "1000")
+    assert told(recipient).startswith("its expiry time has passed")
+    batch.cancel()
+    cancelled = listed(sesmail("sends", "--list", "monthly", "--state", "cancelled", "--json"))
+    assert cancelled == {recipient: "it was taken back before SES was asked"}
+
+
+def test_a_batch_that_is_to_go_later_says_so(sesmail: Any, client: Client, redis: Redis) -> None:
+    letter = Letter(subject="Secret subject", text="t", from_email="shop@example.com")
+    later = datetime.now(UTC) + timedelta(hours=3)
+    batch = client.send_batch(letter, ["a@example.org"], key="k", send_at=later, without_unsubscribe=True)
+    assert json.loads(sesmail("batch", batch.id, "--json").stdout)["why"].startswith("as asked for, the batch goes in ")
+    redis.hset("{sesmail}:fleet", "heard_at", round(time.time() * 1000) - 3_600_000)
+    assert json.loads(sesmail("batch", batch.id, "--json").stdout)["why"] == "no worker is alive"
+
+
 def test_a_load_test_does_not_wait_for_events_that_cannot_come(
     client: Client, redis: Redis, sesmail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

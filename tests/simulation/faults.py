@@ -51,6 +51,7 @@ CHANCES: dict[str, float] = {
     "ses_hangs": 0.006,
     "ses_cut_off": 0.004,
     "ses_never_answers": 0.003,
+    "ses_is_slow": 0.005,
     "ses_is_down": 0.001,
     "ses_pauses": 0.001,
     "ses_rate_changes": 0.003,
@@ -62,11 +63,13 @@ CHANCES: dict[str, float] = {
     "event_store_down": 0.02,
     "mailbox_is_full": 0.15,
     "list_goes_bad": 0.02,
-    "ses_drops": 0.03,
+    "template_fails": 0.1,
+    "virus_is_found": 0.03,
     # at each end that is told
     "receiver_raises": 0.03,
     # each time that what follows an email is published
     "continuation_fails": 0.03,
+    "continuation_is_slow": 0.03,
     # at each decision of the people (about one each ten seconds)
     "operator_cancels": 0.3,
     "operator_requeues": 0.3,
@@ -121,7 +124,7 @@ class Faults:
         # Not both: of what cannot be read, nobody can be taken out, which the operator is told.
         drawn |= {rng.choice(("operator_erases", "row_is_spoilt")): 0.0}
         # Not both: the former release knows nothing of what SES drops, and takes its late first word for the last.
-        drawn |= {rng.choice(("ses_drops", "former_release")): 0.0}
+        drawn |= {rng.choice(("virus_is_found", "former_release")): 0.0}
         # Not both: the rules count passing bounces along, and cannot know which of them Redis has forgotten.
         return drawn | {rng.choice(("mailbox_is_full", "redis_forgets")): 0.0}
 
@@ -150,6 +153,10 @@ class Faults:
         self.counts[kind] += 1
         self._tell(f"FAULT {number} {kind}", about)
         return True
+
+    def tell(self, what: str, about: str) -> None:
+        """How large a misfortune is, for who reads of it."""
+        self._tell(what, about)
 
     def choose(self, *values: float) -> float:
         """One of several sizes of a misfortune."""

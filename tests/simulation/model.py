@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sesmail.message import LIST_TAG, Email, Lane
-from sesmail.state.ledger.batches import CHUNK
+from sesmail.state.batches.chunks import CHUNK
 from sesmail.vocabulary import State
 from tests.simulation.ses import Taken
 from tests.simulation.soft_bounces import SoftBounces
@@ -51,6 +51,10 @@ class Batch:
         """Whether a worker has the chunk that one of its recipients is in."""
         return int(send_id.rpartition("-")[2]) // CHUNK in self.holders
 
+    def is_held_by(self, fiber: Any, send_id: str) -> bool:
+        """Whether it is this thread."""
+        return self.holders.get(int(send_id.rpartition("-")[2]) // CHUNK, ("", None))[1] is fiber
+
 
 @dataclass(slots=True)
 class Send:
@@ -81,6 +85,7 @@ class Send:
     holder: bytes | str | None = None
     """The token of the claim that holds now."""
     holder_process: Any = None
+    holder_fiber: Any = None
     waits_for_room: bool = False
     """Whether it was told that the 24-hour quota is used up."""
     opted_out: frozenset[str] = frozenset()
@@ -94,13 +99,15 @@ class Send:
     erased: frozenset[str] = frozenset()
     """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
+    doubts: set[Any] = field(default_factory=set)
+    """The threads that have asked SES for it and were not refused, since it was last `unknown`."""
+    dropped: set[str] = field(default_factory=set)
+    """The message ids of those acceptances that SES has dropped, as its events have told."""
     licences: list[float] = field(default_factory=list)
     """When it was allowed to go out once more: its window had passed, or an operator said so."""
     spoilt: bool = False
     """Whether somebody has made what is kept of it into something that none can read."""
     told_at: float | None = None
-    dropped: set[str] = field(default_factory=set)
-    """The message ids under which SES took it, and then dropped it, as its events have told."""
     unknown_times: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     cancelled_at: float | None = None
@@ -139,6 +146,8 @@ class Model:
     def __init__(self) -> None:
         self.wanted: dict[int, tuple[Email, str]] = {}
         """Each email by its number, and its site."""
+        self.filled_by_ses: set[int] = set()
+        """The numbers of those emails whose template SES fills in."""
         self.sends: dict[tuple[str, str], Send] = {}
         self.of_number: dict[int, Send] = {}
         self.batches: dict[tuple[str, str], Batch] = {}

@@ -82,6 +82,7 @@ class Worker(Process):
 
     def start(self, threads: int) -> None:
         """As Celery starts it."""
+        self.client.delivery.spare_threads(self.name)
         self._duties = Duties(self.client, self.name, own_rate=lambda: None, takes_events=True).threads()
         for duty in self._duties:
             duty._stopped = Pause(self._scheduler, self._is_idle)
@@ -126,7 +127,8 @@ class Worker(Process):
     def _body(self, message: Message) -> Callable[[], Any]:
         request = SimpleNamespace(id=message.task_id, retries=0, hostname=self.name, delivery_info=None)
         vars(request).update(called_directly=False, is_eager=False, reply_to=None, answer=None)
-        task = SimpleNamespace(app=self.client, client=self.client, request=request)
+        app = SimpleNamespace(main="a host's", client=self.client)
+        task = SimpleNamespace(app=app, client=self.client, request=request)
         if message.misfit is not None:
             return lambda: self._set_aside(task, message.misfit)
         task.go_on = lambda _value, _wishes: self.on_continuation(task, "link")

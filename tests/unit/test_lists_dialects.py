@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,19 @@ def test_a_placeholder_of_another_system_is_refused_as_it_stands(text: str) -> N
 )
 def test_what_people_write_is_no_placeholder(text: str) -> None:
     Letter(subject="s", text=text, html=None, from_email="shop@example.com").check(["email", "name"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are told by Linux alone")
+def test_who_has_been_seen_is_kept_in_a_file_and_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own_files() -> list[str]:
+        return [name for each in Path("/proc/self/fd").iterdir() if "etilqs" in (name := os.path.realpath(each))]
+
+    before = len(own_files())
+    monkeypatch.setattr("sesmail.sending.letters.seen.CACHED_KIB", 64)
+    with seen() as mailboxes:
+        for line in range(6000):
+            mailboxes.first_line(f"reader{line}@example.org", line)
+        assert len(own_files()) > before
 
 
 def test_the_line_where_somebody_stood_first_is_told_from_however_far_back() -> None:

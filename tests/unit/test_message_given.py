@@ -133,6 +133,8 @@ def test_half_of_a_surrogate_pair_in_a_line_is_called_what_it_is() -> None:
         ("application/pdf; name=größe.pdf", "application/pdf; name*=utf-8''gr%C3%B6%C3%9Fe.pdf"),
         (r'text/x; a="b \"c\" \\"', r'text/x; a="b \"c\" \\"'),
         ("text/plain; charset='utf-8'", "text/plain; charset=utf-8"),
+        ("text/plain; charset=; format=fixed", "text/plain; format=fixed"),
+        (" application/pdf\n", "application/pdf"),
     ],
 )
 def test_a_type_is_read_as_people_write_it(given: str, kept: str) -> None:

@@ -164,13 +164,13 @@ def test_all_wrong_and_unknown_settings_are_named_at_once_from_wherever_they_com
         "sesmail_lease_seconds in Celery's configuration",
     ]
     assert "no email is sent" in str(error.value)
-    assert "is from_email meant?" in str(error.value)
+    assert 'is SESMAIL["FROM_EMAIL"] meant?' in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("SENDER", "from_email"), ("CONFIG_SET", "configuration_set")])
 def test_a_setting_that_others_call_otherwise_is_known_by_its_name_here(django_says, name, meant):
     django_says(SESMAIL={name: "x"})
-    with pytest.raises(ConfigurationError, match=f"is {meant} meant"):
+    with pytest.raises(ConfigurationError, match=rf'is SESMAIL\["{meant.upper()}"\] meant'):
         load()
 
 
@@ -289,3 +289,22 @@ def test_an_address_that_is_none_is_told_with_who_said_it(monkeypatch):
     of_broker = Client(load(default_redis_url="redis://127.0.0.1:1/x"))
     with pytest.raises(ConfigurationError, match=r"\(Celery's broker_url\) is not written as one"):
         of_broker.scripts  # noqa: B018
+
+
+# True is no number
+
+
+@pytest.mark.parametrize("name", ["max_send_rate", "worker_rate_limit", "lease_seconds", "soft_bounce_limit", "share"])
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(name, value):
+    with pytest.raises(ConfigurationError, match=f"sesmail_{name} in Celery's configuration"):
+        load(by_celery({name: value}))
+
+
+def test_true_and_false_are_no_numbers_of_an_account_either():
+    with pytest.raises(ConfigurationError, match=r"'max_send_rate'.*write a number"):
+        load(by_celery({"accounts": {"other": {"max_send_rate": True}}}))
+
+
+def test_what_is_true_or_false_may_be():
+    assert load(by_celery({"suppress_send": True})).suppress_send is True

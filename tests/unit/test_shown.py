@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+import click
 import pytest
 from rich.table import Table
 
@@ -41,3 +42,19 @@ def test_an_export_holds_no_formula_and_is_read_back_as_it_was(
     (read,) = csv.DictReader(io.StringIO(text))
     assert not read["address"].startswith(("=", "+", "-", "@"))
     assert suppress._as_written(read) == row
+
+
+def test_an_export_holds_no_controls_either_as_an_event_may_name_any_address(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    suppress._write_csv([dict.fromkeys(suppress.COLUMNS, "") | {"address": f"a{ESCAPES}@example.org"}])
+    said = capsys.readouterr().out
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
+
+
+@pytest.mark.parametrize(
+    "address", [f"a{ESCAPES}@example.org", "a\t@example.org", "a@exam\x00ple.org", "a\r\nb@example.org"]
+)
+def test_an_address_with_controls_in_it_is_not_taken_into_the_list(address: str) -> None:
+    with pytest.raises(click.ClickException, match="bare address"):
+        suppress._check_address(address)

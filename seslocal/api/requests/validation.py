@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS = 50
 MAX_LOCAL_LETTERS = 64
 MAX_ADDRESS_LETTERS = 320
-MAX_MAILBOX_BYTES = 320
+MAX_MAILBOX_LETTERS = 320
 """With its name, as encoded for a header."""
 MAX_HEADERS = 15
 MAX_EMAIL_BYTES = 40 * 1024 * 1024
@@ -73,8 +73,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def address(given: str) -> str:
     """The bare address in `Name <address>`; refused in SES's words when it is none."""
-    if len(given.encode("utf-8", "replace")) > MAX_MAILBOX_BYTES:
-        raise invalid(f"Transaction failed: Address length is more than {MAX_MAILBOX_BYTES} bytes long: '{given}'.")
+    check_mailbox_length(given.strip())
     if _ADDRESS.fullmatch(given):
         return _within_length(given)
     if "\r" in given or "\n" in given:
@@ -114,10 +113,17 @@ def addresses(given: Any, field: str) -> tuple[str, ...]:
 def check_mailboxes(values: Iterable[Any]) -> None:
     """The length of each mailbox in headers of addresses."""
     for name, bare in getaddresses([str(value) for value in values]):
-        if len((mailbox := f"{name} <{bare}>" if name else bare).encode("utf-8", "replace")) > MAX_MAILBOX_BYTES:
-            raise invalid(
-                f"Transaction failed: Address length is more than {MAX_MAILBOX_BYTES} bytes long: '{mailbox}'."
-            )
+        check_mailbox_length(f"{name} <{bare}>" if name else bare)
+
+
+def check_mailbox_length(mailbox: str) -> None:
+    """SES counts UTF-16 units of the name as it is written, encoded words undecoded, and the address.
+
+    These words are the API's of 2026; through SMTP they were "Transaction failed: Address length is more than 320 bytes
+    long" for years: https://github.com/zulip/zulip/issues/17558, https://github.com/floci-io/floci (SesAddressLength).
+    """
+    if len(mailbox.encode("utf-16-le", "surrogatepass")) > 2 * MAX_MAILBOX_LETTERS:
+        raise invalid(f"Address length is more than {MAX_MAILBOX_LETTERS} characters long: '{mailbox}'.")
 
 
 _UNSUPPORTED = """
@@ -129,11 +135,18 @@ url vb vbe vbs vps vsmacros vss vst vsw vxd ws wsc wsf wsh xnk
 UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
 """https://docs.aws.amazon.com/ses/latest/dg/mime-types.html"""
 
+_UNSUPPORTED_LETTERS = frozenset('/\\:*?"<>|')
+"""Reported as a BadRequestException of SES v2: https://github.com/govuk-forms/forms-runner/pull/1594"""
+
 
 def file_name(given: str) -> str:
-    """A file's name; SES sends none that might be run."""
-    if "." in given and given.rstrip(". ").rpartition(".")[2].lower() in UNSUPPORTED_EXTENSIONS:
-        raise invalid(f"Transaction failed: Illegal filename '{given}'.")
+    """A file's name; SES sends none that might be run, or that Windows could not save.
+
+    Its own words for either are published nowhere; these are like its `Illegal content type '...'`.
+    """
+    is_run = "." in given and given.rstrip(". ").rpartition(".")[2].lower() in UNSUPPORTED_EXTENSIONS
+    if is_run or not _UNSUPPORTED_LETTERS.isdisjoint(given):
+        raise invalid(f"Illegal filename '{given}'.")
     return given
 
 

@@ -14,7 +14,7 @@ from celery.worker.control import shutdown as celery_shutdown
 
 from sesmail.celery.broker import PROCESS_EVENTS, SEND, SEND_LOT
 from sesmail.celery.current import client_of
-from sesmail.celery.internals import answer_control_commands
+from sesmail.celery.internals import answer_control_commands, read_json
 from sesmail.celery.queues import STAND_ALONE, consume_lanes, define_ours, lanes, queues_of_ours, routed
 from sesmail.celery.strangers import LEAVE_QUEUE, leave_queue
 from sesmail.celery.worker.duties import LOOK_AT_REDIS_EVERY_SECONDS, Duties, RepeatingThread
@@ -60,6 +60,7 @@ class MailWorker:
         if not in_a_test:
             _check(instance, client)
         _limit_time(self.app, client.settings)
+        read_json(self.app, instance.hostname)  # as tickets are written
         consume_lanes(instance, options, client.settings, stand_alone=stand_alone)
         if former := client.former_names:
             with suppress(LedgerUnavailable):  # which the worker waits for; then it is done before it sends

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import inspect
 import json
 import logging
 import re
@@ -16,18 +17,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from celery import signature
 from celery.exceptions import InvalidTaskError
 
 from sesmail.celery.broker import SEND, SEND_LOT
 from sesmail.celery.current import client_of
 from sesmail.celery.groups import Groups, fits
 from sesmail.celery.internals import keep_client_of, look_at_what_redis_pops
+from sesmail.celery.options import is_signature
 from sesmail.errors import InvalidEmail
 from sesmail.sending.outbox import SEND_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 log = logging.getLogger("sesmail")
 
@@ -36,6 +37,7 @@ OURS = "sesmail."
 SHOWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, InvalidTaskError)
 """What Celery raises over a message that it takes for a task and cannot read."""
+LONGEST_LIMIT_SECONDS = 86_400.0
 NO_MESSAGE = "application/octet-stream"
 """The content type of what was found where a message should be."""
 _NO_PROTOCOL = "its body is not [args, kwargs, embed], as Celery's protocol has it"
@@ -149,7 +151,7 @@ def _task_name(message: Any) -> Any:
     return headers.get("task") if isinstance(headers, dict) else None
 
 
-def problem_of(message: Any, tasks: Collection[str]) -> str:
+def problem_of(message: Any, tasks: Mapping[str, Any]) -> str:
     """Why a message is neither ticket nor email; empty where it may be one. Nothing of its content is in it."""
     if message.content_type == NO_MESSAGE:
         return "it is no message of Celery's"
@@ -160,24 +162,67 @@ def problem_of(message: Any, tasks: Collection[str]) -> str:
     read = _read(message, payload)
     if read is None:
         return _NO_PROTOCOL
-    name, task_id, parts = read
+    name, task_id, parts, headers = read
     if not isinstance(name, str) or name not in tasks:
         shown = f" {name}" if isinstance(name, str) and SHOWN_NAME.fullmatch(name) else ""
         return f"there is no task{shown} here"
-    problem = "" if isinstance(task_id, str) else "it has no id"
     return (
-        problem or _problem_of_parts(parts) or _problem_of_what_follows(parts[2]) or _problem_of_ticket(name, parts[1])
+        _problem_of_id(name, task_id)
+        or _problem_of_headers(headers)
+        or _problem_of_parts(parts)
+        or _problem_of_what_follows(parts[2])
+        or _problem_of_ticket(name, parts[1])
+        or _problem_of_arguments(tasks[name], *parts[:2])
     )
 
 
-def _read(message: Any, payload: Any) -> tuple[Any, Any, Sequence[Any]] | None:
-    """The task's name, its id, and args, kwargs, embed; None where it is of neither of Celery's protocols."""
+def _problem_of_id(name: str, task_id: Any) -> str:
+    """Celery writes it into every line about the task, whatever controls are in it."""
+    if not isinstance(task_id, str):
+        return "it has no id"
+    is_one = SEND_ID.fullmatch(task_id) or not name.startswith(OURS)
+    return "" if is_one else "its id is none of a send: 1 to 128 letters, digits, _ and -"
+
+
+def _problem_of_headers(headers: Mapping[str, Any]) -> str:
+    """Of those that Celery believes unseen: it would never end the task, or its whole pool would stop working."""
+    shadow = headers.get("shadow")  # which lines about the task have instead of its name
+    if not (shadow is None or (isinstance(shadow, str) and shadow.isprintable())):
+        return "the name that it is to be shown by (shadow) is none"
+    limits = headers.get("timelimit")
+    if not (limits is None or (isinstance(limits, list | tuple) and len(limits) == 2 and all(map(_is_limit, limits)))):
+        return "its time limits (timelimit) are not two numbers of seconds"
+    return ""
+
+
+def _is_limit(seconds: Any) -> bool:
+    """Zero is none, as Celery has it; what is not finite would overflow the pool's clock."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return seconds is None or (is_number and 0 <= seconds <= LONGEST_LIMIT_SECONDS)
+
+
+def _problem_of_arguments(task: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    """Those that Python would not call the task with. That of an email takes any, and says itself what is wrong."""
+    if task.name == SEND or not task.name.startswith(OURS):
+        return ""
+    try:
+        inspect.signature(task.run).bind(*args, **kwargs)
+    except TypeError:
+        return "its arguments are none that its task takes"
+    return ""
+
+
+def _read(message: Any, payload: Any) -> tuple[Any, Any, Sequence[Any], Mapping[str, Any]] | None:
+    """The task's name, its id, args with kwargs and embed, and what else is said of the task.
+
+    None where it is of neither of Celery's protocols.
+    """
     name, task_id = _task_name(message), message.headers.get("id")
     if isinstance(payload, dict) and ("args" in payload or "task" in payload):  # the former one
         parts = payload.get("args", ()), payload.get("kwargs", {}), None
-        return name or payload.get("task"), payload.get("id") or task_id, parts
+        return name or payload.get("task"), payload.get("id") or task_id, parts, payload
     if isinstance(payload, list | tuple) and len(payload) == len(_KINDS):
-        return name, task_id, payload
+        return name, task_id, payload, message.headers
     return None
 
 
@@ -193,16 +238,9 @@ def _problem_of_what_follows(embed: dict[str, Any] | None) -> str:
     for name in FOLLOWS:
         found = (embed or {}).get(name) or []
         signatures = [found] if found and name == "chord" else found
-        if not isinstance(signatures, list | tuple) or not all(map(_is_signature, signatures)):
+        if not isinstance(signatures, list | tuple) or not all(map(is_signature, signatures)):
             return f"its {name} are no signatures of tasks"
     return ""
-
-
-def _is_signature(value: Any) -> bool:
-    try:
-        return isinstance(value["task"], str) and isinstance(signature(value).options, dict)
-    except Exception:  # noqa: BLE001  a group, chain or chord is built of what it says
-        return False
 
 
 def _problem_of_ticket(name: str, kwargs: dict[str, Any]) -> str:

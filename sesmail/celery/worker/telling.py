@@ -27,7 +27,7 @@ log = logging.getLogger("sesmail")
 AT_START = (
     *("redirected", "sender-wrong", "read-timeout-short", "queues-not-verified", "unsubscribe-unfit", "topics-none"),
     *("misspelt-celery", "redis-replica", "redis-failover", "redis-version", "redis-rights", "redis-disk"),
-    *("redis-crowded", "redis-durability", "clock-redis", "broker-no-json", "broker-visibility-short", "line-closed"),
+    *("redis-crowded", "redis-durability", "clock-redis", "broker-visibility-short", "line-closed"),
 )
 """The checks of `sesmail doctor` that a worker makes: those that ask no AWS, and that nothing else of it tells."""
 

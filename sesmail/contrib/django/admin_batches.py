@@ -85,6 +85,7 @@ class BatchAdmin(LedgerAdmin):
             title=f"Batch {batch_id}",
             **self._row(status),
             meaning=MEANINGS[status.state],
+            why=self.client.waits().why_batch(status) if status.state is BatchState.RUNNING else "",
             waits_until=self._waits_until(status),
             expected_end=self._expected_end(status),
             acts=self.acts(batch_id),

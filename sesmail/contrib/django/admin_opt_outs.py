@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 """Opt-outs of the page that nothing was searched for on."""
+ACTS_SHOWN = 20
 DAYS = 14
 
 
@@ -46,6 +47,7 @@ class OptOutAdmin(LedgerAdmin):
             scopes=self._scopes(),
             reasons=[reason.value for reason in Reason],
             manual=Reason.MANUAL.value,
+            acts=self.acts(self._named(asked) if asked else "", limit=ACTS_SHOWN),
             may_add=self.may(request, "add"),
             may_remove=self.may(request, "delete") and (may_see_addresses(request) or bool(asked)),
         )

@@ -28,15 +28,17 @@ from sesmail.contrib.django.ledger_admin import (
 from sesmail.doors.live import STREAM, LivePage
 from sesmail.errors import InvalidEmail, MoveRefused, SesmailError, UnknownSend
 from sesmail.sending.story import story
+from sesmail.state.batches.chunks import RECIPIENT_ID
 from sesmail.state.ledger.kept import kept_email
 from sesmail.state.ledger.search import Found
-from sesmail.vocabulary import FAILED, State
+from sesmail.vocabulary import FAILED, WAITING, State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from django.http import HttpRequest
 
+    from sesmail.state.ledger.search import Listed
     from sesmail.vocabulary import Status
 
 CANCELLABLE = (State.QUEUED, State.SCHEDULED, State.CLAIMED)
@@ -99,8 +101,8 @@ class SendAdmin(LedgerAdmin):
             state = None if asked else state or State.REJECTED
         found, later, earlier = self._found(asked, state, account, start)
         ids = found.ids
-        sends = [each.status for each in self.client.search.listed(ids)]  # without those forgotten since
-        recipients = self._recipients(request, ids)
+        sends = self.client.search.listed(ids)  # without those forgotten since
+        why, recipients = self._why(sends), self._recipients(request, ids)
         here = {**asked, **({"state": state.value} if state else {}), **({"account": account} if account else {})}
         return self.page(
             request,
@@ -108,7 +110,7 @@ class SendAdmin(LedgerAdmin):
             states=self._counted(None if asked else state),
             accounts=self._accounts(account) if not asked else [],
             has_several_accounts=len(self.client.settings.account_names) > 1,
-            sends=[self._row(each, recipients.get(each.send_id, "")) for each in sends],
+            sends=[self._row(each.status, recipients.get(each.status.send_id, ""), why) for each in sends],
             asked=asked,
             looked_for=asked.get("list") or asked.get("batch") or "",
             batch_url=self._batch_url(request, asked.get("batch")),
@@ -179,9 +181,16 @@ class SendAdmin(LedgerAdmin):
         counts = self.client.ledger.counts()
         return [{"name": state.value, "count": counts[state.value], "chosen": state is chosen} for state in State]
 
-    def _row(self, known: Status, recipients: str) -> dict[str, Any]:
+    def _why(self, sends: Iterable[Listed]) -> dict[str, str]:
+        """By their ids, why those wait that do, by now."""
+        waiting = [each for each in sends if each.status.state in WAITING]
+        waits = self.client.waits() if waiting else None
+        return {each.status.send_id: waits.why(each) for each in waiting} if waits else {}
+
+    def _row(self, known: Status, recipients: str, why: Mapping[str, str]) -> dict[str, Any]:
         return {
             "known": known,
+            "why": why.get(known.send_id, known.reason),
             "recipients": recipients,
             "url": self._story_of(known.send_id),
             "accepted_at": moment(known.accepted_at),
@@ -211,6 +220,8 @@ class SendAdmin(LedgerAdmin):
             messages.warning(request, f"No send has the id {send_id}, or its record has expired.")
             return redirect(reverse(f"{self.admin_site.name}:sesmail_django_send_changelist"))
         may_change = self.may(request, "change")
+        of_batch = RECIPIENT_ID.fullmatch(send_id)
+        batch_id = of_batch[1] if of_batch else ""
         return self.page(
             request,
             "send",
@@ -218,6 +229,9 @@ class SendAdmin(LedgerAdmin):
             known=known,
             facts=facts,
             meaning=MEANINGS[known.state],
+            why=self._why(self.client.search.listed([send_id])).get(send_id, ""),
+            batch_id=batch_id,
+            batch_url=self._batch_url(request, batch_id),
             happened=_happened(known, facts.due_at, partial(shown_address, request)),
             expires_at=moment(facts.expires_at),
             deliveries=self._deliveries(request, send_id, known),
@@ -231,7 +245,8 @@ class SendAdmin(LedgerAdmin):
 
     def _deliveries(self, request: HttpRequest, send_id: str, known: Status) -> list[tuple[str, str]]:
         """Each recipient that is known of, with the furthest that SES has told."""
-        kept = self.client.search.recipients([send_id]).get(send_id, ())
+        in_batch = self.client.recipients.addresses([send_id]).values()
+        kept = self.client.search.recipients([send_id]).get(send_id, (*in_batch,))
         found = dict.fromkeys(kept, "") | {address: status.value for address, status in known.deliveries.items()}
         return [(shown_address(request, address), status) for address, status in found.items()]
 

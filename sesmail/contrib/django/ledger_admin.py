@@ -102,11 +102,11 @@ class LedgerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
         )
         log.info("%s by staff", what, extra={"action": "staff", "about": about, "user_id": request.user.pk})
 
-    def acts(self, about: str) -> list[LogEntry]:
-        """What staff did about it, the latest first."""
+    def acts(self, about: str = "", *, limit: int = PAGE) -> list[LogEntry]:
+        """What staff did about it, or about all that is shown here, the latest first."""
         kind = ContentType.objects.get_for_model(self.model)
-        found = LogEntry.objects.filter(content_type=kind, object_id=about).select_related("user")
-        return [*found.order_by("-action_time")[:PAGE]]
+        found = LogEntry.objects.filter(content_type=kind).select_related("user")
+        return [*(found.filter(object_id=about) if about else found).order_by("-action_time")[:limit]]
 
 
 def may_see_addresses(request: HttpRequest) -> bool:

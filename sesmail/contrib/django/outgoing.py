@@ -10,12 +10,15 @@ import copy
 import logging
 import re
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from sesmail.errors import InvalidEmail
 from sesmail.message import Email
 from sesmail.message.addresses import MAX_RECIPIENTS, normal_address_of
 from sesmail.message.from_message import arguments_of
+from sesmail.message.hints import checked_arguments
+from sesmail.message.text import kind_of
 
 log = logging.getLogger("sesmail")
 
@@ -25,6 +28,7 @@ DJANGOS_OWN_SENDERS = frozenset({"webmaster@localhost", "root@localhost"})
 OWN_ARGUMENTS = "sesmail"
 """The attribute of a message that holds further arguments of `Email`: `message.sesmail = {"lane": "bulk"}`."""
 
+_EMAIL = signature(Email)
 _SAID_BY_RECIPIENTS = "SES writes it from the recipients"
 _BY_THE_IDENTITY = "what its identity is allowed is said at SES"
 _LEFT_OUT = {
@@ -66,6 +70,9 @@ def emails_of(message: Any, options: Mapping[str, Any]) -> list[Email]:
         _leave_out_tracking(given, name)
     arguments = arguments_of(given)
     own = getattr(message, OWN_ARGUMENTS, None) or {}
+    if not isinstance(own, Mapping):
+        raise InvalidEmail(OWN_ARGUMENTS, f"is {kind_of(own)}, not a mapping of an email's arguments")
+    checked_arguments(_EMAIL, (), {"to": None, "subject": None, **own})
     found = {**options, **said, **arguments, **own}
     found["tags"] = _merged(*(each.get("tags") for each in (options, said, arguments, own)))
     return [Email(**each) for each in _split(found)]

@@ -171,6 +171,7 @@ def figures(client: Client) -> dict[str, Any]:
         "others": {name: _of_account(of, seen.at) for name, of in seen.other_throttles.items()},
         "lanes": _lanes(client, seen.lanes),
         "states": seen.states,
+        "batch_states": client.batches.counts(),
         "events": _events(client, seen.at),
         "batches": _batches(client, seen.at),
         "lists": _lists(client),

@@ -35,6 +35,13 @@ function pairs(id, rows) {
   at(id).replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
 }
 
+function words(text, columns) {
+  const made = document.createElement("tr"), cell = element("td", text, "words");
+  cell.colSpan = columns;
+  made.append(cell);
+  return made;
+}
+
 function row(cells, minor) {
   const made = document.createElement("tr");
   cells.forEach((cell, place) => {
@@ -191,7 +198,7 @@ function showEvents(events) {
 function showLists(lists) {
   const mark = (text, level) => (level === "info" ? text : element("span", text, `mark ${level}`));
   at("lists").replaceChildren(...(lists.length ? lists : [null]).map((each) => each === null
-    ? row([element("span", "No email was sent in these days, or no event of SES has come."), "", "", "", ""])
+    ? words("No email was sent in these days, or no event of SES has come.", 5)
     : row([each.list || "(no list)", number.format(each.sent), number.format(each.delivered),
       mark(percent(each.bounces, 1), each.bounces_level), mark(percent(each.complaints, 2), each.complaints_level)], 2)));
 }
@@ -213,7 +220,7 @@ function show(now) {
   showQuota(now.quota);
   showLine(now);
   showLanes(now.lanes);
-  const states = Object.entries(now.states);
+  const states = [...Object.entries(now.states), ...Object.entries(now.batch_states).map(([name, count]) => [`in batches ${name}`, count])];
   pairs("states", states.length ? states.map(([name, count]) => [name, number.format(count)]) : [["None", "yet"]]);
   showEvents(now.events);
   showOthers(now.others);

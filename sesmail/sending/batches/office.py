@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sesmail.sending.batches.queueing import Recipient
     from sesmail.sending.letters.letter import Letter
     from sesmail.sending.outbox import Broker
-    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.batches.batches import Batches
     from sesmail.vocabulary import BatchState, BatchStatus
 
 log = logging.getLogger("sesmail")

@@ -20,7 +20,8 @@ from sesmail.sending.batches.written import OWN, WrittenLetter, digest_of
 from sesmail.sending.letters.columns import column_name
 from sesmail.sending.letters.letter import ADDRESS, UNSUBSCRIBE_URL
 from sesmail.settings import rate_limit
-from sesmail.state.ledger.batches import CHUNK, Block, Row, Wanted, address_digest, packed, packed_metadata
+from sesmail.state.batches.batches import Wanted
+from sesmail.state.batches.chunks import CHUNK, Block, Row, address_digest, packed, packed_metadata
 from sesmail.state.ledger.ledger import new_token
 from sesmail.vocabulary import DEFAULT_ACCOUNT
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from sesmail.sending.batches.batch import Desk
     from sesmail.sending.letters.texts import Texts
     from sesmail.settings import Settings
-    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.batches.batches import Batches
 
 Context = Mapping[str, object]
 Recipient = str | tuple[str, Context] | tuple[str, Context, Context]

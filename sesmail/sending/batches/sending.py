@@ -22,7 +22,7 @@ from sesmail.ses.bulk import Entry, send_bulk_email_request
 from sesmail.ses.form import Filled
 from sesmail.ses.lean import as_json
 from sesmail.ses.request import compose
-from sesmail.state.ledger.batches import CHUNK, unpacked
+from sesmail.state.batches.chunks import CHUNK, unpacked
 from sesmail.state.ledger.ledger import CLOSED_SECONDS, new_token, pack
 from sesmail.state.ledger.newer import Newer
 from sesmail.state.people import guard
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from sesmail.sending.letters.texts import SesTexts
     from sesmail.ses.transport import SesTransport
     from sesmail.settings import Settings
+    from sesmail.state.batches.batches import Batches
+    from sesmail.state.batches.chunks import Held, Row
     from sesmail.state.fleet.workers import WorkerLease
-    from sesmail.state.ledger.batches import Batches, Held, Row
     from sesmail.state.ledger.ledger import Ledger
     from sesmail.unsubscribe import UnsubscribeLinks
     from sesmail.vocabulary import Status
@@ -69,7 +70,7 @@ class ChunkLedger:
         self.is_over = False
         """Whether nothing more of the chunk may be begun: the batch is paused or taken back, or the chunk another's."""
         self.backs_off: bool | None = None
-        """Whether the batch's next back-off is to be longer; `False` once one was sent."""
+        """Whether the batch's next back-off is to be longer: not once one was sent."""
         self._taken: dict[int, str] = {}
         """Whom SES took, of which that is not written down yet, by number; with its message id."""
 
@@ -142,7 +143,8 @@ class ChunkLedger:
         why: str = "",  # noqa: ARG002
     ) -> State:
         """It waits in its chunk."""
-        self.backs_off = True if backs_off else self.backs_off
+        if backs_off and self.backs_off is None:
+            self.backs_off = True
         (state,) = self._batches.settle(self._held, [number_of(claim)], "queued")
         if state is None:
             raise StaleClaim
@@ -432,13 +434,16 @@ class ChunkWorker:
         slots = SlotLease(
             busy_seconds=self._busy_seconds, before_waiting=lambda: patience.whatever_happens(moves.flush)
         )
-        wait_seconds, done = 0.0, 0
+        wait_seconds, done, went = 0.0, 0, False
         try:
             for outcome in self._outcomes(held, moves, slots, worker):
                 if isinstance(outcome, Postponed):
+                    if outcome.cause is Cause.THROTTLED and went:
+                        went = False
+                        continue  # the whole fleet is slower by now: the others go on at that pace
                     wait_seconds = min(outcome.seconds, LONGEST_WAIT_SECONDS)
                     break
-                done += 1
+                done, went = done + 1, True
         except Exception:  # not what ends the process: then a sweep takes the chunk over
             self._release(held, moves, slots, wait_seconds)
             raise

@@ -10,7 +10,7 @@ from sesmail.errors import UnknownSend
 from sesmail.signals import batch_finished, tell
 
 if TYPE_CHECKING:
-    from sesmail.state.ledger.batches import Batches
+    from sesmail.state.batches.batches import Batches
 
 log = logging.getLogger("sesmail")
 

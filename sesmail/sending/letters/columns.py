@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ADDRESS_COLUMNS = (
     "email",
     "emailaddress",  # Mailchimp's "Email Address", Outlook's "E-mail Address"
+    "emailaddr",
+    "emailid",
+    "useremail",  # WordPress
     "email1value",  # Google Contacts' "E-mail 1 - Value"
     "emailadresse",
     "adresseemail",

@@ -112,6 +112,16 @@ _MARKS_BESIDE_LETTERS = frozenset(
     b"\x82\x84\x85\x91\x92\x93\x94\xa0\xab\xbb".decode("cp1252")
 )  # quotes, an ellipsis, a hard space
 _MARKS_APART = re.compile(r"(?<![^\W\d_])[\u2013\u2014€£§°©®™·¡¿²³½¼¾\u00d7](?![^\W\d_])|(?<![^\W\d_])[¡¿]|(?<=m)[²³]")
+# Quotes and an ellipsis in places where no language has them: in Apple's code they are letters, the ë of Zoë is an
+# opening quote in cp1252, the í of García an apostrophe.
+_LETTER = r"[^\W\d_]"
+_ELIDED = "all|coll|dall|dell|nell|quell|sull|bell|sant|grand|aujourd|jusqu|lorsqu|presqu|puisqu|quelqu|quoiqu"
+_ODD_MARKS = re.compile(
+    rf"\u2026{_LETTER}|\u201d{_LETTER}|{_LETTER}[\u201e\u201a]"
+    rf"|(?<!{_LETTER})(?!(?:{_ELIDED})\u2019){_LETTER}{{3,}}\u2019(?!(?:s|t|d|m|re|ve|ll)\b){_LETTER}",
+    re.IGNORECASE,
+)
+_CLOSED_BY = {"\u201e": "\u201c", "\u201a": "\u2018"}
 _UTF_8 = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
@@ -128,11 +138,19 @@ def _is_western(file: IO[bytes]) -> bool:
 
 
 def _reads_western(line: str) -> bool:
-    if _UTF_8.search(line.encode("cp1252")):
+    if _UTF_8.search(line.encode("cp1252")) or _has_odd_marks(line):
         return False
     line = _ORDINAL.sub("", _MARKS_APART.sub("", line))
     others = set(_WORD.sub("", line)) - _MARKS_BESIDE_LETTERS
     return "".join(others).isascii() and all(word.isascii() or _is_spelt_western(word) for word in _WORD.findall(line))
+
+
+def _has_odd_marks(line: str) -> bool:
+    return _ODD_MARKS.search(line) is not None or any(
+        line.count(opening) > line.count(closing)
+        or (opening not in line and re.search(rf"{_LETTER}{closing}", line) is not None)
+        for opening, closing in _CLOSED_BY.items()
+    )
 
 
 def _is_spelt_western(word: str) -> bool:

@@ -1,1 +1,1 @@
-"""Sends and batches: every row, every move, and what people ask about them."""
+"""Sends: every row, every move, and what people ask about them."""

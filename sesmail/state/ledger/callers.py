@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sesmail.errors import IdempotencyConflict
+from sesmail.state.keys import KeyDigest
 from sesmail.state.ledger.queues import PUT
 from sesmail.vocabulary import Accepted
 
@@ -17,21 +16,6 @@ if TYPE_CHECKING:
 
 FIELDS = {b"key": "idempotency_key", b"id": "task_id"}
 """By the arguments that callers know: which of them stands for another email."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyDigest:
-    """An idempotency key as Redis has it: keys may hold addresses, so their digests alone are kept."""
-
-    todays: str
-    former: str
-    """As releases have it that knew no sites here."""
-
-    @classmethod
-    def of(cls, key: str | None) -> KeyDigest:
-        """Both digests; empty where there is no key."""
-        digest = hashlib.sha256(key.encode()).hexdigest() if key else ""
-        return cls(digest[:32], digest)
 
 
 def known(scripts: Scripts, site: str, keys: Iterable[str]) -> list[bool]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sesmail.errors import IdempotencyConflict, UnknownSend
 from sesmail.message import Lane
 from sesmail.occasional import Occasional
-from sesmail.state.ledger.callers import KeyDigest
+from sesmail.state.keys import KeyDigest
 from sesmail.state.ledger.ledger import Ledger
 from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.server.trouble import reachable

@@ -18,8 +18,9 @@ from sesmail.errors import MoveRefused, SendPostponed, StaleClaim, UnknownSend
 from sesmail.message import LIST_TAG, Email, Lane
 from sesmail.message.addresses import normal_address
 from sesmail.message.record import WHOLE, attach, detach, version_of
-from sesmail.state.ledger.batches import RECIPIENT_ID, metadata_of
-from sesmail.state.ledger.callers import KeyDigest, accepted, known
+from sesmail.state.batches.chunks import RECIPIENT_ID, metadata_of
+from sesmail.state.keys import KeyDigest
+from sesmail.state.ledger.callers import accepted, known
 from sesmail.state.ledger.newer import Newer, WarnOfSendsLeft
 from sesmail.state.ledger.queues import Queues
 from sesmail.state.ledger.rows import STATUS_FIELDS, status_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from sesmail.errors import UnknownSend
 from sesmail.frames import shows_no_email
 from sesmail.message.addresses import normal_address
-from sesmail.state.ledger.batches import RECIPIENT_ID, address_digest
-from sesmail.state.ledger.in_batches import InBatches, Piece
+from sesmail.state.batches.chunks import RECIPIENT_ID, address_digest
+from sesmail.state.batches.finding import InBatches, Piece
 from sesmail.state.ledger.rows import DEFAULT_ACCOUNT, STATUS_FIELDS, status_of
 from sesmail.state.people.pseudonyms import Pseudonyms
 from sesmail.state.server.trouble import reachable
@@ -69,6 +69,9 @@ class Listed:
     """The list that it goes to; empty where there is none, and once it is sent."""
     due_at: float | None
     """When it goes out at the earliest, while it is scheduled."""
+    expires_at: float | None = None
+    batch_id: str = ""
+    """The batch that it is in, for as long as it has no row of its own."""
 
 
 def searchable_ms(settings: Settings) -> int:
@@ -220,7 +223,7 @@ class Search:
         """What a list shows of each, in the same order; those that are forgotten are left out."""
         with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for send_id in send_ids:
-                pipe.hmget(self._key("send", send_id), *STATUS_FIELDS, "site", "account", "list")
+                pipe.hmget(self._key("send", send_id), *STATUS_FIELDS, "site", "account", "list", "expires_at")
             rows = pipe.execute()
             known = [(send_id, row) for send_id, row in zip(send_ids, rows, strict=True) if row[0] is not None]
             for send_id, row in known:
@@ -228,17 +231,24 @@ class Search:
             due = pipe.execute()
         found: dict[str, Listed] = {}
         for (send_id, row), due_ms in zip(known, due, strict=True):
-            site, account, list_name = ((value or b"").decode() for value in row[len(STATUS_FIELDS) :])
+            site, account, list_name, expires = ((value or b"").decode() for value in row[len(STATUS_FIELDS) :])
             found[send_id] = Listed(
                 status=status_of(send_id, row[: len(STATUS_FIELDS)]),
                 site=site,
                 account=account or DEFAULT_ACCOUNT,
                 list=list_name,
                 due_at=due_ms / 1000 if due_ms else None,
+                expires_at=float(expires) / 1000 if expires else None,
             )
         for send_id, one in self._in_batches.known(each for each in send_ids if each not in found).items():
             found[send_id] = Listed(
-                status=one.status, site=one.site, account=one.status.account, list=one.list, due_at=None
+                status=one.status,
+                site=one.site,
+                account=one.status.account,
+                list=one.list,
+                due_at=None,
+                expires_at=one.expires_at,
+                batch_id=send_id.rpartition("-")[0],
             )
         return [found[send_id] for send_id in send_ids if send_id in found]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from inspect import signature
 from typing import Any
@@ -66,6 +66,8 @@ class Address:
     """What redis-py needs to connect to a Sentinel."""
     credentials: str = ""
     """Where in Python it is told who connects: see `sesmail.state.server.connection.credentials_of`."""
+    said_as: str = field(compare=False, default="")
+    """The setting that says it, for people."""
 
     @property
     def named_hosts(self) -> list[str]:
@@ -119,7 +121,7 @@ def read_address(url: str, *, master_name: str = "", said_as: str = SAID_AS) -> 
             "The address of the Redis names a cluster and a database, but a cluster has the database 0 alone. Nothing "
             "was done. Leave the number away; SESMAIL_KEY_PREFIX keeps several installations apart."
         )
-    return address
+    return replace(address, said_as="" if said_as == SAID_AS else said_as)
 
 
 def _read(url: str, master_name: str) -> Address:

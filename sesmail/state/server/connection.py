@@ -17,6 +17,7 @@ from redis.retry import Retry
 from sesmail.errors import ConfigurationError
 from sesmail.state.server.address import SAID_AS, Address, Kind, read_address
 from sesmail.state.server.masters import Finder, OwnerConnection, OwnerSSLConnection, Sentinels, SlotOwner
+from sesmail.state.server.trouble import SAID_AS_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,21 +56,25 @@ def connect(
     if "path" not in options:  # refused for those
         options["socket_keepalive"] = True
     if address.is_encrypted:
-        _check_files(address.options)
+        _check_files(address)
     if address.credentials:
         options["credential_provider"] = _credentials(address)
     if address.kind is Kind.ONE:
-        return Redis.from_pool(_pool(address, options))
-    known = {} if finders is None else finders
-    if str(address) not in known:
-        known[str(address)] = _finder(address, options, key)
-    return Redis.from_pool(known[str(address)].pool(**_by(address), **options))
+        pool = _pool(address, options)
+    else:
+        known = {} if finders is None else finders
+        if str(address) not in known:
+            known[str(address)] = _finder(address, options, key)
+        pool = known[str(address)].pool(**_by(address), **options)
+    client = Redis.from_pool(pool)
+    setattr(client, SAID_AS_ATTRIBUTE, address.said_as)
+    return client
 
 
-def _check_files(options: Mapping[str, Any]) -> None:
+def _check_files(address: Address) -> None:
     """That TLS can be spoken with what the address names, as redis-py will load it. Raises `ConfigurationError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    named = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    named = {name: value for name, value in address.options.items() if name.startswith("ssl_")}
     authorities = [named.get(f"ssl_ca_{kind}") for kind in ("certs", "path", "data")]
     try:
         if "ssl_certfile" in named or "ssl_keyfile" in named:
@@ -81,9 +86,9 @@ def _check_files(options: Mapping[str, Any]) -> None:
     except (OSError, KeyError) as error:
         said = "ssl_keyfile without ssl_certfile" if isinstance(error, KeyError) else error.strerror or str(error)
         raise ConfigurationError(
-            "The address of a Redis (SESMAIL_REDIS_URL, SESMAIL_EVENT_STORE or the broker's) names for TLS what cannot "
-            f"be used ({said}). Nothing was done. Are the files of ssl_ca_certs, ssl_certfile and ssl_keyfile there, "
-            "in PEM, readable for this process and of one pair, and is ssl_ciphers spelt as OpenSSL does?"
+            f"The address of a Redis ({address.said_as or SAID_AS}) names for TLS what cannot be used ({said}). "
+            "Nothing was done. Are the files of ssl_ca_certs, ssl_certfile and ssl_keyfile there, in PEM, readable for "
+            "this process and of one pair, and is ssl_ciphers spelt as OpenSSL does?"
         ) from error
 
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+SAID_AS_ATTRIBUTE = "sesmail_said_as"
+"""Of a client: which setting says its address. redis-py has no place for it."""
 MEND = "Mend SESMAIL_REDIS_URL, or the broker's address where that names the ledger."
+
+NOT_GREETED = "HELLO must be called"
+"""What a Redis says at length, of RESP and its versions, where a client greets it without a password."""
 
 REFUSALS = {
     "WRONGPASS": f"It refuses the user or password of its address. {MEND}",
@@ -37,7 +42,7 @@ REFUSALS = {
     ),
     "ASK": f"It is one node of a cluster, and what is asked for is on another. {MEND}",
     "invalid username-password": f"It refuses the user or password of its address. {MEND}",
-    "HELLO must be called": f"It wants a password, and its address has none. {MEND}",
+    NOT_GREETED: f"It wants a password, and its address has none. {MEND}",
     "Authentication required": f"It wants a password, and its address has none. {MEND}",
 }
 """Beginnings of what Redis says when no waiting helps, with what they mean.
@@ -108,24 +113,28 @@ class reachable:  # noqa: N801  it reads as a function: `with reachable(redis):`
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, RedisError):
             forget_variables(error)
-            if meant := meaning(error, address_of(self._redis)):
+            if meant := meaning(error, address_of(self._redis), said_as_of(self._redis)):
                 raise meant from error
 
 
-def meaning(error: BaseException, address: str = "") -> LedgerRefuses | LedgerUnavailable | None:
-    """Our error for one of redis-py's; None for a mistake in a call."""
+def meaning(error: BaseException, address: str = "", said_as: str = "") -> LedgerRefuses | LedgerUnavailable | None:
+    """Our error for one of redis-py's; None for a mistake in a call. `said_as` is which setting says the address."""
     if refusal := _refusal(error):
-        return LedgerRefuses.because(said(error), refusal, address)
+        mend = refusal.replace(MEND, f"Mend it: {said_as} names it.") if said_as else refusal
+        return LedgerRefuses.because(said(error), mend, address)
+    where = f"{address}, as {said_as} says" if address and said_as else address
     if advice := _beginning(error, PASSES):
-        return LedgerUnavailable.because(f"{said(error)}: {advice}", address, answered=True)
+        return LedgerUnavailable.because(f"{said(error)}: {advice}", where, answered=True)
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         silent = isinstance(error, RedisTimeoutError) and address.startswith("rediss:")
-        return LedgerUnavailable.because(said(error) + (SAYS_NOTHING_TO_TLS if silent else ""), address)
+        return LedgerUnavailable.because(said(error) + (SAYS_NOTHING_TO_TLS if silent else ""), where)
     return None
 
 
 def said(error: BaseException) -> str:
     """The first line of an error's text, which names no email; its class where it says nothing."""
+    if str(error).startswith(NOT_GREETED):
+        return "NOAUTH"
     return str(error).partition("\n")[0][:200].rstrip(".") or type(error).__name__
 
 
@@ -139,6 +148,11 @@ def address_of(redis: Redis | None) -> str:
         return ""
     tls = "s" if "SSL" in getattr(getattr(pool, "connection_class", None), "__name__", "") else ""
     return f"redis{tls}://{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}/{options.get('db') or 0}"
+
+
+def said_as_of(redis: Redis | None) -> str:
+    """Which setting says its address, and where that is set; empty where that is not known."""
+    return getattr(redis, SAID_AS_ATTRIBUTE, "")
 
 
 def _refusal(error: BaseException) -> str:

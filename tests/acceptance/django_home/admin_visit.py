@@ -138,7 +138,12 @@ for act in ("pause", "resume", "cancel", "nosuch"):
     by["boss"].post(f"{BATCHES}{batch}/{act}/")
     page = by["boss"].get(BATCHES).content.decode()
     said = [each for each in ("Paused.", "Resumed.", "Cancelled.") if each in page]
+    if act == "pause":
+        done["of_paused"] = [
+            by["boss"].get(f"{SENDS}{path}").content.decode() for path in (f"{batch}-1/", f"?batch={batch}")
+        ]
     done["steered"][act] = [current_client().batches.status(batch).state, *said]
+done["opt_outs_acts"] = by["boss"].get(OPT_OUTS).content.decode().partition("Done by staff")[2]
 done["batch_counts"] = current_client().batches.status(batch).counts
 
 done["audit"] = [[each.user.username, each.object_id, each.change_message] for each in LogEntry.objects.order_by("pk")]

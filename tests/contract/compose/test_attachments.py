@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import tempfile
 from email.encoders import encode_base64
 from email.generator import BytesGenerator
+from email.header import Header
 from email.message import EmailMessage, Message
 from email.mime.application import MIMEApplication
 from email.mime.base import MIMEBase
@@ -193,6 +195,45 @@ def test_4_what_only_claims_to_be_an_email_arrives_byte_for_byte(post: Post, con
         content in (got, got.as_bytes() if isinstance(got, Message) else None)
         or part.get_content_type() == "message/rfc822"
     )
+
+
+def test_4_an_email_that_windows_has_saved_with_a_mark_before_it_is_one(post: Post) -> None:
+    received = deliver(post, ("saved.eml", b"\xef\xbb\xbfSubject: inner\r\n\r\nHi."))
+    assert received.part("message/rfc822").get_content()["Subject"] == "inner"
+
+
+def older() -> Message:
+    """As programs write it that know `email.header.Header`."""
+    message = MIMEText("Grüße", "plain", "utf-8")
+    message["Subject"] = Header("Ä", "utf-8")
+    message.add_header("Content-Disposition", "inline", filename=("utf-8", "", "ü.txt"))
+    return message
+
+
+def newer() -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = "Ä"
+    message.add_attachment("Grüße", filename="ü.txt", disposition="inline")
+    return message
+
+
+@pytest.mark.parametrize("outer", ["older", "newer"])
+@pytest.mark.parametrize("inner", [older, newer])
+def test_4_an_email_in_one_of_the_other_kind_keeps_its_headers(post: Post, inner, outer: str) -> None:
+    """Python writes the headers of both as the outer one has them, or stumbles over those of the inner."""
+    if outer == "older":
+        message: Message = MIMEMultipart(_subparts=[MIMEText("see"), MIMEMessage(inner())])
+        message["Subject"] = Header("Über", "utf-8")
+    else:
+        message = EmailMessage()
+        message["Subject"] = "Über"
+        message.set_content("see")
+        message.add_attachment(inner())
+    got = deliver(post, message).part("message/rfc822").get_content()
+    again = next(part for part in got.walk() if part.get_content_type() == "message/rfc822").get_content()
+    (file,) = [part for part in again.walk() if part.get_filename()]
+    assert (got["Subject"], again["Subject"], file.get_filename()) == ("Über", "Ä", "ü.txt")
+    assert file.get_payload(decode=True).decode().strip() == "Grüße"
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -424,6 +465,18 @@ def test_8_a_name_that_only_looks_like_one_is_sent(post: Post, name: str) -> Non
     assert deliver(post, (name, b"1")).parts[-1].get_filename() == name
 
 
+@pytest.mark.parametrize("headers", [0, 15])
+def test_8_letters_in_a_name_that_ses_refuses_travel_as_one_that_it_takes(post: Post, headers: int) -> None:
+    name = r'2026/11: "größe"? <a|b>\*.pdf'
+    for given in (name, name.replace("ö", "oe").replace("ß", "ss")):
+        email = Email(
+            "ann@example.org", "s", "t", headers={f"X-{n}": "1" for n in range(headers)}, attachments=[(given, b"1")]
+        )
+        assert email.attachments[0].filename == given
+        (part,) = [part for part in post.deliver(email).parts if part.get_filename()]
+        assert part.get_filename() == re.sub(r'[\\/:*?"<>|]', "_", given)
+
+
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
@@ -469,6 +522,19 @@ def test_12_base64_may_have_the_line_breaks_of_mime(written, break_: str) -> Non
         "a@example.org", "s", "t", attachments={"filename": "a.bin", "content_base64": encoded}
     ).attachments
     assert found.content == content
+
+
+def test_12_base64_may_be_in_the_alphabet_for_urls() -> None:
+    content = b"\xfb\xff\xfe" * 3
+    encoded = base64.urlsafe_b64encode(content).decode()
+    assert "-" in encoded
+    given = {"filename": "a.bin", "content_base64": encoded}
+    assert Email("a@example.org", "s", "t", attachments=given).attachments[0].content == content
+
+
+def test_12_what_a_browser_made_of_a_file_is_told_apart_from_base64() -> None:
+    with pytest.raises(InvalidEmail, match="is not base64: leave out what stands before the comma"):
+        Email("a@example.org", "s", attachments={"filename": "a.txt", "content_base64": "data:text/plain;base64,MQ=="})
 
 
 @pytest.mark.parametrize("encoded", ["MQ=", "M Q", "MQ==!", "ü", 5, None, "MQ==MQ=="])

@@ -6,6 +6,8 @@ import json
 from email.message import EmailMessage
 from urllib.request import urlopen
 
+import pytest
+
 from tests.contract.compose.conftest import Post
 
 
@@ -43,6 +45,24 @@ def test_the_source_has_names_a_date_related_pictures_and_whole_links(post: Post
     kinds = [part.get_content_type() for part in received.message.walk()]
     assert kinds.index("multipart/related") < kinds.index("image/png")
     assert "multipart/mixed" not in kinds
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_names_are_shown_as_readers_see_them(post: Post, raw: bool) -> None:
+    given = {"to": ["Jürg <j@example.org>", '"Lee, Ann" <a@example.org>'], "cc": "日本 <c@example.org>"}
+    given |= {"reply_to": "Größe <r@example.com>", "headers": {"List-Id": "Bücher <news.example.com>"}}
+    files = [("größe.txt", b"1")] if raw else []
+    received = post.deliver(subject="Über", text="t", from_email="Köln <shop@example.com>", attachments=files, **given)
+    assert received.record["from"] == "Köln <shop@example.com>"
+    headers = dict(received.record["headers"])
+    assert [headers[name] for name in ("From", "To", "Cc", "Reply-To", "List-Id", "Subject")] == [
+        "Köln <shop@example.com>",
+        'Jürg <j@example.org>, "Lee, Ann" <a@example.org>',
+        "日本 <c@example.org>",
+        "Größe <r@example.com>",
+        "Bücher <news.example.com>",
+        "Über",
+    ]
 
 
 def test_a_forwarded_email_is_listed_and_can_be_opened(post: Post) -> None:

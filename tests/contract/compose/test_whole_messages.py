@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string
 from email.message import EmailMessage, Message
 from email.mime.application import MIMEApplication
+from email.mime.image import MIMEImage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import SMTP, compat32, default
@@ -189,6 +190,34 @@ def test_what_a_mapping_of_headers_or_one_sender_cannot_say_is_refused_not_dropp
     message["To"], message["From"] = "ann@example.org", "a@example.com, b@example.com"
     with pytest.raises(InvalidEmail, match="several senders"):
         Email.from_message(message)
+    for name in ("Subject", "From"):
+        twice = message_from_string(f"To: ann@example.org\n{name}: a@example.com\n{name}: b@example.com\n\nHi.")
+        with pytest.raises(InvalidEmail, match=f"{name} stands in the message more than once"):
+            Email.from_message(twice)
+
+
+def test_a_page_that_does_not_stand_first_beside_its_pictures_is_the_page(post: Post) -> None:
+    picture = MIMEImage(b"\x89PNG", "png")
+    picture["Content-ID"] = "<logo>"
+    page = MIMEText("<img src=cid:logo>", "html")
+    page["Content-ID"] = "<page>"
+    related = MIMEMultipart("related", _subparts=[picture, page], start="<page>")
+    for message in (related, MIMEMultipart("alternative", _subparts=[MIMEText("plain"), related])):
+        parts = sent(post, message, to="ann@example.org", subject="s").parts
+        assert [part.get_content_type() for part in parts][-2:] == ["text/html", "image/png"]
+        assert parts[-2].get_content_disposition() is None
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/calendar; method=REQUEST", "text/plain; format=flowed; delsp=yes", "text/plain; charset=no-such", "text/x"],
+)
+def test_a_text_of_another_kind_is_the_text_and_no_file(post: Post, content_type: str) -> None:
+    raw = f"To: ann@example.org\nSubject: s\nContent-Type: {content_type}\n\nHi \nthere."
+    received = sent(post, message_from_string(raw, policy=default)).message
+    given = message_from_string(raw)
+    assert (received.get_params(), received.get_content_disposition()) == (given.get_params(), None)
+    assert received.get_payload(decode=True) == b"Hi \nthere."
 
 
 @pytest.mark.parametrize("policy", [default, compat32], ids=["default", "compat32"])

@@ -108,6 +108,22 @@ def test_many_readers_in_bcc_get_it_by_several_emails_and_many_in_to_are_refused
     assert len(box.sends) == 3
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"lanes": "bulk"}, "no argument lanes: did you mean lane="),
+        ({"recipients": ["ann@example.org"]}, "did you mean to="),
+        ("bulk", "is of type str, not a mapping"),
+    ],
+)
+def test_what_a_message_says_of_its_own_and_no_email_has_is_refused_by_name(box, said, told):
+    own = message()
+    own.sesmail = said
+    with pytest.raises(InvalidEmail, match=told):
+        send(own)
+    assert send(own, message(), fail_silently=True) == 1
+
+
 def test_options_hold_for_all_and_what_a_message_says_goes_before_them(box):
     own = message()
     own.sesmail = {"lane": "transactional", "tags": {"kind": "own"}, "expires_at": datetime(2100, 1, 1, tzinfo=UTC)}

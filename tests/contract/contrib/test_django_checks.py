@@ -72,7 +72,7 @@ def test_a_setting_outside_of_the_dictionary_is_found(django_site, name, meant):
 
 def test_a_misspelt_key_and_a_dictionary_that_is_none_are_errors(django_site):
     django_site.SESMAIL = {"FORM_EMAIL": "shop@example.com"}
-    assert "is from_email meant" in said()["sesmail.E001"]
+    assert 'is SESMAIL["FROM_EMAIL"] meant' in said()["sesmail.E001"]
     django_site.SESMAIL = "shop@example.com"
     assert "of type str" in said()["sesmail.E001"]
 

@@ -183,6 +183,20 @@ def test_an_event_that_cannot_be_read_is_warned_of_by_its_id_and_nothing_persona
     assert READER not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "spelling", ['"Ann"@Bücher.Example', "Ann Lee <ann@XN--bcher-kva.example>", "ann@bu\u0308cher.example"]
+)
+def test_who_bounced_is_known_in_the_one_form_of_all_spellings(world, listen, spelling: str) -> None:
+    told = []
+    listen(signals.email_bounced, lambda site, *, event, metadata: told.append(event.recipient))
+    document = fixture_json("ev_bounce_permanent_general.json")
+    document["mail"]["destination"] = ["bob@example.org", "ann@xn--bcher-kva.example"]
+    document["bounce"]["bouncedRecipients"] = [{"emailAddress": spelling}]
+    world.put_text(json.dumps(document))
+    world.processor.process()
+    assert [one.address for one in world.suppression.read()] == told == ["ann@xn--bcher-kva.example"]
+
+
 def test_half_a_character_in_a_user_agent_holds_up_nothing(world) -> None:
     document = fixture_json("ev_open.json")
     document["open"]["userAgent"] = "cut in the middle \ud83d"

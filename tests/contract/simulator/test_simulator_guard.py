@@ -12,6 +12,7 @@ from sesmail.simulator import Simulator
 from tests.contract.simulator.simulator_client import client_for
 
 JSON = {"Content-Type": "application/json"}
+ODD_HOSTS = ["[::1].evil.example", "127.0.0.1:evil", "127.0.0.1@evil.example", "evil.example#127.0.0.1", "2130706433"]
 
 
 def ask(ses: Simulator, method: str, path: str, **headers: str) -> int:
@@ -23,7 +24,9 @@ def ask(ses: Simulator, method: str, path: str, **headers: str) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8005", "127.0.0.1.evil.example", "", "[::1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8005", "127.0.0.1.evil.example", "", "[::1", *ODD_HOSTS]
+)
 def test_a_name_that_was_rebound_to_this_machine_is_refused(ses, host):
     assert {ask(ses, "GET", path, Host=host) for path in ("/", "/_sim/messages", "/_sim/report")} == {403}
 
@@ -51,6 +54,18 @@ def test_another_origin_can_neither_change_nor_read_anything(ses):
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_what_a_form_can_send_changes_nothing(ses, kind):
     assert ask(ses, "POST", "/_sim/reset", Content_Type=kind) == 415
+
+
+def test_a_content_type_may_be_written_in_any_case(ses):
+    assert ask(ses, "POST", "/_sim/reset", Content_Type="Application/JSON; charset=utf-8") == 200
+
+
+@pytest.mark.parametrize("handler", ["..:handle", "nowhere:handle", ":handle", "os:", "seslocal.nowhere:x:y"])
+def test_a_subscription_of_what_cannot_be_imported_is_a_wrong_parameter(ses, handler):
+    sns = client_for(ses, "sns")
+    topic = sns.create_topic(Name="events")["TopicArn"]
+    with pytest.raises(ClientError, match="no function"):
+        sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=handler)
 
 
 @pytest.mark.parametrize("handler", ["subprocess:Popen", "os:system", "sys:path"])

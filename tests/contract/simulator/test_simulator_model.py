@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from email import message_from_bytes
+from email.policy import default
+from urllib.request import urlopen
 
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -316,6 +319,16 @@ def test_an_attachment_and_odd_characters_survive(ses, sesv2):
     assert shown["text"] == "Grüße 🎉"
     assert ["Reply-To", "answers@example.com"] in shown["headers"]
     assert shown["attachments"] == [{"filename": "bericht.pdf", "content_type": "application/pdf", "size": 2}]
+
+
+def test_an_email_among_the_files_of_one_that_ses_puts_together_can_be_opened(ses, sesv2):
+    forwarded = {"FileName": "a.eml", "RawContent": b"Subject: inner\r\n\r\nHi.", "ContentType": "message/rfc822"}
+    message_id = send(sesv2, Content=simple(Attachments=[forwarded]))
+    with urlopen(f"{ses.url}/_sim/messages/{message_id}/source") as answer:
+        message = message_from_bytes(answer.read(), policy=default)
+    (part,) = message.iter_attachments()
+    assert (part.get_content_type(), part["Content-Transfer-Encoding"]) == ("message/rfc822", "8bit")
+    assert part.get_content()["Subject"] == "inner"
 
 
 def test_a_mail_in_a_character_set_that_nobody_knows_is_shown(ses, sesv2):

@@ -30,15 +30,15 @@ BAD = {
     "letters that are not ASCII": ({"to": "jürgen@example.org"}, "Illegal address"),
     "a name that makes an address longer than 320 bytes": (
         {"to": f"{'N' * 310} <reader@example.org>"},
-        "Transaction failed: Address length is more than 320 bytes long: 'NNN",
+        "Address length is more than 320 characters long: 'NNN",
     ),
     "a long name in a raw message": (
         {"Content": {"Raw": {"Data": b"From: " + b"N" * 310 + b" <news@example.com>\r\nTo: a@example.org\r\n\r\nHi."}}},
-        "Address length is more than 320 bytes long",
+        "Address length is more than 320 characters long: 'NNN",
     ),
     "a file that might be run": (
         {"Content": simple(Attachments=[{"FileName": "a.EXE", "RawContent": b"x"}])},
-        "Transaction failed: Illegal filename 'a.EXE'.",
+        "Illegal filename 'a.EXE'.",
     ),
     "a file that might be run in a raw message": (
         {
@@ -49,7 +49,11 @@ BAD = {
                 }
             }
         },
-        "Transaction failed: Illegal filename 'c.js'.",
+        "Illegal filename 'c.js'.",
+    ),
+    "a file's name with a letter that Windows has for folders": (
+        {"Content": simple(Attachments=[{"FileName": "2026/11.pdf", "RawContent": b"x"}])},
+        "Illegal filename '2026/11.pdf'.",
     ),
     "a header twice in a raw message": (
         {"Content": {"Raw": {"Data": b"From: news@example.com\r\nSubject: a\r\nsubject: b\r\n\r\nHi."}}},

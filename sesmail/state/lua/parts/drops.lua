@@ -17,6 +17,32 @@ local function reject_dropped_in_batch(batch, number, from, message_id, code, re
   redis.call('HINCRBY', of_batch(batch), 'n:rejected', 1)
 end
 
+-- A send that has a row. Answers as dropped.lua does.
+local function reject_dropped_row(id, message_id, code, reason)
+  local row = key('send', id)
+  local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v')
+  if not f[1] then
+    return 'gone'
+  end
+  if f[3] == message_id and f[1] ~= 'sent' then
+    return 'known'
+  end
+  if f[1] == 'sending' or not is_known(f[4]) then
+    redis.call('HSETNX', row, 'evidence', message_id)
+    redis.call('HSET', row, 'dropped', message_id .. ' ' .. code .. ' ' .. reason)
+    return 'kept'
+  end
+  if f[1] == 'sent' and f[3] ~= message_id then
+    return 'copy'
+  end
+  if f[1] == 'rejected' then
+    redis.call('HSETNX', row, 'message_id', message_id) -- for evidence.lua: that SES took it is no news
+    return 'known'
+  end
+  reject_dropped(id, f[1], f[2], message_id, code, reason)
+  return 'rejected'
+end
+
 -- Those that SES was being asked for as their event came, by now: `batch:<id>` has a line of each in `dropped`. Answers whether
 -- some are still being asked for.
 local function reject_late_dropped(batch)
@@ -30,13 +56,7 @@ local function reject_late_dropped(batch)
     elseif state ~= 'row' and state ~= 'none' then
       reject_dropped_in_batch(batch, tonumber(number), state, message_id, code, reason, metadata)
     elseif state == 'row' then
-      local id = batch .. '-' .. number
-      local is = redis.call('HMGET', key('send', id), 'state', 'lane')
-      if is[1] == 'sending' then
-        left[#left + 1] = line
-      elseif is[1] and is[1] ~= 'rejected' then
-        reject_dropped(id, is[1], is[2], message_id, code, reason)
-      end
+      reject_dropped_row(batch .. '-' .. number, message_id, code, reason)
     end
   end
   if #left > 0 then

@@ -10,8 +10,6 @@
 --         (it is not to be had any more, or was told so before); 'copy' (SES has taken it under another message id as well);
 --         or 'gone'.
 local id, message_id, reason, code = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
-local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v')
 
 local function reject_in_batch()
   local batch, number = split_id(id)
@@ -29,23 +27,5 @@ local function reject_in_batch()
   return 'rejected'
 end
 
-if not f[1] then
-  return reject_in_batch()
-end
-if f[3] == message_id and f[1] ~= 'sent' then
-  return 'known'
-end
-if f[1] == 'sending' or not is_known(f[4]) then
-  redis.call('HSETNX', row, 'evidence', message_id)
-  redis.call('HSET', row, 'dropped', message_id .. ' ' .. code .. ' ' .. reason)
-  return 'kept'
-end
-if f[1] == 'sent' and f[3] ~= message_id then
-  return 'copy'
-end
-if f[1] == 'rejected' then
-  redis.call('HSETNX', row, 'message_id', message_id) -- for evidence.lua: that SES took it is no news
-  return 'known'
-end
-reject_dropped(id, f[1], f[2], message_id, code, reason)
-return 'rejected'
+local answer = reject_dropped_row(id, message_id, code, reason)
+return answer == 'gone' and reject_in_batch() or answer

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.state.ledger.batches import CHUNK, RECIPIENT_ID, STATES, address_digest, unpacked
-from sesmail.state.ledger.recipients import Recipients
+from sesmail.state.batches.chunks import CHUNK, RECIPIENT_ID, STATES, address_digest, unpacked
+from sesmail.state.batches.recipients import Recipients
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, State, Status
 
@@ -60,6 +60,7 @@ class Known:
     status: Status
     site: str
     list: str
+    expires_at: float | None
 
 
 class InBatches:
@@ -156,7 +157,7 @@ class InBatches:
         }
 
     def _known_of(self, batch_id: str, numbers: Sequence[int]) -> Iterator[Known]:
-        names = ("site", "list", "lane", "account", "accepted_at", "moved_at")
+        names = ("site", "list", "lane", "account", "accepted_at", "moved_at", "expires_at")
         with reachable(self._redis):
             row = cast("list[bytes | None]", self._redis.hmget(self._key("batch", batch_id), names))
         if row[2] is None:
@@ -180,7 +181,8 @@ class InBatches:
                     account=account,
                     through=account,
                 )
-                yield Known(status, said["site"], said["list"])
+                expires_at = float(said["expires_at"]) / 1000 if said["expires_at"] else None
+                yield Known(status, said["site"], said["list"], expires_at)
 
     def _codes(self, batch_id: str, numbers: Sequence[int]) -> Iterator[int]:
         name = self._key("batch", batch_id, "states")

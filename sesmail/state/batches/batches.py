@@ -7,42 +7,37 @@ for evidence. Who leaves the common road gets a row of the ledger under the same
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 from sesmail.errors import IdempotencyConflict, MoveRefused, StaleClaim, UnknownSend
 from sesmail.message import Lane
 from sesmail.message.addresses import bare_address, normal_address
-from sesmail.state.ledger.callers import KeyDigest
+from sesmail.state.batches.chunks import (
+    CHUNK,
+    Block,
+    Held,
+    held,
+    own_metadata,
+    packed,
+    unpacked,
+)
+from sesmail.state.keys import KeyDigest
 from sesmail.state.people.reputation import Counter as Told
 from sesmail.state.people.suppression import SuppressionList
 from sesmail.state.server.trouble import reachable
 from sesmail.vocabulary import DEFAULT_ACCOUNT, BatchState, BatchStatus, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from redis import Redis
-
     from sesmail.settings import Settings
-    from sesmail.state.keys import Keys
     from sesmail.state.scripts import Scripts
 
-CHUNK = 100
-"""Recipients of a chunk; as in batches.lua."""
-Row = list[Any]
-"""What is kept of a recipient who waits: the mailbox, then the values of the letter's columns, then, where there is
-any, what else is its own: a mapping of tags, headers, metadata."""
-RECIPIENT_ID = re.compile(r"(batch_[0-9a-f]{16})-([0-9]{1,12})")
-"""The id of a recipient's send. Callers cannot give a send of their own such an id."""
-COMPRESSION = 3
-"""Of zlib: 6 takes 6 % less room, and 40 % longer."""
 SWEEP_HOLDS_MS = 30_000
 """How long a sweep may take for what a dead worker held of one chunk."""
 CANCELLED_AT_ONCE = 20
@@ -73,42 +68,6 @@ class Wanted:
     """How many on its first day, twice as many on each that follows."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Block:
-    """Recipients that are added in one act."""
-
-    digests: bytes
-    addresses: str
-    """As opt-outs have them, one a line."""
-    chunks: Sequence[tuple[int, bytes, bytes]]
-    """How many recipients each has, their data, and the metadata that are their own; empty for none."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Held:
-    """A chunk that a worker, or a sweep, holds under a token."""
-
-    batch_id: str
-    chunk: int
-    token: str
-    states: tuple[str, ...]
-    """Of each of its recipients, as batches.lua names them."""
-    list_name: str
-    account: str
-    """The SES account that it goes through."""
-    waits: int
-    """How often in a row the batch has backed off."""
-    letter_digest: str
-    data: bytes
-    """Compressed; empty where Redis has lost it."""
-    rate: float | None
-    """Recipients a second that the batch may have at most."""
-
-    def numbers(self, state: str) -> list[int]:
-        """Those of its recipients that were in this state."""
-        return [self.chunk * CHUNK + place for place, each in enumerate(self.states) if each == state]
-
-
 _COUNTED = [f"n:{state}" for state in State]
 _TOLD = [f"e:{counter}" for counter in Told]
 _FIELDS = [
@@ -117,8 +76,6 @@ _FIELDS = [
     *("state", "lane", "list", "accepted_at", "moved_at", "finished_at", "wait_until", "site", "account"),
     *("rate", "ramp"),
 ]
-STATES = ("none", "queued", "sending", "sent", "row", "suppressed", "expired", "cancelled")
-"""Of a recipient within a batch, by their codes: batches.lua."""
 
 
 class Batches:
@@ -210,13 +167,13 @@ class Batches:
 
     def claim(self, lane: Lane, owner: str, token: str) -> Held | None:
         """Take a chunk of the batch of this site whose turn it is; None where none waits."""
-        return _held(token, self._run("batch_claim", owner, token, self._settings.site, lane, self._accounts))
+        return held(token, self._run("batch_claim", owner, token, self._settings.site, lane, self._accounts))
 
     def take_over(self, token: str) -> Held | None:
         """Take a chunk of this site that a dead worker holds; None where there is none."""
         lease_ms = round(self._settings.lease_seconds * 1000)
         longest_ms = round((self._settings.holding_seconds + self._settings.asking_seconds) * 1000)
-        return _held(token, self._run("batch_take_over", token, lease_ms, longest_ms, self._settings.site))
+        return held(token, self._run("batch_take_over", token, lease_ms, longest_ms, self._settings.site))
 
     def letter(self, batch_id: str) -> bytes:
         """The letter, as it was given to `open`. Raises `UnknownSend`."""
@@ -477,7 +434,7 @@ class Batches:
 
     def _erase_metadata(self, batch_id: str, chunk: bytes, places: Sequence[int]) -> None:
         name = self._key("batch", batch_id, "metadata")
-        kept = _metadata(cast("bytes | None", self._redis.hget(name, chunk)))
+        kept = own_metadata(cast("bytes | None", self._redis.hget(name, chunk)))
         if len(left := {place: said for place, said in kept.items() if int(place) not in places}) < len(kept):
             self._redis.hset(name, chunk, zlib.compress(json.dumps(left).encode()))
 
@@ -516,75 +473,9 @@ def _status(batch_id: str, row: Mapping[str, str], left: Mapping[str, int]) -> B
     )
 
 
-def _held(token: str, answer: Sequence[Any]) -> Held | None:
-    if not answer:
-        return None
-    batch_id, chunk, states, list_name, account, waits, digest, data, rate = answer
-    return Held(
-        batch_id=batch_id.decode(),
-        chunk=int(chunk),
-        token=token,
-        states=tuple(_states(states)),
-        list_name=list_name.decode(),
-        account=account.decode(),
-        waits=int(waits),
-        letter_digest=digest.decode(),
-        data=data,
-        rate=float(rate) if rate else None,
-    )
-
-
-def _states(packed: bytes) -> Iterable[str]:
-    for byte in packed:
-        yield STATES[byte >> 4]
-        yield STATES[byte & 15]
-
-
-def metadata_of(redis: Redis, key: Keys, batch_id: str, number: int) -> dict[str, Any]:
-    """What the caller gave with a batch's letter, and with this recipient, for receivers of events."""
-    of_all = cast("bytes | None", redis.hget(key("batch", batch_id), "metadata"))
-    own = cast("bytes | None", redis.hget(key("batch", batch_id, "metadata"), str(number // CHUNK)))
-    return (json.loads(of_all) if of_all else {}) | _metadata(own).get(str(number % CHUNK), {})
-
-
 def _counts(text: Mapping[str, str]) -> dict[str, int]:
     return {name[2:]: count for name in _COUNTED if (count := int(text.get(name, 0)))}
 
 
-def _metadata(data: bytes | None) -> dict[str, dict[str, Any]]:
-    """Of a chunk's recipients, by their places."""
-    return dict(json.loads(zlib.decompress(data))) if data else {}
-
-
 def _epoch_ms(when: datetime | None) -> int | str:
     return "" if when is None else round(when.timestamp() * 1000)
-
-
-def address_digest(address: str) -> bytes:
-    """By which it is known who is queued in a batch; of an address in its normal form."""
-    return blake2b(address.encode(), digest_size=8).digest()
-
-
-def packed(rows: Sequence[Row]) -> bytes:
-    """A chunk's rows as they are kept."""
-    return zlib.compress(_written(rows).encode(), COMPRESSION)
-
-
-_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-
-
-def unpacked(data: bytes) -> list[Row]:
-    """The rows of a chunk."""
-    rows: list[Row] = json.loads(zlib.decompress(data))
-    return rows
-
-
-def packed_metadata(rows: Sequence[Row], width: int) -> bytes:
-    """What recipients of a chunk have of their own for receivers of events, by their places; empty for none.
-
-    `width` is how many there are of mailbox and values, behind which it stands.
-
-    It is kept for as long as the batch: events come when the rows have long gone.
-    """
-    found = {place: said for place, row in enumerate(rows) for own in row[width:] if (said := own.get("metadata"))}
-    return zlib.compress(json.dumps(found, separators=(",", ":")).encode(), 6) if found else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from sesmail.state.ledger.batches import CHUNK, RECIPIENT_ID, STATES, unpacked
+from sesmail.state.batches.chunks import CHUNK, RECIPIENT_ID, STATES, unpacked
 from sesmail.state.server.trouble import reachable
 
 if TYPE_CHECKING:
