@@ -128,7 +128,7 @@ class Worker(Process):
         request = SimpleNamespace(id=message.task_id, retries=0, hostname=self.name, delivery_info=None)
         vars(request).update(called_directly=False, is_eager=False, reply_to=None, answer=None)
         app = SimpleNamespace(main="a host's", client=self.client)
-        task = SimpleNamespace(app=app, client=self.client, request=request)
+        task = app.current_worker_task = SimpleNamespace(app=app, client=self.client, request=request)
         if message.misfit is not None:
             return lambda: self._set_aside(task, message.misfit)
         task.go_on = lambda _value, _wishes: self.on_continuation(task, "link")
