@@ -283,6 +283,15 @@ class HeadersKeeper:
         return getattr(self._producer, name)
 
 
+def is_called_as_a_function(task: Task) -> bool:
+    """Whether somebody waits for a task who called it as a function, and not `map`, `starmap` or `chunks` in a worker.
+
+    celery/app/builtins.py: these call the task so, too.
+    """
+    around = task.app.current_worker_task
+    return bool(task.request.called_directly) and getattr(around, "name", None) not in ("celery.map", "celery.starmap")
+
+
 # -- what kombu pushes ------------------------------------------------------------------------------------------------
 
 

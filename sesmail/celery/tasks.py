@@ -15,7 +15,7 @@ from sesmail.celery import worker
 from sesmail.celery.broker import EVENTS_TURN_SECONDS, PROCESS_EVENTS, SEND, SEND_BATCHES, SEND_LOT
 from sesmail.celery.current import client_of, task
 from sesmail.celery.ending import delivered, not_to_be_had
-from sesmail.celery.internals import arguments_of
+from sesmail.celery.internals import arguments_of, is_called_as_a_function
 from sesmail.celery.queues import STAND_ALONE, declared_queue, routed
 from sesmail.celery.send_task import SendTask, UnpacedTask, called_like, email_of
 from sesmail.celery.strangers import unknown_here
@@ -75,8 +75,10 @@ def send_ses_email(self: Any, *args: Any, send_id: str | None = None, **email: A
         if isinstance(outcome, Postponed):
             _retry_later(self, outcome)
         return delivered(self, claim, outcome)
-    except LedgerUnavailable as error:  # this worker stops: another one takes the ticket
-        raise Reject(error, requeue=True) from None
+    except LedgerUnavailable as error:
+        if is_called_as_a_function(self):
+            raise
+        raise Reject(error, requeue=True) from None  # this worker stops: another one takes the ticket
 
 
 def _retry_later(task: Any, waiting: Postponed) -> NoReturn:
@@ -191,10 +193,12 @@ def process_ses_events(self: Any, site: str | None = None) -> dict[str, int]:
 def _take_over(task: Any, args: Any, kwargs: dict[str, Any]) -> str:
     """Write down an email that came as the task's own arguments. What is no email is set aside, with its bytes.
 
-    Waits for Redis; raises `LedgerUnavailable` when this worker is stopped meanwhile.
+    A worker waits for Redis, and raises `LedgerUnavailable` when it is stopped meanwhile; others raise that at once.
     """
     client: Client = task.client
     request = task.request
+    if is_called_as_a_function(task):
+        return client.real_outbox.accept(email_of(*args, **kwargs), send_id=checked_id(request.id)).send_id
     patiently = client.delivery.patience.unless_stopped
     try:
         send_id, email = checked_id(request.id), email_of(*args, **kwargs)
@@ -203,7 +207,7 @@ def _take_over(task: Any, args: Any, kwargs: dict[str, Any]) -> str:
         outbox = client.real_outbox
         return patiently(lambda: outbox.accept(email, send_id=send_id, in_a_hurry=False, caller=caller)).send_id
     except InvalidEmail as error:
-        if request.id is None:  # called as a function: whoever called is told
+        if request.id is None:  # a part of `map` or the like: whoever called is told
             raise
         content, reason = json.dumps({"args": args, "kwargs": kwargs}, default=str), str(error)
         patiently(lambda: client.ledger.set_aside(request.id, content, reason))

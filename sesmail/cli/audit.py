@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, two_columns
 from sesmail.cli.site import site_client
 
 why_option = click.option("--why", default="", help="For `sesmail audit`: why you do this.")
@@ -30,4 +30,4 @@ def audit(limit: int, as_json: bool) -> None:
         )
         for act in acts
     ]
-    emit([asdict(act) for act in acts], as_json=as_json, table=two_columns(rows, title=f"{len(acts)} acts"))
+    emit([asdict(act) for act in acts], as_json=as_json, table=two_columns(rows, title=counted(len(acts), "act")))

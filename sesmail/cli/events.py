@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sesmail.cli.age import Age
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, two_columns
 from sesmail.cli.site import site_client
 
 if TYPE_CHECKING:
@@ -231,4 +231,4 @@ def purge(older_than: float, as_json: bool) -> None:
     """Forget processed events of this site. Those that wait or were set aside are kept, however old."""
     client = site_client()
     purged = client.event_store.purge(client.settings.site, older_than=time.time() - older_than)
-    emit({"purged": purged}, as_json=as_json, table=f"{purged} events forgotten.")
+    emit({"purged": purged}, as_json=as_json, table=f"{counted(purged, 'event')} forgotten.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.audit import why_option
-from sesmail.cli.output import emit, json_option
+from sesmail.cli.output import counted, emit, json_option
 from sesmail.cli.site import account_option, accounts_of, client_with_workers, site_client
 from sesmail.message import Lane
 from sesmail.sending.account import read_at_once
@@ -115,7 +115,7 @@ def restored(release: bool, as_json: bool) -> None:
     changed = _of_any(line.resume(ACCOUNT) if release else line.pause(ACCOUNT, RESTORED) for line in lines)
     counts = client.ledger.counts()
     waiting = sum(counts[state] for state in WAITING)
-    said = f"{'released' if release else 'held'}: {waiting} emails" + ("" if changed else " (as they were)")
+    said = f"{'released' if release else 'held'}: {counted(waiting, 'email')}" + ("" if changed else " (as they were)")
     emit({"released": release, "changed": changed, "waiting": waiting}, as_json=as_json, table=said)
 
 

@@ -11,7 +11,7 @@ import click
 
 from sesmail.cli.age import Age
 from sesmail.cli.audit import why_option
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, two_columns
 from sesmail.cli.sends import each_step, moment_of
 from sesmail.cli.site import site_client
 
@@ -92,7 +92,7 @@ def sends(
         "reschedule": lambda send_id: client.real_outbox.reschedule(send_id, when or datetime.now(UTC)),
         "requeue": client.real_outbox.requeue,
     }
-    client.audit.note(wished[0], f"{len(ids)} sends, the first {ids[0]}" if ids else "no sends", why)
+    client.audit.note(wished[0], f"{counted(len(ids), 'send')}, the first {ids[0]}" if ids else "no sends", why)
     each_step([(send_id, partial(act[wished[0]], send_id)) for send_id in ids], as_json)
 
 
@@ -178,7 +178,7 @@ def _more(each: Listed) -> dict[str, Any]:
 
 
 def _table(shown: Sequence[tuple[Listed, str]], total: int, now: Essence) -> Table:
-    title = f"{total} sends" + (f", the first {len(shown)}" if len(shown) < total else "")
+    title = counted(total, "send") + (f", the first {len(shown)}" if len(shown) < total else "")
     return two_columns([(each.status.send_id, _in_words(each, why, now)) for each, why in shown], title=title)
 
 

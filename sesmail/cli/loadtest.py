@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sesmail.cli.age import Age
-from sesmail.cli.output import emit, json_option, progress_bar, two_columns
+from sesmail.cli.output import counted, emit, json_option, progress_bar, two_columns
 from sesmail.cli.site import client_with_workers, site_client
 from sesmail.errors import ConfigurationError
 from sesmail.message import LIST_TAG, Email, Lane
@@ -164,7 +164,8 @@ def _confirm(client: Client, emails: int) -> None:
     rate = client.throttle.snapshot().rate
     pace = f", which takes {emails / rate / 60:.0f} minutes at {rate:g} a second" if rate > 0 else ""
     click.confirm(
-        f"{emails} emails go by your account to AWS's mailbox simulator: ${emails * DOLLARS_PER_EMAIL:.2f}{pace}. "
+        f"{counted(emails, 'email goes', 'emails go')} by your account to AWS's mailbox simulator: "
+        f"${emails * DOLLARS_PER_EMAIL:.2f}{pace}. "
         "They count to the send rate, not to the 24-hour quota. Go on?",
         abort=True,
         err=True,

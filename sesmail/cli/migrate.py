@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, two_columns
 from sesmail.cli.site import site_client
 
 
@@ -37,7 +37,7 @@ def migrate(check: bool, all_mine: bool, as_json: bool) -> None:
     elif all_mine:
         raise click.UsageError("This project has no global_keyprefix, so its names are what they were.")
     left = sum(found.values())
-    title = f"{left} emails in a former form" if left else "Nothing is in a former form."
+    title = f"{counted(left, 'email')} in a former form" if left else "Nothing is in a former form."
     emit({"former": left, "sends": found}, as_json=as_json, table=two_columns(rows.items(), title=title))
     if check and left:
         raise SystemExit(1)

@@ -39,6 +39,11 @@ def json_option(command: Command) -> Command:
     return as_json(app_option(hidden=True)(command))
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of something: `1 entry`, `2 entries`; `many` is only for what does more than take an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def emit(data: Any, *, as_json: bool, table: RenderableType) -> None:
     """Print for a program, or for people."""
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.audit import why_option
-from sesmail.cli.output import emit, json_option, two_columns
+from sesmail.cli.output import counted, emit, json_option, two_columns
 from sesmail.cli.site import site_client
 from sesmail.message.addresses import normal_address_of
 
@@ -127,7 +127,7 @@ def find(address: str | None, list_name: str | None, limit: int, as_json: bool) 
     for batch_id in found.batches:
         click.echo(f"A former release queued the batch {batch_id} for it, too; under which id is not known.", err=True)
     sends = [each.status for each in search.listed(found.ids)]
-    table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=f"{len(sends)} sends")
+    table = two_columns([(each.send_id, _in_words(each)) for each in sends], title=counted(len(sends), "send"))
     emit([asdict(each) for each in sends], as_json=as_json, table=table)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesmail.cli.audit import why_option
-from sesmail.cli.output import emit, json_option, shown, two_columns
+from sesmail.cli.output import counted, emit, json_option, shown, two_columns
 from sesmail.cli.site import account_option, accounts_of, app_option, client_with_workers, site_client
 from sesmail.message.addresses import normal_address
 from sesmail.state.fleet.audit import digest_of
@@ -160,7 +160,7 @@ def list_(address: str | None, as_json: bool) -> None:
     suppression = site_client().suppression
     rows = [_row(opt_out) for opt_out in (suppression.find(address) if address else suppression.read())]
     lines = [(row["address"], _in_words(row)) for row in rows]
-    emit(rows, as_json=as_json, table=two_columns(lines, title=f"{len(rows)} entries"))
+    emit(rows, as_json=as_json, table=two_columns(lines, title=counted(len(rows), "entry", "entries")))
 
 
 @suppress.command("import")
@@ -223,7 +223,8 @@ def _as_written(row: dict[str, Any]) -> dict[str, Any]:
 def rebuild(as_json: bool) -> None:
     """Write down again all opt-outs that stored events of this site tell of. Those removed by hand come back, too."""
     added = site_client().event_processor.rebuild_suppression()
-    emit({"added": added}, as_json=as_json, table=f"{added} entries were missing and are there again.")
+    said = f"{counted(added, 'entry that was missing is', 'entries that were missing are')} there again."
+    emit({"added": added}, as_json=as_json, table=said)
 
 
 def _in_words(row: Mapping[str, str]) -> str:

@@ -154,7 +154,9 @@ class WayBack(KeptInRedis):
         opt_outs = self.memory.opt_outs if self.is_suppressed else self.suppression
         opt_out = LinkOptOut(opt_outs, self.intake.put, now=lambda: datetime.now(UTC))
         dress = Dress(sender=self.settings.unsubscribe_sender, template=self.settings.unsubscribe_template)
-        return UnsubscribeDoor(self.unsubscribe_links, opt_out, come_back=opt_out.come_back, dress=dress)
+        return UnsubscribeDoor(
+            self.unsubscribe_links, opt_out, come_back=opt_out.come_back, has_left=opt_out.has_left, dress=dress
+        )
 
     def ses_suppression(self, account: str = DEFAULT_ACCOUNT) -> SesSuppressionList:
         """SES's own suppression list of an account; loads boto3."""

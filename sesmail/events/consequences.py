@@ -106,7 +106,7 @@ class Consequences:
             if event.send_id and event.message_id:
                 self._record_unfilled(event.send_id, event.message_id, f"{UNFILLED} SES says: {event.error_message}")
         first_words = {(event.send_id, event.message_id) for event in events if isinstance(event, Sent)}
-        for send_id, message_id in {(event.send_id, event.message_id) for event in events}:
+        for send_id, message_id in dict.fromkeys((event.send_id, event.message_id) for event in events):
             is_first = (send_id, message_id) in first_words
             record = self._record_first_word if is_first else self._record_evidence
             if send_id and message_id and record(send_id, message_id) == "copy":

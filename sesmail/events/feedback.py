@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sesmail.events.fields import Part
+from sesmail.events.fields import Part, folded
 from sesmail.events.model import Bounced, Complained, ComplainedBefore, Delayed, Delivered, Event, Unhandled
 from sesmail.state.people.reputation import Counter
 from sesmail.state.people.suppression import Scope
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 # Permanent bounces: bounceSubType -> reason. General, NoEmail and what AWS may add mean that the address is not there.
 _PERMANENT_REASONS = {
-    "OnAccountSuppressionList": Reason.SES_LIST,
-    "OnTenantSuppressionList": Reason.SES_LIST,
-    "EmailValidationSuppressed": Reason.INVALID,
-    "UnsubscribedRecipient": Reason.UNSUBSCRIBED,
+    "onaccountsuppressionlist": Reason.SES_LIST,
+    "ontenantsuppressionlist": Reason.SES_LIST,
+    "emailvalidationsuppressed": Reason.INVALID,
+    "unsubscribedrecipient": Reason.UNSUBSCRIBED,
 }
-_ONLY_FOR_THE_SITE = {"OnTenantSuppressionList", "UnsubscribedRecipient"}
+_ONLY_FOR_THE_SITE = {"ontenantsuppressionlist", "unsubscribedrecipient"}
 _PASSING_COUNTERS = {"Undetermined": Counter.BOUNCED_UNDETERMINED}
-_TYPES = {name.lower(): name for name in ("Permanent", "Transient", "Undetermined")}
+_TYPES = {folded(name): name for name in ("Permanent", "Transient", "Undetermined")}
 _PASSING_SUB_TYPES = {
-    "MailboxFull",
-    "MessageTooLarge",
-    "ContentRejected",
-    "AttachmentRejected",
-    "CustomTimeoutExceeded",
-    "Undetermined",
+    "mailboxfull",
+    "messagetoolarge",
+    "contentrejected",
+    "attachmentrejected",
+    "customtimeoutexceeded",
+    "undetermined",
 }
 
 
@@ -49,7 +49,7 @@ def delivered(email: EmailRead, details: Part) -> Iterator[Event]:
 def bounced(email: EmailRead, details: Part) -> Iterator[Event]:
     """One for each who is listed: only they bounced, not all of mail.destination."""
     given, sub_type = details.text("bounceType"), details.text("bounceSubType")
-    kind = _TYPES.get(given.strip().lower(), given)
+    kind = _TYPES.get(folded(given), given)
     recipients = _named(email, details, "bouncedRecipients")
     if not recipients:
         yield from _about_nobody(email, details, "Bounce")
@@ -78,23 +78,22 @@ def _is_permanent(kind: str, sub_type: str, recipient: Part) -> bool:
     cannot be read, by what else it says; and where that is nothing, it is permanent: a mailing to who has gone harms
     the account each time, and who was opted out wrongly can be let in again.
     """
+    is_delayed = folded(recipient.text("action")) == "delayed"
     if kind in _TYPES.values():
-        return kind == "Permanent" and recipient.text("action") != "delayed"
-    if sub_type in _PERMANENT_REASONS:
+        return kind == "Permanent" and not is_delayed
+    if folded(sub_type) in _PERMANENT_REASONS:
         return True
     return not (
-        sub_type in _PASSING_SUB_TYPES
-        or recipient.text("status").startswith("4")
-        or recipient.text("action") == "delayed"
+        folded(sub_type) in _PASSING_SUB_TYPES or recipient.text("status").strip().startswith("4") or is_delayed
     )
 
 
 def _after_permanent_bounce(sub_type: str, site: str) -> dict[str, Any]:
-    reason = _PERMANENT_REASONS.get(sub_type, Reason.BOUNCED)
+    reason = _PERMANENT_REASONS.get(folded(sub_type), Reason.BOUNCED)
     return {
         "counter": Counter.BOUNCED_PERMANENT if reason is Reason.BOUNCED else Counter.BOUNCED_SUPPRESSED,
         "delivery": Delivery.BOUNCED,
-        "suppresses": ((reason, Scope(site) if sub_type in _ONLY_FOR_THE_SITE else Scope()),),
+        "suppresses": ((reason, Scope(site) if folded(sub_type) in _ONLY_FOR_THE_SITE else Scope()),),
     }
 
 
@@ -108,7 +107,7 @@ def _after_passing_bounce(kind: str) -> dict[str, Any]:
 def complained(email: EmailRead, details: Part) -> Iterator[Event]:
     """One for each who may have complained."""
     feedback_type = details.text("complaintFeedbackType")
-    if feedback_type.strip().lower() == "not-spam":  # somebody took it out of the spam folder
+    if folded(feedback_type) == "notspam":  # somebody took it out of the spam folder
         yield Unhandled(**email.fields(details, "not-spam"), what="Complaint/not-spam")
         return
     recipients = _named(email, details, "complainedRecipients")

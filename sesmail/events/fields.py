@@ -12,23 +12,22 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from sesmail.message.addresses import normal_address
+from sesmail.errors import InvalidEmail
+from sesmail.message.addresses import MAX_GIVEN_LENGTH, normal_address, normal_address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 """SES is from 2011."""
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM = 1e11
 """A number this large counts milliseconds: in seconds it would be the year 5138."""
 _COMMENT = re.compile(r"\s*\([^()]*\)\s*")
-_BEFORE_ADDRESS = re.compile(r"^\s*(?:(?:rfc822|utf-8)\s*;|mailto:)\s*", re.IGNORECASE)
-"""Its type, as reports of servers have it, or that of a link."""
-_QUOTED = re.compile(r"""^\s*(['"])([^'"]+)\1[\s.,;>]*$""")
-_AFTER_ADDRESS = " \t\r\n.,;>"
-"""What no domain ends with, but for the dot of its root."""
-_NO_ADDRESS = re.compile(r"[\s<>]")
+_ADDRESS = re.compile(r"(?!')[\w!#$%&'*+/=?^~.-]+@\w(?:[\w.-]*\w)?")
+"""In a text that has more than that: its type (`rfc822;`), a name, quotes, brackets, a full stop."""
+_NO_ADDRESS = re.compile(r"[\s<>\"]")
+_YES, _NO = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none"})
 
 
 class Part:
@@ -82,10 +81,13 @@ class Part:
             self.note(name)
         return ""
 
-    def flag(self, name: str) -> bool:
-        """Whether it is true, also where that is written as text."""
-        value = self.get(name)
-        return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+    def flag(self, name: str) -> bool | None:
+        """Whether it is true, also where that is written as text or as a number; None where that cannot be read."""
+        given = str(self.get(name)).strip().lower()
+        if given not in _YES | _NO:
+            self.note(name)
+            return None
+        return given in _YES
 
     def time(self, name: str) -> datetime | None:
         """The time of that name in UTC, in whatever form; None for one in no year of SES's."""
@@ -122,20 +124,28 @@ class Part:
 
 
 def readable_address(value: object) -> str:
-    """The bare address in its one form, however the name before it is quoted; empty where there is none.
+    """The bare address in its one form, whatever is written around it; empty where there is none, or more than one.
 
     `parseaddr` would not do: from Python 3.11.10 on it answers nothing for `Ann, B. <ann@example.org>`.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "@" not in value[:MAX_GIVEN_LENGTH]:
         return ""
-    text = _BEFORE_ADDRESS.sub("", value)
-    if "<" in text:
-        text = text.rpartition("<")[2].partition(">")[0]
-    elif not text.lstrip().startswith('"'):
-        text = _COMMENT.sub("", text)
-    address = normal_address(_QUOTED.sub(r"\2", text).rstrip(_AFTER_ADDRESS))
-    local, _, domain = address.rpartition("@")
-    return address if local and domain and (local[0] == '"' or not _NO_ADDRESS.search(address)) else ""
+    within = value[:MAX_GIVEN_LENGTH].rpartition("<")[2].partition(">")[0].strip()
+    text = within if "@" in within else value[:MAX_GIVEN_LENGTH]
+    try:
+        return normal_address_of("address", text)
+    except InvalidEmail:
+        without_comments = _COMMENT.sub(" ", text)
+        found = {*map(normal_address, _ADDRESS.findall(without_comments if "@" in without_comments else text))}
+    if found:
+        return found.pop() if len(found) == 1 else ""
+    local, _, domain = text.strip().rpartition("@")
+    return normal_address(text) if local and domain and not _NO_ADDRESS.search(local + domain) else ""
+
+
+def folded(text: str) -> str:
+    """A word of SES's, for comparing: however it is spelt."""
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _listed(value: object) -> list[Any]:
@@ -154,7 +164,7 @@ def _time(value: object) -> datetime | None:
         time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return time if _EARLIEST <= time < _LATEST else None
+    return time if EARLIEST <= time < _LATEST else None
 
 
 def _time_of_text(text: str) -> datetime:

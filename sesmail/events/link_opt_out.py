@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from sesmail.errors import LedgerUnavailable
 from sesmail.events.consequences import opt_outs
 from sesmail.events.reading import read_stored
 from sesmail.events.stores import StoredEvent
 from sesmail.message import ID_TAG, LIST_TAG
+from sesmail.state.people.suppression import Scope
+from sesmail.vocabulary import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +62,15 @@ class LinkOptOut:
             for scope in event.lifts:
                 self._suppression.lift(event.recipient, scope, came_back_at=now, by_link=True)
         self._put([stored])
+
+    def has_left(self, who: Unsubscription) -> bool:
+        """Whether it is left already, however that was written down; no where that cannot be told now."""
+        scopes = {Scope(), Scope(who.site), Scope(who.site, who.list)}
+        try:
+            entries = self._suppression.find(who.recipient)
+        except LedgerUnavailable:
+            return False
+        return any(entry.reason is Reason.UNSUBSCRIBED and entry.scope in scopes for entry in entries)
 
     def _as_told_before(self, who: Unsubscription, opt_out: OptOut, now: datetime) -> StoredEvent:
         """Readers press the button twice: the event of the first time again, which may not have been stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sesmail.events.model import NO_TIME, Mail
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sesmail.events.fields import Part
+
+
+_CLOCKS_DIFFER_BY = timedelta(days=1)
 
 
 class EmailRead:
@@ -26,7 +30,7 @@ class EmailRead:
         self._destination = mail.addresses("destination")
         self.recipients = self._destination or _in_headers(mail)
         self._received = received
-        self._sent_at = mail.time("timestamp")
+        self._sent_at = self._time(mail)
         self._unread = unread
         tags = mail.get("tags")
         tags = tags if isinstance(tags, dict) else {}
@@ -54,7 +58,7 @@ class EmailRead:
 
     def fields(self, details: Part, *key: str, recipient: str = "", **more: Any) -> dict[str, Any]:
         """The fields of an event about this email. Its key begins with SES's id, which is unique in the world."""
-        happened_at = details.time("timestamp")
+        happened_at = self._time(details, not_before=self._sent_at)
         sent_at = self._sent_at or happened_at or self._received or NO_TIME
         occurred_at = happened_at or self._fallback(details) or NO_TIME
         return {
@@ -72,6 +76,17 @@ class EmailRead:
             "unread": tuple(dict.fromkeys(self._unread)) if self._unread else (),
             **more,
         }
+
+    def _time(self, part: Part, *, not_before: datetime | None = None) -> datetime | None:
+        """When it was; None for the absurd: after it was told, or `not_before` the email was sent."""
+        time = part.time("timestamp")
+        if time and (
+            (self._received and time > self._received + _CLOCKS_DIFFER_BY)
+            or (not_before and time < not_before - _CLOCKS_DIFFER_BY)
+        ):
+            part.note("timestamp")
+            return None
+        return time
 
     def _fallback(self, details: Part) -> datetime | None:
         """Where the time of what happened cannot be read, it happened when we heard of it; else when it was sent."""

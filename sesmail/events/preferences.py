@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sesmail.events.fields import folded
 from sesmail.events.model import Event, Resubscribed, Unhandled, Unsubscribed
 from sesmail.state.people.suppression import Scope
 from sesmail.vocabulary import Reason
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 class _Chosen:
     """What somebody wants no more, and what again."""
 
-    is_known: bool
+    is_there: bool
+    is_whole: bool
+    """Whether all of it could be read."""
     of_everything: bool
     out: tuple[str, ...]
     in_: tuple[str, ...]
@@ -49,35 +52,37 @@ def subscription(email: EmailRead, details: Part) -> Iterator[Event]:
 
 
 def _chosen(preferences: Part) -> _Chosen:
-    out, in_ = [], []
+    chosen: dict[str, list[str]] = {"optout": [], "optin": [], "": []}
     for topic in preferences.parts("topicSubscriptionStatus"):
-        status = topic.text("subscriptionStatus").replace("_", "").strip().lower()
-        name = topic.text("topicName")
-        if name and status == "optout":
-            out.append(name)
-        elif name and status == "optin":
-            in_.append(name)
-    everything = preferences.flag("unsubscribeAll")
-    return _Chosen(bool(preferences), everything, tuple(dict.fromkeys(out)), tuple(dict.fromkeys(in_)))
+        status, name = folded(topic.text("subscriptionStatus")), topic.text("topicName")
+        chosen[status if name and status in chosen else ""].append(name)
+    if unread := chosen.pop(""):
+        preferences.note("topicSubscriptionStatus")
+    everything = preferences.flag("unsubscribeAll") if preferences else None
+    says_something = everything is not None and (preferences.get("unsubscribeAll") is not None or any(chosen.values()))
+    out, in_ = (tuple(dict.fromkeys(names)) for names in chosen.values())
+    return _Chosen(bool(preferences), says_something and not unread, bool(everything), out, in_)
 
 
 def _left(before: _Chosen, now: _Chosen, details: Part) -> tuple[str, ...] | None:
     """The topics left by this; empty for everything, None for nothing. All that are out where the old are not known."""
-    if not now.is_known:  # nothing tells what is left: somebody who unsubscribes must not be written to
-        details.note("newTopicPreferences")
-        source = details.text("source").lower()
-        return () if not source or "unsubscribe" in source else None
     if now.of_everything:
         return None if before.of_everything else ()
-    return tuple(topic for topic in now.out if topic not in before.out) or None
+    left = tuple(topic for topic in now.out if topic not in before.out)
+    if left or now.is_whole:
+        return left or None
+    # Nothing tells what is left: somebody who unsubscribes must not be written to.
+    details.note("newTopicPreferences")
+    source = details.text("source").lower()
+    return () if not source or "unsubscribe" in source else None
 
 
 def _back(before: _Chosen, now: _Chosen) -> tuple[str, ...] | None:
     """The topics come back to by this; empty for everything, None for nothing."""
-    if now.of_everything or not before.is_known or not now.is_known:
+    if now.of_everything or not before.is_there or not now.is_there:
         return None
     if before.of_everything:
-        return now.in_ if now.out else ()
+        return (now.in_ if now.out else ()) if now.is_whole else None
     return tuple(topic for topic in now.in_ if topic in before.out) or None
 
 

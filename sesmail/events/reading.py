@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sesmail.events.feedback import bounced, complained, delayed, delivered
-from sesmail.events.fields import Part, readable_address
+from sesmail.events.fields import EARLIEST, Part, readable_address
 from sesmail.events.mail import EmailRead
 from sesmail.events.model import (
     Clicked,
@@ -52,7 +52,7 @@ def read(message: str, *, site: str, event_id: str = "", received_at: float = 0.
         return (_not_json(message, site, event_id),)
     nothing = Unhandled(site=site, event_id=event_id, what="not as SES writes it")
     try:
-        received = datetime.fromtimestamp(received_at, UTC) if received_at > 0 else None
+        received = datetime.fromtimestamp(received_at, UTC) if received_at >= EARLIEST.timestamp() else None
         return tuple(_events(document, site, event_id, received)) or (nothing,)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return (nothing,)

@@ -202,7 +202,8 @@ class _Kept:
     kept_until: float
 
     def is_valid(self, at: float) -> bool:
-        return self.valid_from <= at < self.valid_until
+        """Both ends are still within, to the second: https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5"""
+        return self.valid_from <= at < self.valid_until + 1.0
 
 
 class Certificates:
@@ -300,7 +301,7 @@ class Topic:
         domain = _domain_of(*match.groups()) if match else None
         if not match or domain is None:
             raise ConfigurationError(
-                f"{arn!r} is not the ARN of an SNS topic where SES is. Events of SES are refused until it is mended. "
+                f"{arn!r} is not the ARN of an SNS topic. Events of SES are refused until it is mended. "
                 "Write it in full, such as arn:aws:sns:eu-west-1:123456789012:ses-events."
             )
         if not _SITE.fullmatch(site):
@@ -321,9 +322,7 @@ def _partitions() -> list[dict[str, Any]]:
 
 
 def _domain_of(partition: str, region: str) -> str | None:
-    """The domain of AWS's services in a Region of a partition; None for others, and the isolated ones, without SES."""
-    if partition.startswith("aws-iso"):
-        return None
+    """The domain of AWS's services in a Region of a partition; None where there is no such Region."""
     for known in _partitions():
         is_there = region in known.get("regions", ()) or re.fullmatch(known["regionRegex"].strip("^$"), region)
         if known["id"] == partition and is_there:

@@ -1,4 +1,4 @@
-"""The door behind an unsubscribe link: GET asks, POST does it, and lets the reader come back."""
+"""The door behind an unsubscribe link: GET asks, POST does it; who has left is told so, and may come back."""
 
 from __future__ import annotations
 
@@ -57,16 +57,19 @@ class UnsubscribeDoor:
         opt_out: Callable[[Unsubscription], None],
         *,
         come_back: Callable[[Unsubscription], None] | None = None,
+        has_left: Callable[[Unsubscription], bool] = lambda _who: False,
         dress: Dress | None = None,
         page: Callable[[str, str, bool], str] | None = None,
     ) -> None:
         """`opt_out` writes it down, durably; `come_back` ends it again, and without it nobody is offered that.
 
+        `has_left` tells whether somebody has left already, by whatever way: who has is not asked again.
         `page(title, text, with_button)` makes the HTML instead of the `dress`.
         """
         self._links = links
         self._opt_out = opt_out
         self._come_back = come_back
+        self._has_left = has_left
         self._dress = dress or Dress()
         self._page = page
 
@@ -86,14 +89,22 @@ class UnsubscribeDoor:
             text = _filled(of_list if unsubscription.list else of_all, unsubscription.list, sender)
             return self._shown(200, Shown(language=language, title=title, text=text, sender=sender, **more))
 
+        def show_left(*, offers_return: bool) -> Page:
+            way_back = {"button": words.come_back, "beside": words.mistake} if offers_return else {}
+            return show(words.left, words.left_list, words.left_all, leads_back=True, **way_back)
+
+        can_return = self._come_back is not None
         if method != "POST":
+            if self._has_left(unsubscription):
+                return show_left(offers_return=can_return)
             return show(words.ask, words.ask_list, words.ask_all, button=words.leave)
         if self._come_back and _wants_back(body):
             self._come_back(unsubscription)
+            if self._has_left(unsubscription):  # an operator, say, wrote it down, which no link ends
+                return show_left(offers_return=False)
             return show(words.back, words.back_list, words.back_all)
         self._opt_out(unsubscription)
-        way_back = {"button": words.come_back, "beside": words.mistake} if self._come_back else {}
-        return show(words.left, words.left_list, words.left_all, leads_back=True, **way_back)
+        return show_left(offers_return=can_return)
 
     def _shown(self, status: int, shown: Shown) -> Page:
         if self._page:

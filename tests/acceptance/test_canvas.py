@@ -30,6 +30,18 @@ except InvalidEmail as error:
     assert site.redis.llen("sesmail.transactional") == 0, "no ticket was issued"
 
 
+def test_called_as_a_function_without_redis_it_says_so_as_delay_does(new_site):
+    site = new_site(**ENVIRONMENT)
+    script = """
+from sesmail import LedgerUnavailable, send_ses_email
+try:
+    send_ses_email("ann@example.org", "Hello", "Hi.")
+except LedgerUnavailable as error:
+    print(type(error).__name__)
+"""
+    assert site.python(script, SESMAIL_REDIS_URL="redis://127.0.0.1:1/0").split() == ["LedgerUnavailable"]
+
+
 def test_called_as_a_function_while_the_line_is_closed_it_says_that_the_email_waits(new_site):
     site = new_site(**ENVIRONMENT)
     script = """

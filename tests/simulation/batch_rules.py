@@ -137,6 +137,8 @@ class BatchRules:
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if send.id in before:
             self.check("opt_outs_hold_until_it_begins", not self._model.whom_not(send), send.id)
+            known = not send.doubts or send.forgotten or batch.forgotten
+            self.check("what_is_in_doubt_is_unknown_first", known, send.id)
             self.check("nothing_begins_in_a_pause", not batch.is_paused or send.forgotten, send.id)
             if self.hourly_limit:
                 self._counted(send)
@@ -184,7 +186,8 @@ class BatchRules:
     def _batch_finish(self: Judge, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         batch = self._model.batches.get((base, argv[0]))
         if batch and reply == b"finished":
-            waiting = [send.id for send in self._model.waiting() if send.batch is batch]
+            # One that had ended and been counted, and that an operator has sent again, it does not wait for.
+            waiting = [send.id for send in self._model.waiting() if send.batch is batch and not send.let_pass]
             self.check("a_batch_ends_with_its_last", not waiting or batch.forgotten, batch.id, " ".join(waiting[:3]))
             batch.finished += 1
             self._story.tell("Redis: finished is", batch.id)

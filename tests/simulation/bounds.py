@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.simulation.model import Model, Send
+from tests.simulation.model import Batch, Model, Send
 from tests.simulation.rules import Rules
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.ses import Ses
 
 DEAD_WORKER_SECONDS = 15.0
+DEAD_WORKERS_CHUNK_SECONDS = 25.0
+"""Only workers of its own site take a chunk over, and the next of these may have to be started first."""
 LOST_TICKET_SECONDS = 60.0
 STARVED_SECONDS = 120.0
 QUIET_AGAIN_SECONDS = 90.0
@@ -33,6 +35,10 @@ class Bounds:
         for send in self._model.waiting():
             if send.state == "claimed" and send.holder_process is process:
                 self._expect("a_dead_workers_claims_are_given_on", send, DEAD_WORKER_SECONDS)
+        for batch in self._model.batches.values():
+            for chunk, (token, fiber, _) in batch.holders.items():
+                if fiber is not None and fiber.process is process:
+                    self._expect_another_holder(batch, chunk, token)
 
     def ticket_lost(self, base: str, ids: Sequence[str]) -> None:
         """They get another ticket."""
@@ -94,6 +100,16 @@ class Bounds:
         """Whether it could have tried the line for a while."""
         long_ago = self._scheduler.now - OPENED_AGAIN_SECONDS
         return send.state == "scheduled" and max(send.state_at, send.due_at) < long_ago + 40.0
+
+    def _expect_another_holder(self, batch: Batch, chunk: int, token: object) -> None:
+        since = self._scheduler.now
+
+        def look() -> None:
+            if self._rules.quiet_since <= since and not batch.forgotten:
+                is_given_on = batch.holders.get(chunk, ("",))[0] != token
+                self._rules.check("a_dead_workers_chunks_are_given_on", is_given_on, batch.id, f"chunk {chunk}")
+
+        self._at(since + DEAD_WORKERS_CHUNK_SECONDS, look)
 
     def _expect(self, rule: str, send: Send, seconds: float) -> None:
         since = self._scheduler.now

@@ -25,6 +25,8 @@ MISFITS: tuple[dict[str, Any], ...] = (
 """What comes where an email, or the ticket of one, should: the last is a ticket of some other ledger's."""
 UNACKNOWLEDGED_SECONDS = 40.0
 """How long the broker waits before it gives a dead worker's messages to others."""
+AGAIN_SECONDS = (0.0, 0.0, 1.0, 5.0, 30.0)
+"""When a ticket that comes twice comes again."""
 
 
 @dataclass(slots=True)
@@ -110,9 +112,10 @@ class Broker:
         if self._faults.strikes("broker_away") or self._faults.strikes("ticket_lost", " ".join(ids)):
             self._on_lost(ids)
             return
-        copies = 2 if self._faults.strikes("ticket_twice", " ".join(ids)) else 1
-        for _ in range(copies):
-            self._put(lane.value, Message(ids=ids, task_id=tickets[0].task_id or ids[0]))
+        message = Message(ids=ids, task_id=tickets[0].task_id or ids[0])
+        self._put(lane.value, message)
+        if self._faults.strikes("ticket_twice", " ".join(ids)):
+            self._put_later(lane.value, message, self._faults.choose(*AGAIN_SECONDS))
         self._put_misfit(lane.value, ids[0])
         if self._faults.strikes("broker_flushed"):
             self._flush()
@@ -135,7 +138,8 @@ class Broker:
             self._queues.wire.ask(("LREM", self._queues.list_of(lane), 1, send_id))
             self._on_lost([send_id])
         elif self._faults.strikes("ticket_twice", send_id):
-            self._queues.wire.ask(("LPUSH", self._queues.list_of(lane), send_id))
+            again = Message(ids=(send_id,), task_id=send_id)
+            self._put_later(lane, again, self._faults.choose(*AGAIN_SECONDS))
         self._put_misfit(lane, send_id)
         if self._faults.strikes("broker_flushed"):
             self._flush()
@@ -180,11 +184,7 @@ class Broker:
         for message in messages:
             kind = "batches" if message.lane else "events"
             name = f"{kind} {message.site}" if message.site else "transactional"
-
-            def put(message: Message = message, name: str = name) -> None:
-                self._put(name, message)
-
-            self._scheduler.spawn(Process("broker"), put, "broker", delay_seconds)
+            self._put_later(name, message, delay_seconds)
 
     def _put_misfit(self, name: str, send_id: str) -> None:
         """Somebody else's message, at times under the id of a send."""
@@ -192,6 +192,9 @@ class Broker:
             task_id = send_id if self._faults.choose(0, 0, 1) else f"misfit-{self._site}-{next(self._misfits)}"
             misfit = MISFITS[int(self._faults.choose(*range(len(MISFITS))))]
             self._put(name, Message(task_id=task_id, misfit=misfit))
+
+    def _put_later(self, name: str, message: Message, delay_seconds: float) -> None:
+        self._scheduler.spawn(Process("broker"), lambda: self._put(name, message), "broker", delay_seconds)
 
     def _put(self, name: str, message: Message) -> None:
         self._queues.queue(name).append(message)

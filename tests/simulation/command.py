@@ -34,13 +34,8 @@ SHRINKING_SECONDS = 60.0
 A_MINUTE = 60.0
 HUNTS: dict[str, dict[str, float]] = {
     "a bit of everything": {},
-    "the frozen": {
-        "process_freezes_at_ses": 40.0,
-        "event_never": 20.0,
-        "ses_hangs": 40.0,
-        "ses_fails_before": 4.0,
-    },
-    "the sleeping": {"process_freezes_with_a_claim": 8.0, "ses_hangs": 30.0},
+    "the frozen": {"process_freezes_at_ses": 30.0, "event_never": 20.0, "ses_is_slow": 40.0, "ses_unreachable": 10.0},
+    "the sleeping": {"process_freezes_with_a_claim": 8.0, "ses_is_slow": 30.0, "ses_unreachable": 8.0},
     "the dead": {"process_dies": 3.0},
     "an ailing Redis": {"redis_away": 6.0, "ses_hangs": 40.0},
     "a moody SES": {"ses_pauses": 20.0, "ses_quota_changes": 10.0, "call_lost": 12.0, "answer_lost": 12.0},
@@ -80,10 +75,20 @@ HUNTS: dict[str, dict[str, float]] = {
     },
     "misfits": {"message_is_a_misfit": 6.0, "row_is_spoilt": 8.0, "process_dies": 1.0, "answer_lost": 2.0},
     "telling": {"continuation_fails": 8.0, "receiver_raises": 6.0, "process_freezes": 1.0, "answer_lost": 2.0},
+    "slow callbacks": {"continuation_is_slow": 20.0, "ticket_twice": 20.0},
+    "a crowd": {"ses_is_slow": 2.0},
+    "templates": {"template_fails": 6.0, "ses_is_slow": 10.0, "process_dies": 0.5, "event_twice": 1.0},
     "leaving": {"operator_opts_out": 5.0},
     "pauses": {"operator_pauses": 10.0},
     "quota": {"ses_quota_changes": 4.0},
     "full mailboxes": {"mailbox_is_full": 3.5, "event_twice": 2.0, "operator_opts_out": 1.0},
+    "ramps": {"operator_steers_a_batch": 10.0, "ses_unreachable": 10.0},
+    "chunks": {
+        "process_freezes": 4.0,
+        "process_freezes_with_a_claim": 8.0,
+        "process_freezes_at_ses": 8.0,
+        "ses_is_slow": 4.0,
+    },
     "batches": {
         "queueing_is_cut_off": 4.0,
         "operator_steers_a_batch": 4.0,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sesmail.message import Lane
-from sesmail.state.keys import CATALOGUE
+from sesmail.state.keys import CATALOGUE, Key
 from sesmail.state.ledger.ledger import PART_IS_MISSING
 from sesmail.state.ledger.rows import moves_of
 from sesmail.state.people.reputation import Counter as Rate
@@ -30,7 +30,11 @@ RATE_TOLERANCE = 1.2
 CALLS_TO_LEARN = 1000
 """The margin starts small: within so many calls a fleet has learnt how much this SES and the way to it need."""
 MOST_MOVES = 10
-KEYS = [(re.compile(fnmatch.translate(re.sub(r"<[^>]+>", "*", key.pattern))), key) for key in CATALOGUE]
+KEYS: dict[str, list[tuple[re.Pattern[str], Key]]] = defaultdict(list)
+"""What keys there are, by the first word of their names."""
+for _key in CATALOGUE:
+    _pattern = re.compile(fnmatch.translate(re.sub(r"<[^>]+>", "*", _key.pattern)))
+    KEYS[_key.pattern.partition(":")[0]].append((_pattern, _key))
 PASSING_KEYS = re.compile(r"(blob|in:queued|in:scheduled):|(in:(claimed|sending|unknown)|unanswered)$")
 """What must be gone, or empty, when nothing waits."""
 
@@ -51,6 +55,7 @@ def judge(world: World) -> None:
         _judge_counts(world, each, rows[each.base])
         _judge_rates(world, each)
         _judge_meters(world, each)
+        _judge_blobs(world, each, rows[each.base])
     _judge_batches(world)
     _judge_keys(world)
     _judge_events(world)
@@ -94,12 +99,19 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
     if state == "sent":
         ids = {taken.message_id for taken in send.taken}
         rules.check("sent_means_that_ses_took_it", row["message_id"] in ids or send.forgotten, send.id)
+        _judge_filled(world, send, {row["message_id"]})
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
         _judge_failure(world, send, row)
     _judge_story(world, send, row)
     _judge_telling(world, send, state)
     _judge_callers(world, send, state)
+
+
+def _judge_filled(world: World, send: Send, ids: set[str]) -> None:
+    """What SES could not fill in, nobody has got."""
+    holds = not ids <= send.unfilled or send.forgotten
+    world.rules.check("what_ses_could_not_fill_in_is_not_sent", holds, send.id, " ".join(sorted(send.unfilled)))
 
 
 def _judge_story(world: World, send: Send, row: dict[str, str]) -> None:
@@ -128,6 +140,7 @@ def _judge_recipient(world: World, send: Send, state: str) -> None:
     rules.check("the_model_knows", state == send.state, send.id, f"{state}, not {send.state}")
     if state == "sent":
         rules.check("sent_means_that_ses_took_it", bool(send.taken) or send.forgotten, send.id)
+        _judge_filled(world, send, {taken.message_id for taken in send.taken})
     elif not send.forgotten:
         rules.check("what_ses_took_and_told_is_sent", send.told_at is None, send.id, state)
         reasons = {"cancelled": send.cancelled_at is not None, "suppressed": bool(send.opted_out)}
@@ -158,7 +171,7 @@ def _judge_failure(world: World, send: Send, row: dict[str, str]) -> None:
     """It has failed for a reason."""
     state, evicted = row["state"], row.get("reason") == PART_IS_MISSING and world.faults.counts["redis_evicts"]
     reasons = {
-        "rejected": send.answers["SendRejected"] > 0,
+        "rejected": send.answers["SendRejected"] > 0 or bool(send.unfilled),
         "cancelled": send.cancelled_at is not None,
         "expired": send.expires_at < float("inf"),
         "suppressed": send.opted_out >= set(send.email.recipients)
@@ -275,6 +288,18 @@ def _judge_meters(world: World, each: Installation) -> None:
     world.rules.check("measured_once", measured <= sent, "", f"{measured} of {sent}")
 
 
+def _judge_blobs(world: World, each: Installation, rows: dict[str, dict[str, str]]) -> None:
+    """Large parts are kept once, for as long as a row has them."""
+    if world.has_forgotten:
+        return
+    ask = world.server.wire.ask
+    wanted = Counter(digest for row in rows.values() for digest in row.get("blobs", "").split())
+    names = [name.decode() for name in ask(("KEYS", f"{each.base}blob:*"))[0]]
+    found = ask(*(("HGET", name, "references") for name in names)) if names else []
+    kept = {name.rpartition(":")[2]: int(n or 0) for name, n in zip(names, found, strict=True)}
+    world.rules.check("blobs_are_kept_while_they_are_needed", kept == dict(wanted), "", f"{kept}, not {dict(wanted)}")
+
+
 def _judge_keys(world: World) -> None:
     """No key that nobody knows, none that should be gone, no lifetime that is missing."""
     wire = world.server.wire
@@ -283,7 +308,7 @@ def _judge_keys(world: World) -> None:
         for raw in sorted(wire.ask(("KEYS", f"{each.base}*"))[0]):
             name = raw.decode()
             short = name.removeprefix(each.base)
-            known = [key for pattern, key in KEYS if pattern.fullmatch(short)]
+            known = [key for pattern, key in KEYS[short.partition(":")[0]] if pattern.fullmatch(short)]
             world.rules.check("every_key_is_known", bool(known), "", short)
             if world.has_forgotten:
                 continue
@@ -313,6 +338,9 @@ def _judge_events(world: World) -> None:
     for base, address in world.bounced:
         world.rules.check("bounces_opt_out", address in world.model.opt_outs[base]["everything"], "", "no opt-out")
     told = {taken.message_id for send in world.model.sends.values() if send.told_at for taken in send.taken}
+    for base, send_id, message_id in world.not_filled_in:
+        send = world.model.sends[base, send_id]
+        world.rules.check("unfilled_templates_are_noted", message_id in send.unfilled, send_id, message_id)
     for _, message_id in world.stored:
         world.rules.check("events_settle", message_id in told, "", message_id)
 

@@ -51,6 +51,7 @@ CHANCES: dict[str, float] = {
     "ses_hangs": 0.006,
     "ses_cut_off": 0.004,
     "ses_never_answers": 0.003,
+    "ses_is_slow": 0.005,
     "ses_is_down": 0.001,
     "ses_pauses": 0.001,
     "ses_rate_changes": 0.003,
@@ -62,10 +63,12 @@ CHANCES: dict[str, float] = {
     "event_store_down": 0.02,
     "mailbox_is_full": 0.15,
     "list_goes_bad": 0.02,
+    "template_fails": 0.1,
     # at each end that is told
     "receiver_raises": 0.03,
     # each time that what follows an email is published
     "continuation_fails": 0.03,
+    "continuation_is_slow": 0.03,
     # at each decision of the people (about one each ten seconds)
     "operator_cancels": 0.3,
     "operator_requeues": 0.3,
@@ -147,6 +150,10 @@ class Faults:
         self.counts[kind] += 1
         self._tell(f"FAULT {number} {kind}", about)
         return True
+
+    def tell(self, what: str, about: str) -> None:
+        """How large a misfortune is, for who reads of it."""
+        self._tell(what, about)
 
     def choose(self, *values: float) -> float:
         """One of several sizes of a misfortune."""

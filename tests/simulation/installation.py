@@ -45,7 +45,7 @@ class Installation:
         self.workers: list[Worker] = []
         self.key_prefix = ""
         """What stands before all its keys by now."""
-        self.threads = rng.choice((2, 3, 4))
+        self.threads = rng.choice((2, 4, 8))
         self.former_door = self.client("alpha") if world.has_former_names else None
         """A program that does not heed the prefix yet."""
         if self.former_door:
@@ -85,7 +85,8 @@ class Installation:
         if world.has_batches:
             first = 50_000 + 10_000 * world.installations.index(self)
             rng, door = random.Random(f"{seed} batches {self.prefix}"), self.doors[self.sites[-1]]
-            sender_of_batches = BatchSender(world.scheduler, door, world.model, world.faults, rng, first)
+            how = {"filled_by_ses": world.has_templates}
+            sender_of_batches = BatchSender(world.scheduler, door, world.model, world.faults, rng, first, **how)
             self.batch_senders.append(sender_of_batches)
             run = partial(sender_of_batches.send, over_seconds)
             world.scheduler.spawn(world.web, run, "batch-sender", 0.7)
@@ -108,7 +109,9 @@ class Installation:
         world = self.world
         if not world.run.has("accounts", rng.random()):
             return {}
-        return {RESERVE: Ses(world.scheduler, world.faults, rng, rate=rng.choice((5, 14)), quota=50_000, name=RESERVE)}
+        return {
+            RESERVE: Ses(world.scheduler, world.faults, rng, rate=rng.choice((1, 5, 14)), quota=50_000, name=RESERVE)
+        }
 
     def _asked(self, ses: Ses, send_id: str, email: Email) -> None:
         self.world.rules.asks(self.base, send_id, email, ses.name)
@@ -193,6 +196,8 @@ class Installation:
         """What follows an email is published: now and then the broker takes it and does not say so, or is away."""
         world, answer = self.world, task.request.answer
         world.scheduler.sleep(0.001)
+        if world.faults.strikes("continuation_is_slow", answer.send_id):
+            world.scheduler.sleep(world.faults.choose(1.0, 5.0, 20.0))
         failed = world.faults.strikes("continuation_fails", answer.send_id)
         if not failed or world.faults.choose(0, 1):
             world.rules.continues(self.base, answer.send_id, answer.task_id, kind, failed=failed)
@@ -203,7 +208,8 @@ class Installation:
         world = self.world
         world.rules.takes(self.base, taken)
         send = world.model.sends[self.base, taken.send_id]
-        self.sns[send.site].tell(taken, self._bring)
+        filled_by_ses = send.number in world.model.filled_by_ses
+        self.sns[send.site].tell(taken, self._bring, filled_by_ses=filled_by_ses)
 
     def _bring(self, run: Callable[[], None], delay_seconds: float) -> None:
         world = self.world
@@ -218,6 +224,8 @@ class Installation:
     def _stored(self, kind: str, taken: Taken) -> None:
         if kind == "Bounce":
             self.world.bounced.append((self.base, taken.email.recipients[0]))
+        if kind == "Rendering Failure":
+            self.world.not_filled_in.append((self.base, taken.send_id, taken.message_id))
         if kind == "Send":
             self.world.stored[self.base, taken.message_id] = taken.email.recipient_count
 

@@ -51,6 +51,10 @@ class Batch:
         """Whether a worker has the chunk that one of its recipients is in."""
         return int(send_id.rpartition("-")[2]) // CHUNK in self.holders
 
+    def is_held_by(self, fiber: Any, send_id: str) -> bool:
+        """Whether it is this thread."""
+        return self.holders.get(int(send_id.rpartition("-")[2]) // CHUNK, ("", None))[1] is fiber
+
 
 @dataclass(slots=True)
 class Send:
@@ -81,6 +85,7 @@ class Send:
     holder: bytes | str | None = None
     """The token of the claim that holds now."""
     holder_process: Any = None
+    holder_fiber: Any = None
     waits_for_room: bool = False
     """Whether it was told that the 24-hour quota is used up."""
     opted_out: frozenset[str] = frozenset()
@@ -94,6 +99,10 @@ class Send:
     erased: frozenset[str] = frozenset()
     """Those of its recipients who were erased since it was accepted."""
     taken: list[Taken] = field(default_factory=list)
+    doubts: set[Any] = field(default_factory=set)
+    """The threads that have asked SES for it and were not refused, since it was last `unknown`."""
+    unfilled: set[str] = field(default_factory=set)
+    """The message ids of those acceptances of which SES has told that it could not fill in the template."""
     licences: list[float] = field(default_factory=list)
     """When it was allowed to go out once more: its window had passed, or an operator said so."""
     spoilt: bool = False
@@ -137,6 +146,8 @@ class Model:
     def __init__(self) -> None:
         self.wanted: dict[int, tuple[Email, str]] = {}
         """Each email by its number, and its site."""
+        self.filled_by_ses: set[int] = set()
+        """The numbers of those emails whose template SES fills in."""
         self.sends: dict[tuple[str, str], Send] = {}
         self.of_number: dict[int, Send] = {}
         self.batches: dict[tuple[str, str], Batch] = {}

@@ -34,7 +34,7 @@ CLAIMS = (
     _lua("settle takes any token", "settle", STALE_SETTLE, "", needs="the frozen"),
     _lua("settle takes any state", "settle", "if from ~= 'sending' and from ~= 'claimed' then\n  return ''\nend\n", ""),
     _lua("postpone takes any token", "postpone", STALE_SETTLE, "", needs="the sleeping"),
-    _lua("postpone takes any state", "postpone", NOT_HELD, ""),
+    _lua("postpone takes any state", "postpone", NOT_HELD, "", needs="the frozen"),
     _lua(
         "waiting counts as trying",
         "postpone",
@@ -385,6 +385,21 @@ ACCOUNTS = (
     _lua("what was unknown there comes back", "claim", "number_of(f[7]) > 0 and f[17] or account", "account"),
 )
 RATE = (
+    _python(
+        "bulk reserves as far ahead as transactional email",
+        "sending.throttle",
+        "horizon_us = round(HORIZON_SECONDS[self.turns] * 1e6)",
+        "horizon_us = 2_000_000",
+        needs="a crowd",
+    ),
+    _python(
+        "a slow account takes all threads",
+        "sending.crowd",
+        "            if is_full or place in self._threads:\n                return False\n",
+        "",
+        needs="a crowd",
+        trait="accounts",
+    ),
     _lua(
         "slots are not paced",
         "throttle_reserve",
@@ -455,6 +470,7 @@ ANSWERING = (
         "answer",
         "if number_of(f[6]) > now and holder ~= ARGV[3] then",
         "if false then",
+        needs="slow callbacks",
     ),
     _lua(
         "who calls later is not kept",
@@ -476,7 +492,13 @@ ANSWERING = (
     ),
 )
 BATCHES = (
-    _lua("a chunk is anybody's", "batches", "string.match(hold, '^%S+ (%S+)') == token and hold", "hold"),
+    _lua(
+        "a chunk is anybody's",
+        "batches",
+        "string.match(hold, '^%S+ (%S+)') == token and hold",
+        "hold",
+        needs="chunks",
+    ),
     _lua(
         "opt-outs are not asked at the last moment",
         "batch_begin",
@@ -496,9 +518,9 @@ BATCHES = (
     _lua("a batch ends before its rows", "batch_finish", " + redis.call('ZCARD', of_batch(id, 'rows'))", ""),
     _lua("the rest of a chunk is forgotten", "batch_release", "if left == 0 then", "if true then"),
     _lua("a batch takes its turn for nothing", "batch_claim", "math.max(1, (left_in_chunk(id, chunk)))", "0"),
-    _lua("a ramp is not looked at", "batch_begin", "if not why and f[6] and not", "if false and not"),
-    _lua("a ramp that is taken off still holds", "batch_slow", "'wait_until', 0)", "'slow', 0)"),
-    _lua("who waits again counts for the ramp", "batches", "'ramp_begun', -1)", "'ramp_begun', 0)"),
+    _lua("a ramp is not looked at", "batch_begin", "if not why and f[6] and not", "if false and not", needs="ramps"),
+    _lua("a ramp that is taken off still holds", "batch_slow", "'wait_until', 0)", "'slow', 0)", needs="ramps"),
+    _lua("who waits again counts for the ramp", "batches", "'ramp_begun', -1)", "'ramp_begun', 0)", needs="ramps"),
     _python("a batch's rate is not kept", "sending.delivery.turn", "claim.run_rate,", "None,"),
     _python(
         "whom a dead worker asked for stays so",
@@ -506,6 +528,22 @@ BATCHES = (
         "unknown += self._write_unknown(held)",
         "unknown += 0",
     ),
+    _python(
+        "whom a dead worker asked for is asked for again",
+        "sending.batches.sending",
+        "unknown += self._write_unknown(held)",
+        "ChunkLedger(self._batches, self._ledger, held).put_back(held.numbers('sending'))",
+        needs="the dead",
+    ),
+)
+TEMPLATES = (
+    _python(
+        "that SES could not fill in a template is not noted",
+        "events.consequences",
+        "            if event.send_id and event.message_id:\n                self._record_unfilled(",
+        "            if False:\n                self._record_unfilled(",
+    ),
+    _lua("what was unfilled while SES was asked stays sent", "batch_finish", "if f[8] then", "if false then"),
 )
 BRAKE = (
     _lua("the brake closes nothing", "brake", "redis.call('HSET', key('line'), FIELD, string", "local _ = (string"),
@@ -548,5 +586,6 @@ MUTANTS: tuple[Bug, ...] = (
     *_needing("telling", TELLING),
     *_needing("telling", ANSWERING),
     *_needing("batches", BATCHES, trait="batches"),
+    *_needing("templates", TEMPLATES, trait="templates"),
     *STORIES,
 )

@@ -152,6 +152,7 @@ class Network:
 
     def _freeze(self, process: Process, seconds: float) -> None:
         process.frozen_until = self._scheduler.now + seconds
+        self._faults.tell("freezes", f"{process.name} for {seconds:g} s")
         self._disturb(seconds)
         self._scheduler.sleep(0.0)
 
@@ -178,6 +179,7 @@ class Network:
                 # Where one follows another so soon, some have renewed their leases in between, and others have not.
                 again_so_soon = now < self.away_until + LEASE_SECONDS
                 self.away_until = now + faults.choose(0.5, 3.0, 12.0, 40.0)
+                faults.tell("Redis is away", f"for {self.away_until - now:g} s")
                 self._disturb(self.away_until - now, leases=again_so_soon or not self._refuses)
             case "redis_slow":
                 self.slow_until = self._for(now, faults.choose(1.0, 5.0, 20.0))

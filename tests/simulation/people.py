@@ -149,8 +149,18 @@ class BatchSender:
     """Sends a letter to many, and does it again under its key until the call comes back."""
 
     def __init__(
-        self, scheduler: Scheduler, client: Client, model: Model, faults: Faults, rng: random.Random, first: int
+        self,
+        scheduler: Scheduler,
+        client: Client,
+        model: Model,
+        faults: Faults,
+        rng: random.Random,
+        first: int,
+        *,
+        filled_by_ses: bool,
     ) -> None:
+        """`filled_by_ses`: the letter is a template that SES keeps, and that only SES can fill in."""
+        self._filled_by_ses = filled_by_ses
         self._scheduler, self._client, self._model, self._faults = scheduler, client, model, faults
         self._rng, self._first = rng, first
         self.done = False
@@ -170,7 +180,10 @@ class BatchSender:
                 _address(number), "x", "x", from_email="shop@example.com", lane="bulk", tags={LIST_TAG: list_name}
             )
             self._model.wanted[number] = email, self._client.settings.site
-        letter = Letter(subject="Number {{n}}", text=LETTER + "{{n}}", from_email="shop@example.com")
+        letter: Letter | str = Letter(subject="Number {{n}}", text=LETTER + "{{n}}", from_email="shop@example.com")
+        if self._filled_by_ses:
+            letter = "a template of SES"
+            self._model.filled_by_ses.update(numbers)
         terms = {"key": f"batch-{first}", "list": list_name, "without_unsubscribe": True}
         terms["weight"] = self._rng.choice((1.0, 3.0))
         terms["rate"] = self._rng.choice((None, None, None, 2.0))
@@ -291,6 +304,8 @@ class Operator:
     def _steer(self) -> None:
         """Pause a batch for a while, take it back, or let a few of it go."""
         ids = [batch.id for (base, _), batch in self._model.batches.items() if base == self._base and batch.is_sealed]
+        under_way = {send.batch.id for send in self._model.waiting() if send.batch}
+        ids = [batch_id for batch_id in ids if batch_id in under_way] or ids
         if not ids or not self._faults.strikes("operator_steers_a_batch"):
             return
         batch_id, office = self._rng.choice(ids), self._client.batch_office
@@ -369,10 +384,16 @@ class Sns:
         self.is_there = rng.random() < 0.75
         """Some sites have no events at all: what is unknown then waits for its window."""
 
-    def tell(self, taken: Taken, spawn: Callable[[Callable[[], None], float], object]) -> None:
-        """What follows from an acceptance."""
+    def tell(
+        self, taken: Taken, spawn: Callable[[Callable[[], None], float], object], *, filled_by_ses: bool = False
+    ) -> None:
+        """What follows from an acceptance; of one that SES is to fill in, perhaps that it could not."""
         rng = self._rng
         if not self.is_there:
+            return
+        if filled_by_ses and self._faults.strikes("template_fails", taken.send_id):
+            said = {"errorMessage": "Attribute 'n' is not present", "templateName": "a template of SES"}
+            spawn(lambda: self._bring("Rendering Failure", taken, **said), rng.expovariate(0.5))
             return
         spawn(lambda: self._bring("Send", taken), rng.expovariate(0.5))
         recipient = taken.email.recipients[0]

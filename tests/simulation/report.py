@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from tests.simulation.faults import CHANCES
-from tests.simulation.story import Line
 from tests.simulation.world import VERSION, Result, Run
 
 
@@ -95,17 +94,15 @@ class Total:
 
 def story(run: Run, result: Result) -> str:
     """What happened to the send for which the first rule was broken."""
-    first = result.violations[0]
-    plan = run.plan
+    first, plan, left = result.violations[0], run.plan, result.faults
+    rule = f"{first.rule.replace('_', ' ')!r} for {first.send_id or 'all'}"
+    left_out = f"{len(plan.without_emails)} emails" if plan.without_emails else "nothing"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in left.most_common())
     lines = [
-        f"Seed {run.seed} breaks the rule {first.rule!r} ({first.send_id} {first.what}).",
-        f"{result.emails} emails, {result.faults.total()} misfortunes are left: {dict(result.faults)}",
-        f"left out: emails {len(plan.without_emails)}, misfortunes {sorted(plan.left_out)}, at most {plan.at_most}",
+        f"Seed {run.seed} breaks the rule {rule}{f' ({first.what})' if first.what else ''}.",
+        f"Left are {result.emails} emails ({left_out} taken out) and {left.total()} misfortunes: {kinds or 'none'}.",
+        "What became of it, and the misfortunes of those who had to do with it (FAULT, and its number):",
         "   seconds  who                what",
-        *map(_shown, result.story.of(first.send_id)),
+        *map(str, result.story.of(first.send_id)),
     ]
     return "\n".join(lines)
-
-
-def _shown(line: Line) -> str:
-    return str(line)

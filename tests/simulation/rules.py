@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from docs.source import moves, moves_in_batches
@@ -19,6 +20,13 @@ from tests.simulation.ses import RESERVE, Taken
 from tests.simulation.story import Story
 
 QUIET_SECONDS = 20.0
+RATE_WAIT_SECONDS = 3.0
+"""Who holds a claim for so long where nothing goes wrong waits for the rate."""
+WAITING_SECONDS = 0.5
+"""No more threads of a worker wait for the rate of one account than have their turns within this; but one may."""
+LATE_SECONDS = 0.25
+REFUSALS = frozenset({"SendRejected", "SendThrottled", "SendingPaused", "DailyQuotaExceeded", "SesUnavailable"})
+"""Answers by which it is known that SES has not taken an email."""
 BRAKE_SECONDS = 45.0
 BRAKE_STOPS_AT = 0.05
 HOLDING_SECONDS = 75.0
@@ -66,6 +74,11 @@ class Rules(BatchRules):
         self.troubles: list[tuple[float, float]] = []
         self.excused: Counter[str] = Counter()
         self.brake_minimum = 500
+        self.has_several_accounts: Callable[[str], bool] = lambda _base: False
+        self.rate_of: Callable[[str, str], float] = lambda _base, _account: 1.0
+        """Recipients a second that SES allows for an account."""
+        self._in_line: dict[str, dict[str, float]] = defaultdict(dict)
+        """Who waits for a turn of transactional email: when it is to come again, by Redis' clock."""
         self.redis_now: Callable[[], float] = lambda: scheduler.now
         self.look: Callable[..., list[Any]] = lambda *_commands: []
         """Ask Redis what stands there, behind everybody's back."""
@@ -130,6 +143,8 @@ class Rules(BatchRules):
         send.unknown_times += state == "unknown"
         if state == "unknown":
             send.bound_to = send.asked_through
+        if state == "unknown" or state in ENDS:
+            send.doubts.clear()
         self.check("gives_up_in_the_end", send.unknown_times <= self._max_attempts or send.forgotten, send.id)
         if state == "suppressed":  # by the end, a soft bounce may hold no more
             send.opted_out |= self._model.whom_not(send)
@@ -138,7 +153,7 @@ class Rules(BatchRules):
             send.silent = self._scheduler.current().process.former_release
             send.first_end_at = min(send.first_end_at, self._scheduler.now)
         if state not in HELD:
-            send.holder_process = None
+            send.holder_process = send.holder_fiber = None
 
     def _taken_back(self, send: Send, came_from: str) -> None:
         holder = send.holder_process
@@ -200,10 +215,31 @@ class Rules(BatchRules):
         send.opted_out = fiber.opted_out[base, send.id] = self._model.whom_not(send) | send.erased
         if self.hourly_limit and not send.let_pass and argv[0] in before:
             self._counted(send)
-        send.holder, send.holder_process = argv[2], fiber.process
+        send.holder, send.holder_process, send.holder_fiber = argv[2], fiber.process, fiber
+        self._spares_threads(send)
         fiber.begun.pop(send.id, None)
         fiber.refused_by.clear()
         fiber.claims[base, send.id] = argv[2]
+
+    def _spares_threads(self, send: Send) -> None:
+        """Where there are several accounts, who waits for a slow one holds few of the threads that all of them share."""
+        now, process = self._scheduler.now, send.holder_process
+        if send.email.lane is not Lane.TRANSACTIONAL or now - self.quiet_since < QUIET_SECONDS:
+            return
+        waiting = {
+            each.holder_fiber
+            for each in self._model.sends.values()
+            if each.state == "claimed"
+            and each.holder_process is process
+            and each.email.lane is Lane.TRANSACTIONAL
+            and (each.base, each.account) == (send.base, send.account)
+            and now - each.state_at > RATE_WAIT_SECONDS
+            and not each.holder_fiber.name.startswith("sesmail-")  # the thread that sends what waits in the ledger
+        }
+        if waiting and self.has_several_accounts(send.base):
+            most = max(1, ceil(self.rate_of(send.base, send.account) * WAITING_SECONDS))
+            what = f"{len(waiting)} threads wait for {send.account}"
+            self.check("a_slow_account_spares_the_threads", len(waiting) <= most, send.id, what)
 
     def _counted(self, send: Send) -> None:
         for address in frozenset(send.email.recipients) - send.opted_out:
@@ -231,6 +267,7 @@ class Rules(BatchRules):
         self.check("only_the_holder_begins", send.holder == token, send.id)
         self.check("cancelled_stays", send.cancelled_at is None, send.id)
         if send.id in before:
+            self.check("what_is_in_doubt_is_unknown_first", not send.doubts or send.forgotten, send.id)
             self._scheduler.current().begun[send.id] = self._scheduler.now
             self._scheduler.current().erased[send.id] = send.erased
         else:
@@ -262,6 +299,14 @@ class Rules(BatchRules):
         if before:
             send.holder = None
         self.check("evidence_settles", reply == b"kept" or send.state == "sent", send.id, send.state)
+
+    def _template_failed(self, base: str, argv: tuple[Any, ...], reply: Any, before: dict[str, str]) -> None:
+        send = self._model.sends.get((base, argv[0]))
+        if send and reply in (b"rejected", b"kept", b"known"):
+            self._story.tell(f"Redis: a template that SES could not fill in, {reply.decode()}:", send.id)
+            send.unfilled.add(argv[1])
+        if send and send.id in before:
+            send.holder = None
 
     def _suppress(self, base: str, argv: tuple[Any, ...], reply: Any, _: Any) -> None:
         reasons = self._model.opt_outs[base][argv[1]]
@@ -350,6 +395,7 @@ class Rules(BatchRules):
         if send and reply[0] == b"begun":
             self.check("begins_when_its_slot_is_due", reply[2] <= self.redis_now() * 1e6 + 1, send.id)
             self._begins(send, argv[9], argv[11], before)
+        self._comes_in_its_lane(base, argv, reply)
         if reply[0] in (b"granted", b"begun"):
             if b"account" in reply[3:]:  # GetAccount tries it first
                 self._scheduler.current().refused_by.add(base)
@@ -358,6 +404,27 @@ class Rules(BatchRules):
             self._passes_the_brake(_rows(base), scopes, int(argv[0]))
         elif reply[2:3] == [b"braked"]:
             self.check("the_brake_holds_up_bulk_alone", argv[2] == "bulk", "", argv[2])
+
+    def _comes_in_its_lane(self, base: str, argv: tuple[Any, ...], reply: Any) -> None:
+        """While transactional email fills the rate, bulk waits."""
+        turns, asker, waits_for_share = argv[3], str(argv[5]), int(argv[12]) > 0
+        in_line, now = self._in_line[base], self.redis_now()
+        if turns == "transactional":
+            in_line.pop(asker, None)
+            if reply[0] == b"wait" and not waits_for_share:
+                in_line[asker] = now + reply[1] / 1e6
+        elif reply[0] in (b"granted", b"begun") and not self.is_troubled():
+            before = [name for name, due in in_line.items() if due + LATE_SECONDS >= now]
+            self.check("transactional_email_goes_before_bulk", not before, argv[8], f"{len(before)} in line")
+
+    def _throttle_account(self, base: str, _argv: tuple[Any, ...], _reply: Any, _: Any) -> None:
+        """The rate may be another now: who was told to wait was told so by the former one."""
+        self._in_line.clear()
+
+    def is_troubled(self) -> bool:
+        """Whether something disturbs the pace of sending by now."""
+        now = self._scheduler.now
+        return any(start <= now <= end for start, end in self.troubles)
 
     def _passes_the_brake(self, base: str, scopes: tuple[str, ...], recipients: int) -> None:
         for scope in scopes:
@@ -435,6 +502,9 @@ class Rules(BatchRules):
         self.check("asked_for_whom_it_should", set(email.recipients) == wanted, send_id)
         gone = fiber.erased.get(send_id, frozenset()) & set(email.recipients)
         self.check("nobody_writes_to_who_was_erased", not gone or send.forgotten, send_id)
+        is_its = fiber.claims.get((base, send_id), "") == send.holder
+        if send.state == "sending" and (is_its or (send.batch and send.batch.is_held_by(fiber, send_id))):
+            send.doubts.add(fiber)  # else it asks too late: that is not promised
         self._asks_through(send, account, fiber)
 
     def _asks_through(self, send: Send, account: str, fiber: Fiber) -> None:
@@ -466,7 +536,10 @@ class Rules(BatchRules):
 
     def answers(self, base: str, send_id: str, answer: str) -> None:
         """SES has answered."""
-        self._model.sends[base, send_id].answers[answer] += 1
+        send = self._model.sends[base, send_id]
+        send.answers[answer] += 1
+        if answer in REFUSALS:
+            send.doubts.discard(self._scheduler.current())
         if answer.startswith("ses-"):
             self._scheduler.current().yes.add(send_id)
         self._story.tell(f"SES answers {answer}:", send_id)

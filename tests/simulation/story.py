@@ -10,6 +10,9 @@ from greenlet import getcurrent
 
 from tests.simulation.scheduler import START
 
+MISFORTUNES = ("FAULT", "freezes", "ends", "PEACE", "Redis comes back", "Redis is away")
+"""How what is told of misfortunes begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -47,12 +50,18 @@ class Story:
         return self._hash.hexdigest()[:16]
 
     def of(self, send_id: str) -> Iterator[Line]:
-        """What is worth reading where a rule is broken for a send: all of it, and the misfortunes of its time."""
+        """What is worth reading where a rule is broken for a send: all of it, and the misfortunes of its time that were
+        Redis' own, or of a process that had to do with it.
+        """
         its = [line for line in self._lines if send_id in line.about.split()]
         if not its:
             yield from self._lines[-40:]
             return
         first, last = its[0].at, its[-1].at
+        processes = {line.who.partition("/")[0] for line in its}
         for line in self._lines:
-            if send_id in line.about.split() or (line.what.startswith(("FAULT", "Redis")) and first <= line.at <= last):
+            words = line.about.split()
+            whose = words[0] if words else line.who.partition("/")[0]
+            concerns_it = whose in processes or "redis" in line.what.lower() or line.what == "PEACE"
+            if send_id in words or (first <= line.at <= last and line.what.startswith(MISFORTUNES) and concerns_it):
                 yield line

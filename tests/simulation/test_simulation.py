@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -47,6 +48,13 @@ def test_the_same_seed_is_the_same_history_on_every_server(wire: Wire) -> None:
     assert (first.steps, first.commands, first.faults) == (again.steps, again.commands, again.faults)
 
 
+def test_the_same_seed_is_the_same_history_whatever_the_order_of_sets_is() -> None:
+    code = "from tests.simulation.command import run_one, server\nwith server() as wire:\n"
+    code += "    print(run_one(103, wire, emails=60).digest)"
+    command = [sys.executable, "-c", code]
+    assert len({_run(command, PYTHONHASHSEED=seed) for seed in ("1", "2")}) == 1
+
+
 def test_what_is_remembered_of_redis_is_what_it_would_say(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     remembers, compared = Remembered.answer, Counter[bool]()
 
@@ -73,8 +81,9 @@ def test_the_seeds_of_a_commit_are_always_the_same_ones() -> None:
     assert len(digests[0]) == 2
 
 
-def _run(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parents[1]).stdout
+def _run(command: list[str], **environment: str) -> str:
+    how = {"cwd": FOLDER.parents[1], "env": {**os.environ, **environment}}
+    return subprocess.run(command, capture_output=True, text=True, check=True, **how).stdout  # type: ignore[call-overload,no-any-return]
 
 
 def test_without_misfortunes_every_email_goes_out_once_and_nobody_is_told_twice(wire: Wire) -> None:

@@ -82,6 +82,7 @@ class Worker(Process):
 
     def start(self, threads: int) -> None:
         """As Celery starts it."""
+        self.client.delivery.spare_threads(self.name)
         self._duties = Duties(self.client, self.name, own_rate=lambda: None, takes_events=True).threads()
         for duty in self._duties:
             duty._stopped = Pause(self._scheduler, self._is_idle)

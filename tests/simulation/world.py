@@ -17,6 +17,7 @@ from sesmail.client import kept
 from sesmail.message import Lane
 from sesmail.sending.batches import queueing
 from sesmail.state.scripts import Scripts
+from sesmail.state.server import exchange
 from sesmail.state.server.address import Address
 from tests.simulation import ends
 from tests.simulation.bounds import Bounds
@@ -38,7 +39,7 @@ from tests.simulation.virtual import modules
 from tests.simulation.wire import SimulatedRedis, Wire
 from tests.simulation.worker import Worker
 
-VERSION = 7
+VERSION = 8
 """Of the histories: a seed is the same history for as long as this is the same. Count it up when they change."""
 PEACE_AT_MOST_SECONDS = 7200.0
 TELLING_AT_MOST_SECONDS = 2400.0
@@ -47,10 +48,18 @@ IDLE_AFTER_SECONDS = 3.0
 AT_WORK = HELD | {"queued"}
 STOPPED_TRIES_SECONDS = 61.0
 """Longer than a line that SES or the breaker has closed waits between two tries."""
-TRAITS = {"accounts": 0.3, "batches": 0.4, "bulk calls": 0.4, "brake": 0.4, "guard": 0.25, "former names": 0.1}
-"""In which part of the seeds an installation sends through two accounts of SES; there are batches; SES is asked for several of
-them by one call; there is enough for the brake to judge; few emails an hour may go to one address; the first emails were
-accepted under names without the prefix that the project's keys have since."""
+TRAITS = {
+    "accounts": 0.3,
+    "batches": 0.4,
+    "templates": 0.15,
+    "bulk calls": 0.4,
+    "brake": 0.4,
+    "guard": 0.25,
+    "former names": 0.1,
+}
+"""In which part of the seeds an installation sends through two accounts of SES; there are batches; there are some that SES
+fills in; SES is asked for several of them by one call; there is enough for the brake to judge; few emails an hour may go
+to one address; the first emails were accepted under names without the prefix that the project's keys have since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +125,9 @@ class World:
         self.model = Model()
         self.window_seconds = self.rng.choice((10.0, 20.0, 60.0))
         self.max_attempts = self.rng.choice((2, 5))
-        self.has_batches = run.has("batches", random.Random(f"{run.seed} has batches").random())
+        self.has_templates = run.has("templates", random.Random(f"{run.seed} templates").random())
+        drawn = random.Random(f"{run.seed} has batches").random()
+        self.has_batches = self.has_templates or run.has("batches", drawn)
         guard = random.Random(f"{run.seed} guard")
         self.hourly_limit = guard.choice((1, 2, 4)) if run.has("guard", guard.random()) else 0
         several = run.has("bulk calls", random.Random(f"{run.seed} bulk calls").random())
@@ -137,6 +148,10 @@ class World:
         self.texts = Texts(run.bug.in_lua() if run.bug else {})
         self.server = Server(wire, self.texts, self.rules, clock)
         self.rules.redis_now = self.server.now
+        self.rules.rate_of = self._rate_of
+        self.rules.has_several_accounts = lambda base: any(
+            each.base == base and len(each.accounts) > 1 for each in self.installations
+        )
         self.model.redis_now_ms = lambda: self.server.now() * 1000
         self.server.refuses_ticket = lambda send_id: self.faults.strikes("ticket_not_put", send_id)
         self.server.on_ticket = self._ticket_put
@@ -149,6 +164,8 @@ class World:
         self.network.on_redeployment = self._redeployed
         self.counts: Counter[str] = Counter()
         self.bounced: list[tuple[str, str]] = []
+        self.not_filled_in: list[tuple[str, str, str]] = []
+        """Base, send and message id of those of which a door was told that SES could not fill in their template."""
         self.stored: Counter[tuple[str, str]] = Counter()
         self.has_forgotten = False
         self._looked_at, self._is_idle = 0.0, False
@@ -183,6 +200,7 @@ class World:
         for module in (tasks, strangers):
             patches.set(module, "client_of", lambda app: app.client)
         patches.set(queueing, "BLOCK", BLOCK)
+        patches.set(exchange, "unreadable", lambda argument: argument)  # the rules read what else is hidden
 
     def _connect(self, _address: Address, *, timeout_seconds: float, **_: Any) -> Any:
         return SimulatedRedis(self.network.client(timeout_seconds))
@@ -301,6 +319,9 @@ class World:
 
     def _installation_of(self, process: Process) -> Installation:
         return next(each for each in self.installations if process in each.workers)
+
+    def _rate_of(self, base: str, account: str) -> float:
+        return next(each.accounts[account].rate for each in self.installations if each.base == base)
 
     def _ticket_put(self, queue: str, send_id: str) -> None:
         _, _, prefix, lane = queue.split(":")

@@ -44,7 +44,9 @@ class SetAsideEventAdmin(LedgerAdmin):
         store.replay(known, now=time.time())
         for event in known:
             self.note(request, "Processed again", event.event_id)
-        messages.success(request, f"{len(known)} events are processed again by the workers.")
+        messages.success(
+            request, f"{len(known)} event{'s are' if len(known) != 1 else ' is'} processed again by the workers."
+        )
         return redirect(reverse(f"{self.admin_site.name}:sesmail_django_setasideevent_changelist"))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
 from django.http.request import UnreadablePostError
@@ -15,14 +14,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from sesmail.doors import answer_by_settings, site_client
 from sesmail.errors import EventNotStored, NotificationRefused
 from sesmail.events.intake import Answer, answer_to
+from sesmail.events.sns import BODY_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from sesmail.contrib.django.apps import SesmailConfig
-
-MOST_CHUNKED_BYTES = 2_621_440
-"""Django's default for a body."""
 
 View = TypeVar("View", bound=Any)
 
@@ -48,13 +45,24 @@ def events(request: HttpRequest) -> HttpResponse:
 
 def _answer(request: HttpRequest) -> Answer:
     try:
-        body = request.body or _chunked(request)
-    except RequestDataTooBig:
-        return answer_to(NotificationRefused("The body is longer than Django's settings allow.", status=413))
+        body = _body(request) or _chunked(request)
+    except NotificationRefused as error:
+        return answer_to(error)
     except UnreadablePostError:
         return answer_to(EventNotStored("The body did not come whole."))
     instead = _app().intake
     return instead.answer(body, request.headers) if instead else answer_by_settings(body, request.headers)
+
+
+def _body(request: HttpRequest) -> bytes:
+    """As far as the door takes it, whatever a site allows its visitors (`DATA_UPLOAD_MAX_MEMORY_SIZE`)."""
+    try:
+        return request.body
+    except RequestDataTooBig:
+        if int(request.headers["Content-Length"]) > BODY_LIMIT_BYTES:
+            raise NotificationRefused(f"The body is longer than {BODY_LIMIT_BYTES} bytes.", status=413) from None
+        whole: bytes = request.read(BODY_LIMIT_BYTES)
+        return whole
 
 
 def _chunked(request: HttpRequest) -> bytes:
@@ -67,10 +75,7 @@ def _chunked(request: HttpRequest) -> bytes:
         return b""
     if not environ.get("wsgi.input_terminated"):
         raise UnreadablePostError("the server does not tell where a chunked body ends")
-    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or MOST_CHUNKED_BYTES
-    body: bytes = environ["wsgi.input"].read(longest + 1)
-    if len(body) > longest:
-        raise RequestDataTooBig
+    body: bytes = environ["wsgi.input"].read(BODY_LIMIT_BYTES + 1)
     return body
 
 

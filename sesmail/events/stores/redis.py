@@ -104,7 +104,7 @@ class RedisEventStore:
                 pipeline.zrem(self._index(event, EventState.SET_ASIDE), id_)
                 pipeline.zadd(self._index(event, EventState.PROCESSED), {id_: _ms(now)})
                 pipeline.pexpire(row, self._retention_ms)
-            for source in {event.source for event in events}:
+            for source in dict.fromkeys(event.source for event in events):
                 done = self._key("events", EventState.PROCESSED, source)
                 pipeline.zremrangebyscore(done, "-inf", _ms(now) - self._retention_ms)
             pipeline.execute()

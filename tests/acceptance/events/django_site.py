@@ -41,6 +41,7 @@ settings.configure(
     SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
     SECURE_CSP={"default-src": ["'none'"], "form-action": ["'none'"]},
     CSRF_USE_SESSIONS=True,
+    DATA_UPLOAD_MAX_MEMORY_SIZE=1000,
 )
 django.setup()
 

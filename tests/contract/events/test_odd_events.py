@@ -103,6 +103,20 @@ SPELLINGS = [
     "jane@example.org, ",
     "jane@example.org>;",
     "Jane <jane@example.org",
+    "Jane jane@example.org",
+    '"Jane" jane@example.org',
+    "[jane@example.org]",
+    "(jane@example.org)",
+    "“jane@example.org”",
+    "smtp; jane@example.org",
+    "SMTP:jane@example.org",
+    "<mailto:jane@example.org>",
+    "<@relay.example.com:jane@example.org>",
+    "jane@example.org <>",
+    "jane@example.org (Jane <Sales>)",
+    "jane@example.org (was jim@example.org)",
+    "jane@example.org\x00",
+    "jane@example.org, Jane@Example.org",
 ]
 
 
@@ -191,6 +205,33 @@ def test_an_absurd_date_that_a_former_release_wrote_down_leaves_the_list_readabl
     assert site.opted_out() == {"gone@example.org": "bounced everything"}
 
 
+@pytest.mark.parametrize("absurd", ["2099-12-31T00:00:00Z", "2011-01-01T00:00:00Z"])
+def test_a_bounce_before_its_email_or_after_we_heard_of_it_happened_when_we_heard_of_it(site, absurd) -> None:
+    before = datetime.now(UTC)
+    site.hear(bounce_of("gone@example.org", to=["gone@example.org"], bounce__timestamp=absurd))
+    (entry,) = site.suppression.read()
+    assert abs((entry.since - before).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(
+    ("sub_type", "outcome"),
+    [
+        ("ontenantsuppressionlist", "ses-list site:alpha"),
+        ("UNSUBSCRIBEDRECIPIENT", "unsubscribed site:alpha"),
+        (" OnAccountSuppressionList ", "ses-list everything"),
+        ("email_validation_suppressed", "invalid everything"),
+    ],
+)
+def test_a_sub_type_means_the_same_however_it_is_spelt(site, sub_type, outcome) -> None:
+    site.hear(bounce_of("gone@example.org", to=["gone@example.org"], sub_type=sub_type))
+    assert site.opted_out() == {"gone@example.org": outcome}
+
+
+def test_a_delay_within_a_bounce_is_one_however_it_is_spelt(site) -> None:
+    site.hear(bounce_of({"emailAddress": ANN, "action": "Delayed "}, to=[ANN]))
+    assert site.opted_out() == {}
+
+
 # -- two different bounces of one email
 
 
@@ -249,6 +290,34 @@ def test_only_the_topics_that_changed_are_left(site, heard) -> None:
     site.hear(LEFT)
     assert scopes(site) == {"list:alpha/news"}
     assert [event.topics for event in heard] == [("news",)]
+
+
+@pytest.mark.parametrize(
+    ("new", "outcome"),
+    [
+        ({"unsubscribeAll": None, "topicSubscriptionStatus": []}, "site:alpha"),
+        ({"unsubscribeAll": "yes"}, "site:alpha"),
+        ({"unsubscribeAll": 1}, "site:alpha"),
+        ({"unsubscribeAll": [], "topicSubscriptionStatus": None}, "site:alpha"),
+        (preferences(news=None), "site:alpha"),
+        (preferences(news="Opt-Out"), "list:alpha/news"),
+        (preferences(news="OPT_OUT", jobs=7), "list:alpha/news"),
+        ({"unsubscribeAll": False, "topicSubscriptionStatus": "OptOut"}, "site:alpha"),
+        ([], "site:alpha"),
+    ],
+)
+def test_who_unsubscribes_has_left_also_where_what_cannot_be_read(site, new, outcome) -> None:
+    document = change(preferences(news="OptIn", jobs="OptIn"), new)
+    document["subscription"]["source"] = "UnsubscribeHeader"
+    site.hear(document)
+    assert scopes(site) == {outcome}
+
+
+def test_nobody_comes_back_by_preferences_that_cannot_be_read(site) -> None:
+    site.hear(change(preferences(news="OptIn"), preferences(True, news="OptOut")))
+    odd = change(preferences(True, news="OptOut"), preferences("perhaps", news="OptIn"), at="2026-11-20T18:00:00Z")
+    site.hear(odd)
+    assert scopes(site) == {"site:alpha"}
 
 
 def test_who_comes_back_is_told_of_and_is_mailed_again(site) -> None:

@@ -19,7 +19,7 @@ from sesmail.events.processing import LEASE_SECONDS, MOST_ATTEMPTS, EventProcess
 from sesmail.events.stores import EventState, StoredEvent
 from sesmail.state.keys import Keys
 from sesmail.state.people.reputation import Counter, Reputation
-from sesmail.state.people.suppression import Scope, SuppressionList
+from sesmail.state.people.suppression import OptOut, Scope, SuppressionList
 from sesmail.state.scripts import Scripts
 from sesmail.unsubscribe import Unsubscription
 from sesmail.vocabulary import Delivery, Reason
@@ -515,6 +515,30 @@ def test_leaving_by_a_link_after_an_operator_lifted_it_is_told_again(world, list
         world.suppression.remove("ann@example.org", Scope("alpha", "monthly"))
         when[0] += timedelta(seconds=2)
     assert heard == ["ann@example.org"] * 2
+
+
+def test_a_link_knows_who_has_left_its_list_by_whatever_way_and_asks_where_redis_is_away(world, monkeypatch) -> None:
+    opt_out = LinkOptOut(world.suppression, world.store.put, now=lambda: datetime(2026, 11, 20, 18, tzinfo=UTC))
+    who = Unsubscription(site="alpha", recipient="ann@example.org", list="monthly")
+    world.suppression.add(
+        OptOut(address="ann@example.org", scope=Scope(), reason=Reason.BOUNCED, since=datetime(2026, 1, 1, tzinfo=UTC))
+    )
+    assert not opt_out.has_left(who)
+    opt_out(Unsubscription(site="alpha", recipient="ann@example.org", list="weekly"))
+    assert not opt_out.has_left(who)
+    opt_out(who)
+    assert opt_out.has_left(who)
+    assert not opt_out.has_left(Unsubscription(site="alpha", recipient="ann@example.org"))
+    opt_out.come_back(who)
+    assert not opt_out.has_left(who)
+    opt_out(Unsubscription(site="alpha", recipient="ann@example.org"))
+    assert opt_out.has_left(who)
+
+    def away(_address):
+        raise LedgerUnavailable
+
+    monkeypatch.setattr(world.suppression, "find", away)
+    assert not opt_out.has_left(who)
 
 
 def test_a_link_whose_event_could_not_be_stored_is_told_when_it_is_used_again(world) -> None:

@@ -381,6 +381,8 @@ def test_one_certificate_is_fetched_at_a_time_however_many_ask(signer) -> None:
         ("arn:aws-cn:sns:cn-north-1:123456789012:x", "sns.cn-north-1.amazonaws.com.cn"),
         ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:x", "sns.us-gov-west-1.amazonaws.com"),
         ("arn:aws-eusc:sns:eusc-de-east-1:123456789012:x", "sns.eusc-de-east-1.amazonaws.eu"),
+        ("arn:aws-iso:sns:us-iso-east-1:123456789012:x", "sns.us-iso-east-1.c2s.ic.gov"),
+        ("arn:aws-iso-e:sns:eu-isoe-west-1:123456789012:x", "sns.eu-isoe-west-1.cloud.adc-e.uk"),
     ],
 )
 def test_the_region_and_partition_of_the_topic_decide_where_its_certificate_is(signer, arn, host) -> None:
@@ -399,9 +401,9 @@ def test_the_region_and_partition_of_the_topic_decide_where_its_certificate_is(s
         "arn:aws:sns:us-east-1:123456789012:*",
         "arn:aws:sns:us-east-1@example.net:123456789012:x",
         "arn:aws:sns:us-east-1/:123456789012:x",
-        "arn:aws-iso:sns:us-iso-east-1:123456789012:x",
         "arn:aws-eusc:sns:us-east-1:123456789012:x",
         "arn:aws:sns:eusc-de-east-1:123456789012:x",
+        "arn:aws-iso:sns:us-isob-east-1:123456789012:x",
         "arn:aws-mars:sns:us-east-1:123456789012:x",
         TOPIC + "\n",
         "",

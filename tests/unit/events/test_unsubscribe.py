@@ -146,6 +146,25 @@ def test_who_left_may_come_back_by_a_button_and_mail_providers_cannot_press_it()
     assert len(back) == 1
 
 
+def test_who_has_left_is_told_so_and_not_asked_again() -> None:
+    asks = door([], come_back=lambda who: None, has_left=lambda who: False).answer("GET", GOOD)
+    tells = door([], come_back=lambda who: None, has_left=lambda who: True).answer("GET", GOOD)
+    assert ("Do you want to leave" in asks.html, 'name="come-back"' in asks.html) == (True, False)
+    assert ("Do you want to leave" in tells.html, 'name="come-back"' in tells.html) == (False, True)
+    assert "You have left the list “monthly”" in tells.html
+
+
+def test_who_cannot_come_back_by_a_link_is_not_told_that_it_was_done() -> None:
+    back = []
+    page = door([], come_back=back.append, has_left=lambda who: True).answer("POST", GOOD, body=b"come-back=1")
+    assert (back, "Welcome back" in page.html, "You have left" in page.html, "<form" in page.html) == (
+        [WHO],
+        False,
+        True,
+        False,
+    )
+
+
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"a=" + b"b" * 100_000, b"&".join([b"a=1"] * 50)])
 def test_whatever_else_is_posted_unsubscribes(body) -> None:
     opted_out = []
