@@ -199,13 +199,22 @@ def check_headers(email: Email, received: Received) -> None:
             assert found == value
         elif name == "List-Id":
             phrase, _, list_id = found.partition(" <")
-            assert (decoded(phrase), list_id) == (display_name(value), value.rpartition(" <")[2])
+            assert (without_blanks(decoded(phrase)), list_id) == (
+                without_blanks(display_name(value)),
+                value.rpartition(" <")[2],
+            )
         elif is_structured(name):
             ((shown, address),) = getaddresses([found])
             mailbox = mailbox_of(name, value)
-            assert (decoded(shown), address) == (display_name(mailbox), bare_address(mailbox))
+            assert address == bare_address(mailbox)
+            assert without_blanks(decoded(shown)) == without_blanks(display_name(mailbox))
         else:
-            assert decoded(found) == " ".join(value.split(" "))
+            assert without_blanks(decoded(found)) == without_blanks(value)
+
+
+def without_blanks(text: str) -> str:
+    """At the ends, and more than one: between encoded words they mean nothing."""
+    return " ".join(text.split())
 
 
 def decoded(found: str) -> str:
