@@ -35,8 +35,8 @@ HORIZON_SECONDS = {Lane.TRANSACTIONAL: 2.0, Lane.BULK: 0.25}
 """How far ahead a lane may reserve. A transactional email waits no longer than bulk's horizon and its own lane."""
 LATE_SECONDS = 0.05
 """Whoever wakes this long after the slot asks for a new one: late sends come in bursts, and those are throttled."""
-NOTICED_SECONDS = 0.01
-"""Whoever asks SES this long after the slot tells the fleet: less than the least margin, which is of 15 ms a second."""
+NOTICED_SECONDS = 0.005
+"""Whoever asks SES this long after the slot tells the fleet: a third of the least margin, which is 15 ms a second."""
 SOON_SECONDS = 0.01
 """A wait that is not worth doing anything else first."""
 LONGEST_NAP_SECONDS = 1.0
