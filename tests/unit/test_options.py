@@ -34,7 +34,7 @@ LINK = APP.signature("proj.mark")
         {"link": True},
         {"link": [LINK, 5]},
         {"link": {"task": 5}},
-        {"link_error": object()},
+        {"link_error": [5]},
     ],
     ids=str,
 )
