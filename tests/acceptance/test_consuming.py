@@ -80,7 +80,7 @@ print("sent")
 
 def test_the_workers_of_celery_s_own_testing_module_send(host):
     site = host()
-    assert site.python(IN_A_TEST).endswith("sent")
+    assert "sent" in site.python(IN_A_TEST).splitlines()  # Celery may complain of its own end behind it
 
 
 def test_threads_that_are_to_be_scaled_are_refused_in_words(site):

@@ -209,7 +209,10 @@ def test_the_first_line_shows_the_address_without_user_and_password(plain: Proje
     assert status.head.startswith("ledger rediss://127.0.0.1:1/3, prefix sesmail, site shop ")
     assert (status.code, status.out) == (75, "")
     _, line = status.err.splitlines()
-    assert line.startswith("Error: Redis cannot be reached (rediss://127.0.0.1:1/3: Error 111 connecting to ")
+    said_by = "as SESMAIL_REDIS_URL in the environment says"
+    assert line.startswith(
+        f"Error: Redis cannot be reached (rediss://127.0.0.1:1/3, {said_by}: Error 111 connecting to "
+    )
     assert SECRET not in status.err
     assert "kim" not in status.err
 
