@@ -311,12 +311,12 @@ def test_whatever_is_accepted_can_be_composed(values: dict[str, Any]) -> None:
 def test_the_hunt_is_not_in_vain() -> None:
     found: list[Email | None] = []
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=400, database=None, derandomize=True)
     @given(emails)
     def look(values: dict[str, Any]) -> None:
         found.append(accepted(values))
 
     look()
     kept = [email for email in found if email is not None]
-    assert len(kept) > 60
-    assert sum(bool(email.attachments) for email in kept) > 10
+    assert len(kept) > 120
+    assert sum(bool(email.attachments) for email in kept) > 30

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from uuid import uuid4
 
 import boto3
 import pytest
 import sqlalchemy as sa
+from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 
 from sesmail.events.stores.dynamodb import WRITE_CONFIG, DynamoDbEventStore
@@ -40,6 +42,23 @@ def postgres_schema():
 @pytest.fixture(scope="session")
 def aws_url():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DynamoDBBackend, "update_item", _one_at_a_time(DynamoDBBackend.update_item))
+        yield from _started()
+
+
+def _one_at_a_time(update):
+    """DynamoDB looks at a condition and writes in one act; two threads of moto's may both find that it holds."""
+    lock = threading.Lock()
+
+    def locked(*arguments, **more):
+        with lock:
+            return update(*arguments, **more)
+
+    return locked
+
+
+def _started():
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
