@@ -46,6 +46,8 @@ class Kept:
     """The message id of an event that came while SES was asked."""
     dropped: tuple[str, str, str] | None = None
     """The message id, the code and the reason, of an event that came while SES was asked: it was dropped."""
+    dropped_ids: set[str] = field(default_factory=set)
+    """The message ids of all that SES has dropped of it."""
     tickets: list[Mapping[str, Any]] = field(default_factory=list)
     """The caller's options for publishing each of its tickets."""
 

@@ -266,7 +266,7 @@ class MemoryLedger:
                 return "gone"
             if kept.status.state is State.SENT:
                 return "known" if kept.status.message_id == message_id else "copy"
-            if kept.status.message_id == message_id:  # it was dropped, and perhaps sent again by an operator
+            if message_id in kept.dropped_ids:  # an operator may have sent it again since
                 return "known"
             if kept.status.state is State.SENDING:
                 kept.evidence = kept.evidence or message_id
@@ -281,6 +281,7 @@ class MemoryLedger:
             kept = sends.get(send_id)
             if kept is None:
                 return "gone"
+            kept.dropped_ids.add(message_id)
             state, its_message_id = kept.status.state, kept.status.message_id
             if state is not State.SENT and its_message_id == message_id:
                 return "known"
@@ -290,7 +291,6 @@ class MemoryLedger:
             if state is State.SENT and its_message_id != message_id:
                 return "copy"
             if state is State.REJECTED:
-                kept.status = replace(kept.status, message_id=its_message_id or message_id)
                 return "known"
             kept.token = None
             self._reject_dropped(kept, message_id, code, reason)

@@ -237,6 +237,21 @@ def test_that_ses_dropped_it_may_be_told_before_its_answer_is_written_down(book:
     assert book.state("b") is State.SENT
 
 
+@pytest.mark.parametrize(("first", "second"), [("ses-1", "ses-2"), ("ses-2", "ses-1")])
+def test_of_what_ses_took_twice_and_dropped_twice_no_late_word_says_that_it_went_out(
+    book: Book, first: str, second: str
+) -> None:
+    book.ledger.accept("a", email())
+    book.ledger.sent(book.begun(), "ses-1")
+    for message_id in (first, second):
+        book.ledger.record_dropped("a", message_id, "Reject", "Bad content")
+    assert book.state() is State.REJECTED
+    for message_id in (first, second):
+        assert book.ledger.record_evidence("a", message_id) == "known"
+    assert book.state() is State.REJECTED
+    assert book.ledger.record_evidence("a", "ses-3") == "settled", "a third copy, of which nothing else is known"
+
+
 def test_what_an_operator_sends_again_is_not_settled_by_what_ses_told_of_the_one_that_it_dropped(book: Book) -> None:
     book.ledger.accept("a", email())
     assert book.ledger.outcome_unknown(book.begun(), "read timeout", "ReadTimeout") is State.UNKNOWN

@@ -109,11 +109,8 @@ def _judge_send(world: World, send: Send, row: dict[str, str] | None) -> None:
 
 
 def _judge_dropped(world: World, send: Send, ids: set[str]) -> None:
-    """Whether what is `sent` under these message ids may be: what SES has dropped, nobody has got.
-
-    Where SES took it twice and dropped both, the late first word of the one makes it `sent` again: known, and not mended.
-    """
-    holds = not ids & send.dropped or send.forgotten or len(send.taken) > 1
+    """Whether what is `sent` under these message ids may be: what SES has dropped, nobody has got."""
+    holds = not ids & send.dropped or send.forgotten
     world.rules.check("what_ses_dropped_is_not_sent", holds, send.id, " ".join(sorted(send.dropped)))
 
 

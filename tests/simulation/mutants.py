@@ -545,8 +545,9 @@ DROPS = (
     ),
     _lua("what SES drops while it is asked stays sent", "rows", "if f.dropped then", "if false then"),
     _lua("what SES drops while its batch asks stays sent", "batch_finish", "if f[8] then", "if false then"),
+    _lua("what SES has dropped is sent by its late first word", "evidence", "was_dropped(f[7], message_id)", "false"),
     _lua(
-        "what SES has dropped is sent by its late first word", "evidence", "if f[3] == message_id then", "if false then"
+        "of what SES dropped twice one is forgotten", "drops", "before and before .. ' ' .. message_id or", "before or"
     ),
     _lua("a drop is a proof and no more", "drops", "reject_dropped(id, f[1],", "finish_sent(id, f[1],"),
 )

@@ -5,8 +5,8 @@ local function reject_dropped_in_batch(batch, number, from, message_id, code, re
   local id = batch .. '-' .. string.format('%d', number)
   local f = redis.call('HMGET', of_batch(batch), 'site', 'account', 'lane', 'list', 'accepted_at')
   redis.call('HSET', key('send', id), 'v', ROW_VERSION, 'site', f[1], 'account', f[2], 'lane', f[3], 'recipients', 1,
-    'accepted_at', f[5], 'attempts', 1, 'reason', reason, 'code', code, 'message_id', message_id, 'moves',
-    with_move('', 'rejected', code, '-'))
+    'accepted_at', f[5], 'attempts', 1, 'reason', reason, 'code', code, 'message_id', message_id,
+    'dropped_ids', message_id, 'moves', with_move('', 'rejected', code, '-'))
   if metadata ~= '' then
     redis.call('HSET', key('send', id), 'metadata', metadata)
   end
@@ -17,6 +17,15 @@ local function reject_dropped_in_batch(batch, number, from, message_id, code, re
   redis.call('HINCRBY', of_batch(batch), 'n:rejected', 1)
 end
 
+-- Of a send that SES took more than once, it may drop each: `dropped_ids` has all of their message ids, so that no late word
+-- of one of them says that it went out (evidence.lua).
+local function note_dropped(row, message_id)
+  local before = redis.call('HGET', row, 'dropped_ids')
+  if not was_dropped(before, message_id) then
+    redis.call('HSET', row, 'dropped_ids', before and before .. ' ' .. message_id or message_id)
+  end
+end
+
 -- A send that has a row. Answers as dropped.lua does.
 local function reject_dropped_row(id, message_id, code, reason)
   local row = key('send', id)
@@ -24,6 +33,7 @@ local function reject_dropped_row(id, message_id, code, reason)
   if not f[1] then
     return 'gone'
   end
+  note_dropped(row, message_id)
   if f[3] == message_id and f[1] ~= 'sent' then
     return 'known'
   end
@@ -36,7 +46,6 @@ local function reject_dropped_row(id, message_id, code, reason)
     return 'copy'
   end
   if f[1] == 'rejected' then
-    redis.call('HSETNX', row, 'message_id', message_id) -- for evidence.lua: that SES took it is no news
     return 'known'
   end
   reject_dropped(id, f[1], f[2], message_id, code, reason)

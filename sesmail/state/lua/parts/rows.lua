@@ -250,6 +250,11 @@ local function write_anew(id, message_id)
   redis.call('HSET', key('send', id), unpack(kept))
 end
 
+-- Whether an event has told that SES dropped what it took under this id: see drops.lua.
+local function was_dropped(dropped_ids, message_id)
+  return string.find(' ' .. (dropped_ids or '') .. ' ', ' ' .. message_id .. ' ', 1, true) ~= nil
+end
+
 -- A send that SES took and then dropped, as its event tells, is rejected after all. Who waited for its end has had one where it
 -- was sent.
 local function reject_dropped(id, from, lane, message_id, code, reason)

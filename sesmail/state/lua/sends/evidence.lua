@@ -20,7 +20,7 @@ end
 
 local id, message_id = ARGV[1], ARGV[2]
 local row = key('send', id)
-local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v', 'moved_at', 'site')
+local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v', 'moved_at', 'site', 'dropped_ids')
 
 -- Of a recipient that is still in its batch, where message ids are not kept: two copies are not told from one.
 local function settle_in_batch()
@@ -48,7 +48,7 @@ end
 if f[1] == 'sent' then
   return f[3] == message_id and 'known' or 'copy'
 end
-if f[3] == message_id then
+if was_dropped(f[7], message_id) then
   return 'known' -- SES took it, and dropped it: dropped.lua; an operator may have sent it again since
 end
 if f[1] == 'sending' or not is_known(f[4]) then
