@@ -3,12 +3,8 @@
 --
 -- ARGV: 1 id of the send
 -- Answers {state, lane, accepted at (ms), moved at (ms), attempts}; {} where there is none.
-local id, number = split_id(ARGV[1])
+local id, _, state = find_in_batch(ARGV[1])
 if not id or redis.call('EXISTS', of_batch(id)) == 0 then
-  return {}
-end
-local state = state_in_batch(id, number)
-if state == 'none' or state == 'row' then
   return {}
 end
 local f = redis.call('HMGET', of_batch(id), 'lane', 'accepted_at', 'moved_at', 'state')

@@ -44,6 +44,15 @@ local function state_in_batch(id, number)
   return states_in_batch(id, {number})[1]
 end
 
+-- Of a recipient that is still in its batch, by the id of its send: the batch, its number, its state. Nothing for others.
+local function find_in_batch(send_id)
+  local batch, number = split_id(send_id)
+  local state = batch and state_in_batch(batch, number) or 'none'
+  if state ~= 'none' and state ~= 'row' then
+    return batch, number, state
+  end
+end
+
 -- Moves of several recipients, each of another one, for `write_moves` to write at once, with what they do to the batch's counts.
 local function new_moves()
   return {states = {}, counts = {}}

@@ -7,12 +7,12 @@
 local f = redis.call('HMGET', key('send', ARGV[1]), 'state', 'lane', 'v')
 local state = f[1]
 if not state then
-  local batch, number = split_id(ARGV[1])
-  local its_state = batch and state_in_batch(batch, number) or 'none'
+  local batch, number, its_state = find_in_batch(ARGV[1])
   if its_state == 'queued' then
     move_in_batch(batch, number, 'queued', 'cancelled')
+    return 'cancelled'
   end
-  return (its_state == 'none' or its_state == 'row') and 'gone' or its_state == 'queued' and 'cancelled' or its_state
+  return its_state or 'gone'
 end
 if not is_known(f[3]) then
   return OF_NEWER

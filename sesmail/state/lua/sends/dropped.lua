@@ -12,9 +12,8 @@
 local id, message_id, reason, code = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 
 local function reject_in_batch()
-  local batch, number = split_id(id)
-  local state = batch and state_in_batch(batch, number) or 'none'
-  if state == 'none' or state == 'row' then
+  local batch, number, state = find_in_batch(id)
+  if not batch then
     return 'gone'
   end
   if state == 'sending' then

@@ -24,9 +24,8 @@ local f = redis.call('HMGET', row, 'state', 'lane', 'message_id', 'v', 'moved_at
 
 -- Of a recipient that is still in its batch, where message ids are not kept: two copies are not told from one.
 local function settle_in_batch()
-  local batch, number = split_id(id)
-  local state = batch and state_in_batch(batch, number) or 'none'
-  if state == 'none' or state == 'row' then
+  local batch, number, state = find_in_batch(id)
+  if not batch then
     return 'gone'
   end
   if state == 'sending' then
